@@ -1,0 +1,324 @@
+//! Element types, and the arithmetic type that each is computed in.
+//!
+//! PyTorch computes half-precision pointwise operators in `f32` and rounds once at the end, and
+//! integer operators with wrap-around. [`Element`] says so in one place: `widen` to the type that
+//! a kernel computes in, `narrow` to what is stored. A kernel is then written three times at most
+//! (`f32`, `f64`, `i64`) and works for ten element types.
+
+use std::fmt;
+
+use bytemuck::{Pod, Zeroable};
+use half::{bf16, f16};
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum DType {
+    Bool,
+    U8,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    BF16,
+    F32,
+    F64,
+}
+
+impl DType {
+    /// Every element type, in promotion order within its category.
+    pub const ALL: [DType; 10] = [
+        DType::Bool,
+        DType::U8,
+        DType::I8,
+        DType::I16,
+        DType::I32,
+        DType::I64,
+        DType::F16,
+        DType::BF16,
+        DType::F32,
+        DType::F64,
+    ];
+
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::Bool | DType::U8 | DType::I8 => 1,
+            DType::I16 | DType::F16 | DType::BF16 => 2,
+            DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
+    /// The name that the text form and every message use: `f32`, `i64`, `bool`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::Bool => "bool",
+            DType::U8 => "u8",
+            DType::I8 => "i8",
+            DType::I16 => "i16",
+            DType::I32 => "i32",
+            DType::I64 => "i64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+        }
+    }
+
+    /// The type with this [`name`](DType::name).
+    pub fn from_name(name: &str) -> Option<DType> {
+        DType::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// Whether elements are floating point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
+    }
+
+    /// Whether elements are integers; `bool` is not one.
+    pub fn is_int(self) -> bool {
+        !self.is_float() && self != DType::Bool
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A stored truth value: one byte, as PyTorch stores it. Any byte but zero is true, so that a
+/// hostile file cannot make an invalid `bool`.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Bool(u8);
+
+impl Bool {
+    /// The stored form of `value`.
+    pub fn new(value: bool) -> Bool {
+        Bool(value as u8)
+    }
+
+    /// The truth value.
+    pub fn get(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// A type that tensors can hold, and the type that its arithmetic is done in.
+pub trait Element: Pod + Send + Sync + fmt::Debug {
+    /// The tag of this type.
+    const DTYPE: DType;
+    /// `f32` for 16- and 32-bit floats, `f64` for itself, `i64` for integers and `bool`.
+    type Wide: Copy + Send + Sync + PartialOrd + fmt::Debug;
+    /// The value in the type that kernels compute in.
+    fn widen(self) -> Self::Wide;
+    /// The nearest stored value: floats round to nearest even, integers wrap, `bool` is `!= 0`.
+    fn narrow(wide: Self::Wide) -> Self;
+    /// Conversion from a 64-bit float, as `Tensor.to` does it (integers truncate).
+    fn from_f64(value: f64) -> Self;
+    /// Conversion from a 64-bit integer, as `Tensor.to` does it.
+    fn from_i64(value: i64) -> Self;
+    /// The value as a 64-bit float.
+    fn to_f64(self) -> f64;
+    /// The value as a 64-bit integer, truncated.
+    fn to_i64(self) -> i64;
+}
+
+macro_rules! float_element {
+    ($type:ty, $tag:ident, $wide:ty, $widen:expr, $narrow:expr, $from_f64:expr, $to_f64:expr) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$tag;
+            type Wide = $wide;
+            #[inline(always)]
+            fn widen(self) -> $wide {
+                $widen(self)
+            }
+            #[inline(always)]
+            fn narrow(wide: $wide) -> Self {
+                $narrow(wide)
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                $from_f64(value)
+            }
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                $from_f64(value as f64)
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                $to_f64(self)
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                $to_f64(self) as i64
+            }
+        }
+    };
+}
+
+float_element!(f32, F32, f32, |x| x, |x| x, |x| x as f32, |x| x as f64);
+float_element!(f64, F64, f64, |x| x, |x| x, |x| x, |x| x);
+float_element!(
+    f16,
+    F16,
+    f32,
+    f16::to_f32,
+    f16::from_f32,
+    |x: f64| f16::from_f32(x as f32),
+    f16::to_f64
+);
+float_element!(
+    bf16,
+    BF16,
+    f32,
+    bf16::to_f32,
+    bf16::from_f32,
+    |x: f64| bf16::from_f32(x as f32),
+    bf16::to_f64
+);
+
+macro_rules! int_element {
+    ($type:ty, $tag:ident) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$tag;
+            type Wide = i64;
+            #[inline(always)]
+            fn widen(self) -> i64 {
+                self as i64
+            }
+            #[inline(always)]
+            fn narrow(wide: i64) -> Self {
+                wide as $type
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                // Through `i64`, so that -1.0 becomes 255 in `u8` as it does in PyTorch.
+                value as i64 as $type
+            }
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                value as $type
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self as i64
+            }
+        }
+    };
+}
+
+int_element!(u8, U8);
+int_element!(i8, I8);
+int_element!(i16, I16);
+int_element!(i32, I32);
+int_element!(i64, I64);
+
+impl Element for Bool {
+    const DTYPE: DType = DType::Bool;
+    type Wide = i64;
+    #[inline(always)]
+    fn widen(self) -> i64 {
+        self.get() as i64
+    }
+    #[inline(always)]
+    fn narrow(wide: i64) -> Self {
+        Bool::new(wide != 0)
+    }
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        Bool::new(value != 0.0)
+    }
+    #[inline(always)]
+    fn from_i64(value: i64) -> Self {
+        Bool::new(value != 0)
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.get() as u8 as f64
+    }
+    #[inline(always)]
+    fn to_i64(self) -> i64 {
+        self.get() as i64
+    }
+}
+
+/// Runs an expression with `$T` bound to the element type that a [`DType`] names.
+#[macro_export]
+macro_rules! with_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::Bool => {
+                type $T = $crate::Bool;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            $crate::DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            $crate::DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            $crate::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $T = ::half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $T = ::half::bf16;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_found_by_its_name_and_has_its_size() {
+        for dtype in DType::ALL {
+            assert_eq!(DType::from_name(dtype.name()), Some(dtype));
+            with_element!(dtype, T => {
+                assert_eq!(size_of::<T>(), dtype.size());
+                assert_eq!(<T as Element>::DTYPE, dtype);
+            });
+        }
+    }
+
+    #[test]
+    fn integers_wrap_and_truth_is_any_non_zero_byte() {
+        assert_eq!(u8::from_f64(-1.0), 255);
+        assert_eq!(i8::narrow(200), -56);
+        assert!(bytemuck::cast::<u8, Bool>(7).get());
+        assert_eq!(Bool::narrow(3).to_i64(), 1);
+    }
+}

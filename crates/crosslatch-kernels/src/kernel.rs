@@ -1,0 +1,81 @@
+//! What a kernel is: a prepared computation over borrowed tensors.
+//!
+//! An operator's attributes (a dimension, a scale, an epsilon) are known when a plan is made, so a
+//! kernel is an object, most often a closure, that has swallowed them. What differs from run to
+//! run is memory only. A kernel must work for any strides of its operands; it may be faster for
+//! some. It allocates nothing on the heap: working memory is asked for with
+//! [`Kernel::scratch_bytes`] and planned with everything else.
+
+use crate::{TensorMut, TensorRef, Threads};
+
+/// Why a kernel could not do its work: something in the data, found while running.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// An index points outside the dimension it indexes.
+    #[error("index {index} is out of range for a dimension of length {len}")]
+    IndexOutOfRange {
+        /// The index as it was given.
+        index: i64,
+        /// Length of the dimension.
+        len: usize,
+    },
+    /// Integer division by zero.
+    #[error("integer division by zero")]
+    DivisionByZero,
+    /// An assertion that is part of the program did not hold.
+    #[error("an assertion in the program failed: {0}")]
+    Assertion(String),
+}
+
+/// The memory that one run of a kernel works on.
+pub struct Operands<'c, 'm> {
+    /// Tensors to read, in the order of the operator's tensor arguments.
+    pub inputs: &'c [TensorRef<'m>],
+    /// Tensors to fill. For an update, `outputs[0]` already holds the contents to be changed.
+    pub outputs: &'c mut [TensorMut<'m>],
+    /// Working memory of [`Kernel::scratch_bytes`] bytes, aligned to 64, with any contents.
+    pub scratch: &'c mut [u8],
+    /// The threads to work with.
+    pub threads: &'c Threads,
+}
+
+/// A prepared computation.
+pub trait Kernel: Send + Sync {
+    /// Bytes of working memory that a run needs.
+    fn scratch_bytes(&self) -> usize {
+        0
+    }
+
+    /// Computes `outputs` from `inputs`.
+    fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError>;
+}
+
+impl<F> Kernel for F
+where
+    F: Fn(&mut Operands<'_, '_>) -> Result<(), KernelError> + Send + Sync,
+{
+    fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        self(operands)
+    }
+}
+
+/// A kernel with working memory.
+pub struct WithScratch<F> {
+    /// Bytes of working memory that a run needs.
+    pub bytes: usize,
+    /// The computation.
+    pub run: F,
+}
+
+impl<F> Kernel for WithScratch<F>
+where
+    F: Fn(&mut Operands<'_, '_>) -> Result<(), KernelError> + Send + Sync,
+{
+    fn scratch_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        (self.run)(operands)
+    }
+}

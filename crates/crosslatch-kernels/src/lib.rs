@@ -1,0 +1,32 @@
+//! CPU kernels over strided tensors.
+//!
+//! This crate knows tensors, not graphs. A kernel gets views of memory (an element type, a shape,
+//! strides, bytes) and fills other views; who owns the memory, why an operand lies where it lies
+//! and in which order kernels run is decided above. Everything unsafe that the engine needs is in
+//! here: handing out disjoint pieces of one arena ([`memory`]), vector instructions and the
+//! threads ([`threads`]); the crates above forbid it.
+//!
+//! Read [`dtype`], [`layout`] and [`tensor`] first: the nouns. [`kernel`] is the verb. The other
+//! modules are the kernels themselves, one family each.
+
+pub mod copy;
+pub mod dtype;
+pub mod fill;
+pub mod gather;
+pub mod indexing;
+pub mod kernel;
+pub mod layout;
+pub mod memory;
+pub mod rearrange;
+pub mod slabs;
+pub mod sort;
+pub mod tensor;
+pub mod threads;
+pub mod wide;
+
+pub use dtype::{Bool, DType, Element};
+pub use kernel::{Kernel, KernelError, Operands};
+pub use layout::{Dims, Layout};
+pub use memory::{MappedFile, Storage};
+pub use tensor::{TensorMut, TensorRef};
+pub use threads::Threads;

@@ -1,0 +1,182 @@
+//! Sharing the writing of one tensor among threads.
+//!
+//! Threads may write one tensor together if no element belongs to two of them. A tensor is cut
+//! along the dimension with the longest stride, and only where that stride is longer than the
+//! reach of all other dimensions together: then each slab lies in a range of memory of its own,
+//! and a task can be given that range as an ordinary exclusive slice. Contiguous tensors, slices
+//! of caches and transposed tensors can be cut so. What cannot (a destination that overlaps
+//! itself) or is too small to be worth the waking of a thread is done by the caller alone.
+
+use std::sync::Mutex;
+
+use crate::{KernelError, Layout, TensorMut, Threads, with_element};
+
+/// Which part of a tensor a task writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// `len` entries of dimension `dim`, from `start`.
+    Along {
+        /// The dimension that was cut.
+        dim: usize,
+        /// First entry.
+        start: usize,
+        /// Number of entries.
+        len: usize,
+    },
+}
+
+impl Part {
+    /// The same part of another tensor whose shape is that of the one that was cut.
+    pub fn of(&self, layout: &Layout) -> Layout {
+        match *self {
+            Part::Whole => layout.clone(),
+            Part::Along { dim, start, len } => layout.slice(dim, start, len, 1),
+        }
+    }
+
+    /// First entry of dimension `d`.
+    pub fn start(&self, d: usize) -> usize {
+        match *self {
+            Part::Along { dim, start, .. } if dim == d => start,
+            _ => 0,
+        }
+    }
+}
+
+/// The memory that slabs are cut from.
+struct Memory(*mut u8);
+
+// SAFETY: the pointer is only used to make slices that do not overlap, one for each task.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn at(&self, bytes: usize) -> *mut u8 {
+        self.0.wrapping_add(bytes)
+    }
+}
+
+/// Runs `work` on slabs of `to` that together are all of it, on several threads if it has more
+/// than `grain` elements for each. Returns the error of a slab that failed, if one did.
+pub fn for_each_slab(
+    to: &mut TensorMut<'_>,
+    threads: &Threads,
+    grain: usize,
+    work: &(dyn Fn(Part, &mut TensorMut<'_>) -> Result<(), KernelError> + Sync),
+) -> Result<(), KernelError> {
+    let layout = to.layout().clone();
+    let tasks = threads.count().min(layout.numel() / grain.max(1));
+    let cut = if tasks > 1 {
+        cut_dimension(&layout)
+    } else {
+        None
+    };
+    let Some((dim, reach)) = cut else {
+        return work(Part::Whole, to);
+    };
+    let size = layout.shape[dim];
+    let stride = layout.strides[dim];
+    let tasks = tasks.min(size);
+    let dtype = to.dtype();
+    let memory = with_element!(dtype, T => {
+        Memory(bytemuck::cast_slice_mut::<T, u8>(to.data::<T>()).as_mut_ptr())
+    });
+    let failed: Mutex<Option<KernelError>> = Mutex::new(None);
+    threads.run(tasks, &|task| {
+        let start = size * task / tasks;
+        let len = size * (task + 1) / tasks - start;
+        if len == 0 {
+            return;
+        }
+        let mut slab = layout.slice(dim, start, len, 1);
+        let first = slab.offset;
+        slab.offset = 0;
+        let elements = (len - 1) * stride + reach + 1;
+        // SAFETY: `first .. first + elements` lies inside the tensor's memory, which `to` borrows
+        // exclusively until all tasks are done; and because `reach < stride`, the next slab, which
+        // begins at `first + len * stride`, begins after this one's last element.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(memory.at(first * dtype.size()), elements * dtype.size())
+        };
+        let result = match TensorMut::new(dtype, &slab, bytes) {
+            Ok(mut piece) => work(Part::Along { dim, start, len }, &mut piece),
+            Err(e) => Err(KernelError::Assertion(e.to_string())),
+        };
+        if let Err(e) = result {
+            *failed.lock().unwrap_or_else(|p| p.into_inner()) = Some(e);
+        }
+    });
+    match failed.into_inner().unwrap_or_else(|p| p.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The dimension with the longest stride and the reach of the others, if that is shorter.
+fn cut_dimension(layout: &Layout) -> Option<(usize, usize)> {
+    let dim = (0..layout.rank())
+        .filter(|&d| layout.shape[d] > 1)
+        .max_by_key(|&d| layout.strides[d])?;
+    let reach: usize = (0..layout.rank())
+        .filter(|&d| d != dim)
+        .map(|d| (layout.shape[d] - 1) * layout.strides[d])
+        .sum();
+    (reach < layout.strides[dim] && !layout.overlaps_itself()).then_some((dim, reach))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Storage};
+
+    fn written_by(layout: &Layout, threads: usize, grain: usize) -> Vec<i32> {
+        let mut memory = Storage::zeroed(4 * layout.end().unwrap());
+        let mut to = TensorMut::new(DType::I32, layout, memory.bytes_mut()).unwrap();
+        for_each_slab(&mut to, &Threads::new(threads), grain, &|part, piece| {
+            let label = match part {
+                Part::Whole => 100,
+                Part::Along { start, .. } => 1 + start as i32,
+            };
+            let layout = piece.layout().clone();
+            let data = piece.data::<i32>();
+            layout.positions().for_each(|p| data[p] += label);
+            Ok(())
+        })
+        .unwrap();
+        to.as_ref().to_vec()
+    }
+
+    #[test]
+    fn slabs_cover_every_element_once() {
+        assert_eq!(written_by(&Layout::contiguous(&[4, 1]), 2, 1), [1, 1, 3, 3]);
+        let transposed = Layout::contiguous(&[3, 2]).transpose(0, 1);
+        assert_eq!(written_by(&transposed, 3, 1), [1, 2, 3, 1, 2, 3]);
+        let slice = Layout::contiguous(&[3, 8]).slice(1, 3, 2, 1);
+        assert_eq!(written_by(&slice, 2, 1), [1, 1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn what_is_small_or_overlaps_itself_is_done_whole() {
+        assert_eq!(written_by(&Layout::contiguous(&[2]), 2, 8), [100, 100]);
+        let repeated = Layout::contiguous(&[1]).expand(&[3]).unwrap();
+        assert_eq!(written_by(&repeated, 3, 1), [300, 300, 300]);
+    }
+
+    #[test]
+    fn an_error_of_one_slab_is_returned() {
+        let layout = Layout::contiguous(&[4]);
+        let mut memory = Storage::zeroed(16);
+        let mut to = TensorMut::new(DType::I32, &layout, memory.bytes_mut()).unwrap();
+        let result = for_each_slab(
+            &mut to,
+            &Threads::new(2),
+            1,
+            &|part, _| match part.start(0) {
+                0 => Ok(()),
+                _ => Err(KernelError::DivisionByZero),
+            },
+        );
+        assert_eq!(result, Err(KernelError::DivisionByZero));
+    }
+}

@@ -1,0 +1,102 @@
+//! Arithmetic on the types that kernels compute in.
+
+/// `f32`, `f64` or `i64`: what [`Element::Wide`](crate::Element::Wide) can be. Integers wrap
+/// around; the larger and the smaller of two floats is NaN if one is.
+pub trait Wide: Copy {
+    /// The number in this type; integers truncate.
+    fn from_f64(value: f64) -> Self;
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// The larger one.
+    fn larger(self, other: Self) -> Self;
+    /// The smaller one.
+    fn smaller(self, other: Self) -> Self;
+    /// Divided by a count: floats as usual, integers rounded down.
+    fn over(self, count: i64) -> Self;
+}
+
+macro_rules! wide_float {
+    ($type:ty) => {
+        impl Wide for $type {
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as $type
+            }
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                self + other
+            }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                self * other
+            }
+            #[inline(always)]
+            fn larger(self, other: Self) -> Self {
+                if self > other || self.is_nan() {
+                    self
+                } else {
+                    other
+                }
+            }
+            #[inline(always)]
+            fn smaller(self, other: Self) -> Self {
+                if self < other || self.is_nan() {
+                    self
+                } else {
+                    other
+                }
+            }
+            #[inline(always)]
+            fn over(self, count: i64) -> Self {
+                self / count as $type
+            }
+        }
+    };
+}
+
+wide_float!(f32);
+wide_float!(f64);
+
+impl Wide for i64 {
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        value as i64
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.wrapping_mul(other)
+    }
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        self.min(other)
+    }
+    #[inline(always)]
+    fn over(self, count: i64) -> Self {
+        match count {
+            0 => 0,
+            _ => self.wrapping_div_euclid(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_wins_and_integers_wrap() {
+        assert!(1f32.larger(f32::NAN).is_nan() && f32::NAN.smaller(1.0).is_nan());
+        assert_eq!(i64::MAX.add(1), i64::MIN);
+        assert_eq!((-3i64).over(2), -2);
+    }
+}

@@ -1,0 +1,116 @@
+//! Aliasing and mutation: what a graph may read, write and return, whatever the sizes.
+//!
+//! Problem. A buffer of the model may be written by an operator far from it: through a view, in a
+//! branch of a `cond`, by an operator whose schema in PyTorch hides the write. Sessions must give
+//! such a buffer memory of their own; all others are weights that sessions share.
+//!
+//! Idea. Each value has a set of *origins*, the inputs of the graph whose memory it may be. A view
+//! has its operand's origins, fresh memory has none, the result of a `cond` has those of what its
+//! branches return. An operator that writes an argument writes all of the argument's origins. One
+//! walk in program order computes both, because a value is defined before it is used.
+//!
+//! The sets come from the schemas' annotations alone. "May" is meant: a set can be too large, never
+//! too small.
+
+use std::collections::BTreeSet;
+
+use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind};
+
+/// Indices of inputs of a graph.
+pub type Origins = BTreeSet<usize>;
+
+/// What a graph may do to the memory of its inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Inputs that are written.
+    pub writes: Origins,
+    /// For each output, the inputs whose memory it may be.
+    pub returns: Vec<Origins>,
+}
+
+/// Summarises a graph, its branches included.
+pub fn summarize(graph: &Graph) -> Summary {
+    let mut origins: Vec<Origins> = vec![Origins::new(); graph.values.len()];
+    for (i, input) in graph.inputs.iter().enumerate() {
+        origins[input.index()].insert(i);
+    }
+    let mut writes = Origins::new();
+    for node in &graph.nodes {
+        let (results, written) = node_effects(node, &origins);
+        writes.extend(written);
+        for (id, set) in node.results.iter().zip(results) {
+            origins[id.index()] = set;
+        }
+    }
+    Summary {
+        writes,
+        returns: graph.outputs.iter().map(|o| of_arg(o, &origins)).collect(),
+    }
+}
+
+fn of_arg(arg: &Arg, origins: &[Origins]) -> Origins {
+    arg.values()
+        .flat_map(|v| origins[v.index()].iter().copied())
+        .collect()
+}
+
+/// Origins of each result, and the origins that the node writes.
+fn node_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
+    if node.is_cond() {
+        return cond_effects(node, origins);
+    }
+    let schema = &node.op.schema;
+    let results = (0..node.results.len())
+        .map(|i| {
+            schema
+                .aliased_by(i)
+                .flat_map(|p| of_arg(&node.args[p], origins))
+                .collect()
+        })
+        .collect();
+    let written = schema
+        .written()
+        .flat_map(|p| of_arg(&node.args[p], origins))
+        .collect();
+    (results, written)
+}
+
+fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
+    let operands: Vec<&Origins> = match node.args.get(1) {
+        Some(Arg::Values(list)) => list.iter().flatten().map(|v| &origins[v.index()]).collect(),
+        _ => Vec::new(),
+    };
+    let outer = |inner: &Origins| -> Origins {
+        inner
+            .iter()
+            .filter_map(|&i| operands.get(i))
+            .flat_map(|set| set.iter().copied())
+            .collect()
+    };
+    let mut results = vec![Origins::new(); node.results.len()];
+    let mut written = Origins::new();
+    for branch in &node.branches {
+        let summary = summarize(branch);
+        written.extend(outer(&summary.writes));
+        for (result, inner) in results.iter_mut().zip(&summary.returns) {
+            result.extend(outer(inner));
+        }
+    }
+    (results, written)
+}
+
+/// Makes every weight that a run may change a state slot.
+pub fn mark_state(program: &mut Program) {
+    let summary = summarize(&program.graph);
+    let mutated = program.outputs.iter().filter_map(|o| match o {
+        Output::Mutation { slot } => Some(*slot),
+        Output::User(_) => None,
+    });
+    for slot in summary.writes.into_iter().chain(mutated) {
+        if let Some(slot) = program.slots.get_mut(slot)
+            && slot.kind == SlotKind::Weight
+        {
+            slot.kind = SlotKind::State;
+        }
+    }
+}

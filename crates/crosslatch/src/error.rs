@@ -1,0 +1,120 @@
+//! What can go wrong, said so that a person can act on it: what, where, and what to do.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read at all.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file is not an archive that Crosslatch can use.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and, where it is known, in which entry.
+        reason: ArchiveError,
+    },
+    /// The program calls operators that the engine does not have.
+    #[error("{}: {missing}", path.display())]
+    MissingOperators {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        missing: MissingOperators,
+    },
+    /// There is no method with this name.
+    #[error("the model has no method `{name}`; it has {}", list(available))]
+    NoSuchMethod {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        available: Vec<String>,
+    },
+    /// An input is missing, unknown, or of the wrong type or shape.
+    #[error("method `{method}`: {reason}")]
+    Input {
+        /// The method.
+        method: String,
+        /// What is wrong with which input.
+        reason: String,
+    },
+    /// A node cannot be computed for these sizes, or failed while running.
+    #[error("method `{method}`, node {node}: {reason}")]
+    Node {
+        /// The method.
+        method: String,
+        /// Name of the node's result and its operator, with its line in the model where known.
+        node: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// What is wrong with an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Something about the file as a whole.
+    #[error("{0}")]
+    File(String),
+    /// Something about an entry.
+    #[error("entry `{entry}`: {reason}")]
+    Entry {
+        /// The entry's name in the archive.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ArchiveError {
+    /// An error in an entry.
+    pub fn entry(entry: impl Into<String>, reason: impl Into<String>) -> ArchiveError {
+        ArchiveError::Entry {
+            entry: entry.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The calls of a program that the engine has no operator for.
+#[derive(Debug, Default)]
+pub struct MissingOperators {
+    /// Operator, node, and line of the model where the file has it.
+    pub calls: Vec<(String, String, Option<String>)>,
+}
+
+impl fmt::Display for MissingOperators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} calls of operators that Crosslatch does not have:",
+            self.calls.len()
+        )?;
+        for (op, node, source) in &self.calls {
+            write!(f, "\n  {op}, node `{node}`")?;
+            if let Some(source) = source {
+                write!(f, ", from {source}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        _ => names
+            .iter()
+            .map(|n| format!("`{n}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}

@@ -1,0 +1,127 @@
+//! Binding the inputs of a run: which tensor is which input, and do they fit the program.
+//!
+//! A program was exported for certain types and sizes, some of them symbolic with a range. Sizes
+//! that are a bare symbol bind it; all others are then evaluated and compared. What does not fit
+//! is reported by the input's name with both shapes.
+
+use std::collections::HashMap;
+
+use crosslatch_kernels::TensorRef;
+
+use crate::error::Error;
+use crate::ir::Size;
+use crate::ir::graph::{Program, SlotKind, TensorType, ValueType};
+
+/// Checks one tensor for each input slot, in the order of the slots, against the program.
+pub fn check(program: &Program, inputs: &[TensorRef<'_>]) -> Result<(), Error> {
+    let fail = |reason: String| Error::Input {
+        method: program.name.clone(),
+        reason,
+    };
+    let mut symbols: HashMap<&str, i64> = HashMap::new();
+    for (name, ty, tensor) in typed(program, inputs) {
+        if ty.dtype != tensor.dtype() || ty.sizes.len() != tensor.shape().len() {
+            return Err(fail(format!(
+                "input `{name}` is {}, the program takes {}",
+                shape_text(tensor),
+                type_text(ty)
+            )));
+        }
+        for (size, &actual) in ty.sizes.iter().zip(tensor.shape()) {
+            if let Size::Symbol(symbol) = size {
+                symbols.entry(symbol).or_insert(actual as i64);
+            }
+        }
+    }
+    let lookup = |name: &str| symbols.get(name).copied();
+    for (name, ty, tensor) in typed(program, inputs) {
+        for (d, (size, &actual)) in ty.sizes.iter().zip(tensor.shape()).enumerate() {
+            // A size that cannot be computed from other inputs is free.
+            if size.eval(&lookup).is_some_and(|s| s != actual as i64) {
+                return Err(fail(format!(
+                    "input `{name}` is {}, the program takes {} (dimension {d} differs)",
+                    shape_text(tensor),
+                    type_text(ty)
+                )));
+            }
+        }
+    }
+    for symbol in &program.symbols {
+        let Some(&value) = symbols.get(symbol.name.as_str()) else {
+            continue;
+        };
+        if value < symbol.min || symbol.max.is_some_and(|max| value > max) {
+            let max = symbol.max.map_or("…".to_owned(), |m| m.to_string());
+            return Err(fail(format!(
+                "size {} is {value}, the program was exported for {} to {max}",
+                symbol.name, symbol.min
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn typed<'a, 't>(
+    program: &'a Program,
+    inputs: &'a [TensorRef<'t>],
+) -> impl Iterator<Item = (&'a str, &'a TensorType, &'a TensorRef<'t>)> {
+    input_slots(program)
+        .zip(inputs)
+        .filter_map(|((slot, name), tensor)| {
+            let value = program.graph.inputs[slot];
+            match &program.graph.value(value).ty {
+                ValueType::Tensor(ty) => Some((name, ty, tensor)),
+                _ => None,
+            }
+        })
+}
+
+/// The slots that are inputs: index and name.
+pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
+    program
+        .slots
+        .iter()
+        .enumerate()
+        .filter(|(i, slot)| {
+            let value = program.graph.value(program.graph.inputs[*i]);
+            slot.kind == SlotKind::Input && matches!(value.ty, ValueType::Tensor(_))
+        })
+        .map(|(i, slot)| (i, slot.name.as_str()))
+}
+
+/// Puts named tensors in the order of the input slots.
+pub fn order<'n, T: Copy>(program: &Program, named: &[(&'n str, T)]) -> Result<Vec<T>, Error> {
+    let fail = |reason: String| Error::Input {
+        method: program.name.clone(),
+        reason,
+    };
+    for (name, _) in named {
+        if !input_slots(program).any(|(_, slot)| slot == *name) {
+            let known: Vec<_> = input_slots(program)
+                .map(|(_, n)| format!("`{n}`"))
+                .collect();
+            return Err(fail(format!(
+                "there is no input `{name}`; the inputs are {}",
+                known.join(", ")
+            )));
+        }
+    }
+    input_slots(program)
+        .map(|(_, slot)| {
+            named
+                .iter()
+                .find(|(name, _)| *name == slot)
+                .map(|(_, tensor)| *tensor)
+                .ok_or_else(|| fail(format!("input `{slot}` is missing")))
+        })
+        .collect()
+}
+
+fn shape_text(tensor: &TensorRef<'_>) -> String {
+    format!("{}{:?}", tensor.dtype(), tensor.shape())
+}
+
+fn type_text(ty: &TensorType) -> String {
+    let sizes: Vec<_> = ty.sizes.iter().map(Size::to_string).collect();
+    format!("{}[{}]", ty.dtype, sizes.join(", "))
+}

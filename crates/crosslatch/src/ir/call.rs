@@ -1,0 +1,84 @@
+//! From a node and what is known of its values to a [`Call`](super::Call).
+//!
+//! The interpreter and the planner walk graphs with different ideas of what a tensor is (owned
+//! memory, a place in a plan). Lowering needs of a tensor only type and layout, of a number its
+//! value; this module collects these, and numbers the tensor operands in the order in which
+//! kernels get them.
+
+use crosslatch_kernels::{DType, Layout};
+
+use super::graph::{Arg, Node, ValueId};
+use super::operator::{CallArg, Number, OpError, TensorArg};
+
+/// What lowering may know of a value.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Type and layout of a tensor.
+    Tensor(DType, Layout),
+    /// A number.
+    Number(Number),
+}
+
+/// The arguments of a call, and its tensor operands in the order of their indices.
+pub struct BoundCall {
+    /// One entry for each argument of the schema.
+    pub args: Vec<CallArg>,
+    /// The tensors among the arguments.
+    pub operands: Vec<ValueId>,
+}
+
+/// Collects the arguments of a node.
+pub fn bind_call(
+    node: &Node,
+    known: &dyn Fn(ValueId) -> Option<Known>,
+) -> Result<BoundCall, OpError> {
+    let mut operands = Vec::new();
+    let mut value = |id: ValueId| -> Result<CallArg, OpError> {
+        Ok(match known(id) {
+            Some(Known::Number(n)) => CallArg::Number(n),
+            Some(Known::Tensor(dtype, layout)) => {
+                operands.push(id);
+                CallArg::Tensor(TensorArg {
+                    index: operands.len() - 1,
+                    dtype,
+                    layout,
+                })
+            }
+            None => return Err(OpError::new("an argument has no value")),
+        })
+    };
+    let mut args = Vec::with_capacity(node.args.len());
+    for arg in &node.args {
+        args.push(match arg {
+            Arg::None => CallArg::None,
+            Arg::Value(id) => value(*id)?,
+            Arg::Values(list) => CallArg::Tensors(
+                list.iter()
+                    .map(|id| match id.map(&mut value).transpose()? {
+                        Some(CallArg::Tensor(t)) => Ok(Some(t)),
+                        None => Ok(None),
+                        Some(_) => Err(OpError::new("a number stands in a list of tensors")),
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            Arg::Int(i) => CallArg::Number(Number::Int(*i)),
+            Arg::Float(x) => CallArg::Number(Number::Float(*x)),
+            Arg::Bool(b) => CallArg::Number(Number::Bool(*b)),
+            Arg::Ints(list) => CallArg::Ints(
+                list.iter()
+                    .map(|a| match a {
+                        Arg::Int(i) => Ok(*i),
+                        Arg::Value(id) => match value(*id)? {
+                            CallArg::Number(n) => Ok(n.to_i64()),
+                            _ => Err(OpError::new("a tensor stands in a list of numbers")),
+                        },
+                        _ => Err(OpError::new("a list of integers holds something else")),
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            Arg::Str(s) => CallArg::Str(s.clone()),
+            Arg::DType(d) => CallArg::DType(*d),
+        });
+    }
+    Ok(BoundCall { args, operands })
+}

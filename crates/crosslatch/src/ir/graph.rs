@@ -1,0 +1,199 @@
+//! Programs, graphs, nodes and values.
+
+use std::sync::Arc;
+
+use crosslatch_kernels::DType;
+
+use super::{Operator, Size};
+
+/// A program: one method of a model.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name: `model`, `encoder`, `decoder`, …
+    pub name: String,
+    /// The symbols that sizes are made of, each with its range.
+    pub symbols: Vec<Symbol>,
+    /// What comes from outside; slot `i` is input `i` of the graph.
+    pub slots: Vec<Slot>,
+    /// The computation.
+    pub graph: Graph,
+    /// What becomes of each output of the graph.
+    pub outputs: Vec<Output>,
+}
+
+/// A symbol in sizes, such as a batch size or a number of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name: `s0`.
+    pub name: String,
+    /// The smallest value that the program was exported for.
+    pub min: i64,
+    /// The largest, if there is one.
+    pub max: Option<i64>,
+}
+
+/// Something that a program gets from outside.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The name that people know it by: of the input, or of the parameter in the model.
+    pub name: String,
+    /// Where it comes from and how long it lives.
+    pub kind: SlotKind,
+}
+
+/// Where a slot comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Given at each run.
+    Input,
+    /// A parameter, buffer or constant that no run changes. All sessions read the same memory.
+    Weight,
+    /// A buffer that runs change. Each session has its own, which starts as the file has it.
+    State,
+}
+
+/// What becomes of an output of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Returned under this name.
+    User(String),
+    /// Becomes the contents of a slot when the run ends: how functional graphs express a write.
+    Mutation {
+        /// Index among the slots.
+        slot: usize,
+    },
+}
+
+/// Index of a value in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+impl ValueId {
+    /// The index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A graph of operator calls, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// All values, inputs included.
+    pub values: Vec<Value>,
+    /// The values that the graph is given.
+    pub inputs: Vec<ValueId>,
+    /// The calls, in the order in which they mean to run.
+    pub nodes: Vec<Node>,
+    /// What the graph returns: values, or constants.
+    pub outputs: Vec<Arg>,
+}
+
+impl Graph {
+    /// A value by its index.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// Adds a value and returns its index.
+    pub fn add_value(&mut self, name: impl Into<String>, ty: ValueType) -> ValueId {
+        let id = ValueId(self.values.len() as u32);
+        self.values.push(Value {
+            name: name.into(),
+            ty,
+        });
+        id
+    }
+}
+
+/// A value: what a node or an input of a graph defines, once.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its name, unique in its graph.
+    pub name: String,
+    /// Its type.
+    pub ty: ValueType,
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueType {
+    /// A tensor.
+    Tensor(TensorType),
+    /// An integer that depends on sizes.
+    Int,
+    /// A float that depends on sizes.
+    Float,
+    /// A truth value that depends on sizes.
+    Bool,
+}
+
+/// Element type and sizes of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorType {
+    /// The element type.
+    pub dtype: DType,
+    /// Length of each dimension.
+    pub sizes: Vec<Size>,
+}
+
+/// A call of an operator.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is called.
+    pub op: Arc<Operator>,
+    /// One entry for each argument of the schema.
+    pub args: Vec<Arg>,
+    /// The branches of a `cond`, taken if the predicate is true and false; else empty.
+    pub branches: Vec<Graph>,
+    /// What the call defines.
+    pub results: Vec<ValueId>,
+    /// The line of the model that this call comes from, where the file has it.
+    pub source: Option<Arc<str>>,
+}
+
+impl Node {
+    /// All values that the node reads as arguments, in order; branches see no others.
+    pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.args.iter().flat_map(Arg::values)
+    }
+
+    /// Whether this is a `cond`.
+    pub fn is_cond(&self) -> bool {
+        !self.branches.is_empty()
+    }
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// Not given.
+    None,
+    /// A value of the graph.
+    Value(ValueId),
+    /// A list of tensors; entries may be missing.
+    Values(Vec<Option<ValueId>>),
+    /// An integer.
+    Int(i64),
+    /// A list of integers, each a constant or a value.
+    Ints(Vec<Arg>),
+    /// A float.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// Text.
+    Str(String),
+    /// An element type.
+    DType(DType),
+}
+
+impl Arg {
+    /// The values in this argument.
+    pub fn values(&self) -> Box<dyn Iterator<Item = ValueId> + '_> {
+        match self {
+            Arg::Value(v) => Box::new(std::iter::once(*v)),
+            Arg::Values(list) => Box::new(list.iter().flatten().copied()),
+            Arg::Ints(list) => Box::new(list.iter().flat_map(Arg::values)),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+}

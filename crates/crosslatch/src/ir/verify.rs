@@ -1,0 +1,192 @@
+//! The rules of the IR.
+//!
+//! Whoever builds or rewrites a program relies on these and has to keep them: values are defined
+//! once and before they are used, arguments have the types that the schema asks for, branches of a
+//! `cond` fit its operands and results, outputs fit the signature.
+
+use super::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
+use super::schema::ArgType;
+
+/// A broken rule, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct VerifyError(pub String);
+
+/// Checks a program.
+pub fn verify(program: &Program) -> Result<(), VerifyError> {
+    let graph = &program.graph;
+    if program.slots.len() != graph.inputs.len() {
+        return fail("the numbers of slots and of inputs differ");
+    }
+    if program.outputs.len() != graph.outputs.len() {
+        return fail("the numbers of outputs in the signature and in the graph differ");
+    }
+    for (output, value) in program.outputs.iter().zip(&graph.outputs) {
+        let Output::Mutation { slot } = output else {
+            continue;
+        };
+        match program.slots.get(*slot) {
+            Some(s) if s.kind == SlotKind::Weight => {
+                return fail(format!("slot `{}` is written but is no state", s.name));
+            }
+            Some(_) if matches!(value, Arg::Value(_)) => {}
+            _ => return fail("an output writes a slot that does not exist, or no value to it"),
+        }
+    }
+    verify_graph(graph)
+}
+
+fn fail<T>(message: impl Into<String>) -> Result<T, VerifyError> {
+    Err(VerifyError(message.into()))
+}
+
+fn verify_graph(graph: &Graph) -> Result<(), VerifyError> {
+    let mut defined = vec![false; graph.values.len()];
+    let mut define = |id: ValueId| match defined.get_mut(id.index()) {
+        Some(d) if !*d => {
+            *d = true;
+            Ok(())
+        }
+        Some(_) => fail(format!("`{}` is defined twice", graph.value(id).name)),
+        None => fail("a value that does not exist is defined"),
+    };
+    for &input in &graph.inputs {
+        define(input)?;
+    }
+    // Definitions come in order, so a second walk with the first one's marks would accept uses
+    // before definitions; check uses as definitions arrive.
+    let mut known = vec![false; graph.values.len()];
+    for &input in &graph.inputs {
+        known[input.index()] = true;
+    }
+    for node in &graph.nodes {
+        for id in node.operands() {
+            if !known.get(id.index()).copied().unwrap_or(false) {
+                return fail(format!(
+                    "{}: an argument is not defined before",
+                    label(graph, node)
+                ));
+            }
+        }
+        verify_node(graph, node)?;
+        for &id in &node.results {
+            define(id)?;
+            known[id.index()] = true;
+        }
+    }
+    for id in graph.outputs.iter().flat_map(Arg::values) {
+        if !known.get(id.index()).copied().unwrap_or(false) {
+            return fail("an output is not defined");
+        }
+    }
+    Ok(())
+}
+
+/// How messages name a node: its first result and its operator.
+pub fn label(graph: &Graph, node: &Node) -> String {
+    let op = &node.op.schema.name;
+    match node
+        .results
+        .first()
+        .and_then(|id| graph.values.get(id.index()))
+    {
+        Some(value) => format!("`{}` ({op})", value.name),
+        None => format!("({op})"),
+    }
+}
+
+fn verify_node(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
+    let at = || label(graph, node);
+    let schema = &node.op.schema;
+    if node.args.len() != schema.params.len() {
+        return fail(format!("{}: wrong number of arguments", at()));
+    }
+    for (arg, param) in node.args.iter().zip(&schema.params) {
+        if !fits(graph, arg, param.ty, param.optional) {
+            return fail(format!(
+                "{}: argument `{}` has the wrong type",
+                at(),
+                param.name
+            ));
+        }
+    }
+    let list = schema.returns.len() == 1 && schema.returns[0].list;
+    if !list && node.results.len() > schema.returns.len() {
+        return fail(format!("{}: too many results", at()));
+    }
+    if node.is_cond() {
+        verify_cond(graph, node)?;
+    }
+    Ok(())
+}
+
+fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
+    let tensor = |id: &ValueId| matches!(graph.value(*id).ty, ValueType::Tensor(_));
+    match (arg, ty) {
+        (Arg::None, ArgType::Ignored) => true,
+        (Arg::None, _) => optional,
+        (Arg::Value(id), ArgType::Tensor) => tensor(id),
+        (Arg::Values(list), ArgType::Tensors) => list.iter().flatten().all(tensor),
+        // An empty list does not tell what it is a list of.
+        (Arg::Ints(list), ArgType::Tensors) => list.is_empty(),
+        (Arg::Values(list), ArgType::Ints) => list.is_empty(),
+        (Arg::Value(id), ArgType::Int | ArgType::Float | ArgType::Bool | ArgType::Number) => {
+            !tensor(id)
+        }
+        (Arg::Int(_), ArgType::Int | ArgType::Float | ArgType::Number | ArgType::Ints) => true,
+        (Arg::Int(_), ArgType::Bool) => true,
+        (Arg::Bool(_), ArgType::Bool | ArgType::Number | ArgType::Int) => true,
+        (Arg::Float(_), ArgType::Float | ArgType::Number) => true,
+        (Arg::Value(id), ArgType::Ints) => !tensor(id),
+        (Arg::Ints(list), ArgType::Ints) => list.iter().all(|a| match a {
+            Arg::Value(id) => !tensor(id),
+            Arg::Int(_) => true,
+            _ => false,
+        }),
+        (Arg::Str(_), ArgType::Str) | (Arg::DType(_), ArgType::DType) => true,
+        (_, ArgType::Ignored) => true,
+        _ => false,
+    }
+}
+
+fn verify_cond(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
+    let at = || label(graph, node);
+    let operands: Vec<ValueId> = match node.args.get(1) {
+        Some(Arg::Values(list)) => list.iter().flatten().copied().collect(),
+        _ => return fail(format!("{}: operands are no list", at())),
+    };
+    if node.branches.len() != 2 {
+        return fail(format!("{}: needs two branches", at()));
+    }
+    for branch in &node.branches {
+        if branch.inputs.len() != operands.len() {
+            return fail(format!("{}: a branch takes other operands", at()));
+        }
+        for (input, operand) in branch.inputs.iter().zip(&operands) {
+            let (inner, outer) = (&branch.value(*input).ty, &graph.value(*operand).ty);
+            let agree = match (inner, outer) {
+                (ValueType::Tensor(a), ValueType::Tensor(b)) => {
+                    a.dtype == b.dtype && a.sizes.len() == b.sizes.len()
+                }
+                (a, b) => a == b,
+            };
+            if !agree {
+                return fail(format!("{}: a branch takes other types", at()));
+            }
+        }
+        if branch.outputs.len() != node.results.len() {
+            return fail(format!(
+                "{}: a branch returns another number of results",
+                at()
+            ));
+        }
+        if !branch.outputs.iter().all(|o| matches!(o, Arg::Value(_))) {
+            return fail(format!(
+                "{}: a branch returns something that is no tensor",
+                at()
+            ));
+        }
+        verify_graph(branch)?;
+    }
+    Ok(())
+}

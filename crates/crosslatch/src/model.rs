@@ -1,0 +1,210 @@
+//! A model: the programs, weights and extra files of one archive.
+//!
+//! A file holds one or more programs, here called methods (`encoder`, `decoder`; `model` where
+//! `torch.export.save` wrote a single one), and any number of extra files such as a tokenizer.
+//! Loading reads the programs and checks everything; weights stay in the memory map.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{ArchiveError, Error};
+use crate::ir::Program;
+use crate::ir::graph::SlotKind;
+use crate::ops::Catalogue;
+use crate::pt2::archive::Archive;
+use crate::pt2::convert::{ConvertError, convert};
+use crate::pt2::schema::{ExportedProgram, MAJOR_VERSION, Versioned};
+use crate::pt2::weights::{Weight, WeightTable, Weights};
+
+/// A loaded model. Cheap to clone: clones share everything.
+#[derive(Clone, Debug)]
+pub struct Model(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    archive: Archive,
+    weights: Weights,
+    methods: Vec<Method>,
+}
+
+/// A program with the weights that belong to it.
+#[derive(Debug)]
+pub struct Method {
+    /// The program.
+    pub program: Program,
+    /// For each slot that is not an input, its contents in the file.
+    pub bindings: Vec<Option<Weight>>,
+}
+
+impl Model {
+    /// Loads a `.pt2` file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is malformed, or needs operators that the engine lacks; the
+    /// message says which file, entry and node.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        let archive = Archive::open(path.as_ref())?;
+        let fail = |reason| Error::Archive {
+            path: archive.path().to_owned(),
+            reason,
+        };
+        let names: Vec<String> = archive
+            .below("models/")
+            .filter_map(|n| n.strip_suffix(".json"))
+            .map(str::to_owned)
+            .collect();
+        if names.is_empty() {
+            return Err(fail(ArchiveError::File(
+                "holds no exported program (no entry `models/….json`)".into(),
+            )));
+        }
+        let mut weights = Weights::default();
+        let mut methods = Vec::new();
+        for name in names {
+            methods.push(load_method(&archive, &mut weights, &name)?);
+        }
+        Ok(Model(Arc::new(Inner {
+            archive,
+            weights,
+            methods,
+        })))
+    }
+
+    /// The file that the model was loaded from.
+    pub fn path(&self) -> &Path {
+        self.0.archive.path()
+    }
+
+    /// The methods, by name in alphabetical order.
+    pub fn methods(&self) -> &[Method] {
+        &self.0.methods
+    }
+
+    /// Index of a method.
+    pub fn method_index(&self, name: &str) -> Result<usize, Error> {
+        self.0
+            .methods
+            .iter()
+            .position(|m| m.program.name == name)
+            .ok_or_else(|| Error::NoSuchMethod {
+                name: name.to_owned(),
+                available: self
+                    .0
+                    .methods
+                    .iter()
+                    .map(|m| m.program.name.clone())
+                    .collect(),
+            })
+    }
+
+    /// The contents of an extra file, such as `tokenizer.json`.
+    pub fn extra_file(&self, name: &str) -> Option<&[u8]> {
+        self.0.archive.bytes(&format!("extra/{name}")).ok()
+    }
+
+    /// Names of the extra files.
+    pub fn extra_files(&self) -> impl Iterator<Item = &str> {
+        self.0.archive.below("extra/")
+    }
+
+    /// The bytes of a weight of this model.
+    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
+        self.0.weights.bytes(&self.0.archive, weight)
+    }
+
+    /// The whole file in memory, which weights are pieces of.
+    pub(crate) fn file_bytes(&self) -> &[u8] {
+        self.0.archive.map().bytes()
+    }
+
+    /// The payloads that could not be used in place.
+    pub(crate) fn copied_bytes(&self) -> &[u8] {
+        self.0.weights.copies()
+    }
+}
+
+fn load_method(archive: &Archive, weights: &mut Weights, name: &str) -> Result<Method, Error> {
+    let path = || archive.path().to_owned();
+    let fail = |reason| Error::Archive {
+        path: path(),
+        reason,
+    };
+    let entry = format!("models/{name}.json");
+    let json = archive.bytes(&entry).map_err(fail)?;
+    let malformed = |e: serde_json::Error| fail(ArchiveError::entry(&entry, e.to_string()));
+    let version: Versioned = serde_json::from_slice(json).map_err(malformed)?;
+    if version.schema_version.major != MAJOR_VERSION {
+        return Err(fail(ArchiveError::entry(
+            &entry,
+            format!(
+                "schema version {}.{} (torch {}); Crosslatch reads version {MAJOR_VERSION}",
+                version.schema_version.major, version.schema_version.minor, version.torch_version
+            ),
+        )));
+    }
+    let file: ExportedProgram = serde_json::from_slice(json).map_err(malformed)?;
+    let converted = convert(name, &file, Catalogue::builtin()).map_err(|e| match e {
+        ConvertError::Reason(reason) => fail(ArchiveError::entry(&entry, reason)),
+        ConvertError::Missing(missing) => Error::MissingOperators {
+            path: path(),
+            missing,
+        },
+    })?;
+    let table = WeightTable::read(archive, name).map_err(fail)?;
+    let bindings = converted
+        .payloads
+        .iter()
+        .map(|payload| {
+            payload
+                .as_ref()
+                .map(|name| weights.resolve(archive, &table, name))
+                .transpose()
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    let method = Method {
+        program: converted.program,
+        bindings,
+    };
+    debug_assert!(
+        method
+            .program
+            .slots
+            .iter()
+            .zip(&method.bindings)
+            .all(|(s, b)| (s.kind == SlotKind::Input) == b.is_none())
+    );
+    crate::ir::verify::verify(&method.program)
+        .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
+    check_bindings(&method).map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+    Ok(method)
+}
+
+/// The program says what type each weight has, and so does the payload: they must agree.
+fn check_bindings(method: &Method) -> Result<(), String> {
+    use crate::ir::graph::ValueType;
+    let graph = &method.program.graph;
+    for ((slot, binding), input) in method
+        .program
+        .slots
+        .iter()
+        .zip(&method.bindings)
+        .zip(&graph.inputs)
+    {
+        let (Some(weight), ValueType::Tensor(ty)) = (binding, &graph.value(*input).ty) else {
+            continue;
+        };
+        let sizes: Option<Vec<usize>> = ty
+            .sizes
+            .iter()
+            .map(|s| s.constant().and_then(|c| usize::try_from(c).ok()))
+            .collect();
+        if ty.dtype != weight.dtype || sizes.as_deref() != Some(&weight.layout.shape[..]) {
+            return Err(format!(
+                "`{}`: the program and the payload disagree about its type",
+                slot.name
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,632 @@
+//! From a graph to instructions over storages.
+//!
+//! With all sizes known, views cost nothing: a value is a [`Place`], a layout in a storage. What
+//! is left to do is a list of instructions, kernels and copies, with `cond` as a structure. The
+//! list is written as the program means it and no cleverer: each computed result in a fresh
+//! storage, a functional update as a copy followed by a change in place, the result of a `cond`
+//! as a copy at the end of each branch, the new contents of a buffer as a copy at the end. That
+//! most of these copies are not needed is for [`super::coalesce`] to prove.
+//!
+//! A `cond` whose branches both return the same view of the same memory returns that view: this
+//! is aliasing that the program means, not an optimisation.
+
+use std::sync::Arc;
+
+use crosslatch_kernels::{DType, Kernel, Layout, layout::checked_numel};
+
+use crate::error::Error;
+use crate::ir::call::{Known, bind_call};
+use crate::ir::graph::{Arg, Graph, Node, Output, SlotKind, ValueId};
+use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
+use crate::ir::verify::label;
+use crate::model::Model;
+use crate::reference::number_tensor;
+use crate::tensor::Tensor;
+
+/// Index of a storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StorageId(pub usize);
+
+/// Memory that values live in.
+#[derive(Clone, Debug)]
+pub struct StorageInfo {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+/// Where a storage comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The tensor given as the n-th input; it may not be written.
+    Input(usize),
+    /// The weight in this slot; it may not be written.
+    Weight(usize),
+    /// The state in this slot; its contents outlive the run.
+    State(usize),
+    /// Memory of this run.
+    Fresh,
+}
+
+/// A tensor in a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The storage.
+    pub storage: StorageId,
+    /// The element type.
+    pub dtype: DType,
+    /// The layout, in elements from the start of the storage.
+    pub layout: Layout,
+}
+
+/// An instruction.
+pub enum Inst {
+    /// Run a kernel.
+    Run {
+        /// The computation.
+        kernel: Box<dyn Kernel>,
+        /// What it reads.
+        inputs: Vec<Place>,
+        /// What it writes.
+        outputs: Vec<Place>,
+        /// Whether the outputs' other contents survive: the kernel changes a part.
+        partial: bool,
+        /// The node.
+        node: Arc<str>,
+    },
+    /// Copy a tensor.
+    Copy(Copy),
+    /// One of two lists.
+    Cond {
+        /// One element.
+        predicate: Place,
+        /// If it is true, and if it is false.
+        branches: [Vec<Inst>; 2],
+    },
+}
+
+/// A copy that the meaning of the program asks for.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// What is read.
+    pub from: Place,
+    /// What is written.
+    pub to: Place,
+    /// Why.
+    pub why: CopyReason,
+    /// The value that the copy makes.
+    pub node: Arc<str>,
+}
+
+/// Why the program asks for a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyReason {
+    /// A functional update leaves its operand as it was.
+    FunctionalUpdate,
+    /// `clone`, `contiguous`: the program says copy.
+    Explicit,
+    /// A write whose source may share memory with its target.
+    OverlappingSource,
+    /// A `cond` returns what a branch computed.
+    BranchResult,
+    /// A buffer takes its new contents.
+    Mutation,
+    /// An in-place operator stores its result.
+    InPlaceResult,
+    /// What is returned must not be the caller's own input, which may be gone when it is read.
+    ReturnedInput,
+}
+
+/// A lowered method.
+pub struct Lowered {
+    /// All storages.
+    pub storages: Vec<StorageInfo>,
+    /// What to do.
+    pub insts: Vec<Inst>,
+    /// The named outputs.
+    pub outputs: Vec<(String, LoweredOutput)>,
+}
+
+/// An output of a lowered method.
+pub enum LoweredOutput {
+    /// In memory.
+    Place(Place),
+    /// Known.
+    Constant(Tensor),
+}
+
+#[derive(Clone)]
+enum Value {
+    Place(Place),
+    Number(Number),
+}
+
+/// Lowers a method of a model for inputs of these layouts.
+pub fn lower(
+    model: &Model,
+    method: usize,
+    inputs: &[(DType, Layout)],
+    kernels: KernelSet,
+) -> Result<Lowered, Error> {
+    let method = &model.methods()[method];
+    let program = &method.program;
+    let mut lowerer = Lowerer {
+        method: &program.name,
+        kernels,
+        storages: Vec::new(),
+    };
+    let tensor_slots: Vec<usize> = crate::inputs::input_slots(program)
+        .map(|(i, _)| i)
+        .collect();
+    let mut values = Vec::new();
+    let mut slot_places = Vec::new();
+    let mut prologue = Vec::new();
+    let written = crate::effects::summarize(&program.graph).writes;
+    for (i, (slot, binding)) in program.slots.iter().zip(&method.bindings).enumerate() {
+        let place = match (slot.kind, binding) {
+            (SlotKind::Weight, Some(w)) => {
+                Some(lowerer.slot(Origin::Weight(i), w.dtype, &w.layout))
+            }
+            (SlotKind::State, Some(w)) => Some(lowerer.slot(Origin::State(i), w.dtype, &w.layout)),
+            _ => match tensor_slots.iter().position(|s| *s == i) {
+                Some(n) => {
+                    let (dtype, layout) = &inputs[n];
+                    Some(lowerer.slot(Origin::Input(n), *dtype, layout))
+                }
+                None => None,
+            },
+        };
+        slot_places.push(place.clone());
+        values.push(match place {
+            // A program may write its input; the caller's tensor stays as it is.
+            Some(place) if slot.kind == SlotKind::Input && written.contains(&i) => {
+                let label: Arc<str> = format!("`{}`", slot.name).into();
+                let node_error = |reason| lowerer_error(&program.name, &label, reason);
+                let own = lowerer
+                    .fresh(place.dtype, &place.layout.shape)
+                    .map_err(node_error)?;
+                prologue.push(Inst::Copy(Copy {
+                    from: place,
+                    to: own.clone(),
+                    why: CopyReason::FunctionalUpdate,
+                    node: label.clone(),
+                }));
+                Value::Place(own)
+            }
+            Some(place) => Value::Place(place),
+            None => Value::Number(Number::Int(0)),
+        });
+    }
+    let (mut insts, results) = lowerer.graph(&program.graph, values)?;
+    insts.splice(0..0, prologue);
+    let outputs = lowerer.outputs(program, results, &slot_places, &mut insts)?;
+    Ok(Lowered {
+        storages: lowerer.storages,
+        insts,
+        outputs,
+    })
+}
+
+fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
+    Error::Node {
+        method: method.to_owned(),
+        node: node.to_owned(),
+        reason,
+    }
+}
+
+struct Lowerer<'a> {
+    method: &'a str,
+    kernels: KernelSet,
+    storages: Vec<StorageInfo>,
+}
+
+impl Lowerer<'_> {
+    fn storage(&mut self, origin: Origin, bytes: usize) -> StorageId {
+        self.storages.push(StorageInfo { origin, bytes });
+        StorageId(self.storages.len() - 1)
+    }
+
+    fn slot(&mut self, origin: Origin, dtype: DType, layout: &Layout) -> Place {
+        let bytes = layout.end().unwrap_or(0) * dtype.size();
+        Place {
+            storage: self.storage(origin, bytes),
+            dtype,
+            layout: layout.clone(),
+        }
+    }
+
+    fn fresh(&mut self, dtype: DType, shape: &[usize]) -> Result<Place, String> {
+        let bytes = checked_numel(shape)
+            .and_then(|n| n.checked_mul(dtype.size()))
+            .filter(|b| isize::try_from(*b).is_ok())
+            .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))?;
+        Ok(Place {
+            storage: self.storage(Origin::Fresh, bytes),
+            dtype,
+            layout: Layout::contiguous(shape),
+        })
+    }
+
+    fn graph(
+        &mut self,
+        graph: &Graph,
+        inputs: Vec<Value>,
+    ) -> Result<(Vec<Inst>, Vec<Option<Value>>), Error> {
+        let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
+        for (id, value) in graph.inputs.iter().zip(inputs) {
+            values[id.index()] = Some(value);
+        }
+        let mut insts = Vec::new();
+        for node in &graph.nodes {
+            let results = if node.is_cond() {
+                self.cond(graph, node, &values, &mut insts)?
+            } else {
+                self.node(graph, node, &values, &mut insts)
+                    .map_err(|reason| self.error(graph, node, reason))?
+            };
+            for (id, value) in node.results.iter().zip(results) {
+                values[id.index()] = Some(value);
+            }
+        }
+        let results = graph
+            .outputs
+            .iter()
+            .map(|output| match output {
+                Arg::Value(id) => values[id.index()].clone(),
+                Arg::Int(i) => Some(Value::Number(Number::Int(*i))),
+                Arg::Float(x) => Some(Value::Number(Number::Float(*x))),
+                Arg::Bool(b) => Some(Value::Number(Number::Bool(*b))),
+                _ => None,
+            })
+            .collect();
+        Ok((insts, results))
+    }
+
+    fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
+        let source = node.source.as_ref().map(|s| format!(", {s}"));
+        lowerer_error(
+            self.method,
+            &format!("{}{}", label(graph, node), source.unwrap_or_default()),
+            reason,
+        )
+    }
+
+    fn cond(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        values: &[Option<Value>],
+        insts: &mut Vec<Inst>,
+    ) -> Result<Vec<Value>, Error> {
+        let value = |id: ValueId| values[id.index()].clone();
+        let (Some(Arg::Value(predicate)), Some(Arg::Values(operands))) =
+            (node.args.first(), node.args.get(1))
+        else {
+            return Err(self.error(graph, node, "malformed `cond`".into()));
+        };
+        let operands: Vec<Value> = operands
+            .iter()
+            .flatten()
+            .filter_map(|id| value(*id))
+            .collect();
+        let predicate = match value(*predicate) {
+            Some(Value::Place(place)) => place,
+            // The predicate depends on sizes only: one branch is never taken.
+            Some(Value::Number(n)) => {
+                let branch = &node.branches[if n.to_i64() != 0 { 0 } else { 1 }];
+                let (branch_insts, results) = self.graph(branch, operands)?;
+                insts.extend(branch_insts);
+                return Ok(results.into_iter().flatten().collect());
+            }
+            None => unreachable!("verified: defined before use"),
+        };
+        let outer = self.storages.len();
+        let (mut then_insts, then_results) = self.graph(&node.branches[0], operands.clone())?;
+        let (mut else_insts, else_results) = self.graph(&node.branches[1], operands)?;
+        let name: Arc<str> = label(graph, node).into();
+        let mut results = Vec::new();
+        for pair in then_results.into_iter().zip(else_results) {
+            let (Some(Value::Place(a)), Some(Value::Place(b))) = pair else {
+                return Err(self.error(
+                    graph,
+                    node,
+                    "a branch returns something that is no tensor".into(),
+                ));
+            };
+            if a == b && a.storage.0 < outer {
+                results.push(Value::Place(a));
+                continue;
+            }
+            if a.dtype != b.dtype || a.layout.shape != b.layout.shape {
+                return Err(self.error(
+                    graph,
+                    node,
+                    "the branches return tensors of different types or shapes".into(),
+                ));
+            }
+            let joined = self
+                .fresh(a.dtype, &a.layout.shape)
+                .map_err(|reason| self.error(graph, node, reason))?;
+            for (place, branch) in [(a, &mut then_insts), (b, &mut else_insts)] {
+                branch.push(Inst::Copy(Copy {
+                    from: place,
+                    to: joined.clone(),
+                    why: CopyReason::BranchResult,
+                    node: name.clone(),
+                }));
+            }
+            results.push(Value::Place(joined));
+        }
+        insts.push(Inst::Cond {
+            predicate,
+            branches: [then_insts, else_insts],
+        });
+        Ok(results)
+    }
+
+    fn node(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        values: &[Option<Value>],
+        insts: &mut Vec<Inst>,
+    ) -> Result<Vec<Value>, String> {
+        let text = |e: OpError| e.to_string();
+        let known = |id: ValueId| {
+            Some(match values[id.index()].as_ref()? {
+                Value::Place(p) => Known::Tensor(p.dtype, p.layout.clone()),
+                Value::Number(n) => Known::Number(*n),
+            })
+        };
+        let bound = bind_call(node, &known).map_err(text)?;
+        let operands: Vec<Place> = bound
+            .operands
+            .iter()
+            .filter_map(|id| match values[id.index()].as_ref() {
+                Some(Value::Place(p)) => Some(p.clone()),
+                _ => None,
+            })
+            .collect();
+        let schema = &node.op.schema;
+        let lowering = (node.op.lower)(&Call {
+            schema,
+            args: &bound.args,
+            kernels: self.kernels,
+        })
+        .map_err(text)?;
+        let in_place = schema.written().next().is_some();
+        let name: Arc<str> = label(graph, node).into();
+        match lowering {
+            Lowering::Nothing => Ok(Vec::new()),
+            Lowering::Numbers(numbers) => Ok(numbers.into_iter().map(Value::Number).collect()),
+            Lowering::Views(views) => views
+                .into_iter()
+                .map(|view| {
+                    let base = operands.get(view.of).ok_or("a view of nothing")?;
+                    let end = view
+                        .layout
+                        .end()
+                        .and_then(|e| e.checked_mul(base.dtype.size()));
+                    let bytes = self.storages[base.storage.0].bytes;
+                    if view.layout.numel() > 0 && end.is_none_or(|end| end > bytes) {
+                        return Err("a view reaches outside its memory".to_owned());
+                    }
+                    Ok(Value::Place(Place {
+                        layout: view.layout,
+                        ..base.clone()
+                    }))
+                })
+                .collect(),
+            Lowering::Copy(of) => {
+                let from = operands.get(of).ok_or("a copy of nothing")?.clone();
+                let to = self.fresh(from.dtype, &from.layout.shape)?;
+                insts.push(Inst::Copy(Copy {
+                    from,
+                    to: to.clone(),
+                    why: CopyReason::Explicit,
+                    node: name,
+                }));
+                Ok(vec![Value::Place(to)])
+            }
+            Lowering::Compute(compute) => {
+                let outputs = compute
+                    .results
+                    .iter()
+                    .map(|(dtype, shape)| self.fresh(*dtype, shape))
+                    .collect::<Result<Vec<_>, _>>()?;
+                insts.push(Inst::Run {
+                    kernel: compute.kernel,
+                    inputs: operands.clone(),
+                    outputs: outputs.clone(),
+                    partial: false,
+                    node: name.clone(),
+                });
+                if !in_place {
+                    return Ok(outputs.into_iter().map(Value::Place).collect());
+                }
+                let (Some(target), Some(result)) = (operands.first(), outputs.first()) else {
+                    return Err("an in-place operator without an operand".into());
+                };
+                if target.layout.shape != result.layout.shape {
+                    return Err("the result does not have the shape of what it replaces".into());
+                }
+                insts.push(Inst::Copy(Copy {
+                    from: result.clone(),
+                    to: target.clone(),
+                    why: CopyReason::InPlaceResult,
+                    node: name,
+                }));
+                Ok(vec![Value::Place(target.clone())])
+            }
+            Lowering::Update(update) => {
+                let operand = operands.get(update.of).ok_or("an update of nothing")?;
+                let target = if in_place {
+                    operand.clone()
+                } else {
+                    let fresh = self.fresh(operand.dtype, &operand.layout.shape)?;
+                    insts.push(Inst::Copy(Copy {
+                        from: operand.clone(),
+                        to: fresh.clone(),
+                        why: CopyReason::FunctionalUpdate,
+                        node: name.clone(),
+                    }));
+                    fresh
+                };
+                let mut inputs = Vec::new();
+                for (i, other) in operands.iter().enumerate() {
+                    inputs.push(if i == update.of {
+                        // The kernel has it as its output; its index is kept by an empty tensor.
+                        Place {
+                            layout: Layout::contiguous(&[0]),
+                            ..other.clone()
+                        }
+                    } else if other.storage == target.storage {
+                        let own = self.fresh(other.dtype, &other.layout.shape)?;
+                        insts.push(Inst::Copy(Copy {
+                            from: other.clone(),
+                            to: own.clone(),
+                            why: CopyReason::OverlappingSource,
+                            node: name.clone(),
+                        }));
+                        own
+                    } else {
+                        other.clone()
+                    });
+                }
+                insts.push(Inst::Run {
+                    kernel: update.kernel,
+                    inputs,
+                    outputs: vec![target.clone()],
+                    partial: true,
+                    node: name,
+                });
+                Ok(vec![Value::Place(target)])
+            }
+        }
+    }
+
+    fn outputs(
+        &mut self,
+        program: &crate::ir::Program,
+        results: Vec<Option<Value>>,
+        slots: &[Option<Place>],
+        insts: &mut Vec<Inst>,
+    ) -> Result<Vec<(String, LoweredOutput)>, Error> {
+        let mut outputs = Vec::new();
+        let mut mutations = Vec::new();
+        for (output, result) in program.outputs.iter().zip(results) {
+            match (output, result) {
+                (Output::User(name), Some(Value::Place(place))) => {
+                    outputs.push((name.clone(), place));
+                }
+                (Output::User(name), Some(Value::Number(n))) => {
+                    if let Some(tensor) = number_tensor(n) {
+                        // Constants keep their place among the outputs.
+                        mutations.push(Pending::Constant(name.clone(), tensor));
+                    }
+                }
+                (Output::Mutation { slot }, Some(Value::Place(place))) => {
+                    mutations.push(Pending::Mutation(*slot, place));
+                }
+                _ => {}
+            }
+        }
+        let mut lowered = Vec::new();
+        for (name, place) in outputs {
+            let place = match self.storages[place.storage.0].origin {
+                Origin::Input(_) => self.copied(&name, place, CopyReason::ReturnedInput, insts)?,
+                _ => place,
+            };
+            lowered.push((name, LoweredOutput::Place(place)));
+        }
+        // What one mutation stores may be what another overwrites: take all before any is stored.
+        let mut stores = Vec::new();
+        for pending in mutations {
+            match pending {
+                Pending::Constant(name, tensor) => {
+                    lowered.push((name, LoweredOutput::Constant(tensor)));
+                }
+                Pending::Mutation(slot, place) => {
+                    let name = program.slots[slot].name.clone();
+                    match &slots[slot] {
+                        Some(target)
+                            if program.slots[slot].kind == SlotKind::State
+                                && target.layout.shape == place.layout.shape
+                                && target.dtype == place.dtype =>
+                        {
+                            stores.push((name, place, target.clone()));
+                        }
+                        Some(target)
+                            if target.layout.shape == place.layout.shape
+                                && target.dtype == place.dtype =>
+                        {
+                            lowered.push((name, LoweredOutput::Place(place)));
+                        }
+                        _ => {
+                            return Err(lowerer_error(
+                                self.method,
+                                &format!("output for `{name}`"),
+                                "does not have the type or shape of the buffer it replaces".into(),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        let stored: Vec<StorageId> = stores.iter().map(|(_, _, to)| to.storage).collect();
+        for (name, from, to) in &mut stores {
+            if from != to && stored.contains(&from.storage) {
+                *from = self.copied(name, from.clone(), CopyReason::OverlappingSource, insts)?;
+            }
+        }
+        // An output that is the old contents of a buffer must be taken before the buffer changes.
+        for (name, output) in &mut lowered {
+            let LoweredOutput::Place(place) = output else {
+                continue;
+            };
+            if stores
+                .iter()
+                .any(|(_, from, to)| to.storage == place.storage && from != to)
+            {
+                *place = self.copied(name, place.clone(), CopyReason::OverlappingSource, insts)?;
+            }
+        }
+        for (name, from, to) in stores {
+            if from != to {
+                insts.push(Inst::Copy(Copy {
+                    from,
+                    to,
+                    why: CopyReason::Mutation,
+                    node: format!("`{name}`").into(),
+                }));
+            }
+        }
+        Ok(lowered)
+    }
+
+    fn copied(
+        &mut self,
+        name: &str,
+        place: Place,
+        why: CopyReason,
+        insts: &mut Vec<Inst>,
+    ) -> Result<Place, Error> {
+        let own = self
+            .fresh(place.dtype, &place.layout.shape)
+            .map_err(|reason| lowerer_error(self.method, name, reason))?;
+        insts.push(Inst::Copy(Copy {
+            from: place,
+            to: own.clone(),
+            why,
+            node: format!("`{name}`").into(),
+        }));
+        Ok(own)
+    }
+}
+
+enum Pending {
+    Constant(String, Tensor),
+    Mutation(usize, Place),
+}

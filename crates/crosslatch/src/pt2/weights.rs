@@ -1,0 +1,184 @@
+//! Weights: names tied to payloads in the archive, without copying them.
+//!
+//! Two small JSON entries map a parameter's, buffer's or constant's name to an entry with its
+//! bytes and to a description of the tensor. Names that share an entry share memory (tied
+//! embeddings). A payload that does not start at a multiple of its element size cannot be used in
+//! place; such a one (PyTorch writes none) is copied once.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crosslatch_kernels::{DType, Layout, Storage};
+
+use super::archive::Archive;
+use super::convert::dtype_of;
+use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
+use crate::error::ArchiveError;
+
+/// Where the bytes of a weight are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// In the memory map of the file.
+    File(Range<usize>),
+    /// In the copies of misaligned payloads.
+    Copied(Range<usize>),
+}
+
+/// A weight, or the initial contents of a state slot.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// Its element type.
+    pub dtype: DType,
+    /// Its layout in the payload.
+    pub layout: Layout,
+    /// Its bytes.
+    pub source: Source,
+}
+
+/// All weights of a model; programs of one archive share payloads.
+#[derive(Debug)]
+pub struct Weights {
+    copies: Storage,
+    copied: HashMap<Range<usize>, Range<usize>>,
+}
+
+/// The weights of one program by name, as the configuration entries list them.
+pub struct WeightTable {
+    entries: [(String, PayloadConfig); 2],
+}
+
+impl WeightTable {
+    /// Reads both configuration entries of the program `name`.
+    pub fn read(archive: &Archive, name: &str) -> Result<WeightTable, ArchiveError> {
+        let read = |folder: &str, kind: &str| {
+            let entry = format!("data/{folder}/{name}_{kind}_config.json");
+            // A program without constants may come without the entry that would list them.
+            let config = match archive.bytes(&entry) {
+                Ok(bytes) => serde_json::from_slice(bytes)
+                    .map_err(|e| ArchiveError::entry(&entry, e.to_string()))?,
+                Err(_) => PayloadConfig {
+                    config: Default::default(),
+                },
+            };
+            Ok((folder.to_owned(), config))
+        };
+        Ok(WeightTable {
+            entries: [read("weights", "weights")?, read("constants", "constants")?],
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<(String, &PayloadMeta)> {
+        self.entries.iter().find_map(|(folder, config)| {
+            let meta = config.config.get(name)?;
+            Some((format!("data/{folder}/{}", meta.path_name), meta))
+        })
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights {
+            copies: Storage::zeroed(0),
+            copied: HashMap::new(),
+        }
+    }
+}
+
+/// Puts a payload behind those that are there, aligned.
+fn append(copies: &mut Storage, payload: &[u8]) -> Range<usize> {
+    let start = copies.len().next_multiple_of(64);
+    let end = start + payload.len();
+    let mut grown = Storage::zeroed(end);
+    grown.bytes_mut()[..copies.len()].copy_from_slice(copies.bytes());
+    grown.bytes_mut()[start..].copy_from_slice(payload);
+    *copies = grown;
+    start..end
+}
+
+impl Weights {
+    /// Payloads that had to be copied.
+    pub fn copies(&self) -> &[u8] {
+        self.copies.bytes()
+    }
+
+    /// The bytes of a weight.
+    pub fn bytes<'a>(&'a self, archive: &'a Archive, weight: &Weight) -> &'a [u8] {
+        match &weight.source {
+            Source::File(range) => &archive.map().bytes()[range.clone()],
+            Source::Copied(range) => &self.copies.bytes()[range.clone()],
+        }
+    }
+
+    /// Finds a weight and checks that its payload holds what its description says.
+    pub fn resolve(
+        &mut self,
+        archive: &Archive,
+        table: &WeightTable,
+        name: &str,
+    ) -> Result<Weight, ArchiveError> {
+        let (entry, payload) = table.find(name).ok_or_else(|| {
+            ArchiveError::File(format!("no payload for `{name}` is listed in the archive"))
+        })?;
+        let fail = |reason: String| ArchiveError::entry(&entry, format!("`{name}`: {reason}"));
+        if payload.use_pickle {
+            return Err(fail(
+                "is stored as a pickle, which Crosslatch never opens; \
+                 save plain dense tensors with torch.export.save"
+                    .into(),
+            ));
+        }
+        let meta = payload
+            .tensor_meta
+            .as_ref()
+            .ok_or_else(|| fail("is no tensor".into()))?;
+        if meta.layout != STRIDED {
+            return Err(fail("is not a dense tensor".into()));
+        }
+        let dtype = dtype_of(meta.dtype).map_err(&fail)?;
+        let layout = concrete_layout(meta)
+            .ok_or_else(|| fail("has sizes or strides that are no plain numbers".into()))?;
+        let range = archive.range(&entry)?;
+        let needed = layout
+            .end()
+            .filter(|_| crosslatch_kernels::layout::checked_numel(&layout.shape).is_some())
+            .and_then(|end| end.checked_mul(dtype.size()))
+            .ok_or_else(|| fail(format!("its shape {:?} overflows", &layout.shape[..])))?;
+        if layout.numel() > 0 && needed > range.len() {
+            return Err(fail(format!(
+                "shape {:?} of {dtype} needs {needed} bytes, the payload has {}",
+                &layout.shape[..],
+                range.len()
+            )));
+        }
+        let bytes = &archive.map().bytes()[range.clone()];
+        let aligned = (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
+        let source = if aligned {
+            Source::File(range)
+        } else {
+            let copies = &mut self.copies;
+            let copied = self
+                .copied
+                .entry(range)
+                .or_insert_with(|| append(copies, bytes));
+            Source::Copied(copied.clone())
+        };
+        Ok(Weight {
+            dtype,
+            layout,
+            source,
+        })
+    }
+}
+
+fn concrete_layout(meta: &TensorMeta) -> Option<Layout> {
+    let number = |s: &SymInt| match s {
+        SymInt::AsInt(i) => usize::try_from(*i).ok(),
+        SymInt::AsExpr { .. } => None,
+    };
+    let layout = Layout {
+        shape: meta.sizes.iter().map(number).collect::<Option<_>>()?,
+        strides: meta.strides.iter().map(number).collect::<Option<_>>()?,
+        offset: number(&meta.storage_offset)?,
+    };
+    (layout.shape.len() == layout.strides.len()).then_some(layout)
+}

@@ -1,0 +1,413 @@
+//! The reference interpreter: what a program means.
+//!
+//! It runs node by node, as the contract has it: every computed result gets memory of its own, a
+//! view shares its operand's memory, a write changes it there and then, and everybody who shares
+//! the memory sees the change. Nothing is planned, reused or fused. It is slow on purpose: it is
+//! the oracle that the planned execution is compared with, and small enough to be believed.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crosslatch_kernels::copy::copy;
+use crosslatch_kernels::{
+    DType, Element, Kernel, Layout, Operands, Storage, TensorMut, TensorRef, Threads, with_element,
+};
+
+use crate::error::Error;
+use crate::inputs;
+use crate::ir::call::{Known, bind_call};
+use crate::ir::graph::{Arg, Graph, Node, Output, SlotKind, ValueId};
+use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
+use crate::ir::verify::label;
+use crate::model::{Method, Model};
+use crate::tensor::Tensor;
+
+/// A session that is interpreted.
+pub struct ReferenceSession {
+    model: Model,
+    kernels: KernelSet,
+    threads: Threads,
+    /// For each method, the contents of its slots that are not inputs.
+    slots: Vec<Vec<Option<Shared>>>,
+}
+
+/// A tensor whose memory may be shared with others.
+#[derive(Clone)]
+struct Shared {
+    storage: Rc<RefCell<Storage>>,
+    dtype: DType,
+    layout: Layout,
+}
+
+#[derive(Clone)]
+enum Value {
+    Tensor(Shared),
+    Number(Number),
+}
+
+/// Why a node failed, before it is known which node it was.
+type Failure = String;
+
+impl ReferenceSession {
+    /// A fresh session. `kernels` chooses between plain loops, the oracle for kernels, and the
+    /// kernels that the planned execution uses, the oracle for plans.
+    pub fn new(model: &Model, kernels: KernelSet) -> ReferenceSession {
+        let mut session = ReferenceSession {
+            model: model.clone(),
+            kernels,
+            threads: Threads::new(1),
+            slots: Vec::new(),
+        };
+        session.reset();
+        session
+    }
+
+    /// Puts all state back to what the file has.
+    pub fn reset(&mut self) {
+        self.slots = self
+            .model
+            .methods()
+            .iter()
+            .map(|m| initial_slots(&self.model, m))
+            .collect();
+    }
+
+    /// Runs a method; returns its named outputs.
+    pub fn run(
+        &mut self,
+        method: &str,
+        named: &[(&str, TensorRef<'_>)],
+    ) -> Result<Vec<(String, Tensor)>, Error> {
+        let index = self.model.method_index(method)?;
+        let model = self.model.clone();
+        let program = &model.methods()[index].program;
+        let given = inputs::order(program, named)?;
+        inputs::check(program, &given)?;
+        let mut values: Vec<Value> = Vec::new();
+        let mut given = given.iter();
+        let tensor_slots: Vec<usize> = inputs::input_slots(program).map(|(i, _)| i).collect();
+        for (i, contents) in self.slots[index].iter().enumerate() {
+            values.push(match contents {
+                Some(shared) => Value::Tensor(shared.clone()),
+                None if tensor_slots.contains(&i) => match given.next() {
+                    Some(tensor) => Value::Tensor(Shared::copy_of(tensor)),
+                    None => unreachable!("inputs::order returns one tensor for each slot"),
+                },
+                None => Value::Number(Number::Int(0)),
+            });
+        }
+        let interpreter = Interpreter {
+            method: &program.name,
+            kernels: self.kernels,
+            threads: &self.threads,
+        };
+        let results = interpreter.graph(&program.graph, values)?;
+        let mut outputs = Vec::new();
+        let mut written = Vec::new();
+        for (output, result) in program.outputs.iter().zip(results) {
+            match output {
+                Output::User(name) => {
+                    if let Some(tensor) = result.to_tensor() {
+                        outputs.push((name.clone(), tensor));
+                    }
+                }
+                Output::Mutation { slot } => written.push((*slot, result)),
+            }
+        }
+        // All outputs are taken before any slot changes, as a functional graph means it.
+        let written: Vec<_> = written
+            .into_iter()
+            .filter_map(|(slot, value)| Some((slot, value.to_tensor()?)))
+            .collect();
+        for (slot, tensor) in written {
+            match &self.slots[index][slot] {
+                Some(shared) => shared.write(&tensor.view(), &self.threads),
+                // An input that the program writes: its new contents are an output.
+                None => outputs.push((program.slots[slot].name.clone(), tensor)),
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+fn initial_slots(model: &Model, method: &Method) -> Vec<Option<Shared>> {
+    method
+        .program
+        .slots
+        .iter()
+        .zip(&method.bindings)
+        .map(|(slot, binding)| {
+            let weight = binding.as_ref().filter(|_| slot.kind != SlotKind::Input)?;
+            Some(Shared {
+                storage: Rc::new(RefCell::new(Storage::copy_of(model.weight_bytes(weight)))),
+                dtype: weight.dtype,
+                layout: weight.layout.clone(),
+            })
+        })
+        .collect()
+}
+
+impl Shared {
+    fn fresh(dtype: DType, shape: &[usize]) -> Result<Shared, Failure> {
+        let bytes = crosslatch_kernels::layout::checked_numel(shape)
+            .and_then(|n| n.checked_mul(dtype.size()))
+            .filter(|b| isize::try_from(*b).is_ok())
+            .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))?;
+        Ok(Shared {
+            storage: Rc::new(RefCell::new(Storage::zeroed(bytes))),
+            dtype,
+            layout: Layout::contiguous(shape),
+        })
+    }
+
+    fn copy_of(tensor: &TensorRef<'_>) -> Shared {
+        let owned = Tensor::copy_of(tensor);
+        Shared {
+            storage: Rc::new(RefCell::new(Storage::copy_of(owned.bytes()))),
+            dtype: owned.dtype(),
+            layout: Layout::contiguous(owned.shape()),
+        }
+    }
+
+    fn to_tensor(&self) -> Tensor {
+        let storage = self.storage.borrow();
+        Tensor::copy_of(&read(self, &storage))
+    }
+
+    fn write(&self, from: &TensorRef<'_>, threads: &Threads) {
+        let mut storage = self.storage.borrow_mut();
+        copy(&mut written(self, &mut storage), from, threads);
+    }
+}
+
+/// Layouts of values come from lowerings that were checked against their memory when they were
+/// made; a failure here is a bug of a lowering.
+fn read<'a>(tensor: &'a Shared, storage: &'a Storage) -> TensorRef<'a> {
+    TensorRef::new(tensor.dtype, &tensor.layout, storage.bytes())
+        .unwrap_or_else(|e| unreachable!("{e}"))
+}
+
+fn written<'a>(tensor: &'a Shared, storage: &'a mut Storage) -> TensorMut<'a> {
+    TensorMut::new(tensor.dtype, &tensor.layout, storage.bytes_mut())
+        .unwrap_or_else(|e| unreachable!("{e}"))
+}
+
+impl Value {
+    fn to_tensor(&self) -> Option<Tensor> {
+        match self {
+            Value::Tensor(shared) => Some(shared.to_tensor()),
+            Value::Number(n) => number_tensor(*n),
+        }
+    }
+}
+
+/// A number that a program returns, as a tensor without dimensions.
+pub(crate) fn number_tensor(number: Number) -> Option<Tensor> {
+    match number {
+        Number::Int(i) => Tensor::from_slice(&[], &[i]),
+        Number::Float(x) => Tensor::from_slice(&[], &[x]),
+        Number::Bool(b) => Tensor::from_slice(&[], &[crosslatch_kernels::Bool::new(b)]),
+    }
+}
+
+struct Interpreter<'a> {
+    method: &'a str,
+    kernels: KernelSet,
+    threads: &'a Threads,
+}
+
+impl Interpreter<'_> {
+    fn graph(&self, graph: &Graph, inputs: Vec<Value>) -> Result<Vec<Value>, Error> {
+        let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
+        for (id, value) in graph.inputs.iter().zip(inputs) {
+            values[id.index()] = Some(value);
+        }
+        for node in &graph.nodes {
+            let results = if node.is_cond() {
+                self.cond(graph, node, &values)?
+            } else {
+                self.node(node, &values)
+                    .map_err(|reason| self.error(graph, node, reason))?
+            };
+            for (id, value) in node.results.iter().zip(results) {
+                values[id.index()] = Some(value);
+            }
+        }
+        graph
+            .outputs
+            .iter()
+            .map(|output| match output {
+                Arg::Value(id) => Ok(values[id.index()].clone()),
+                Arg::Int(i) => Ok(Some(Value::Number(Number::Int(*i)))),
+                Arg::Float(x) => Ok(Some(Value::Number(Number::Float(*x)))),
+                Arg::Bool(b) => Ok(Some(Value::Number(Number::Bool(*b)))),
+                _ => Ok(None),
+            })
+            // A constant that is no number (`None`, text) has nothing to be returned.
+            .map(|v| v.map(|v| v.unwrap_or(Value::Number(Number::Int(0)))))
+            .collect()
+    }
+
+    fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
+        let source = node.source.as_ref().map(|s| format!(", {s}"));
+        Error::Node {
+            method: self.method.to_owned(),
+            node: format!("{}{}", label(graph, node), source.unwrap_or_default()),
+            reason,
+        }
+    }
+
+    fn cond(
+        &self,
+        graph: &Graph,
+        node: &Node,
+        values: &[Option<Value>],
+    ) -> Result<Vec<Value>, Error> {
+        let value = |id: ValueId| values[id.index()].clone();
+        let (Some(Arg::Value(predicate)), Some(Arg::Values(operands))) =
+            (node.args.first(), node.args.get(1))
+        else {
+            return Err(self.error(graph, node, "malformed `cond`".into()));
+        };
+        let taken = match value(*predicate) {
+            Some(Value::Tensor(t)) => {
+                let storage = t.storage.borrow();
+                is_true(&read(&t, &storage))
+            }
+            Some(Value::Number(n)) => n.to_i64() != 0,
+            None => unreachable!("verified: defined before use"),
+        };
+        let branch = &node.branches[if taken { 0 } else { 1 }];
+        let inputs = operands.iter().flatten().filter_map(|id| value(*id));
+        self.graph(branch, inputs.collect())
+    }
+
+    fn node(&self, node: &Node, values: &[Option<Value>]) -> Result<Vec<Value>, Failure> {
+        let text = |e: OpError| e.to_string();
+        let known = |id: ValueId| {
+            Some(match values[id.index()].as_ref()? {
+                Value::Tensor(t) => Known::Tensor(t.dtype, t.layout.clone()),
+                Value::Number(n) => Known::Number(*n),
+            })
+        };
+        let bound = bind_call(node, &known).map_err(text)?;
+        let operands: Vec<Shared> = bound
+            .operands
+            .iter()
+            .filter_map(|id| match values[id.index()].as_ref() {
+                Some(Value::Tensor(t)) => Some(t.clone()),
+                _ => None,
+            })
+            .collect();
+        let schema = &node.op.schema;
+        let lowering = (node.op.lower)(&Call {
+            schema,
+            args: &bound.args,
+            kernels: self.kernels,
+        })
+        .map_err(text)?;
+        let in_place = schema.written().next().is_some();
+        let results = match lowering {
+            Lowering::Nothing => Vec::new(),
+            Lowering::Numbers(numbers) => numbers.into_iter().map(Value::Number).collect(),
+            Lowering::Views(views) => views
+                .into_iter()
+                .map(|view| {
+                    let base = operands.get(view.of).ok_or("a view of nothing")?;
+                    let bytes = base.storage.borrow();
+                    TensorRef::new(base.dtype, &view.layout, bytes.bytes())
+                        .map_err(|e| e.to_string())?;
+                    Ok(Value::Tensor(Shared {
+                        layout: view.layout,
+                        ..base.clone()
+                    }))
+                })
+                .collect::<Result<_, Failure>>()?,
+            Lowering::Copy(of) => {
+                let operand = operands.get(of).ok_or("a copy of nothing")?;
+                vec![Value::Tensor(Shared::copy_of(&operand.to_tensor().view()))]
+            }
+            Lowering::Compute(compute) => {
+                let results = compute
+                    .results
+                    .iter()
+                    .map(|(dtype, shape)| Shared::fresh(*dtype, shape))
+                    .collect::<Result<Vec<_>, _>>()?;
+                self.kernel(&*compute.kernel, &operands, &results)?;
+                if in_place {
+                    // `x.add_(y)` is `x.copy_(x + y)`.
+                    let (Some(target), Some(result)) = (operands.first(), results.first()) else {
+                        return Err("an in-place operator without an operand".into());
+                    };
+                    if target.layout.shape != result.layout.shape {
+                        return Err("the result does not have the shape of what it replaces".into());
+                    }
+                    target.write(&result.to_tensor().view(), self.threads);
+                    vec![Value::Tensor(target.clone())]
+                } else {
+                    results.into_iter().map(Value::Tensor).collect()
+                }
+            }
+            Lowering::Update(update) => {
+                let operand = operands.get(update.of).ok_or("an update of nothing")?;
+                let target = if in_place {
+                    operand.clone()
+                } else {
+                    Shared::copy_of(&operand.to_tensor().view())
+                };
+                let others = operands
+                    .iter()
+                    .enumerate()
+                    .map(|(i, other)| {
+                        if i == update.of {
+                            Shared::fresh(other.dtype, &[0])
+                        } else {
+                            // An operand may be the very memory that is updated.
+                            Ok(Shared::copy_of(&other.to_tensor().view()))
+                        }
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                self.kernel(&*update.kernel, &others, std::slice::from_ref(&target))?;
+                vec![Value::Tensor(target)]
+            }
+        };
+        Ok(results)
+    }
+
+    fn kernel(
+        &self,
+        kernel: &dyn Kernel,
+        inputs: &[Shared],
+        outputs: &[Shared],
+    ) -> Result<(), Failure> {
+        let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
+        let inputs: Vec<_> = inputs
+            .iter()
+            .zip(&borrowed)
+            .map(|(t, s)| read(t, s))
+            .collect();
+        let mut borrowed: Vec<_> = outputs.iter().map(|t| t.storage.borrow_mut()).collect();
+        let mut outputs: Vec<_> = outputs
+            .iter()
+            .zip(&mut borrowed)
+            .map(|(t, s)| written(t, s))
+            .collect();
+        let mut scratch = Storage::zeroed(kernel.scratch_bytes());
+        kernel
+            .run(&mut Operands {
+                inputs: &inputs,
+                outputs: &mut outputs,
+                scratch: scratch.bytes_mut(),
+                threads: self.threads,
+            })
+            .map_err(|e| e.to_string())
+    }
+}
+
+/// Whether a tensor of one element, a predicate, is true.
+pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
+    with_element!(tensor.dtype(), T => {
+        let data = tensor.data::<T>();
+        tensor.layout().positions().next().is_some_and(|p| data[p].to_f64() != 0.0)
+    })
+}

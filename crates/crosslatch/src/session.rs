@@ -1,0 +1,439 @@
+//! Sessions: state, run, reset.
+//!
+//! A session is one input being worked on: it has its own caches and flags, and its own memory for
+//! a run. The model, its weights and its programs are shared by all sessions. The first run of a
+//! method with new input sizes makes a plan, which the session keeps; a run with sizes seen
+//! before allocates nothing.
+//!
+//! A method's outputs stay in the session until the method runs again, and another method may
+//! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
+//! a copy.
+
+use crosslatch_kernels::memory::{Blocks, Region};
+use crosslatch_kernels::{DType, Layout, Operands, Storage, TensorMut, TensorRef, Threads};
+use smallvec::SmallVec;
+
+use crate::error::Error;
+use crate::inputs;
+use crate::ir::graph::SlotKind;
+use crate::ir::operator::KernelSet;
+use crate::model::Model;
+use crate::plan::{Operand, Plan, PlannedOutput, RunStep, Step, block};
+use crate::reference::is_true;
+
+/// How a session runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads that kernels share their work with, the caller's included.
+    pub threads: usize,
+    /// Which kernels to choose; plain ones are for comparing.
+    pub kernels: KernelSet,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            kernels: KernelSet::Fast,
+        }
+    }
+}
+
+/// An input of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A tensor of the caller's.
+    Tensor(TensorRef<'a>),
+    /// What another method of this session returned when it last ran.
+    Output {
+        /// The method.
+        method: &'a str,
+        /// Its output.
+        name: &'a str,
+    },
+}
+
+impl<'a> From<TensorRef<'a>> for Input<'a> {
+    fn from(tensor: TensorRef<'a>) -> Self {
+        Input::Tensor(tensor)
+    }
+}
+
+/// State of one input being worked on, and the memory to work in.
+pub struct Session {
+    model: Model,
+    kernels: KernelSet,
+    threads: Threads,
+    methods: Vec<MethodState>,
+}
+
+struct MethodState {
+    /// Where each state slot lies in `state`.
+    slots: Vec<Option<Region>>,
+    state: Storage,
+    arena: Storage,
+    plans: Vec<(InputTypes, Plan)>,
+    /// The plan that ran last, whose outputs are in the arena.
+    last: Option<usize>,
+}
+
+/// What a plan is made for.
+type InputTypes = Vec<(DType, Layout)>;
+
+impl Session {
+    /// A fresh session.
+    pub fn new(model: &Model, options: Options) -> Session {
+        let methods = (0..model.methods().len())
+            .map(|i| MethodState::new(model, i))
+            .collect();
+        Session {
+            model: model.clone(),
+            kernels: options.kernels,
+            threads: Threads::new(options.threads),
+            methods,
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
+    pub fn reset(&mut self) {
+        for (i, method) in self.methods.iter_mut().enumerate() {
+            method.fill_state(&self.model, i);
+            method.last = None;
+        }
+    }
+
+    /// Runs a method with these inputs, given by name. The outputs stay valid until the session
+    /// is used again.
+    ///
+    /// # Errors
+    /// If an input is missing, unknown or does not fit, or a node cannot be computed. State is
+    /// then what the nodes before the failing one made of it.
+    pub fn run(&mut self, method: &str, named: &[(&str, Input<'_>)]) -> Result<Outputs<'_>, Error> {
+        let index = self.model.method_index(method)?;
+        // Taken out, so that its memory can be written while other methods' outputs are read.
+        let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
+        let result = self.run_method(index, &mut current, named);
+        self.methods[index] = current;
+        result?;
+        Ok(self.outputs_of(index))
+    }
+
+    /// The outputs of a method's last run.
+    pub fn outputs(&self, method: &str) -> Result<Outputs<'_>, Error> {
+        Ok(self.outputs_of(self.model.method_index(method)?))
+    }
+
+    /// The plan for inputs of these types and layouts.
+    pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
+        let index = self.model.method_index(method)?;
+        let state = &mut self.methods[index];
+        let plan = state.find_or_make(&self.model, index, inputs, self.kernels)?;
+        Ok(&state.plans[plan].1)
+    }
+
+    fn outputs_of(&self, index: usize) -> Outputs<'_> {
+        Outputs {
+            model: &self.model,
+            method: &self.methods[index],
+        }
+    }
+
+    fn run_method(
+        &self,
+        index: usize,
+        current: &mut MethodState,
+        named: &[(&str, Input<'_>)],
+    ) -> Result<(), Error> {
+        let program = &self.model.methods()[index].program;
+        let fail = |reason: String| Error::Input {
+            method: program.name.clone(),
+            reason,
+        };
+        let mut tensors: SmallVec<[TensorRef<'_>; 8]> = SmallVec::new();
+        for (_, slot) in inputs::input_slots(program) {
+            let given = named.iter().find(|(name, _)| *name == slot);
+            tensors.push(match given {
+                Some((_, Input::Tensor(tensor))) => *tensor,
+                Some((_, Input::Output { method, name })) => {
+                    let other = self.model.method_index(method)?;
+                    if other == index {
+                        return Err(fail(format!(
+                            "input `{slot}` is an output of the same method"
+                        )));
+                    }
+                    self.outputs_of(other).get(name).ok_or_else(|| {
+                        fail(format!(
+                            "input `{slot}` is to be `{name}` of `{method}`, which has no such \
+                             output or has not run"
+                        ))
+                    })?
+                }
+                None => return Err(fail(format!("input `{slot}` is missing"))),
+            });
+        }
+        if tensors.len() != named.len() {
+            // Finds out which one is not known.
+            inputs::order(program, named)?;
+        }
+        let plan = match current.find(&tensors) {
+            Some(plan) => plan,
+            None => {
+                inputs::check(program, &tensors)?;
+                let types: InputTypes = tensors
+                    .iter()
+                    .map(|t| (t.dtype(), t.layout().clone()))
+                    .collect();
+                current.find_or_make(&self.model, index, &types, self.kernels)?
+            }
+        };
+        current.last = None;
+        current.execute(&self.model, &program.name, plan, &tensors, &self.threads)?;
+        current.last = Some(plan);
+        Ok(())
+    }
+}
+
+impl MethodState {
+    fn empty() -> MethodState {
+        MethodState {
+            slots: Vec::new(),
+            state: Storage::zeroed(0),
+            arena: Storage::zeroed(0),
+            plans: Vec::new(),
+            last: None,
+        }
+    }
+
+    fn new(model: &Model, index: usize) -> MethodState {
+        let method = &model.methods()[index];
+        let mut len = 0;
+        let slots = method
+            .program
+            .slots
+            .iter()
+            .zip(&method.bindings)
+            .map(|(slot, binding)| {
+                let weight = binding.as_ref().filter(|_| slot.kind == SlotKind::State)?;
+                let region = Region {
+                    block: block::STATE,
+                    start: len,
+                    len: weight.layout.end().unwrap_or(0) * weight.dtype.size(),
+                };
+                len = (len + region.len).next_multiple_of(64);
+                Some(region)
+            })
+            .collect();
+        let mut state = MethodState {
+            slots,
+            state: Storage::zeroed(len),
+            ..MethodState::empty()
+        };
+        state.fill_state(model, index);
+        state
+    }
+
+    fn fill_state(&mut self, model: &Model, index: usize) {
+        let bytes = self.state.bytes_mut();
+        for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
+            if let (Some(region), Some(weight)) = (region, binding) {
+                bytes[region.start..][..region.len]
+                    .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
+            }
+        }
+    }
+
+    /// The plan for these inputs, the last one first: most runs repeat the sizes of the one
+    /// before.
+    fn find(&self, tensors: &[TensorRef<'_>]) -> Option<usize> {
+        let fits = |plan: &usize| {
+            let (types, _) = &self.plans[*plan];
+            types.len() == tensors.len()
+                && types
+                    .iter()
+                    .zip(tensors)
+                    .all(|((dtype, layout), t)| *dtype == t.dtype() && layout == t.layout())
+        };
+        self.last
+            .filter(fits)
+            .or_else(|| (0..self.plans.len()).find(fits))
+    }
+
+    fn find_or_make(
+        &mut self,
+        model: &Model,
+        index: usize,
+        types: &[(DType, Layout)],
+        kernels: KernelSet,
+    ) -> Result<usize, Error> {
+        if let Some(found) = self.plans.iter().position(|(t, _)| t == types) {
+            return Ok(found);
+        }
+        let plan = crate::plan::plan(model, index, types, &self.slots, kernels)?;
+        if self.arena.len() < plan.arena_bytes {
+            self.arena = Storage::zeroed(plan.arena_bytes);
+            self.last = None;
+        }
+        self.plans.push((types.to_vec(), plan));
+        Ok(self.plans.len() - 1)
+    }
+
+    fn execute(
+        &mut self,
+        model: &Model,
+        method: &str,
+        plan: usize,
+        tensors: &[TensorRef<'_>],
+        threads: &Threads,
+    ) -> Result<(), Error> {
+        let mut blocks = Blocks::new();
+        blocks.push_exclusive(self.arena.bytes_mut());
+        blocks.push_exclusive(self.state.bytes_mut());
+        blocks.push_shared(model.file_bytes());
+        blocks.push_shared(model.copied_bytes());
+        for tensor in tensors {
+            blocks.push_shared(tensor.bytes());
+        }
+        let mut run = Run {
+            blocks,
+            threads,
+            method,
+        };
+        run.steps(&self.plans[plan].1.steps)
+    }
+}
+
+struct Run<'r> {
+    blocks: Blocks<'r>,
+    threads: &'r Threads,
+    method: &'r str,
+}
+
+impl Run<'_> {
+    fn steps(&mut self, steps: &[Step]) -> Result<(), Error> {
+        for step in steps {
+            match step {
+                Step::Run(step) => self
+                    .kernel(step)
+                    .map_err(|reason| self.error(&step.node, reason))?,
+                Step::Cond {
+                    predicate,
+                    branches,
+                } => {
+                    let taken = self
+                        .predicate(predicate)
+                        .map_err(|reason| self.error("`cond`", reason))?;
+                    self.steps(&branches[if taken { 0 } else { 1 }])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, node: &str, reason: String) -> Error {
+        Error::Node {
+            method: self.method.to_owned(),
+            node: node.to_owned(),
+            reason,
+        }
+    }
+
+    fn predicate(&self, operand: &Operand) -> Result<bool, String> {
+        let bytes = self
+            .blocks
+            .read(&operand.region)
+            .map_err(|e| e.to_string())?;
+        let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
+        Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+    }
+
+    fn kernel(&mut self, step: &RunStep) -> Result<(), String> {
+        let regions = |operands: &'_ [Operand]| {
+            let regions: SmallVec<[Region; 8]> = operands.iter().map(|o| o.region).collect();
+            regions
+        };
+        let reads = regions(&step.inputs);
+        let writes = regions(&step.outputs);
+        let (reads, mut writes) = self
+            .blocks
+            .open(
+                reads.iter().copied(),
+                writes.iter().copied().chain([step.scratch]),
+            )
+            .map_err(|e| e.to_string())?;
+        // The working memory was put last.
+        let scratch = writes.pop().unwrap_or_default();
+        let mut inputs: SmallVec<[TensorRef<'_>; 8]> = SmallVec::new();
+        for (operand, bytes) in step.inputs.iter().zip(reads) {
+            inputs.push(
+                TensorRef::new(operand.dtype, &operand.layout, bytes).map_err(|e| e.to_string())?,
+            );
+        }
+        let mut outputs: SmallVec<[TensorMut<'_>; 4]> = SmallVec::new();
+        for (operand, bytes) in step.outputs.iter().zip(writes) {
+            outputs.push(
+                TensorMut::new(operand.dtype, &operand.layout, bytes).map_err(|e| e.to_string())?,
+            );
+        }
+        step.kernel
+            .run(&mut Operands {
+                inputs: &inputs,
+                outputs: &mut outputs,
+                scratch,
+                threads: self.threads,
+            })
+            .map_err(|e| e.to_string())
+    }
+}
+
+/// The outputs of a method's last run.
+#[derive(Clone, Copy)]
+pub struct Outputs<'s> {
+    model: &'s Model,
+    method: &'s MethodState,
+}
+
+impl<'s> Outputs<'s> {
+    fn planned(&self) -> &'s [(String, PlannedOutput)] {
+        match self.method.last {
+            Some(plan) => &self.method.plans[plan].1.outputs,
+            None => &[],
+        }
+    }
+
+    /// The output with this name; `None` if there is none, or the method has not run.
+    pub fn get(&self, name: &str) -> Option<TensorRef<'s>> {
+        let (_, output) = self.planned().iter().find(|(n, _)| n == name)?;
+        self.tensor(output)
+    }
+
+    /// All outputs, in the order of the program.
+    pub fn iter(&self) -> impl Iterator<Item = (&'s str, TensorRef<'s>)> + '_ {
+        self.planned()
+            .iter()
+            .filter_map(|(name, output)| Some((name.as_str(), self.tensor(output)?)))
+    }
+
+    fn tensor(&self, output: &'s PlannedOutput) -> Option<TensorRef<'s>> {
+        let operand = match output {
+            PlannedOutput::Tensor(operand) => operand,
+            PlannedOutput::Constant(tensor) => return Some(tensor.view()),
+        };
+        let block = match operand.region.block {
+            block::ARENA => self.method.arena.bytes(),
+            block::STATE => self.method.state.bytes(),
+            block::FILE => self.model.file_bytes(),
+            block::COPIED => self.model.copied_bytes(),
+            // The plan copies what would be an input.
+            _ => return None,
+        };
+        let bytes = block
+            .get(operand.region.start..)?
+            .get(..operand.region.len)?;
+        TensorRef::new(operand.dtype, &operand.layout, bytes).ok()
+    }
+}

@@ -1,0 +1,103 @@
+//! Owned tensors: what goes into a session and what comes out of the reference interpreter.
+
+use crosslatch_kernels::tensor::TensorError;
+use crosslatch_kernels::{DType, Element, Layout, Storage, TensorMut, TensorRef};
+
+/// A tensor that owns its memory, in row-major order.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    dtype: DType,
+    layout: Layout,
+    storage: Storage,
+}
+
+impl Tensor {
+    /// A tensor of zeros; `None` if its size overflows.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Tensor> {
+        let bytes = crosslatch_kernels::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
+        isize::try_from(bytes).ok()?;
+        Some(Tensor {
+            dtype,
+            layout: Layout::contiguous(shape),
+            storage: Storage::zeroed(bytes),
+        })
+    }
+
+    /// A tensor of this shape with these elements; `None` if their number does not fit.
+    pub fn from_slice<T: Element>(shape: &[usize], elements: &[T]) -> Option<Tensor> {
+        if crosslatch_kernels::layout::checked_numel(shape)? != elements.len() {
+            return None;
+        }
+        Some(Tensor {
+            dtype: T::DTYPE,
+            layout: Layout::contiguous(shape),
+            storage: Storage::copy_of(bytemuck::cast_slice(elements)),
+        })
+    }
+
+    /// A tensor of this shape from its bytes; `None` if their number does not fit.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
+        let needed = crosslatch_kernels::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
+        (needed == bytes.len()).then(|| Tensor {
+            dtype,
+            layout: Layout::contiguous(shape),
+            storage: Storage::copy_of(bytes),
+        })
+    }
+
+    /// A row-major copy of a borrowed tensor.
+    pub fn copy_of(tensor: &TensorRef<'_>) -> Tensor {
+        let layout = Layout::contiguous(tensor.shape());
+        let mut storage = Storage::zeroed(layout.numel() * tensor.dtype().size());
+        crosslatch_kernels::with_element!(tensor.dtype(), T => {
+            let data = tensor.data::<T>();
+            let copy: &mut [T] = bytemuck::cast_slice_mut(storage.bytes_mut());
+            for (to, from) in copy.iter_mut().zip(tensor.layout().positions()) {
+                *to = data[from];
+            }
+        });
+        Tensor {
+            dtype: tensor.dtype(),
+            layout,
+            storage,
+        }
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Length of each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// The elements' bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.storage.bytes()
+    }
+
+    /// The tensor, borrowed.
+    pub fn view(&self) -> TensorRef<'_> {
+        valid(TensorRef::new(
+            self.dtype,
+            &self.layout,
+            self.storage.bytes(),
+        ))
+    }
+
+    /// The tensor, borrowed to be written.
+    pub fn view_mut(&mut self) -> TensorMut<'_> {
+        valid(TensorMut::new(
+            self.dtype,
+            &self.layout,
+            self.storage.bytes_mut(),
+        ))
+    }
+}
+
+/// Every constructor makes memory that fits the layout, so viewing it cannot fail.
+fn valid<T>(view: Result<T, TensorError>) -> T {
+    view.unwrap_or_else(|e| unreachable!("{e}"))
+}
