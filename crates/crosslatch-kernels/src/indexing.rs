@@ -161,7 +161,7 @@ pub fn index_put(
 
 /// `a + alpha * b`, computed in the wide type.
 #[inline(always)]
-fn add_scaled<T: Element<Wide: Wide>>(a: T, b: T, alpha: f64) -> T {
+pub fn add_scaled<T: Element<Wide: Wide>>(a: T, b: T, alpha: f64) -> T {
     let scale = <T::Wide as Wide>::from_f64(alpha);
     T::narrow(a.widen().add(b.widen().mul(scale)))
 }

@@ -21,8 +21,9 @@ pub mod reference;
 pub mod session;
 pub mod tensor;
 
-pub use crosslatch_kernels::{DType, Layout, TensorRef};
+pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef};
 pub use error::Error;
+pub use ir::operator::KernelSet;
 pub use model::Model;
 pub use session::{Input, Options, Outputs, Session};
 pub use tensor::Tensor;

@@ -7,14 +7,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crosslatch_kernels::DType;
+
 use crate::error::{ArchiveError, Error};
 use crate::ir::Program;
-use crate::ir::graph::SlotKind;
+use crate::ir::graph::{SlotKind, ValueType};
+use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
 use crate::pt2::archive::Archive;
 use crate::pt2::convert::{ConvertError, convert};
 use crate::pt2::schema::{ExportedProgram, MAJOR_VERSION, Versioned};
 use crate::pt2::weights::{Weight, WeightTable, Weights};
+use crate::tensor::Tensor;
 
 /// A loaded model. Cheap to clone: clones share everything.
 #[derive(Clone, Debug)]
@@ -22,7 +26,8 @@ pub struct Model(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    archive: Archive,
+    /// The file; a model that was built in memory has none.
+    archive: Option<Archive>,
     weights: Weights,
     methods: Vec<Method>,
 }
@@ -64,15 +69,56 @@ impl Model {
             methods.push(load_method(&archive, &mut weights, &name)?);
         }
         Ok(Model(Arc::new(Inner {
-            archive,
+            archive: Some(archive),
             weights,
             methods,
         })))
     }
 
-    /// The file that the model was loaded from.
-    pub fn path(&self) -> &Path {
-        self.0.archive.path()
+    /// A model of one program that was built or parsed, with the contents of its weights and the
+    /// initial contents of its state by slot name. State without contents starts as zeros.
+    ///
+    /// # Errors
+    /// If the program breaks a rule of the IR, or a weight is missing or of another type.
+    pub fn in_memory(
+        mut program: Program,
+        contents: &[(&str, Tensor)],
+    ) -> Result<Model, VerifyError> {
+        crate::effects::mark_state(&mut program);
+        crate::ir::verify::verify(&program)?;
+        let mut weights = Weights::default();
+        let mut bindings = Vec::new();
+        for (slot, input) in program.slots.iter().zip(&program.graph.inputs) {
+            if slot.kind == SlotKind::Input {
+                bindings.push(None);
+                continue;
+            }
+            let given = contents.iter().find(|(name, _)| *name == slot.name);
+            let contents = match given {
+                Some((_, tensor)) => Some(tensor.clone()),
+                None if slot.kind == SlotKind::State => {
+                    constant_type(&program.graph.value(*input).ty)
+                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape))
+                }
+                None => None,
+            };
+            let contents = contents.ok_or_else(|| {
+                VerifyError(format!("slot `{}` has no contents or no fixed size", slot.name))
+            })?;
+            bindings.push(Some(weights.add(&contents)));
+        }
+        let method = Method { program, bindings };
+        check_bindings(&method).map_err(VerifyError)?;
+        Ok(Model(Arc::new(Inner {
+            archive: None,
+            weights,
+            methods: vec![method],
+        })))
+    }
+
+    /// The file that the model was loaded from, if it was.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.archive.as_ref().map(Archive::path)
     }
 
     /// The methods, by name in alphabetical order.
@@ -99,22 +145,23 @@ impl Model {
 
     /// The contents of an extra file, such as `tokenizer.json`.
     pub fn extra_file(&self, name: &str) -> Option<&[u8]> {
-        self.0.archive.bytes(&format!("extra/{name}")).ok()
+        let archive = self.0.archive.as_ref()?;
+        archive.bytes(&format!("extra/{name}")).ok()
     }
 
     /// Names of the extra files.
     pub fn extra_files(&self) -> impl Iterator<Item = &str> {
-        self.0.archive.below("extra/")
+        self.0.archive.iter().flat_map(|a| a.below("extra/"))
     }
 
     /// The bytes of a weight of this model.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.weights.bytes(&self.0.archive, weight)
+        self.0.weights.bytes(self.file_bytes(), weight)
     }
 
     /// The whole file in memory, which weights are pieces of.
     pub(crate) fn file_bytes(&self) -> &[u8] {
-        self.0.archive.map().bytes()
+        self.0.archive.as_ref().map_or(&[], |a| a.map().bytes())
     }
 
     /// The payloads that could not be used in place.
@@ -180,9 +227,21 @@ fn load_method(archive: &Archive, weights: &mut Weights, name: &str) -> Result<M
     Ok(method)
 }
 
+/// Element type and sizes, if the sizes are constants.
+fn constant_type(ty: &ValueType) -> Option<(DType, Vec<usize>)> {
+    let ValueType::Tensor(ty) = ty else {
+        return None;
+    };
+    let sizes: Option<Vec<usize>> = ty
+        .sizes
+        .iter()
+        .map(|s| usize::try_from(s.constant()?).ok())
+        .collect();
+    Some((ty.dtype, sizes?))
+}
+
 /// The program says what type each weight has, and so does the payload: they must agree.
 fn check_bindings(method: &Method) -> Result<(), String> {
-    use crate::ir::graph::ValueType;
     let graph = &method.program.graph;
     for ((slot, binding), input) in method
         .program
@@ -191,15 +250,13 @@ fn check_bindings(method: &Method) -> Result<(), String> {
         .zip(&method.bindings)
         .zip(&graph.inputs)
     {
-        let (Some(weight), ValueType::Tensor(ty)) = (binding, &graph.value(*input).ty) else {
+        let Some(weight) = binding else {
             continue;
         };
-        let sizes: Option<Vec<usize>> = ty
-            .sizes
-            .iter()
-            .map(|s| s.constant().and_then(|c| usize::try_from(c).ok()))
-            .collect();
-        if ty.dtype != weight.dtype || sizes.as_deref() != Some(&weight.layout.shape[..]) {
+        let declared = constant_type(&graph.value(*input).ty);
+        if declared.is_none_or(|(dtype, shape)| {
+            dtype != weight.dtype || shape[..] != weight.layout.shape[..]
+        }) {
             return Err(format!(
                 "`{}`: the program and the payload disagree about its type",
                 slot.name

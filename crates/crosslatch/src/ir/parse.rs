@@ -1,1 +1,411 @@
-//! Text.
+//! The text form, read.
+//!
+//! The grammar is what [`super::print`] writes; white space and line ends mean nothing, `#` starts
+//! a comment. A file holds one program. Slots may be written without `= "name"`, they are then
+//! named after their value. Used by tests, where a program and what is expected of it stand side
+//! by side, and by people who want to try a change by hand.
+
+use std::collections::HashMap;
+
+use crosslatch_kernels::DType;
+
+use super::Size;
+use super::graph::{
+    Arg, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, ValueId, ValueType,
+};
+use super::schema::{ArgType, Schema};
+use crate::ops::Catalogue;
+
+/// Text that is not a program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct ParseError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Reads a program.
+pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Program, ParseError> {
+    let mut parser = Parser {
+        text,
+        at: 0,
+        catalogue,
+    };
+    parser.program().map_err(|reason| ParseError {
+        line: text[..parser.at].lines().count().max(1),
+        reason,
+    })
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    catalogue: &'a Catalogue,
+}
+
+type Parsed<T> = Result<T, String>;
+
+/// Names of the values that are known in a graph.
+type Scope = HashMap<String, ValueId>;
+
+impl<'a> Parser<'a> {
+    fn skip_space(&mut self) {
+        loop {
+            let rest = &self.text[self.at..];
+            let trimmed = rest.trim_start();
+            self.at += rest.len() - trimmed.len();
+            if !trimmed.starts_with('#') {
+                return;
+            }
+            self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+        }
+    }
+
+    fn rest(&mut self) -> &'a str {
+        self.skip_space();
+        &self.text[self.at..]
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    fn expect(&mut self, token: &str) -> Parsed<()> {
+        if self.eat(token) {
+            return Ok(());
+        }
+        let found: String = self.rest().chars().take(20).collect();
+        Err(format!("expected `{token}`, found `{found}`"))
+    }
+
+    /// A run of characters that names are made of.
+    fn word(&mut self) -> &'a str {
+        let rest = self.rest();
+        let is_name = |c: char| c.is_alphanumeric() || "_.:-+".contains(c);
+        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        // `%x: f32` and `a::b` both have colons; a single one ends a name.
+        let word = &rest[..end];
+        let word = word.strip_suffix(':').unwrap_or(word);
+        self.at += word.len();
+        word
+    }
+
+    fn keyword(&mut self, word: &str) -> bool {
+        let before = self.at;
+        if self.word() == word {
+            return true;
+        }
+        self.at = before;
+        false
+    }
+
+    fn string(&mut self) -> Parsed<String> {
+        self.expect("\"")?;
+        let mut value = String::new();
+        let mut chars = self.text[self.at..].char_indices();
+        while let Some((i, c)) = chars.next() {
+            match c {
+                '"' => {
+                    self.at += i + 1;
+                    return Ok(value);
+                }
+                '\\' => match chars.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, 't')) => value.push('\t'),
+                    Some((_, c)) => value.push(c),
+                    None => break,
+                },
+                c => value.push(c),
+            }
+        }
+        Err("a string does not end".into())
+    }
+
+    fn value_name(&mut self) -> Parsed<String> {
+        self.expect("%")?;
+        match self.word() {
+            "" => Err("expected a name after `%`".into()),
+            name => Ok(name.to_owned()),
+        }
+    }
+
+    fn program(&mut self) -> Parsed<Program> {
+        self.expect("program")?;
+        let mut program = Program {
+            name: self.word().to_owned(),
+            symbols: Vec::new(),
+            slots: Vec::new(),
+            graph: Graph::default(),
+            outputs: Vec::new(),
+        };
+        while self.keyword("symbol") {
+            program.symbols.push(self.symbol()?);
+        }
+        let mut scope = Scope::new();
+        loop {
+            let kind = if self.keyword("input") {
+                SlotKind::Input
+            } else if self.keyword("weight") {
+                SlotKind::Weight
+            } else if self.keyword("state") {
+                SlotKind::State
+            } else {
+                break;
+            };
+            let (name, id) = self.typed_value(&mut program.graph, &mut scope)?;
+            program.graph.inputs.push(id);
+            let name = if self.eat("=") { self.string()? } else { name };
+            program.slots.push(Slot { name, kind });
+        }
+        while !self.keyword("return") {
+            self.node(&mut program.graph, &mut scope)?;
+        }
+        while !self.rest().is_empty() {
+            let output = if self.eat("@") {
+                let name = self.word().to_owned();
+                let slot = scope
+                    .get(&name)
+                    .and_then(|id| program.graph.inputs.iter().position(|i| i == id))
+                    .ok_or_else(|| format!("there is no slot `@{name}`"))?;
+                Output::Mutation { slot }
+            } else {
+                Output::User(self.string()?)
+            };
+            self.expect("=")?;
+            let value = self.arg(&scope)?;
+            program.outputs.push(output);
+            program.graph.outputs.push(value);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        match self.rest() {
+            "" => Ok(program),
+            _ => Err("expected the end".into()),
+        }
+    }
+
+    fn symbol(&mut self) -> Parsed<Symbol> {
+        let name = self.word().to_owned();
+        self.expect("in")?;
+        // `1..80` is one word, since names may have dots.
+        let range = self.word();
+        let (min, max) = range.split_once("..").ok_or("expected a range")?;
+        Ok(Symbol {
+            name,
+            min: min.parse().map_err(|_| "expected a number")?,
+            max: match max {
+                "" => None,
+                _ => Some(max.parse().map_err(|_| "expected a number")?),
+            },
+        })
+    }
+
+    fn typed_value(&mut self, graph: &mut Graph, scope: &mut Scope) -> Parsed<(String, ValueId)> {
+        let name = self.value_name()?;
+        self.expect(":")?;
+        let ty = self.value_type()?;
+        let id = graph.add_value(name.clone(), ty);
+        match scope.insert(name.clone(), id) {
+            None => Ok((name, id)),
+            Some(_) => Err(format!("`%{name}` is defined twice")),
+        }
+    }
+
+    fn value_type(&mut self) -> Parsed<ValueType> {
+        let dtype = match self.word() {
+            "int" => return Ok(ValueType::Int),
+            "float" => return Ok(ValueType::Float),
+            "truth" => return Ok(ValueType::Bool),
+            name => DType::from_name(name).ok_or_else(|| format!("`{name}` is no type"))?,
+        };
+        self.expect("[")?;
+        let rest = self.rest();
+        let end = rest.find(']').ok_or("a type does not end")?;
+        let sizes = split_sizes(&rest[..end])
+            .into_iter()
+            .map(|s| Size::parse(s).map_err(|e| e.to_string()))
+            .collect::<Result<_, _>>()?;
+        self.at += end + 1;
+        Ok(ValueType::Tensor(TensorType { dtype, sizes }))
+    }
+
+    fn node(&mut self, graph: &mut Graph, scope: &mut Scope) -> Parsed<()> {
+        let mut results = Vec::new();
+        // Results come into scope after the call.
+        let mut result_scope = Scope::new();
+        while self.rest().starts_with('%') {
+            results.push(self.typed_value(graph, &mut result_scope)?.1);
+            if !self.eat(",") {
+                self.expect("=")?;
+                break;
+            }
+        }
+        let name = self.word();
+        let op = self
+            .catalogue
+            .get(name)
+            .ok_or_else(|| format!("there is no operator `{name}`"))?
+            .clone();
+        let args = self.args(&op.schema, scope)?;
+        let mut branches = Vec::new();
+        for keyword in ["then", "else"] {
+            if self.keyword(keyword) {
+                branches.push(self.branch()?);
+            }
+        }
+        for (name, id) in result_scope {
+            if scope.insert(name.clone(), id).is_some() {
+                return Err(format!("`%{name}` is defined twice"));
+            }
+        }
+        graph.nodes.push(Node {
+            op,
+            args,
+            branches,
+            results,
+            source: None,
+        });
+        Ok(())
+    }
+
+    /// `(name=arg, …)`, in the order of the schema, with defaults filled in.
+    fn args(&mut self, schema: &Schema, scope: &Scope) -> Parsed<Vec<Arg>> {
+        let mut args: Vec<Option<Arg>> = vec![None; schema.params.len()];
+        self.expect("(")?;
+        while !self.eat(")") {
+            let name = self.word();
+            let position = schema
+                .position(name)
+                .ok_or_else(|| format!("`{}` has no argument `{name}`", schema.name))?;
+            self.expect("=")?;
+            let mut arg = self.arg(scope)?;
+            if let (Arg::Int(i), ArgType::Float) = (&arg, schema.params[position].ty) {
+                arg = Arg::Float(*i as f64);
+            }
+            args[position] = Some(arg);
+            if !self.eat(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        args.into_iter()
+            .zip(&schema.params)
+            .map(|(arg, param)| {
+                arg.or_else(|| param.default.clone())
+                    .or_else(|| param.optional.then_some(Arg::None))
+                    .ok_or_else(|| format!("`{}` needs `{}`", schema.name, param.name))
+            })
+            .collect()
+    }
+
+    fn branch(&mut self) -> Parsed<Graph> {
+        let mut graph = Graph::default();
+        let mut scope = Scope::new();
+        self.expect("(")?;
+        while !self.eat(")") {
+            let (_, id) = self.typed_value(&mut graph, &mut scope)?;
+            graph.inputs.push(id);
+            if !self.eat(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        self.expect("{")?;
+        while !self.keyword("return") {
+            self.node(&mut graph, &mut scope)?;
+        }
+        while !self.eat("}") {
+            graph.outputs.push(self.arg(&scope)?);
+            if !self.eat(",") {
+                self.expect("}")?;
+                break;
+            }
+        }
+        Ok(graph)
+    }
+
+    fn arg(&mut self, scope: &Scope) -> Parsed<Arg> {
+        let lookup = |name: String| {
+            scope
+                .get(&name)
+                .copied()
+                .ok_or_else(|| format!("`%{name}` is not defined before"))
+        };
+        let rest = self.rest();
+        if rest.starts_with('%') {
+            return lookup(self.value_name()?).map(Arg::Value);
+        }
+        if rest.starts_with('"') {
+            return self.string().map(Arg::Str);
+        }
+        if self.eat("{") {
+            let mut list = Vec::new();
+            while !self.eat("}") {
+                list.push(match self.keyword("none") {
+                    true => None,
+                    false => Some(lookup(self.value_name()?)?),
+                });
+                if !self.eat(",") {
+                    self.expect("}")?;
+                    break;
+                }
+            }
+            return Ok(Arg::Values(list));
+        }
+        if self.eat("[") {
+            let mut list = Vec::new();
+            while !self.eat("]") {
+                list.push(self.arg(scope)?);
+                if !self.eat(",") {
+                    self.expect("]")?;
+                    break;
+                }
+            }
+            return Ok(Arg::Ints(list));
+        }
+        let word = self.word();
+        match word {
+            "none" => return Ok(Arg::None),
+            "true" => return Ok(Arg::Bool(true)),
+            "false" => return Ok(Arg::Bool(false)),
+            _ => {}
+        }
+        if let Some(dtype) = DType::from_name(word) {
+            return Ok(Arg::DType(dtype));
+        }
+        if let Ok(i) = word.parse() {
+            return Ok(Arg::Int(i));
+        }
+        word.parse()
+            .map(Arg::Float)
+            .map_err(|_| format!("`{word}` is no argument"))
+    }
+}
+
+/// Splits at commas outside brackets.
+fn split_sizes(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut depth, mut start) = (0, 0);
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    if !text.trim().is_empty() {
+        parts.push(&text[start..]);
+    }
+    parts
+}

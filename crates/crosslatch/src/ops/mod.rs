@@ -8,7 +8,21 @@
 //! An in-place operator `f_` needs no row of its own if `f` has one: its first argument is then
 //! the one that is written ([`Catalogue::get`] derives it).
 
+mod assertions;
 mod control_flow;
+mod creation;
+mod cross_attention_cache;
+mod indexing;
+mod joining;
+mod numbers;
+mod ordering;
+mod promotion;
+mod rearranging;
+mod reshaping;
+mod scattering;
+mod sizes;
+mod slicing;
+mod views;
 
 pub use control_flow::COND;
 
@@ -21,7 +35,21 @@ use crate::ir::schema::{AliasInfo, Schema};
 /// A family's table: schema and lowering of each operator.
 type Table = &'static [(&'static str, Lower)];
 
-const FAMILIES: &[Table] = &[control_flow::OPERATORS];
+const FAMILIES: &[Table] = &[
+    assertions::OPERATORS,
+    control_flow::OPERATORS,
+    creation::OPERATORS,
+    cross_attention_cache::OPERATORS,
+    indexing::OPERATORS,
+    joining::OPERATORS,
+    numbers::OPERATORS,
+    ordering::OPERATORS,
+    rearranging::OPERATORS,
+    reshaping::OPERATORS,
+    scattering::OPERATORS,
+    slicing::OPERATORS,
+    views::OPERATORS,
+];
 
 /// All operators by name.
 #[derive(Debug)]

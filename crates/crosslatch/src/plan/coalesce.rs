@@ -53,8 +53,7 @@ struct Class {
 }
 
 /// Decides which storages share memory.
-pub fn coalesce(lowered: &mut Lowered) -> Decisions {
-    let events = Events::collect(lowered);
+pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
     let mut copies = Vec::new();
     list_copies(&lowered.insts, &mut copies);
     let mut classes: Vec<Class> = lowered
@@ -85,7 +84,7 @@ pub fn coalesce(lowered: &mut Lowered) -> Decisions {
         if a == b && copy.from.layout == copy.to.layout {
             continue;
         }
-        obstacles[i] = obstacle(&events, copy, &copies, &class, &classes[a.0], &classes[b.0]);
+        obstacles[i] = obstacle(events, copy, &copies, &class, &classes[a.0], &classes[b.0]);
         if obstacles[i].is_none() {
             join(&mut classes, &mut class, &copies, a, b);
         }
@@ -140,7 +139,7 @@ impl CopyReason {
 }
 
 /// All copies, in program order.
-fn list_copies<'a>(insts: &'a [Inst], copies: &mut Vec<&'a Copy>) {
+pub(super) fn list_copies<'a>(insts: &'a [Inst], copies: &mut Vec<&'a Copy>) {
     for inst in insts {
         match inst {
             Inst::Copy(copy) => copies.push(copy),

@@ -126,6 +126,18 @@ pub struct Lowered {
     pub insts: Vec<Inst>,
     /// The named outputs.
     pub outputs: Vec<(String, LoweredOutput)>,
+    /// Results of `cond`s that are an operand's memory after one branch only.
+    pub joins: Vec<Join>,
+}
+
+/// A result of a `cond` that is an operand's memory after one branch and not after the other.
+pub struct Join {
+    /// The result.
+    pub result: StorageId,
+    /// The memory from outside the `cond`.
+    pub operand: StorageId,
+    /// The `cond`.
+    pub node: Arc<str>,
 }
 
 /// An output of a lowered method.
@@ -155,6 +167,7 @@ pub fn lower(
         method: &program.name,
         kernels,
         storages: Vec::new(),
+        joins: Vec::new(),
     };
     let tensor_slots: Vec<usize> = crate::inputs::input_slots(program)
         .map(|(i, _)| i)
@@ -205,6 +218,7 @@ pub fn lower(
         storages: lowerer.storages,
         insts,
         outputs,
+        joins: lowerer.joins,
     })
 }
 
@@ -220,6 +234,7 @@ struct Lowerer<'a> {
     method: &'a str,
     kernels: KernelSet,
     storages: Vec<StorageInfo>,
+    joins: Vec<Join>,
 }
 
 impl Lowerer<'_> {
@@ -350,6 +365,13 @@ impl Lowerer<'_> {
                 .fresh(a.dtype, &a.layout.shape)
                 .map_err(|reason| self.error(graph, node, reason))?;
             for (place, branch) in [(a, &mut then_insts), (b, &mut else_insts)] {
+                if place.storage.0 < outer {
+                    self.joins.push(Join {
+                        result: joined.storage,
+                        operand: place.storage,
+                        node: name.clone(),
+                    });
+                }
                 branch.push(Inst::Copy(Copy {
                     from: place,
                     to: joined.clone(),

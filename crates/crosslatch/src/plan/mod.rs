@@ -2,13 +2,15 @@
 //!
 //! Four steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
 //! as a list of instructions over storages: every fresh result, every copy that the meaning of
-//! the program asks for, has one of its own. [`coalesce`] then proves which storages can be one
+//! the program asks for, has one of its own. What no plan can be right for is refused
+//! ([`hazard`]). [`coalesce`] then proves which storages can be one
 //! memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
 pub mod arena;
 pub mod coalesce;
 pub mod emit;
+pub mod hazard;
 pub mod liveness;
 pub mod lower;
 
@@ -119,7 +121,13 @@ pub fn plan(
     state: &[Option<Region>],
     kernels: KernelSet,
 ) -> Result<Plan, Error> {
-    let mut lowered = lower::lower(model, method, inputs, kernels)?;
-    let decisions = coalesce::coalesce(&mut lowered);
+    let lowered = lower::lower(model, method, inputs, kernels)?;
+    let events = liveness::Events::collect(&lowered);
+    hazard::check(&lowered, &events).map_err(|hazard| Error::Node {
+        method: model.methods()[method].program.name.clone(),
+        node: hazard.node,
+        reason: hazard.reason,
+    })?;
+    let decisions = coalesce::coalesce(&lowered, &events);
     emit::emit(lowered, decisions, model, method, state)
 }

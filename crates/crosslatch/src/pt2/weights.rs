@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::convert::dtype_of;
 use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
 use crate::error::ArchiveError;
+use crate::tensor::Tensor;
 
 /// Where the bytes of a weight are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,10 +102,19 @@ impl Weights {
         self.copies.bytes()
     }
 
+    /// Adds a tensor that comes from no file.
+    pub fn add(&mut self, tensor: &Tensor) -> Weight {
+        Weight {
+            dtype: tensor.dtype(),
+            layout: Layout::contiguous(tensor.shape()),
+            source: Source::Copied(append(&mut self.copies, tensor.bytes())),
+        }
+    }
+
     /// The bytes of a weight.
-    pub fn bytes<'a>(&'a self, archive: &'a Archive, weight: &Weight) -> &'a [u8] {
+    pub fn bytes<'a>(&'a self, file: &'a [u8], weight: &Weight) -> &'a [u8] {
         match &weight.source {
-            Source::File(range) => &archive.map().bytes()[range.clone()],
+            Source::File(range) => &file[range.clone()],
             Source::Copied(range) => &self.copies.bytes()[range.clone()],
         }
     }

@@ -1,0 +1,62 @@
+//! The command `crosslatch`.
+//!
+//! Each subcommand has a module; this one reads the command line and turns the outcome into an
+//! exit status: 0 done, 1 the input was bad or refused, 2 wrong usage. Results go to standard
+//! output, everything else to standard error.
+
+#![forbid(unsafe_code)]
+
+mod inspect;
+mod npz;
+mod run;
+mod transcribe;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs encoder–decoder models that PyTorch exported: speech to text, and any .pt2.
+#[derive(Parser)]
+#[command(name = "crosslatch", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes down what is said in audio files.
+    Transcribe(transcribe::Args),
+    /// Runs a method on tensors from .npz files.
+    Run(run::Args),
+    /// Shows what is in a model: methods, state, memory, copies.
+    Inspect(inspect::Args),
+}
+
+/// What a command may fail with; its message is for people.
+type CommandError = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Transcribe(args) => transcribe::transcribe(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that went away, `crosslatch … | head`, wants no complaint.
+            if is_broken_pipe(&*error) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

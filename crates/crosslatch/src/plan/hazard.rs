@@ -1,0 +1,63 @@
+//! Hazards: programs whose meaning depends on which branch of a `cond` ran.
+//!
+//! Where one branch returns an operand's memory and the other fresh memory, the result *is* the
+//! operand after one branch and is not after the other. As long as neither is written while the
+//! other is still wanted, nobody can tell, and the plan treats the result as a value of its own.
+//! Otherwise no single plan is right for both branches, and the program is refused. `torch.cond`
+//! itself forbids such branches; a program can reach this state only through operators that hide
+//! their aliasing from it.
+
+use super::liveness::{Access, Events, live_at_end};
+use super::lower::{Join, Lowered};
+
+/// A program that cannot be planned, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hazard {
+    /// The `cond`.
+    pub node: String,
+    /// What is in the way.
+    pub reason: String,
+}
+
+/// Finds the first hazard.
+pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
+    let mut copies = Vec::new();
+    super::coalesce::list_copies(&lowered.insts, &mut copies);
+    for join in &lowered.joins {
+        // The result exists from its last defining copy on.
+        let Some(defined) = copies
+            .iter()
+            .zip(&events.copies)
+            .filter(|(copy, _)| copy.to.storage == join.result)
+            .map(|(_, at)| *at)
+            .max()
+        else {
+            continue;
+        };
+        for (written, other) in [(join.operand, join.result), (join.result, join.operand)] {
+            let other_lives_on = live_at_end(lowered.storages[other.0].origin);
+            let hazard = events.of[written.0].iter().any(|event| {
+                let stores_the_other = event.copy.is_some_and(|i| {
+                    copies[i].from.storage == other && event.access == Access::Overwrite
+                });
+                event.access != Access::Read
+                    && event.at > defined
+                    && !stores_the_other
+                    && events.live_after(&events.of[other.0], Some(event.at), other_lives_on)
+            });
+            if hazard {
+                return Err(describe(join));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn describe(join: &Join) -> Hazard {
+    Hazard {
+        node: join.node.to_string(),
+        reason: "one branch returns the memory of an operand, the other does not, and one of the \
+                 two is written later while the other is still read; return a clone"
+            .into(),
+    }
+}
