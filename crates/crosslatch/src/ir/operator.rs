@@ -239,6 +239,11 @@ impl Call<'_> {
         self.kernels == KernelSet::Plain
     }
 
+    /// Whether the operator writes an operand: `copy_` where `copy` has the same lowering.
+    pub fn is_in_place(&self) -> bool {
+        self.schema.written().next().is_some()
+    }
+
     /// Whether the operator has an argument with this name: overloads share lowerings.
     pub fn has(&self, name: &str) -> bool {
         self.schema.position(name).is_some()

@@ -11,7 +11,7 @@ use crosslatch_kernels::{
 };
 
 use super::sizes::{checked_shape, length};
-use crate::ir::operator::{Call, Lowering, Number, OpError};
+use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
     ("aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", full),
@@ -125,23 +125,35 @@ fn ones(call: &Call<'_>) -> Result<Lowering, OpError> {
     constant(dtype, shape, Value::Int(1))
 }
 
+/// `self` filled with one value: the number, or the element of the tensor `value`.
 fn filled(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
-    if let Some(value) = value {
-        return Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-            fill(&mut o.outputs[0], value);
-            Ok(())
-        }));
-    }
-    let value = call.tensor("value")?;
-    if value.layout.numel() != 1 {
-        return Err(OpError::new("a tensor is filled with one value"));
-    }
-    let of = value.index;
-    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-        fill(&mut o.outputs[0], read_one(&o.inputs[of]));
+    let Some(value) = value else {
+        let value = call.tensor("value")?;
+        if value.layout.numel() != 1 {
+            return Err(OpError::new("a tensor is filled with one value"));
+        }
+        let of = value.index;
+        return Ok(filling(call, this, move |o| read_one(&o.inputs[of])));
+    };
+    Ok(filling(call, this, move |_| value))
+}
+
+fn filling(
+    call: &Call<'_>,
+    this: &TensorArg,
+    value: impl Fn(&Operands<'_, '_>) -> Value + Send + Sync + 'static,
+) -> Lowering {
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        let value = value(o);
+        fill(&mut o.outputs[0], value);
         Ok(())
-    }))
+    };
+    match call.is_in_place() {
+        true => Lowering::update(this, kernel),
+        // A new tensor keeps nothing of the old one.
+        false => Lowering::compute(this.dtype, this.shape(), kernel),
+    }
 }
 
 /// Number of steps from `start` to `end`, which is not reached.

@@ -15,6 +15,7 @@ mod cross_attention_cache;
 mod indexing;
 mod joining;
 mod numbers;
+mod provisional;
 mod ordering;
 mod promotion;
 mod rearranging;
@@ -43,6 +44,7 @@ const FAMILIES: &[Table] = &[
     indexing::OPERATORS,
     joining::OPERATORS,
     numbers::OPERATORS,
+    provisional::OPERATORS,
     ordering::OPERATORS,
     rearranging::OPERATORS,
     reshaping::OPERATORS,

@@ -69,9 +69,7 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
         as_strided_scatter,
     ),
-    ("aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor", |c| {
-        write_part(c, |layout| Ok(layout.clone()))
-    }),
+    ("aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor", copy_whole),
 ];
 
 /// Whether an index fits a tensor: as many dimensions, and none longer than the tensor's but for
@@ -274,6 +272,27 @@ fn write_part(
         let layout = o.inputs[src].layout().expand(&place.shape).ok_or_else(misfit)?;
         let from = reread(&o.inputs[src], &layout)?;
         copy(&mut relaid(&mut o.outputs[0], &place)?, &from, o.threads);
+        Ok(())
+    }))
+}
+
+/// All of `self` replaced by `src`. Where that is a new tensor, `self` lends it no more than shape
+/// and type.
+fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, src) = (call.tensor("self")?, call.tensor("src")?);
+    if call.is_in_place() {
+        return write_part(call, |layout| Ok(layout.clone()));
+    }
+    let shape = this.layout.shape.clone();
+    if (src.dtype, src.shape()) == (this.dtype, this.shape()) {
+        return Ok(Lowering::Copy(src.index));
+    }
+    expanded(src, &shape)?;
+    let of = src.index;
+    Ok(Lowering::compute(this.dtype, this.shape(), move |o: &mut Operands<'_, '_>| {
+        let misfit = || KernelError::Assertion("the source does not fit its place".into());
+        let layout = o.inputs[of].layout().expand(&shape).ok_or_else(misfit)?;
+        copy(&mut o.outputs[0], &reread(&o.inputs[of], &layout)?, o.threads);
         Ok(())
     }))
 }

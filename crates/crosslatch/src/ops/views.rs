@@ -87,6 +87,11 @@ pub(super) fn copied(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, Op
         return Ok(lowering);
     };
     let this = call.tensor("self")?;
+    if let [view] = views.as_slice()
+        && view.layout == this.layout
+    {
+        return Ok(Lowering::Copy(this.index));
+    }
     let dtype = this.dtype;
     let results = views.iter().map(|v| (dtype, v.layout.shape.clone())).collect();
     let (of, offset) = (this.index, this.layout.offset);
@@ -112,6 +117,9 @@ pub(super) fn copied(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, Op
 
 /// A copy of `self` in row-major order under another shape.
 pub(super) fn copied_in_shape(this: &TensorArg, shape: Dims) -> Lowering {
+    if shape == this.layout.shape {
+        return Lowering::Copy(this.index);
+    }
     let of = this.index;
     let source_shape = this.layout.shape.clone();
     Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {

@@ -1,9 +1,11 @@
 //! Who touches which storage when, and whether its contents are still wanted.
 //!
-//! Instructions are numbered in program order, branches of a `cond` one after the other. Two
-//! positions in different branches of one `cond` exclude each other; otherwise a larger number
-//! means later. A storage is *live* after a position if some later instruction may read what it
+//! Instructions are numbered in program order, branches of a `cond` one after the other, so that
+//! the branches are ranges of positions right behind their `cond`. A storage is *live* after a position if some later instruction may read what it
 //! holds before all of it is overwritten. State is live at the end of a run.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use super::lower::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
 
@@ -44,6 +46,8 @@ pub struct Events {
     pub paths: Vec<Path>,
     /// Position of each copy, in the order in which copies occur.
     pub copies: Vec<Position>,
+    /// For each `cond`, the positions of its branches.
+    conds: HashMap<Position, [Range<Position>; 2]>,
 }
 
 impl Events {
@@ -53,6 +57,7 @@ impl Events {
             of: vec![Vec::new(); lowered.storages.len()],
             paths: Vec::new(),
             copies: Vec::new(),
+            conds: HashMap::new(),
         };
         events.walk(lowered, &lowered.insts, &Path::new());
         let end = events.paths.len();
@@ -102,54 +107,84 @@ impl Events {
                     branches,
                 } => {
                     self.push(predicate.storage, at, Access::Read, None);
+                    let mut ranges = [0..0, 0..0];
                     for (i, branch) in branches.iter().enumerate() {
                         let mut inner = path.clone();
                         inner.push((at, i));
+                        let start = self.paths.len();
                         self.walk(lowered, branch, &inner);
+                        ranges[i] = start..self.paths.len();
                     }
+                    self.conds.insert(at, ranges);
                 }
             }
         }
-    }
-
-    /// Whether `later` can run after `earlier` did, in one run.
-    pub fn follows(&self, later: Position, earlier: Position) -> bool {
-        later > earlier
-            && !self.paths[later].iter().any(|(cond, branch)| {
-                self.paths[earlier]
-                    .iter()
-                    .any(|(c, b)| c == cond && b != branch)
-            })
-    }
-
-    /// Whether `later` runs in every run that reaches `earlier`.
-    fn is_certain_after(&self, later: Position, earlier: Position) -> bool {
-        self.paths[earlier].starts_with(&self.paths[later])
     }
 
     /// Whether memory with these accesses is live after a position. `None` stands for the start
     /// of the run. `at_end` says whether it is live at the end.
     pub fn live_after(&self, events: &[Event], position: Option<Position>, at_end: bool) -> bool {
-        for event in events {
-            let relevant = position.is_none_or(|p| self.follows(event.at, p));
-            if !relevant {
-                continue;
-            }
-            match event.access {
-                Access::Read | Access::Change => return true,
-                Access::Overwrite => {
-                    let certain = match position {
-                        Some(p) => self.is_certain_after(event.at, p),
-                        None => self.paths[event.at].is_empty(),
-                    };
-                    if certain {
-                        return false;
-                    }
-                }
+        let mut from = position.map_or(0, |p| self.past(p));
+        // What follows in the same branch, then what follows the `cond` around it, and so on.
+        let enclosing = position.map_or(&[][..], |p| &self.paths[p]);
+        for &(cond, branch) in enclosing.iter().rev() {
+            match self.first_use(events, from, self.conds[&cond][branch].end) {
+                Use::Wanted => return true,
+                Use::Overwritten => return false,
+                Use::Untouched => from = self.past(cond),
             }
         }
-        at_end
+        match self.first_use(events, from, self.paths.len()) {
+            Use::Wanted => true,
+            Use::Overwritten => false,
+            Use::Untouched => at_end,
+        }
     }
+
+    /// The position after an instruction in its list: after its branches, if it is a `cond`.
+    fn past(&self, position: Position) -> Position {
+        match self.conds.get(&position) {
+            Some([_, last]) => last.end,
+            None => position + 1,
+        }
+    }
+
+    /// What happens first to memory with these accesses in a list of instructions.
+    fn first_use(&self, events: &[Event], from: Position, to: Position) -> Use {
+        let mut next = events.partition_point(|e| e.at < from);
+        while let Some(event) = events.get(next).filter(|e| e.at < to) {
+            // The event may lie in a branch of a `cond` of this list.
+            let level = self.paths.get(from).map_or(0, Vec::len);
+            let inner = self.paths[event.at].get(level);
+            let Some(&(cond, _)) = inner else {
+                return match event.access {
+                    Access::Read | Access::Change => Use::Wanted,
+                    Access::Overwrite => Use::Overwritten,
+                };
+            };
+            let [a, b] = &self.conds[&cond];
+            let uses = [a, b].map(|r| self.first_use(events, r.start, r.end));
+            if uses.contains(&Use::Wanted) {
+                return Use::Wanted;
+            }
+            if uses == [Use::Overwritten; 2] {
+                return Use::Overwritten;
+            }
+            next = events.partition_point(|e| e.at < b.end);
+        }
+        Use::Untouched
+    }
+}
+
+/// What happens first to some memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is read, or changed in part, on some path.
+    Wanted,
+    /// It is overwritten as a whole on every path.
+    Overwritten,
+    /// Neither.
+    Untouched,
 }
 
 /// Whether writing this place overwrites all that its storage holds.
