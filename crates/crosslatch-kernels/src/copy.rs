@@ -6,17 +6,19 @@
 //! where both sides allow it. What is left is one of three cases: rows that are contiguous on both
 //! sides are copied as slices; where the source is contiguous along another dimension than the
 //! destination (a transposition), both are walked in square tiles, so that every cache line that
-//! is fetched is used; anything else goes element by element.
+//! is fetched is used; anything else goes run by run with strides.
 //!
 //! The two tensors must have one shape and must not share memory, which the borrow checker sees
 //! to. The destination must not overlap itself: which value wins would be a matter of order.
 
+use bytemuck::Pod;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use smallvec::SmallVec;
 
+use crate::bits::{bits, bits_mut};
 use crate::slabs::for_each_slab;
-use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_bits, with_element};
 
 /// Elements below which a copy is not worth another thread.
 const GRAIN: usize = 32 * 1024;
@@ -33,28 +35,48 @@ pub fn copy(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
     assert_eq!(to.shape(), from.shape(), "a copy between different shapes");
     let result = for_each_slab(to, threads, GRAIN, &|part, to| {
         let layout = part.of(from.layout());
-        with_element!(from.dtype(), F => copy_from::<F>(to, from.data::<F>(), &layout));
+        if to.dtype() == from.dtype() {
+            with_bits!(from.dtype(), B => copy_bits::<B>(to, bits(from), &layout));
+        } else {
+            with_element!(from.dtype(), F => with_element!(to.dtype(), T => {
+                copy_converted::<F, T>(to, from.data(), &layout)
+            }));
+        }
         Ok(())
     });
     debug_assert!(result.is_ok());
 }
 
-fn copy_from<F: Element>(to: &mut TensorMut<'_>, from: &[F], from_layout: &Layout) {
+/// The same bits, in another order at most.
+fn copy_bits<B: Pod>(to: &mut TensorMut<'_>, from: &[B], from_layout: &Layout) {
     let layout = to.layout().clone();
-    if to.dtype() == F::DTYPE {
-        walk(
-            to.data::<F>(),
-            &layout,
-            from,
-            from_layout,
-            <[F]>::copy_from_slice,
-            |x| x,
-        );
-    } else {
-        with_element!(to.dtype(), T => {
-            walk(to.data::<T>(), &layout, from, from_layout, convert_row, convert::<F, T>)
-        });
-    }
+    let to = bits_mut::<B>(to);
+    for_each_run(&layout, from_layout, &mut |[a, b], steps, n| match steps {
+        [1, 1] => to[a..a + n].copy_from_slice(&from[b..b + n]),
+        [1, 0] => to[a..a + n].fill(from[b]),
+        [p, q] => {
+            for j in 0..n {
+                to[a + j * p] = from[b + j * q];
+            }
+        }
+    });
+}
+
+fn copy_converted<F: Element, T: Element>(
+    to: &mut TensorMut<'_>,
+    from: &[F],
+    from_layout: &Layout,
+) {
+    let layout = to.layout().clone();
+    let to = to.data::<T>();
+    for_each_run(&layout, from_layout, &mut |[a, b], steps, n| match steps {
+        [1, 1] => convert_row(&mut to[a..a + n], &from[b..b + n]),
+        [p, q] => {
+            for j in 0..n {
+                to[a + j * p] = convert(from[b + j * q]);
+            }
+        }
+    });
 }
 
 /// One value in another type: through 64 bits, which loses nothing that the result keeps.
@@ -120,62 +142,44 @@ fn merged_dims(to: &Layout, from: &Layout) -> SmallVec<[Dim; 6]> {
     merged
 }
 
-fn walk<T: Copy, F: Copy>(
-    to: &mut [T],
-    to_layout: &Layout,
-    from: &[F],
-    from_layout: &Layout,
-    row: impl Fn(&mut [T], &[F]),
-    one: impl Fn(F) -> T,
-) {
-    if to_layout.shape.contains(&0) {
+/// Walks both tensors in the order that suits their memory: `visit(offsets, strides, len)` is
+/// called for runs that together are everything, destination first. It is not generic, because it
+/// would be compiled for every pair of types.
+fn for_each_run(to: &Layout, from: &Layout, visit: Visit<'_>) {
+    if to.shape.contains(&0) {
         return;
     }
-    let (a, b) = (to_layout.offset, from_layout.offset);
-    let mut dims = merged_dims(to_layout, from_layout);
+    let mut dims = merged_dims(to, from);
     let Some(inner) = dims.pop() else {
-        to[a] = one(from[b]);
+        visit([to.offset, from.offset], [1, 1], 1);
         return;
     };
-    let n = inner.size;
-    if inner.to == 1 && inner.from == 1 {
-        for_each_offset(&dims, a, b, |a, b| row(&mut to[a..a + n], &from[b..b + n]));
-    } else if inner.to == 1 && inner.from == 0 {
-        for_each_offset(&dims, a, b, |a, b| to[a..a + n].fill(one(from[b])));
-    } else if let Some(i) = dims.iter().position(|d| d.from == 1 && inner.from != 1) {
-        let other = dims.remove(i);
-        for_each_offset(&dims, a, b, |a, b| {
-            tiles(to, a, from, b, other, inner, &one)
-        });
-    } else {
-        for_each_offset(&dims, a, b, |a, b| {
-            for j in 0..n {
-                to[a + j * inner.to] = one(from[b + j * inner.from]);
-            }
-        });
-    }
+    // Where the source is contiguous along another dimension, that one is tiled together with
+    // the innermost.
+    let other = match inner.from {
+        0 | 1 => None,
+        _ => dims.iter().position(|d| d.from == 1),
+    };
+    let other = other.map(|i| dims.remove(i));
+    for_each_offset(&dims, to.offset, from.offset, |a, b| match other {
+        Some(other) => tiles(a, b, other, inner, visit),
+        None => visit([a, b], [inner.to, inner.from], inner.size),
+    });
 }
+
+/// What is done with a run: offsets, strides, length.
+type Visit<'v> = &'v mut dyn FnMut([usize; 2], [usize; 2], usize);
 
 /// A plane that is copied in squares: along `p` the source is contiguous, along `q` the
 /// destination goes in its shortest steps.
-fn tiles<T: Copy, F: Copy>(
-    to: &mut [T],
-    a: usize,
-    from: &[F],
-    b: usize,
-    p: Dim,
-    q: Dim,
-    one: impl Fn(F) -> T,
-) {
+fn tiles(a: usize, b: usize, p: Dim, q: Dim, visit: Visit<'_>) {
     for i0 in (0..p.size).step_by(TILE) {
         let i1 = (i0 + TILE).min(p.size);
         for j0 in (0..q.size).step_by(TILE) {
-            let j1 = (j0 + TILE).min(q.size);
+            let n = TILE.min(q.size - j0);
             for i in i0..i1 {
-                let (a, b) = (a + i * p.to, b + i * p.from);
-                for j in j0..j1 {
-                    to[a + j * q.to] = one(from[b + j * q.from]);
-                }
+                let start = [a + i * p.to + j0 * q.to, b + i * p.from + j0 * q.from];
+                visit(start, [q.to, q.from], n);
             }
         }
     }

@@ -4,10 +4,11 @@
 //! here). The trick is one layout: the indexed tensor in the shape of the index, with stride 0
 //! along `dim`, gives the place of each element but for the index itself.
 
+use crate::bits::{bits, bits_mut};
 use crate::indexing::{Integers, position};
 use crate::layout::for_each_run;
 use crate::slabs::for_each_slab;
-use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_bits};
 
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;
@@ -42,8 +43,8 @@ pub fn gather(
         let base = part.of(&base);
         let integers = Integers::of(index);
         let mut result = Ok(());
-        with_element!(to.dtype(), T => {
-            let (target, source) = (to.data::<T>(), from.data::<T>());
+        with_bits!(to.dtype(), B => {
+            let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
             for_each_run([&to_layout, &index_layout, &base], |[a, i, b], [p, q, r], n| {
                 for k in 0..n {
                     match position(integers.at(i + k * q), len) {
@@ -67,8 +68,8 @@ pub fn take(
     let to_layout = to.layout().clone();
     let integers = Integers::of(index);
     let mut result = Ok(());
-    with_element!(to.dtype(), T => {
-        let (target, source) = (to.data::<T>(), from.data::<T>());
+    with_bits!(to.dtype(), B => {
+        let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
         for_each_run([&to_layout, index.layout()], |[a, i], [p, q], n| {
             for k in 0..n {
                 match position(integers.at(i + k * q), len) {

@@ -9,10 +9,11 @@
 
 use smallvec::SmallVec;
 
+use crate::bits::{bits, bits_mut};
 use crate::layout::for_each_run;
 use crate::slabs::{Part, for_each_slab};
 use crate::wide::Wide;
-use crate::{Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_bits, with_element};
 
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;
@@ -102,10 +103,10 @@ pub fn index(
     threads: &Threads,
 ) -> Result<(), KernelError> {
     for_each_slab(to, threads, GRAIN, &|part, to| {
-        with_element!(from.dtype(), T => {
-            let layout = to.layout().clone();
-            let blocks = Blocks::new(from.layout(), &layout, indexing, part);
-            let (target, source) = (to.data::<T>(), from.data::<T>());
+        let layout = to.layout().clone();
+        let blocks = Blocks::new(from.layout(), &layout, indexing, part);
+        with_bits!(from.dtype(), B => {
+            let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
             blocks.for_each(|in_from, in_to| {
                 blocks.for_each_run(|[i, j], strides, len| {
                     let (b, a) = (in_from + i, in_to + j);
@@ -131,32 +132,37 @@ pub fn index_put(
     indexing: &Indexing<'_, '_>,
     write: Write,
 ) -> Result<(), KernelError> {
-    with_element!(to.dtype(), T => {
-        let layout = to.layout().clone();
-        let blocks = Blocks::new(&layout, values.layout(), indexing, Part::Whole);
-        let (target, source) = (to.data::<T>(), values.data::<T>());
-        blocks.for_each(|in_to, in_values| {
-            blocks.for_each_run(|[i, j], strides, len| {
-                let (a, b) = (in_to + i, in_values + j);
-                match (strides, write) {
-                    ([1, 1], Write::Replace) => {
-                        target[a..a + len].copy_from_slice(&source[b..b + len]);
-                    }
-                    ([p, q], Write::Replace) => {
-                        for k in 0..len {
-                            target[a + k * p] = source[b + k * q];
+    let layout = to.layout().clone();
+    let blocks = Blocks::new(&layout, values.layout(), indexing, Part::Whole);
+    match write {
+        Write::Replace => with_bits!(to.dtype(), B => {
+            let (target, source) = (bits_mut::<B>(to), bits::<B>(values));
+            blocks.for_each(|in_to, in_values| {
+                blocks.for_each_run(|[i, j], strides, len| {
+                    let (a, b) = (in_to + i, in_values + j);
+                    match strides {
+                        [1, 1] => target[a..a + len].copy_from_slice(&source[b..b + len]),
+                        [p, q] => {
+                            for k in 0..len {
+                                target[a + k * p] = source[b + k * q];
+                            }
                         }
                     }
-                    ([p, q], Write::Add(alpha)) => {
-                        for k in 0..len {
-                            let place = &mut target[a + k * p];
-                            *place = add_scaled(*place, source[b + k * q], alpha);
-                        }
+                });
+            })
+        }),
+        Write::Add(alpha) => with_element!(to.dtype(), T => {
+            let (target, source) = (to.data::<T>(), values.data::<T>());
+            blocks.for_each(|in_to, in_values| {
+                blocks.for_each_run(|[i, j], [p, q], len| {
+                    for k in 0..len {
+                        let place = &mut target[in_to + i + k * p];
+                        *place = add_scaled(*place, source[in_values + j + k * q], alpha);
                     }
-                }
-            });
-        })
-    })
+                });
+            })
+        }),
+    }
 }
 
 /// `a + alpha * b`, computed in the wide type.

@@ -9,6 +9,7 @@
 //! Read [`dtype`], [`layout`] and [`tensor`] first: the nouns. [`kernel`] is the verb. The other
 //! modules are the kernels themselves, one family each.
 
+pub mod bits;
 pub mod copy;
 pub mod dtype;
 pub mod fill;
@@ -18,6 +19,8 @@ pub mod kernel;
 pub mod layout;
 pub mod masked;
 pub mod memory;
+#[allow(missing_docs)]
+pub mod provisional;
 pub mod rearrange;
 pub mod scatter;
 pub mod slabs;

@@ -253,6 +253,7 @@ mod tests {
         let (r, mut w) = blocks.open(reads.into_iter(), writes.into_iter()).unwrap();
         w[0].copy_from_slice(r[0]);
         w[1].copy_from_slice(r[1]);
+        drop((r, w));
         assert_eq!(
             blocks.read(&region(0, 0, 8)).unwrap(),
             [7, 7, 7, 7, 0, 0, 0, 0]

@@ -6,12 +6,14 @@
 //! plan is made; the kernel only follows them. Dimensions at the end that are not rearranged are
 //! moved together.
 
+use bytemuck::Pod;
 use smallvec::SmallVec;
 
-use crate::fill::Value;
+use crate::bits::{bits, bits_mut};
+use crate::fill::{Value, fill};
 use crate::layout::for_each_run;
 use crate::slabs::{Part, for_each_slab};
-use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{Layout, TensorMut, TensorRef, Threads, with_bits};
 
 /// An entry of a [`DimMap`] that is outside of the source.
 pub const OUTSIDE: usize = usize::MAX;
@@ -34,25 +36,34 @@ pub fn rearrange(
     threads: &Threads,
 ) {
     let result = for_each_slab(to, threads, GRAIN, &|part, to| {
-        with_element!(from.dtype(), T => rearrange_part::<T>(to, from, maps, outside, part));
+        // The value outside as bits: written and read back.
+        let mut one = [0u64];
+        let layout = Layout::contiguous(&[]);
+        let bytes = bytemuck::cast_slice_mut(&mut one);
+        if let Ok(mut value) = TensorMut::new(from.dtype(), &layout, bytes) {
+            fill(&mut value, outside);
+            with_bits!(from.dtype(), B => {
+                let outside = bits::<B>(&value.as_ref())[0];
+                rearrange_part(to, bits::<B>(from), from.layout(), maps, outside, part);
+            });
+        }
         Ok(())
     });
     debug_assert!(result.is_ok());
 }
 
-fn rearrange_part<T: Element>(
+fn rearrange_part<B: Pod>(
     to: &mut TensorMut<'_>,
-    from: &TensorRef<'_>,
+    source: &[B],
+    from_layout: &Layout,
     maps: &[DimMap],
-    outside: Value,
+    outside: B,
     part: Part,
 ) {
     let to_layout = to.layout().clone();
     if to_layout.shape.contains(&0) {
         return;
     }
-    let from_layout = from.layout();
-    let outside = outside.element::<T>();
     let mapped = maps.iter().rposition(Option::is_some).map_or(0, |d| d + 1);
     let tail = |l: &Layout, offset: usize| Layout {
         shape: to_layout.shape[mapped..].into(),
@@ -65,7 +76,7 @@ fn rearrange_part<T: Element>(
         .sum();
     let (to_tail, from_tail) = (tail(&to_layout, 0), tail(from_layout, start));
     let single = to_tail.numel() == 1;
-    let (target, source) = (to.data::<T>(), from.data::<T>());
+    let target = bits_mut::<B>(to);
     let mut block = |a: usize, b: Option<usize>| match b {
         Some(b) if single => target[a] = source[b + from_tail.offset],
         Some(b) => for_each_run(
@@ -130,7 +141,7 @@ mod tests {
     use crate::{DType, Storage};
 
     fn run(shape: &[usize], from: &Layout, maps: &[DimMap], threads: usize) -> Vec<i16> {
-        let source: Vec<i16> = (0..from.end().unwrap() as i16).collect();
+        let source: Vec<i16> = (0..from.end().unwrap()).map(|x| x as i16).collect();
         let from = TensorRef::new(DType::I16, from, bytemuck::cast_slice(&source)).unwrap();
         let layout = Layout::contiguous(shape);
         let mut memory = Storage::zeroed(2 * layout.numel());

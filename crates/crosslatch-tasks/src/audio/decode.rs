@@ -1,0 +1,274 @@
+//! Packets to mono samples.
+//!
+//! `symphonia` finds the container, the track and the codec; what is left is to decide what to
+//! trust. The rate and the channels are checked before a decoder exists; each packet's own rate
+//! and channels are checked again, since a FLAC or MP3 stream may change them midway. Packets
+//! larger than any real one do not arise: symphonia reads in bounded pieces. A panic inside a
+//! third-party decoder on a hostile file is turned into an error here, at the only place where the
+//! crate hands untrusted bytes to one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+
+use super::{Audio, AudioError, Resampler, SAMPLE_RATES};
+
+/// More than any recorder writes; symphonia itself stops at 32 for WAV.
+const MAX_CHANNELS: usize = 64;
+
+/// Damaged packets in a row after which the rest of the file is given up.
+const MAX_DAMAGED_IN_A_ROW: usize = 1_000;
+
+/// Decodes `source` to mono at `rate` Hz, at most `max_seconds` of it.
+pub(super) fn read(
+    source: Box<dyn MediaSource>,
+    name: &str,
+    extension: Option<&str>,
+    rate: u32,
+    max_seconds: f64,
+) -> Result<Audio, AudioError> {
+    catch_unwind(AssertUnwindSafe(|| {
+        read_inner(source, name, extension, rate, max_seconds)
+    }))
+    .unwrap_or_else(|_| {
+        Err(AudioError::Format {
+            file: name.to_owned(),
+            cause: "its structure breaks the decoder".to_owned(),
+        })
+    })
+}
+
+fn read_inner(
+    source: Box<dyn MediaSource>,
+    name: &str,
+    extension: Option<&str>,
+    rate: u32,
+    max_seconds: f64,
+) -> Result<Audio, AudioError> {
+    let no_audio = |cause: String| AudioError::NoAudio {
+        file: name.to_owned(),
+        cause,
+    };
+    let mut hint = Hint::new();
+    if let Some(extension) = extension {
+        hint.with_extension(extension);
+    }
+    let stream = MediaSourceStream::new(source, Default::default());
+    let mut format = symphonia::default::get_probe()
+        .probe(
+            &hint,
+            stream,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
+        .map_err(|e| format_error(name, e))?;
+
+    let track = format
+        .default_track(TrackType::Audio)
+        .ok_or_else(|| no_audio("the file holds no track of sound".to_owned()))?;
+    let track_id = track.id;
+    let announced = track.num_frames;
+    let parameters = track
+        .codec_params
+        .as_ref()
+        .and_then(|parameters| parameters.audio())
+        .ok_or_else(|| no_audio("the track does not say how it is encoded".to_owned()))?;
+    let source_rate = parameters.sample_rate.unwrap_or(0);
+    check_rate(source_rate).map_err(no_audio)?;
+    if let Some(channels) = &parameters.channels {
+        check_channels(channels.count()).map_err(no_audio)?;
+    }
+    let mut decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+        .map_err(|e| format_error(name, e))?;
+
+    let mut state = State {
+        name,
+        resampler: Resampler::new(source_rate, rate)?,
+        samples: Vec::new(),
+        interleaved: Vec::new(),
+        mono: Vec::new(),
+        source_rate,
+        source_channels: 0,
+        frames: 0,
+        max_frames: (max_seconds * f64::from(source_rate)) as u64,
+        max_seconds,
+        damaged: 0,
+    };
+    pump(&mut *format, &mut *decoder, track_id, &mut state)?;
+    if announced.is_some_and(|announced| plausible(announced) && state.frames < announced) {
+        // Cut off: what is there has been decoded. Packets that failed already explain a gap.
+        state.damaged = state.damaged.max(1);
+    }
+    state.finish()
+}
+
+/// A header written before the length was known holds 2³² − 1 bytes or the like: no claim at all.
+fn plausible(announced: u64) -> bool {
+    announced < (u64::from(u32::MAX) - 4096) / 32
+}
+
+fn pump(
+    format: &mut dyn FormatReader,
+    decoder: &mut dyn AudioDecoder,
+    track_id: u32,
+    state: &mut State<'_>,
+) -> Result<(), AudioError> {
+    let mut in_a_row = 0;
+    loop {
+        let packet = match format.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(()),
+            // The stream stops in the middle of a packet: keep what came before.
+            Err(SymphoniaError::IoError(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok(());
+            }
+            Err(SymphoniaError::IoError(source)) => {
+                return Err(AudioError::Io {
+                    file: state.name.to_owned(),
+                    source,
+                });
+            }
+            Err(_) if state.frames > 0 => {
+                state.damaged += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(format_error(state.name, error)),
+        };
+        if packet.track_id != track_id {
+            continue;
+        }
+        match decoder.decode(&packet) {
+            Ok(buffer) => {
+                in_a_row = 0;
+                state.push(buffer)?;
+            }
+            Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => {
+                state.damaged += 1;
+                in_a_row += 1;
+                if in_a_row > MAX_DAMAGED_IN_A_ROW {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(format_error(state.name, error)),
+        }
+    }
+}
+
+struct State<'a> {
+    name: &'a str,
+    resampler: Resampler,
+    samples: Vec<f32>,
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    source_rate: u32,
+    source_channels: usize,
+    frames: u64,
+    max_frames: u64,
+    max_seconds: f64,
+    damaged: usize,
+}
+
+impl State<'_> {
+    fn push(&mut self, buffer: GenericAudioBufferRef<'_>) -> Result<(), AudioError> {
+        let no_audio = |cause| AudioError::NoAudio {
+            file: self.name.to_owned(),
+            cause,
+        };
+        let channels = buffer.num_planes();
+        check_channels(channels).map_err(no_audio)?;
+        let rate = buffer.spec().rate();
+        if rate != self.source_rate {
+            return Err(no_audio(format!(
+                "its sample rate changes from {} Hz to {rate} Hz midway; convert it to WAV",
+                self.source_rate
+            )));
+        }
+        self.source_channels = self.source_channels.max(channels);
+        if self.frames + buffer.frames() as u64 > self.max_frames {
+            return Err(AudioError::TooLong {
+                file: self.name.to_owned(),
+                seconds: self.max_seconds,
+            });
+        }
+        buffer.copy_to_vec_interleaved(&mut self.interleaved);
+        self.mono.clear();
+        if channels == 1 {
+            self.mono.extend_from_slice(&self.interleaved);
+        } else {
+            let scale = 1.0 / channels as f32;
+            let frames = self.interleaved.chunks_exact(channels);
+            self.mono
+                .extend(frames.map(|frame| frame.iter().map(|x| x * scale).sum::<f32>()));
+        }
+        if let Some(at) = self.mono.iter().position(|x| !x.is_finite()) {
+            return Err(AudioError::NotFinite {
+                file: self.name.to_owned(),
+                index: self.frames + at as u64,
+            });
+        }
+        self.frames += self.mono.len() as u64;
+        self.resampler.push(&self.mono, &mut self.samples)
+    }
+
+    fn finish(mut self) -> Result<Audio, AudioError> {
+        let sample_rate = self.resampler.output_rate();
+        self.resampler.finish(&mut self.samples)?;
+        if self.samples.is_empty() {
+            return Err(AudioError::Empty {
+                file: self.name.to_owned(),
+                damaged: self.damaged,
+            });
+        }
+        Ok(Audio {
+            samples: self.samples,
+            sample_rate,
+            source_rate: self.source_rate,
+            source_channels: self.source_channels,
+            damaged_packets: self.damaged,
+        })
+    }
+}
+
+fn check_rate(rate: u32) -> Result<(), String> {
+    if SAMPLE_RATES.contains(&rate) {
+        return Ok(());
+    }
+    Err(format!(
+        "a sample rate of {rate} Hz is outside {} to {} Hz; the header is damaged",
+        SAMPLE_RATES.start(),
+        SAMPLE_RATES.end()
+    ))
+}
+
+fn check_channels(channels: usize) -> Result<(), String> {
+    if (1..=MAX_CHANNELS).contains(&channels) {
+        return Ok(());
+    }
+    Err(format!(
+        "{channels} channels is outside 1 to {MAX_CHANNELS}; the header is damaged"
+    ))
+}
+
+fn format_error(name: &str, error: SymphoniaError) -> AudioError {
+    let file = name.to_owned();
+    match error {
+        SymphoniaError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            AudioError::Format {
+                file,
+                cause: "it ends inside its header".to_owned(),
+            }
+        }
+        SymphoniaError::IoError(source) => AudioError::Io { file, source },
+        other => AudioError::Format {
+            file,
+            cause: other.to_string(),
+        },
+    }
+}

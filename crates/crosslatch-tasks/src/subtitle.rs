@@ -1,0 +1,244 @@
+//! A transcript as text, JSON, SubRip or WebVTT.
+//!
+//! Four formats, written the way openai-whisper and faster-whisper write them, so that a file from
+//! one tool can replace a file from another: plain text has one line a segment; JSON has the text,
+//! the language and the segments with numbers; SRT and VTT have one cue a segment. A segment
+//! without words makes no cue. Whatever a model writes stays text: line breaks become spaces (an
+//! empty line would end a cue) and what a player would read as markup or an arrow is defused.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::speech::Transcript;
+
+/// A format for a transcript.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// One line a segment.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+    /// SubRip.
+    Srt,
+    /// WebVTT.
+    Vtt,
+}
+
+/// A name that is none of `text`, `json`, `srt` and `vtt`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no format; use text, json, srt or vtt")]
+pub struct UnknownFormat(pub String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        match name.to_ascii_lowercase().as_str() {
+            "text" | "txt" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            "srt" => Ok(Format::Srt),
+            "vtt" => Ok(Format::Vtt),
+            _ => Err(UnknownFormat(name.to_owned())),
+        }
+    }
+}
+
+impl Format {
+    /// The whole file for a transcript, ending in a line break (unless it is empty).
+    pub fn write(self, transcript: &Transcript) -> String {
+        match self {
+            Format::Text => text(transcript),
+            Format::Json => json(transcript),
+            Format::Srt => srt(transcript),
+            Format::Vtt => vtt(transcript),
+        }
+    }
+}
+
+/// One cue's or line's worth of a transcript: start, end, text in one line.
+fn lines(transcript: &Transcript) -> impl Iterator<Item = (f64, f64, String)> + '_ {
+    transcript.segments.iter().filter_map(|segment| {
+        let words: Vec<&str> = segment.text.split_whitespace().collect();
+        (!words.is_empty()).then(|| (segment.start, segment.end, words.join(" ")))
+    })
+}
+
+/// One line a segment.
+pub fn text(transcript: &Transcript) -> String {
+    lines(transcript).fold(String::new(), |mut out, (_, _, line)| {
+        out.push_str(&line);
+        out.push('\n');
+        out
+    })
+}
+
+/// One JSON object: `text`, `language`, `duration`, and `segments` with `id`, `start`, `end`,
+/// `text`, `tokens`, `avg_logprob` and `complete`. Times are in seconds.
+pub fn json(transcript: &Transcript) -> String {
+    #[derive(Serialize)]
+    struct Numbered<'a> {
+        id: usize,
+        #[serde(flatten)]
+        segment: &'a crate::speech::Segment,
+    }
+    #[derive(Serialize)]
+    struct Document<'a> {
+        text: &'a str,
+        language: Option<&'a str>,
+        duration: f64,
+        segments: Vec<Numbered<'a>>,
+    }
+    let segments = transcript.segments.iter().enumerate();
+    let document = Document {
+        text: &transcript.text,
+        language: transcript.language.as_deref(),
+        duration: transcript.duration,
+        segments: segments
+            .map(|(id, segment)| Numbered { id, segment })
+            .collect(),
+    };
+    // Strings, numbers and lists: there is nothing in it that could fail to be written.
+    let mut out = serde_json::to_string_pretty(&document).unwrap_or_default();
+    out.push('\n');
+    out
+}
+
+/// SubRip: numbered cues, comma before the milliseconds, hours always written.
+pub fn srt(transcript: &Transcript) -> String {
+    let mut out = String::new();
+    for (index, (start, end, line)) in lines(transcript).enumerate() {
+        let (start, end) = (timestamp(start, true, ','), timestamp(end, true, ','));
+        let line = line.replace("-->", "->");
+        // Writing to a String does not fail.
+        let _ = write!(out, "{}\n{start} --> {end}\n{line}\n\n", index + 1);
+    }
+    out
+}
+
+/// WebVTT: point before the milliseconds, hours written where there are any, `&`, `<` and `>`
+/// escaped.
+pub fn vtt(transcript: &Transcript) -> String {
+    let mut out = String::from("WEBVTT\n\n");
+    for (start, end, line) in lines(transcript) {
+        let (start, end) = (timestamp(start, false, '.'), timestamp(end, false, '.'));
+        let line = line
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let _ = write!(out, "{start} --> {end}\n{line}\n\n");
+    }
+    out
+}
+
+/// `[HH:]MM:SS` and the nearest millisecond after `mark`. Times that are negative or no numbers are
+/// written as zero.
+pub fn timestamp(seconds: f64, always_hours: bool, mark: char) -> String {
+    let milliseconds = (seconds.max(0.0) * 1_000.0).round() as u64;
+    let (whole, milliseconds) = (milliseconds / 1_000, milliseconds % 1_000);
+    let (hours, minutes, seconds) = (whole / 3_600, whole / 60 % 60, whole % 60);
+    let rest = format!("{minutes:02}:{seconds:02}{mark}{milliseconds:03}");
+    if always_hours || hours > 0 {
+        format!("{hours:02}:{rest}")
+    } else {
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::Segment;
+
+    fn transcript() -> Transcript {
+        let segment = |start, end, text: &str| Segment {
+            start,
+            end,
+            text: text.to_owned(),
+            tokens: vec![7, 8],
+            avg_logprob: -0.25,
+            complete: true,
+        };
+        Transcript {
+            text: "Tom & <Jerry>\n\n1 --> 2 end".to_owned(),
+            language: Some("en".to_owned()),
+            duration: 3_661.5,
+            segments: vec![
+                segment(0.0, 30.0, "Tom & <Jerry>\n\n1 --> 2"),
+                segment(30.0, 60.0, "  "),
+                segment(3_600.0, 3_661.5, "end"),
+            ],
+        }
+    }
+
+    #[test]
+    fn timestamps_round_to_the_nearest_millisecond_and_carry() {
+        for (seconds, short, long) in [
+            (0.0, "00:00.000", "00:00:00,000"),
+            (0.0004, "00:00.000", "00:00:00,000"),
+            (0.0006, "00:00.001", "00:00:00,001"),
+            (59.9994, "00:59.999", "00:00:59,999"),
+            (59.9996, "01:00.000", "00:01:00,000"),
+            (3599.9999, "01:00:00.000", "01:00:00,000"),
+            (3_600.0, "01:00:00.000", "01:00:00,000"),
+            (86_399.5, "23:59:59.500", "23:59:59,500"),
+            (360_000.25, "100:00:00.250", "100:00:00,250"),
+            (-1.0, "00:00.000", "00:00:00,000"),
+            (f64::NAN, "00:00.000", "00:00:00,000"),
+        ] {
+            assert_eq!(timestamp(seconds, false, '.'), short);
+            assert_eq!(timestamp(seconds, true, ','), long);
+        }
+    }
+
+    #[test]
+    fn text_has_a_line_a_segment() {
+        assert_eq!(
+            Format::Text.write(&transcript()),
+            "Tom & <Jerry> 1 --> 2\nend\n"
+        );
+    }
+
+    #[test]
+    fn srt_numbers_its_cues_and_defuses_arrows() {
+        assert_eq!(
+            Format::Srt.write(&transcript()),
+            "1\n00:00:00,000 --> 00:00:30,000\nTom & <Jerry> 1 -> 2\n\n\
+             2\n01:00:00,000 --> 01:01:01,500\nend\n\n"
+        );
+    }
+
+    #[test]
+    fn vtt_escapes_markup() {
+        assert_eq!(
+            Format::Vtt.write(&transcript()),
+            "WEBVTT\n\n00:00.000 --> 00:30.000\nTom &amp; &lt;Jerry&gt; 1 --&gt; 2\n\n\
+             01:00:00.000 --> 01:01:01.500\nend\n\n"
+        );
+    }
+
+    #[test]
+    fn json_holds_everything() {
+        let value: serde_json::Value =
+            serde_json::from_str(&Format::Json.write(&transcript())).unwrap();
+        assert_eq!(value["language"], "en");
+        assert_eq!(value["segments"][2]["id"], 2);
+        assert_eq!(value["segments"][2]["start"], 3_600.0);
+        assert_eq!(value["segments"][0]["tokens"], serde_json::json!([7, 8]));
+        assert_eq!(value["segments"][0]["avg_logprob"], -0.25);
+    }
+
+    #[test]
+    fn formats_have_names() {
+        assert_eq!("SRT".parse(), Ok(Format::Srt));
+        assert!(
+            "docx"
+                .parse::<Format>()
+                .unwrap_err()
+                .to_string()
+                .contains("vtt")
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Prompts, tokens and lengths equal to transformers' generate on scripted scores, and refusals.
+
+use std::convert::Infallible;
+
+use crosslatch_tasks::generation::{GenerationConfig, GenerationError, GenerationOptions, Task};
+use crosslatch_tasks::{LogMel, SpeechModel, SpeechPipeline};
+use serde_json::{Value, json};
+
+use crate::fixture;
+
+const VOCAB: usize = 64;
+
+/// The formula of `make_generation.py`.
+struct Formula {
+    case: u64,
+    row: Vec<f32>,
+    prompt: Vec<i64>,
+}
+
+impl SpeechModel for Formula {
+    type Error = Infallible;
+
+    fn encode(&mut self, _: &[f32], _: usize, _: usize) -> Result<(), Infallible> {
+        self.prompt.clear();
+        Ok(())
+    }
+
+    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], Infallible> {
+        if position <= 1 {
+            self.prompt.extend(tokens);
+        }
+        let last = (position + tokens.len() - 1) as u64;
+        let token = tokens[tokens.len() - 1] as u64;
+        self.row.clear();
+        self.row.extend((0..VOCAB as u64).map(|id| {
+            let sum = last * 73_856_093
+                + token * 19_349_663
+                + id * 83_492_791
+                + self.case * 2_654_435_761;
+            let h = sum & 0xffff_ffff;
+            let h = ((h ^ (h >> 15)) * 2_246_822_519) & 0xffff_ffff;
+            ((h ^ (h >> 13)) & 0xffff) as f32 / 4096.0
+        }));
+        Ok(&self.row)
+    }
+}
+
+#[test]
+fn equal_to_transformers_generate() {
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(fixture("generation.json")).unwrap()).unwrap();
+    assert!(cases.len() > 15);
+    let ids = |v: &Value| {
+        v.as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_u64().unwrap() as u32)
+            .collect::<Vec<_>>()
+    };
+    for case in &cases {
+        let name = &case["name"];
+        let generation = case["generation_config"].to_string();
+        let pipeline = SpeechPipeline {
+            features: LogMel::from_json(br#"{"chunk_length": 1, "feature_size": 4}"#).unwrap(),
+            tokenizer: crate::speech::tokenizer(VOCAB),
+            generation: GenerationConfig::from_json(
+                Some(generation.as_bytes()),
+                case["config"].to_string().as_bytes(),
+            )
+            .unwrap(),
+        };
+        let arguments = &case["arguments"];
+        let options = GenerationOptions {
+            language: arguments["language"].as_str().map(str::to_owned),
+            task: arguments["task"].as_str().map(|task| match task {
+                "translate" => Task::Translate,
+                _ => Task::Transcribe,
+            }),
+            max_new_tokens: arguments["max_new_tokens"].as_u64().map(|n| n as usize),
+        };
+        let plan = pipeline.generation.plan(&options).unwrap();
+        assert_eq!(
+            !plan.languages().is_empty(),
+            case["detected"] == true,
+            "{name}"
+        );
+
+        let mut model = Formula {
+            case: case["case"].as_u64().unwrap(),
+            row: Vec::new(),
+            prompt: Vec::new(),
+        };
+        let transcript = pipeline
+            .transcribe(&mut model, &[0.1; 100], &options, |_, _| {})
+            .unwrap();
+        let prompt: Vec<u32> = model.prompt.iter().map(|&t| t as u32).collect();
+        assert_eq!(
+            prompt[..plan.prompt(Some(0)).len()],
+            ids(&case["prompt"]),
+            "{name}"
+        );
+        let mut generated = ids(&case["generated"]);
+        let segment = &transcript.segments[0];
+        if segment.complete {
+            let end = generated.pop().unwrap();
+            assert!(plan.ends(end), "{name}");
+        }
+        assert_eq!(segment.tokens, generated, "{name}");
+        let expected = case["avg_logprob"].as_f64().unwrap() as f32;
+        assert!(
+            (segment.avg_logprob - expected).abs() < 1e-4,
+            "{name}: {} {expected}",
+            segment.avg_logprob
+        );
+    }
+}
+
+fn config(generation: Value) -> Result<GenerationConfig, GenerationError> {
+    let text = generation.to_string();
+    GenerationConfig::from_json(Some(text.as_bytes()), br#"{"max_target_positions": 448}"#)
+}
+
+#[test]
+fn without_a_generation_file_the_model_file_serves() {
+    let file = json!({
+        "max_target_positions": 448, "decoder_start_token_id": 5, "eos_token_id": 6, "max_length": 448,
+        "suppress_tokens": [1, 2], "begin_suppress_tokens": [220, -1], "forced_decoder_ids": [[1, 7]]
+    });
+    let config = GenerationConfig::from_json(None, file.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        (
+            config.decoder_start_token_id,
+            config.eos_token_ids.as_slice()
+        ),
+        (5, [6].as_slice())
+    );
+    assert_eq!(config.begin_suppress_tokens, [220]);
+    let plan = config.plan(&GenerationOptions::default()).unwrap();
+    assert_eq!((plan.prompt(None), plan.max_length()), (vec![5, 7], 448));
+    assert_eq!(plan.allowed(false), [0..1, 3..usize::MAX]);
+    assert_eq!(plan.allowed(true), [0..1, 3..220, 221..usize::MAX]);
+}
+
+#[test]
+fn wishes_that_a_model_cannot_meet_are_errors() {
+    let german = GenerationOptions {
+        language: Some("de".to_owned()),
+        ..GenerationOptions::default()
+    };
+    let english_only =
+        config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
+    assert!(matches!(
+        english_only.plan(&german),
+        Err(GenerationError::EnglishOnly)
+    ));
+    let multi =
+        config(json!({"decoder_start_token_id": 2, "lang_to_id": {"<|en|>": 3, "<|fr|>": 4}}))
+            .unwrap();
+    let error = multi.plan(&german).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "language \"de\" is not known to this model; it knows en, fr"
+    );
+    let translate = GenerationOptions {
+        task: Some(Task::Translate),
+        ..GenerationOptions::default()
+    };
+    assert!(matches!(
+        multi.plan(&translate),
+        Err(GenerationError::Task("translate"))
+    ));
+    let preset = config(json!({"decoder_start_token_id": 2, "task": "sing"})).unwrap();
+    assert!(
+        preset
+            .plan(&GenerationOptions::default())
+            .unwrap_err()
+            .to_string()
+            .contains("sing")
+    );
+}
+
+#[test]
+fn damaged_and_unsupported_files_are_errors_that_name_the_setting() {
+    for (setting, value) in [
+        ("eos_token_id", json!("end")),
+        ("decoder_start_token_id", json!(-4)),
+        ("decoder_start_token_id", json!(1_u64 << 40)),
+        ("forced_decoder_ids", json!([[1, 2], [3, 4]])),
+        ("forced_decoder_ids", json!([1, 2])),
+        ("lang_to_id", json!({"<|en|>": "three"})),
+        ("max_length", json!(-1)),
+        ("suppress_tokens", json!({})),
+        ("repetition_penalty", json!(1.2)),
+        ("no_repeat_ngram_size", json!(3)),
+        ("bad_words_ids", json!([[1]])),
+        ("return_timestamps", json!(true)),
+    ] {
+        let mut file =
+            json!({"decoder_start_token_id": 2, "repetition_penalty": 1.0, "num_beams": 5});
+        file[setting] = value;
+        let error = config(file).expect_err(setting);
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("generation_config.json: {setting} is")),
+            "{error}"
+        );
+    }
+    assert!(GenerationConfig::from_json(Some(b"{"), b"{}").is_err());
+    assert!(
+        GenerationConfig::from_json(None, b"[]")
+            .unwrap_err()
+            .to_string()
+            .contains("config.json")
+    );
+    let error = GenerationConfig::from_json(None, br#"{"decoder_start_token_id": 1}"#).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("max_target_positions is missing"),
+        "{error}"
+    );
+}

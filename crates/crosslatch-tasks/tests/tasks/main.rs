@@ -1,0 +1,14 @@
+//! Tests of the crate against files, against transformers and against scripted models.
+
+mod audio;
+mod features;
+mod generation;
+mod speech;
+
+use std::path::PathBuf;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}

@@ -1,0 +1,308 @@
+//! The decoding loop over scripted models.
+
+use std::collections::VecDeque;
+
+use crosslatch_tasks::generation::{GenerationConfig, GenerationOptions};
+use crosslatch_tasks::{
+    LogMel, SpeechModel, SpeechPipeline, TextTokenizer, TranscribeError, Transcript,
+};
+
+/// A tokenizer whose token `i` is the word `w<i>`, token 1 being special.
+pub fn tokenizer(size: usize) -> TextTokenizer {
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        (0..size).map(|i| (format!("w{i}"), i.into())).collect();
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [{"id": 1, "content": "w1", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true}],
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "w0"}
+    });
+    TextTokenizer::from_bytes(json.to_string().as_bytes()).unwrap()
+}
+
+const VOCAB: usize = 32;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the script has ended")]
+struct Ended;
+
+/// Plays back rows of scores and writes down what it was asked.
+#[derive(Default)]
+struct Scripted {
+    rows: VecDeque<Vec<f32>>,
+    row: Vec<f32>,
+    windows: Vec<(f32, usize, usize)>,
+    fed: Vec<(Vec<i64>, usize)>,
+}
+
+impl Scripted {
+    fn playing<const N: usize>(rows: [Vec<f32>; N]) -> Self {
+        let rows = rows.into();
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
+
+    /// Prefers these tokens, one a step.
+    fn preferring(tokens: &[usize]) -> Self {
+        let rows = tokens.iter().map(|&token| ranked(&[token])).collect();
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
+}
+
+/// Scores with these tokens on top, best first.
+fn ranked(best: &[usize]) -> Vec<f32> {
+    let mut row = vec![0.0; VOCAB];
+    for (place, &token) in best.iter().enumerate() {
+        row[token] = 10.0 - place as f32;
+    }
+    row
+}
+
+impl SpeechModel for Scripted {
+    type Error = Ended;
+
+    fn encode(&mut self, features: &[f32], mels: usize, frames: usize) -> Result<(), Ended> {
+        assert_eq!(features.len(), mels * frames);
+        let high = features.iter().copied().fold(f32::MIN, f32::max);
+        self.windows.push((high, mels, frames));
+        Ok(())
+    }
+
+    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], Ended> {
+        self.fed.push((tokens.to_vec(), position));
+        self.row = self.rows.pop_front().ok_or(Ended)?;
+        Ok(&self.row)
+    }
+}
+
+fn pipeline(generation: serde_json::Value) -> SpeechPipeline {
+    let mut settings = serde_json::json!({
+        "decoder_start_token_id": 2, "eos_token_id": 1, "no_timestamps_token_id": 29, "max_length": 10,
+        "is_multilingual": true, "lang_to_id": {"<|en|>": 3, "<|de|>": 4},
+        "task_to_id": {"transcribe": 5, "translate": 6}
+    });
+    for (name, value) in generation.as_object().unwrap() {
+        settings[name] = value.clone();
+    }
+    let config = br#"{"max_target_positions": 16}"#;
+    SpeechPipeline {
+        features: LogMel::from_json(br#"{"chunk_length": 1}"#).unwrap(),
+        tokenizer: tokenizer(VOCAB),
+        generation: GenerationConfig::from_json(Some(settings.to_string().as_bytes()), config)
+            .unwrap(),
+    }
+}
+
+fn english() -> GenerationOptions {
+    GenerationOptions {
+        language: Some("en".to_owned()),
+        ..GenerationOptions::default()
+    }
+}
+
+fn run(
+    pipeline: &SpeechPipeline,
+    model: &mut Scripted,
+    options: &GenerationOptions,
+) -> Result<Transcript, TranscribeError<Ended>> {
+    pipeline.transcribe(model, &[0.1; 16_000], options, |_, _| {})
+}
+
+#[test]
+fn the_prompt_goes_in_at_once_and_tokens_one_by_one_until_the_end() {
+    let mut model = Scripted::preferring(&[10, 11, 1]);
+    let transcript = run(&pipeline(serde_json::json!({})), &mut model, &english()).unwrap();
+    let fed = [(vec![2, 3, 5, 29], 0), (vec![10], 4), (vec![11], 5)];
+    assert_eq!(model.fed, fed);
+    assert_eq!(transcript.text, "w10 w11");
+    assert_eq!(transcript.language.as_deref(), Some("en"));
+    let segment = &transcript.segments[0];
+    assert_eq!(
+        (segment.tokens.as_slice(), segment.complete),
+        ([10, 11].as_slice(), true)
+    );
+    let expected = -(1.0 + 31.0 * (-10.0_f32).exp()).ln();
+    assert!((segment.avg_logprob - expected).abs() < 1e-5);
+}
+
+#[test]
+fn a_language_is_detected_once_among_the_languages() {
+    let mut model = Scripted::playing([
+        ranked(&[20, 4, 3]),
+        ranked(&[10]),
+        ranked(&[1]),
+        ranked(&[11]),
+        ranked(&[1]),
+    ]);
+    let samples = [0.1; 20_000];
+    let transcript = pipeline(serde_json::json!({}))
+        .transcribe(
+            &mut model,
+            &samples,
+            &GenerationOptions::default(),
+            |_, _| {},
+        )
+        .unwrap();
+    let fed = [
+        (vec![2], 0),
+        (vec![4, 29], 1),
+        (vec![10], 3),
+        (vec![2, 4, 29], 0),
+        (vec![11], 3),
+    ];
+    assert_eq!(model.fed, fed);
+    assert_eq!(transcript.language.as_deref(), Some("de"));
+    assert_eq!(transcript.text, "w10 w11");
+}
+
+#[test]
+fn suppressed_tokens_are_never_taken_and_begin_ones_not_first() {
+    let rules = serde_json::json!({"suppress_tokens": [10, 11], "begin_suppress_tokens": [1, 12]});
+    let mut model = Scripted::playing([
+        ranked(&[1, 10, 12, 13]),
+        ranked(&[11, 12]),
+        ranked(&[10, 1]),
+    ]);
+    let transcript = run(&pipeline(rules), &mut model, &english()).unwrap();
+    assert_eq!(transcript.segments[0].tokens, [13, 12]);
+}
+
+#[test]
+fn lengths_hold() {
+    for (rules, options, expected) in [
+        (serde_json::json!({}), None, 10),
+        (serde_json::json!({"max_length": 448}), None, 12),
+        (serde_json::json!({"max_new_tokens": 3}), None, 3),
+        (serde_json::json!({"max_new_tokens": 3}), Some(5), 5),
+    ] {
+        let mut model = Scripted::preferring(&[10; 40]);
+        let options = GenerationOptions {
+            max_new_tokens: options,
+            ..english()
+        };
+        let transcript = run(&pipeline(rules), &mut model, &options).unwrap();
+        let segment = &transcript.segments[0];
+        assert_eq!((segment.tokens.len(), segment.complete), (expected, false));
+        // The last token is not fed: there may be no position for it.
+        assert_eq!(model.fed.len(), expected);
+    }
+    let options = GenerationOptions {
+        max_new_tokens: Some(13),
+        ..english()
+    };
+    let error = run(
+        &pipeline(serde_json::json!({})),
+        &mut Scripted::default(),
+        &options,
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("16 positions"), "{error}");
+}
+
+#[test]
+fn windows_come_in_order_with_their_times_and_progress() {
+    let mut model = Scripted::preferring(&[10, 1, 1, 12, 1]);
+    // Three windows of one second, the last one a quarter full, the second one louder.
+    let mut samples = vec![0.01_f32; 36_000];
+    samples[16_000..32_000]
+        .iter_mut()
+        .step_by(2)
+        .for_each(|x| *x = -0.9);
+    let mut seen = Vec::new();
+    let transcript = pipeline(serde_json::json!({}))
+        .transcribe(&mut model, &samples, &english(), |done, all| {
+            seen.push((done, all))
+        })
+        .unwrap();
+    let times: Vec<_> = transcript
+        .segments
+        .iter()
+        .map(|s| (s.start, s.end))
+        .collect();
+    assert_eq!(times, [(0.0, 1.0), (1.0, 2.0), (2.0, 2.25)]);
+    assert_eq!(
+        seen,
+        [
+            (0.0, 2.25),
+            (1.0, 2.25),
+            (2.0, 2.25),
+            (2.25, 2.25),
+            (2.25, 2.25)
+        ]
+    );
+    assert_eq!(transcript.text, "w10 w12");
+    assert_eq!(transcript.segments[1].text, "");
+    assert!(model.windows[1].0 > model.windows[0].0);
+    assert_eq!(
+        (model.windows.len(), model.windows[0].1, model.windows[0].2),
+        (3, 80, 100)
+    );
+}
+
+#[test]
+fn a_remainder_without_room_for_a_word_is_not_decoded() {
+    let mut model = Scripted::preferring(&[10, 1]);
+    let transcript = pipeline(serde_json::json!({}))
+        .transcribe(&mut model, &[0.1; 16_100], &english(), |_, _| {})
+        .unwrap();
+    assert_eq!(transcript.segments.len(), 1);
+    assert!(transcript.duration > 1.006);
+}
+
+#[test]
+fn timestamps_and_special_tokens_make_no_text() {
+    let mut model = Scripted::preferring(&[10, 30, 31, 11, 1]);
+    let transcript = run(&pipeline(serde_json::json!({})), &mut model, &english()).unwrap();
+    assert_eq!(transcript.text, "w10 w11");
+    assert_eq!(transcript.segments[0].tokens, [10, 30, 31, 11]);
+}
+
+#[test]
+fn bad_scores_and_failing_models_are_errors_with_their_place() {
+    let mut model = Scripted::preferring(&[10]);
+    model.rows.push_back(vec![f32::NAN; VOCAB]);
+    let error = run(&pipeline(serde_json::json!({})), &mut model, &english()).unwrap_err();
+    assert!(
+        matches!(error, TranscribeError::Scores { position: 4, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("NaN"));
+
+    let error = run(
+        &pipeline(serde_json::json!({})),
+        &mut Scripted::preferring(&[10]),
+        &english(),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, TranscribeError::Decoder { position: 4, .. }),
+        "{error}"
+    );
+
+    let mut model = Scripted::default();
+    model.rows.push_back(Vec::new());
+    assert!(run(&pipeline(serde_json::json!({})), &mut model, &english()).is_err());
+    let nothing =
+        pipeline(serde_json::json!({})).transcribe(&mut model, &[], &english(), |_, _| {});
+    assert!(matches!(nothing, Err(TranscribeError::NoSound)));
+}
+
+#[test]
+fn a_tokenizer_encodes_decodes_and_refuses() {
+    let tokenizer = tokenizer(VOCAB);
+    assert_eq!(tokenizer.encode("w20 w22", false).unwrap(), [20, 22]);
+    assert_eq!(tokenizer.decode(&[20, 1, 22, 9_999]).unwrap(), "w20 w22");
+    assert_eq!(
+        (tokenizer.id("w5"), tokenizer.id("absent")),
+        (Some(5), None)
+    );
+    assert_eq!(tokenizer.vocabulary_size(), VOCAB);
+    let error = TextTokenizer::from_bytes(b"{}").unwrap_err();
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
+}

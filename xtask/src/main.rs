@@ -1,0 +1,108 @@
+//! One entry for every chore: `cargo xtask CHORE`.
+//!
+//! `test` is what a contributor and the continuous integration run: it makes the Python
+//! environment if there is none, builds the command, runs the Rust tests and then the Python
+//! tests, where PyTorch is the oracle. It has no dependencies, so that it starts at once.
+
+mod python;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "usage: cargo xtask CHORE
+
+  test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
+  lint           formatting and clippy
+  env            only make the Python environment
+  lock           resolve python/requirements.in into python/requirements.lock";
+
+/// Why a chore failed, for people.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (chore, rest) = match args.split_first() {
+        Some((chore, rest)) => (chore.as_str(), rest),
+        None => ("", &[][..]),
+    };
+    let root = root();
+    let outcome = match chore {
+        "test" => test(&root, rest),
+        "lint" => lint(&root),
+        "env" => python::environment(&root).map(|_| ()),
+        "lock" => python::lock(&root),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
+    // First, because it needs the network and fails early.
+    let python = python::environment(root)?;
+    run(cargo(root).args(["test", "--workspace", "--release"]))?;
+    // Testing built everything but the command and the examples that the Python tests call.
+    run(cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
+    run(Command::new(&python)
+        .args(["-m", "pytest", "-q", "python/tests"])
+        .args(pytest_args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
+fn lint(root: &Path) -> Result<(), Failure> {
+    run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    run(cargo(root).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--release",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+fn target(root: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root.join(folder),
+        None => root.join("target"),
+    }
+}
+
+/// Runs a command with its output shown, and fails if it does.
+fn run(command: &mut Command) -> Result<(), Failure> {
+    eprintln!("+ {}", shown(command));
+    let status = command
+        .status()
+        .map_err(|e| format!("{}: {e}", shown(command)))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{}: {status}", shown(command))),
+    }
+}
+
+fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
+    words.join(" ")
+}

@@ -1,0 +1,65 @@
+//! The Python environment of the tests.
+//!
+//! It lies in `.venv` in the root (`CROSSLATCH_VENV` names another place) and holds exactly what
+//! `python/requirements.lock` pins. A stamp with the lock file's contents says that it is complete,
+//! so that a second run costs nothing and a changed lock file makes a new one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Failure, run};
+
+const LOCK: &str = "python/requirements.lock";
+const UV: &str = "uv==0.13.9";
+
+/// Makes the environment if it is not there or out of date; returns its interpreter.
+pub fn environment(root: &Path) -> Result<PathBuf, Failure> {
+    let folder = match std::env::var_os("CROSSLATCH_VENV") {
+        Some(folder) => root.join(folder),
+        None => root.join(".venv"),
+    };
+    let python = folder.join("bin/python");
+    let stamp = folder.join("crosslatch.lock");
+    let lock = std::fs::read_to_string(root.join(LOCK)).map_err(|e| format!("{LOCK}: {e}"))?;
+    if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == lock) {
+        return Ok(python);
+    }
+    let system = system_python()?;
+    if !python.exists() {
+        run(Command::new(&system).args(["-m", "venv"]).arg(&folder))?;
+    }
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", UV]))?;
+    run(Command::new(folder.join("bin/uv"))
+        .args(["pip", "install", "--quiet", "--python"])
+        .arg(&python)
+        .args(["-r", LOCK])
+        .current_dir(root))?;
+    std::fs::write(&stamp, lock).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    Ok(python)
+}
+
+/// Resolves the requirements anew.
+pub fn lock(root: &Path) -> Result<(), Failure> {
+    let python = environment(root)?;
+    let folder = python.parent().ok_or("the environment has no folder")?;
+    run(Command::new(folder.join("uv"))
+        .args(["pip", "compile", "--quiet", "--universal"])
+        .args(["--python-version", "3.11", "--no-header", "--no-annotate"])
+        .args(["python/requirements.in", "-o", LOCK])
+        .current_dir(root))
+}
+
+/// An interpreter that is new enough.
+fn system_python() -> Result<String, Failure> {
+    let is_new = "import sys; sys.exit(sys.version_info < (3, 11))";
+    ["python3", "python"]
+        .into_iter()
+        .find(|python| {
+            Command::new(python)
+                .args(["-c", is_new])
+                .status()
+                .is_ok_and(|s| s.success())
+        })
+        .map(str::to_owned)
+        .ok_or_else(|| "Python 3.11 or later is needed for the tests (torch 2.15 asks for it), and none is on PATH".into())
+}
