@@ -12,6 +12,8 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "usage: cargo xtask CHORE
 
   test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
+  operators [ARGS…]
+                 only the operators against PyTorch, with the report
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let root = root();
     let outcome = match chore {
         "test" => test(&root, rest),
+        "operators" => operators(&root, rest),
         "lint" => lint(&root),
         "env" => python::environment(&root).map(|_| ()),
         "lock" => python::lock(&root),
@@ -56,9 +59,27 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     run(cargo(root).args(["test", "--workspace", "--release"]))?;
     // Testing built everything but the command and the examples that the Python tests call.
     run(cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
-    run(Command::new(&python)
-        .args(["-m", "pytest", "-q", "python/tests"])
-        .args(pytest_args)
+    pytest(root, &python, "python/tests", pytest_args)
+}
+
+fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    run(cargo(root).args([
+        "build",
+        "--release",
+        "--package",
+        "crosslatch",
+        "--examples",
+    ]))?;
+    let mut args = vec!["-s".to_owned()];
+    args.extend_from_slice(pytest_args);
+    pytest(root, &python, "python/tests/operators", &args)
+}
+
+fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
+    run(Command::new(python)
+        .args(["-m", "pytest", "-q", tests])
+        .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }

@@ -5,7 +5,7 @@
 //! so that a second run costs nothing and a changed lock file makes a new one.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Failure, run};
 
@@ -24,25 +24,42 @@ pub fn environment(root: &Path) -> Result<PathBuf, Failure> {
     if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == lock) {
         return Ok(python);
     }
-    let system = system_python()?;
     if !python.exists() {
-        run(Command::new(&system).args(["-m", "venv"]).arg(&folder))?;
+        run(Command::new(system_python()?)
+            .args(["-m", "venv"])
+            .arg(&folder))?;
     }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", UV]))?;
-    run(Command::new(folder.join("bin/uv"))
-        .args(["pip", "install", "--quiet", "--python"])
+    run(Command::new(uv(&folder)?)
+        .args(["pip", "sync", "--quiet", "--python"])
         .arg(&python)
-        .args(["-r", LOCK])
+        .arg(LOCK)
         .current_dir(root))?;
     std::fs::write(&stamp, lock).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(python)
 }
 
+/// The installer: the one on PATH, or else the pinned one, put into the environment.
+fn uv(folder: &Path) -> Result<PathBuf, Failure> {
+    if Command::new("uv")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        return Ok("uv".into());
+    }
+    let own = folder.join("bin/uv");
+    if !own.exists() {
+        run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", UV]))?;
+    }
+    Ok(own)
+}
+
 /// Resolves the requirements anew.
 pub fn lock(root: &Path) -> Result<(), Failure> {
     let python = environment(root)?;
-    let folder = python.parent().ok_or("the environment has no folder")?;
-    run(Command::new(folder.join("uv"))
+    let folder = python.ancestors().nth(2).unwrap_or(root);
+    run(Command::new(uv(folder)?)
         .args(["pip", "compile", "--quiet", "--universal"])
         .args(["--python-version", "3.11", "--no-header", "--no-annotate"])
         .args(["python/requirements.in", "-o", LOCK])

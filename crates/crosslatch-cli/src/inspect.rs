@@ -114,19 +114,19 @@ fn describe_plan(model: &Model, index: usize) -> Result<Value, CommandError> {
         Some((ty.dtype, Layout::contiguous(&shape?)))
     };
     let types: Option<Vec<_>> = crosslatch::inputs::input_slots(program)
-        .map(|(slot, _)| match &program.graph.value(program.graph.inputs[slot]).ty {
-            ValueType::Tensor(ty) => concrete(ty),
-            _ => None,
-        })
+        .map(
+            |(slot, _)| match &program.graph.value(program.graph.inputs[slot]).ty {
+                ValueType::Tensor(ty) => concrete(ty),
+                _ => None,
+            },
+        )
         .collect();
     let Some(types) = types else {
         return Ok(Value::Null);
     };
     let mut session = Session::new(model, Options::default());
     let plan = session.plan(&program.name, &types)?;
-    let copy = |c: &crosslatch::plan::PlannedCopy| {
-        json!({"value": c.value, "bytes": c.bytes, "state": c.state, "reason": c.reason})
-    };
+    let copy = |c: &crosslatch::plan::PlannedCopy| json!({"value": c.value, "bytes": c.bytes, "state": c.state, "reason": c.reason});
     let state_bytes: usize = plan
         .copies
         .iter()
@@ -149,10 +149,20 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
     for method in list(&description["methods"]) {
         writeln!(out, "method {}", text(&method["name"]))?;
         for input in list(&method["inputs"]) {
-            writeln!(out, "  input   {:<28} {}", text(&input["name"]), text(&input["type"]))?;
+            writeln!(
+                out,
+                "  input   {:<28} {}",
+                text(&input["name"]),
+                text(&input["type"])
+            )?;
         }
         for slot in list(&method["state"]) {
-            writeln!(out, "  state   {:<28} {}", text(&slot["name"]), text(&slot["type"]))?;
+            writeln!(
+                out,
+                "  state   {:<28} {}",
+                text(&slot["name"]),
+                text(&slot["type"])
+            )?;
         }
         writeln!(out, "  weights {}", bytes(number(&method["weight_bytes"])))?;
         let plan = &method["plan"];
@@ -162,7 +172,11 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
         }
         let avoided = list(&plan["copies_avoided"]);
         writeln!(out, "  plan    for inputs {}", plan["input_shapes"])?;
-        writeln!(out, "    working memory     {}", bytes(number(&plan["arena_bytes"])))?;
+        writeln!(
+            out,
+            "    working memory     {}",
+            bytes(number(&plan["arena_bytes"]))
+        )?;
         writeln!(
             out,
             "    cache bytes copied {}",

@@ -104,7 +104,12 @@ impl Writer {
     pub fn add(&mut self, name: &str, tensor: &TensorRef<'_>) -> Result<(), CommandError> {
         macro_rules! write {
             ($T:ty) => {
-                write_array(&mut self.archive, name, tensor.shape(), tensor.to_vec::<$T>())
+                write_array(
+                    &mut self.archive,
+                    name,
+                    tensor.shape(),
+                    tensor.to_vec::<$T>(),
+                )
             };
         }
         match tensor.dtype() {

@@ -81,7 +81,11 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     }
     match failed {
         0 => Ok(()),
-        _ => Err(format!("{failed} of {} files could not be transcribed", args.files.len()).into()),
+        _ => Err(format!(
+            "{failed} of {} files could not be transcribed",
+            args.files.len()
+        )
+        .into()),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::bits::{bits, bits_mut};
 use crate::layout::for_each_run;
 use crate::slabs::{Part, for_each_slab};
 use crate::wide::Wide;
-use crate::{Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_bits, with_element};
+use crate::{
+    Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_bits, with_element,
+};
 
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;

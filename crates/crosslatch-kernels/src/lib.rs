@@ -9,24 +9,30 @@
 //! Read [`dtype`], [`layout`] and [`tensor`] first: the nouns. [`kernel`] is the verb. The other
 //! modules are the kernels themselves, one family each.
 
+pub mod attention;
 pub mod bits;
+pub mod convolution;
 pub mod copy;
 pub mod dtype;
+pub mod elementwise;
+pub mod embedding;
 pub mod fill;
 pub mod gather;
 pub mod indexing;
 pub mod kernel;
 pub mod layout;
 pub mod masked;
+pub mod matmul;
 pub mod memory;
-#[allow(missing_docs)]
-pub mod provisional;
+pub mod normalization;
 pub mod rearrange;
+pub mod reduction;
 pub mod scatter;
 pub mod slabs;
 pub mod sort;
 pub mod tensor;
 pub mod threads;
+pub mod vector;
 pub mod wide;
 
 pub use dtype::{Bool, DType, Element};

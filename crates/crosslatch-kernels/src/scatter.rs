@@ -128,7 +128,13 @@ pub fn scatter_mean(
     let mut counts = TensorMut::new(DType::I64, &layout, scratch)
         .map_err(|e| KernelError::Assertion(e.to_string()))?;
     fill(&mut counts, Value::Int(include_self as i64));
-    scatter(&mut counts, dim, index, Source::Value(Value::Int(1)), Reduce::Add)?;
+    scatter(
+        &mut counts,
+        dim,
+        index,
+        Source::Value(Value::Int(1)),
+        Reduce::Add,
+    )?;
     if !include_self {
         forget(to, dim, index, source, Reduce::Add)?;
     }
@@ -193,7 +199,15 @@ mod tests {
             let mut memory = Storage::copy_of(bytemuck::cast_slice(&[5f32; 3]));
             let mut scratch = Storage::zeroed(mean_scratch_bytes(3).unwrap());
             let mut to = TensorMut::new(DType::F32, &layout, memory.bytes_mut()).unwrap();
-            scatter_mean(&mut to, 0, &index, values, include_self, scratch.bytes_mut()).unwrap();
+            scatter_mean(
+                &mut to,
+                0,
+                &index,
+                values,
+                include_self,
+                scratch.bytes_mut(),
+            )
+            .unwrap();
             to.as_ref().to_vec::<f32>()
         };
         assert_eq!(run(true), [4.0, 5.0, 3.0]);

@@ -103,7 +103,10 @@ impl Model {
                 None => None,
             };
             let contents = contents.ok_or_else(|| {
-                VerifyError(format!("slot `{}` has no contents or no fixed size", slot.name))
+                VerifyError(format!(
+                    "slot `{}` has no contents or no fixed size",
+                    slot.name
+                ))
             })?;
             bindings.push(Some(weights.add(&contents)));
         }

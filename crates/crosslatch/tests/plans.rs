@@ -20,7 +20,10 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         self.0 >> 33
     }
 
@@ -93,8 +96,10 @@ fn check(file: &Path) -> Result<(), String> {
             _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape))),
         }
     }
-    let contents: Vec<(&str, Tensor)> =
-        contents.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+    let contents: Vec<(&str, Tensor)> = contents
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
     let name = program.name.clone();
     let model = Model::in_memory(program, &contents).map_err(|e| e.to_string())?;
 

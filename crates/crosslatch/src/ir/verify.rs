@@ -125,7 +125,8 @@ fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
     match (arg, ty) {
         (Arg::None, ArgType::Ignored) => true,
         (Arg::None, _) => optional,
-        (Arg::Value(id), ArgType::Tensor) => tensor(id),
+        // PyTorch takes a number where a schema asks for a tensor.
+        (Arg::Value(_) | Arg::Int(_) | Arg::Float(_) | Arg::Bool(_), ArgType::Tensor) => true,
         (Arg::Values(list), ArgType::Tensors) => list.iter().flatten().all(tensor),
         // An empty list does not tell what it is a list of.
         (Arg::Ints(list), ArgType::Tensors) => list.is_empty(),

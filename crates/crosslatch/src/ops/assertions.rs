@@ -10,18 +10,25 @@ use crate::ir::operator::{Call, Compute, Lowering, OpError};
 
 pub(super) const OPERATORS: super::Table = &[
     ("aten::_assert_async(Tensor self) -> ()", assert_contents),
-    ("aten::_assert_async.msg(Tensor self, str assert_msg) -> ()", assert_contents),
-    ("aten::_assert_scalar(Scalar self, str assert_msg) -> ()", |c| {
-        match c.number("self")?.to_f64() != 0.0 {
+    (
+        "aten::_assert_async.msg(Tensor self, str assert_msg) -> ()",
+        assert_contents,
+    ),
+    (
+        "aten::_assert_scalar(Scalar self, str assert_msg) -> ()",
+        |c| match c.number("self")?.to_f64() != 0.0 {
             true => Ok(Lowering::Nothing),
             false => Err(failed(message(c)?)),
-        }
-    }),
+        },
+    ),
     (
         "aten::_assert_tensor_metadata(Tensor a, SymInt[]? size=None, SymInt[]? stride=None, ScalarType? dtype=None, *, Device? device=None, Layout? layout=None) -> ()",
         assert_metadata,
     ),
-    ("aten::sym_constrain_range(Scalar size, *, int? min=None, int? max=None) -> ()", in_range),
+    (
+        "aten::sym_constrain_range(Scalar size, *, int? min=None, int? max=None) -> ()",
+        in_range,
+    ),
     (
         "aten::sym_constrain_range_for_size(Scalar size, *, int? min=None, int? max=None) -> ()",
         in_range,
@@ -48,7 +55,7 @@ fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
     let message = message(call)?.to_owned();
     let kernel = move |o: &mut Operands<'_, '_>| match read_one(&o.inputs[of]) {
         Value::Int(0) => Err(KernelError::Assertion(message.clone())),
-        Value::Float(x) if x == 0.0 => Err(KernelError::Assertion(message.clone())),
+        Value::Float(0.0) => Err(KernelError::Assertion(message.clone())),
         _ => Ok(()),
     };
     Ok(Lowering::Compute(Compute {
@@ -61,9 +68,15 @@ fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn assert_metadata(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensor = call.tensor("a")?;
     if let Some(sizes) = call.optional_ints("size")?
-        && !sizes.iter().copied().eq(tensor.shape().iter().map(|&n| n as i64))
+        && !sizes
+            .iter()
+            .copied()
+            .eq(tensor.shape().iter().map(|&n| n as i64))
     {
-        return Err(failed(format!("the shape is {:?}, not {sizes:?}", tensor.shape())));
+        return Err(failed(format!(
+            "the shape is {:?}, not {sizes:?}",
+            tensor.shape()
+        )));
     }
     match call.optional_dtype("dtype")? {
         Some(dtype) if dtype != tensor.dtype => {

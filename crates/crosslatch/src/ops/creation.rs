@@ -6,58 +6,163 @@
 
 use crosslatch_kernels::fill::{Value, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::indexing::Integers;
-use crosslatch_kernels::{
-    DType, Dims, Element, KernelError, Operands, TensorMut, with_element,
-};
+use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use super::sizes::{checked_shape, length};
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", full),
-    ("aten::new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", full),
-    ("aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", full),
-    ("aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", zeros),
-    ("aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", ones),
-    ("aten::new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", ones),
-    ("aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", ones),
-    ("aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", zeros),
-    ("aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", zeros),
-    ("aten::empty_strided(SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::empty_permuted(SymInt[] size, int[] physical_layout, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::new_empty(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::new_empty_strided(Tensor self, SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", zeros),
-    ("aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", |c| {
-        let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-        constant(dtype, Dims::new(), value_of(c.number("s")?))
+    (
+        "aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        full,
+    ),
+    (
+        "aten::new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        full,
+    ),
+    (
+        "aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        full,
+    ),
+    (
+        "aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        ones,
+    ),
+    (
+        "aten::new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        ones,
+    ),
+    (
+        "aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        ones,
+    ),
+    (
+        "aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::empty_strided(SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::empty_permuted(SymInt[] size, int[] physical_layout, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::new_empty(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::new_empty_strided(Tensor self, SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        zeros,
+    ),
+    (
+        "aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        |c| {
+            let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
+            constant(dtype, Dims::new(), value_of(c.number("s")?))
+        },
+    ),
+    (
+        "aten::arange(Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        range,
+    ),
+    (
+        "aten::arange.start(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        range,
+    ),
+    (
+        "aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        range,
+    ),
+    (
+        "aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        |c| {
+            let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
+            let (start, end) = (c.float("start")?, c.float("end")?);
+            let shape = Dims::from_slice(&[length(c.int("steps")?, "`steps`")?]);
+            made(dtype, shape, move |to| linspace(to, start, end))
+        },
+    ),
+    (
+        "aten::eye(SymInt n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        identity,
+    ),
+    (
+        "aten::eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        identity,
+    ),
+    (
+        "aten::tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        |c| triangle_indices(c, true),
+    ),
+    (
+        "aten::triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        |c| triangle_indices(c, false),
+    ),
+    (
+        "aten::one_hot(Tensor self, int num_classes=-1) -> Tensor",
+        one_hot,
+    ),
+    (
+        "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
+        |c| filled(c, Some(value_of(c.number("value")?))),
+    ),
+    (
+        "aten::fill.Tensor(Tensor self, Tensor value) -> Tensor",
+        |c| filled(c, None),
+    ),
+    ("aten::zero(Tensor self) -> Tensor", |c| {
+        filled(c, Some(Value::Int(0)))
     }),
-    ("aten::arange(Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", range),
-    ("aten::arange.start(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", range),
-    ("aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", range),
-    ("aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", |c| {
-        let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-        let (start, end) = (c.float("start")?, c.float("end")?);
-        let shape = Dims::from_slice(&[length(c.int("steps")?, "`steps`")?]);
-        made(dtype, shape, move |to| linspace(to, start, end))
-    }),
-    ("aten::eye(SymInt n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", identity),
-    ("aten::eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", identity),
-    ("aten::tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", |c| triangle_indices(c, true)),
-    ("aten::triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", |c| triangle_indices(c, false)),
-    ("aten::one_hot(Tensor self, int num_classes=-1) -> Tensor", one_hot),
-    ("aten::fill.Scalar(Tensor self, Scalar value) -> Tensor", |c| filled(c, Some(value_of(c.number("value")?)))),
-    ("aten::fill.Tensor(Tensor self, Tensor value) -> Tensor", |c| filled(c, None)),
-    ("aten::zero(Tensor self) -> Tensor", |c| filled(c, Some(Value::Int(0)))),
-    ("aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", refuse_random),
-    ("aten::randn(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", refuse_random),
-    ("aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", refuse_random),
-    ("aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor", refuse_random),
-    ("aten::randint(SymInt high, SymInt[] size, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", refuse_random),
-    ("aten::randperm(SymInt n, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", refuse_random),
-    ("aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor", refuse_random),
-    ("aten::multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor", refuse_random),
+    (
+        "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::randn(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::randint(SymInt high, SymInt[] size, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::randperm(SymInt n, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
+        refuse_random,
+    ),
+    (
+        "aten::multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor",
+        refuse_random,
+    ),
 ];
 
 /// A number as kernels take it.
@@ -75,10 +180,14 @@ fn made(
     make: impl Fn(&mut TensorMut<'_>) + Send + Sync + 'static,
 ) -> Result<Lowering, OpError> {
     let shape = checked_shape(shape)?;
-    Ok(Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        make(&mut o.outputs[0]);
-        Ok::<(), KernelError>(())
-    }))
+    Ok(Lowering::compute(
+        dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            make(&mut o.outputs[0]);
+            Ok::<(), KernelError>(())
+        },
+    ))
 }
 
 fn constant(dtype: DType, shape: Dims, value: Value) -> Result<Lowering, OpError> {
@@ -167,7 +276,11 @@ fn steps(start: Number, end: Number, step: Number) -> Result<usize, OpError> {
             _ => Err(wrong()),
         };
     }
-    let (start, end, step) = (start.to_i64() as i128, end.to_i64() as i128, step.to_i64() as i128);
+    let (start, end, step) = (
+        start.to_i64() as i128,
+        end.to_i64() as i128,
+        step.to_i64() as i128,
+    );
     if step == 0 || (end - start).signum() * step.signum() < 0 {
         return Err(wrong());
     }
@@ -195,7 +308,9 @@ fn range(call: &Call<'_>) -> Result<Lowering, OpError> {
         _ => steps(start, end, step)?,
     };
     let (start, step) = (value_of(cast(start)), value_of(cast(step)));
-    made(dtype, Dims::from_slice(&[count]), move |to| arange(to, start, step))
+    made(dtype, Dims::from_slice(&[count]), move |to| {
+        arange(to, start, step)
+    })
 }
 
 fn identity(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -210,11 +325,16 @@ fn identity(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 /// Row and column of each element on one side of a diagonal, as `[2, count]`.
 fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
-    let (rows, columns) = (length(call.int("row")?, "`row`")?, length(call.int("col")?, "`col`")?);
+    let (rows, columns) = (
+        length(call.int("row")?, "`row`")?,
+        length(call.int("col")?, "`col`")?,
+    );
     let offset = call.int("offset")?;
     let dtype = call.optional_dtype("dtype")?.unwrap_or(DType::I64);
     if rows > 1 << 24 {
-        return Err(OpError::new(format!("indices of a triangle with {rows} rows")));
+        return Err(OpError::new(format!(
+            "indices of a triangle with {rows} rows"
+        )));
     }
     checked_shape(Dims::from_slice(&[rows, columns]))?;
     // The columns of row `i` that belong to the triangle.
@@ -251,33 +371,41 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
     let mut shape = this.layout.shape.clone();
     shape.push(classes);
     let shape = checked_shape(shape)?;
-    Ok(Lowering::compute(DType::I64, &shape, move |o: &mut Operands<'_, '_>| {
-        let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-        fill(to, Value::Int(0));
-        let layout = to.layout().clone();
-        let stride = layout.strides[layout.rank() - 1];
-        let rows = if classes == 0 { layout.clone() } else { layout.select(layout.rank() - 1, 0) };
-        let classes_of = Integers::of(from);
-        let mut result = Ok(());
-        with_element!(to.dtype(), T => {
-            let data = to.data::<T>();
-            for (a, b) in rows.positions().zip(from.layout().positions()) {
-                // Negative classes do not wrap here: there is no such class.
-                match usize::try_from(classes_of.at(b)) {
-                    Ok(class) if class < classes => {
-                        data[a + class * stride] = <T as Element>::from_i64(1);
-                    }
-                    _ => {
-                        result = Err(KernelError::IndexOutOfRange {
-                            index: classes_of.at(b),
-                            len: classes,
-                        });
+    Ok(Lowering::compute(
+        DType::I64,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
+            fill(to, Value::Int(0));
+            let layout = to.layout().clone();
+            let stride = layout.strides[layout.rank() - 1];
+            let rows = if classes == 0 {
+                layout.clone()
+            } else {
+                layout.select(layout.rank() - 1, 0)
+            };
+            let classes_of = Integers::of(from);
+            let mut result = Ok(());
+            with_element!(to.dtype(), T => {
+                let data = to.data::<T>();
+                for (a, b) in rows.positions().zip(from.layout().positions()) {
+                    // Negative classes do not wrap here: there is no such class.
+                    match usize::try_from(classes_of.at(b)) {
+                        Ok(class) if class < classes => {
+                            data[a + class * stride] = <T as Element>::from_i64(1);
+                        }
+                        _ => {
+                            result = Err(KernelError::IndexOutOfRange {
+                                index: classes_of.at(b),
+                                len: classes,
+                            });
+                        }
                     }
                 }
-            }
-        });
-        result
-    }))
+            });
+            result
+        },
+    ))
 }
 
 fn refuse_random(call: &Call<'_>) -> Result<Lowering, OpError> {

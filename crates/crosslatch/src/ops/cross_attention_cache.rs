@@ -20,11 +20,14 @@
 
 use crosslatch_kernels::{KernelError, Operands, copy::copy};
 
-use super::joining::relaid;
+use super::relayout::relaid;
 use crate::ir::operator::{Call, Lowering, OpError, View};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("executorch::alias(Tensor(a) x, Tensor(b) y) -> (Tensor(a), Tensor(b))", alias),
+    (
+        "executorch::alias(Tensor(a) x, Tensor(b) y) -> (Tensor(a), Tensor(b))",
+        alias,
+    ),
     (
         "executorch::update_cross_attn_cache(Tensor value, Tensor(a!) cache) -> Tensor(a!)",
         update,
@@ -33,8 +36,10 @@ pub(super) const OPERATORS: super::Table = &[
 
 /// Both operands, as they are.
 fn alias(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let views = [call.tensor("x")?, call.tensor("y")?]
-        .map(|t| View { of: t.index, layout: t.layout.clone() });
+    let views = [call.tensor("x")?, call.tensor("y")?].map(|t| View {
+        of: t.index,
+        layout: t.layout.clone(),
+    });
     Ok(Lowering::Views(views.into()))
 }
 
@@ -50,7 +55,11 @@ fn update(call: &Call<'_>) -> Result<Lowering, OpError> {
             cache.rank()
         )));
     }
-    for (d, what) in [(0, "batch"), (1, "number of heads"), (3, "number of channels")] {
+    for (d, what) in [
+        (0, "batch"),
+        (1, "number of heads"),
+        (3, "number of channels"),
+    ] {
         if value.shape()[d] != cache.shape()[d] {
             return Err(OpError::new(format!(
                 "value and cache differ in {what}: {} and {}",
@@ -74,7 +83,11 @@ fn update(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = value.index;
     Ok(Lowering::update(cache, move |o: &mut Operands<'_, '_>| {
         let place = o.outputs[0].layout().slice(2, 0, len, 1);
-        copy(&mut relaid(&mut o.outputs[0], &place)?, &o.inputs[of], o.threads);
+        copy(
+            &mut relaid(&mut o.outputs[0], &place)?,
+            &o.inputs[of],
+            o.threads,
+        );
         Ok::<(), KernelError>(())
     }))
 }

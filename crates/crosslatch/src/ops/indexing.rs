@@ -14,25 +14,51 @@ use crosslatch_kernels::masked::write_masked;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
 use super::creation::value_of;
-use super::joining::{relaid, reread};
+use super::relayout::{relaid, reread};
 use super::sizes::checked_shape;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor", index_tensor),
-    ("aten::_unsafe_index.Tensor(Tensor self, Tensor?[] indices) -> Tensor", index_tensor),
-    ("aten::index_select(Tensor self, int dim, Tensor index) -> Tensor", index_select),
-    ("aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor", put),
-    ("aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor", put),
-    ("aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor", put),
-    ("aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor", |c| {
-        index_write(c, Write::Replace)
-    }),
-    ("aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor", |c| {
-        index_write(c, Write::Add(c.float("alpha")?))
-    }),
-    ("aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor", index_fill),
-    ("aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor", index_fill),
+    (
+        "aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
+        index_tensor,
+    ),
+    (
+        "aten::_unsafe_index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
+        index_tensor,
+    ),
+    (
+        "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
+        index_select,
+    ),
+    (
+        "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
+        |c| index_write(c, Write::Replace),
+    ),
+    (
+        "aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
+        |c| index_write(c, Write::Add(c.float("alpha")?)),
+    ),
+    (
+        "aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+        index_fill,
+    ),
+    (
+        "aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
+        index_fill,
+    ),
 ];
 
 /// A tensor without dimensions as one with one dimension of length 1: indices speak of that.
@@ -43,10 +69,11 @@ pub(super) fn with_a_dim(layout: &Layout) -> Layout {
     }
 }
 
-/// Refuses what is no index.
+/// Refuses what is no index. One without entries may have any type, as in PyTorch.
 pub(super) fn check_index(index: &TensorArg) -> Result<(), OpError> {
     match index.dtype {
         DType::I64 | DType::I32 => Ok(()),
+        _ if index.layout.numel() == 0 => Ok(()),
         other => Err(OpError::new(format!("an index of type {other}"))),
     }
 }
@@ -72,8 +99,11 @@ impl Places {
                 shape.len()
             )));
         }
-        let given: Vec<(usize, &TensorArg)> =
-            indices.iter().enumerate().filter_map(|(d, i)| Some((d, (*i)?))).collect();
+        let given: Vec<(usize, &TensorArg)> = indices
+            .iter()
+            .enumerate()
+            .filter_map(|(d, i)| Some((d, (*i)?)))
+            .collect();
         for (_, index) in &given {
             if matches!(index.dtype, DType::Bool | DType::U8) {
                 return Err(OpError::new(
@@ -84,16 +114,19 @@ impl Places {
             check_index(index)?;
         }
         let shapes: Vec<&[usize]> = given.iter().map(|(_, i)| i.shape()).collect();
-        let broadcast = broadcast_shapes(&shapes)
-            .ok_or_else(|| OpError::new(format!("indices of shapes {shapes:?} do not broadcast")))?;
+        let broadcast = broadcast_shapes(&shapes).ok_or_else(|| {
+            OpError::new(format!("indices of shapes {shapes:?} do not broadcast"))
+        })?;
         let neighbours = given.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
         let at = match given.first() {
             Some((d, _)) if neighbours => *d,
             _ => 0,
         };
         let is_indexed = |d: &usize| given.iter().any(|(i, _)| i == d);
-        let mut result: Dims =
-            (0..shape.len()).filter(|d| !is_indexed(d)).map(|d| shape[d]).collect();
+        let mut result: Dims = (0..shape.len())
+            .filter(|d| !is_indexed(d))
+            .map(|d| shape[d])
+            .collect();
         result.insert_many(at, broadcast.iter().copied());
         let result = checked_shape(result)?;
         let empty = given.iter().any(|(d, _)| shape[*d] == 0);
@@ -112,7 +145,10 @@ impl Places {
     fn indices<'m>(&self, inputs: &[TensorRef<'m>]) -> SmallVec<[Index<'m>; 4]> {
         self.indices
             .iter()
-            .map(|&(dim, operand)| Index { dim, tensor: inputs[operand] })
+            .map(|&(dim, operand)| Index {
+                dim,
+                tensor: inputs[operand],
+            })
             .collect()
     }
 }
@@ -122,12 +158,20 @@ fn index_tensor(call: &Call<'_>) -> Result<Lowering, OpError> {
     let places = Places::new(this.shape(), &call.optional_tensors("indices")?)?;
     let of = this.index;
     let shape = places.result.clone();
-    Ok(Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let from = o.inputs[of];
-        let indices = places.indices(o.inputs);
-        let indexing = Indexing { indices: &indices, shape: &places.shape, at: places.at };
-        index(&mut o.outputs[0], &from, &indexing, o.threads)
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let from = o.inputs[of];
+            let indices = places.indices(o.inputs);
+            let indexing = Indexing {
+                indices: &indices,
+                shape: &places.shape,
+                at: places.at,
+            };
+            index(&mut o.outputs[0], &from, &indexing, o.threads)
+        },
+    ))
 }
 
 fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -135,7 +179,9 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
     let dim = this.dim(call.int("dim")?)?;
     check_index(by)?;
     if by.rank() > 1 {
-        return Err(OpError::new("the index of index_select does not have rank 1"));
+        return Err(OpError::new(
+            "the index of index_select does not have rank 1",
+        ));
     }
     let count = by.layout.numel();
     let mut shape = this.layout.shape.clone();
@@ -146,17 +192,29 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = checked_shape(shape)?;
     let (of, by) = (this.index, by.index);
-    Ok(Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let from_layout = with_a_dim(o.inputs[of].layout());
-        let to_layout = with_a_dim(o.outputs[0].layout());
-        let from = reread(&o.inputs[of], &from_layout)?;
-        let indexing = Indexing {
-            indices: &[Index { dim, tensor: o.inputs[by] }],
-            shape: &[count],
-            at: dim,
-        };
-        index(&mut relaid(&mut o.outputs[0], &to_layout)?, &from, &indexing, o.threads)
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let from_layout = with_a_dim(o.inputs[of].layout());
+            let to_layout = with_a_dim(o.outputs[0].layout());
+            let from = reread(&o.inputs[of], &from_layout)?;
+            let indexing = Indexing {
+                indices: &[Index {
+                    dim,
+                    tensor: o.inputs[by],
+                }],
+                shape: &[count],
+                at: dim,
+            };
+            index(
+                &mut relaid(&mut o.outputs[0], &to_layout)?,
+                &from,
+                &indexing,
+                o.threads,
+            )
+        },
+    ))
 }
 
 fn same_dtype(this: &TensorArg, values: &TensorArg) -> Result<(), OpError> {
@@ -196,11 +254,17 @@ fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
         let expanded = o.inputs[values].layout().expand(&places.result);
         let Some(layout) = expanded else {
-            return Err(KernelError::Assertion("the values do not fit the indices".into()));
+            return Err(KernelError::Assertion(
+                "the values do not fit the indices".into(),
+            ));
         };
         let source = reread(&o.inputs[values], &layout)?;
         let indices = places.indices(o.inputs);
-        let indexing = Indexing { indices: &indices, shape: &places.shape, at: places.at };
+        let indexing = Indexing {
+            indices: &indices,
+            shape: &places.shape,
+            at: places.at,
+        };
         index_put(&mut o.outputs[0], &source, &indexing, write)
     }))
 }
@@ -245,7 +309,10 @@ fn put_masked(
             mask_layout.shape.push(size);
             mask_layout.strides.push(0);
         }
-        let mut layout = o.inputs[values].layout().expand(&wanted).ok_or_else(misfit)?;
+        let mut layout = o.inputs[values]
+            .layout()
+            .expand(&wanted)
+            .ok_or_else(misfit)?;
         layout.shape.remove(at);
         layout.strides.remove(at);
         for d in at..at + covered {
@@ -285,11 +352,19 @@ fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
         let to_layout = with_a_dim(o.outputs[0].layout());
         let from = reread(&o.inputs[source], &from_layout)?;
         let indexing = Indexing {
-            indices: &[Index { dim, tensor: o.inputs[by] }],
+            indices: &[Index {
+                dim,
+                tensor: o.inputs[by],
+            }],
             shape: &[count],
             at: dim,
         };
-        index_put(&mut relaid(&mut o.outputs[0], &to_layout)?, &from, &indexing, write)
+        index_put(
+            &mut relaid(&mut o.outputs[0], &to_layout)?,
+            &from,
+            &indexing,
+            write,
+        )
     }))
 }
 
@@ -311,7 +386,10 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Ok(Lowering::update(this, filling(of, dim, read)));
     }
     let value = value_of(call.number("value")?);
-    Ok(Lowering::update(this, filling(of, dim, move |_: &Operands<'_, '_>| value)))
+    Ok(Lowering::update(
+        this,
+        filling(of, dim, move |_: &Operands<'_, '_>| value),
+    ))
 }
 
 /// The kernel of `index_fill`, for a value that is read when it runs.

@@ -9,16 +9,22 @@
 //! the one that is written ([`Catalogue::get`] derives it).
 
 mod assertions;
+mod broadcasting;
 mod control_flow;
 mod creation;
 mod cross_attention_cache;
 mod indexing;
 mod joining;
+mod layers;
+mod matrices;
 mod numbers;
-mod provisional;
 mod ordering;
+mod pointwise;
 mod promotion;
 mod rearranging;
+mod reductions;
+mod relayout;
+mod repeating;
 mod reshaping;
 mod scattering;
 mod sizes;
@@ -38,15 +44,20 @@ type Table = &'static [(&'static str, Lower)];
 
 const FAMILIES: &[Table] = &[
     assertions::OPERATORS,
+    broadcasting::OPERATORS,
     control_flow::OPERATORS,
     creation::OPERATORS,
     cross_attention_cache::OPERATORS,
     indexing::OPERATORS,
     joining::OPERATORS,
     numbers::OPERATORS,
-    provisional::OPERATORS,
+    reductions::OPERATORS,
+    pointwise::OPERATORS,
+    matrices::OPERATORS,
+    layers::OPERATORS,
     ordering::OPERATORS,
     rearranging::OPERATORS,
+    repeating::OPERATORS,
     reshaping::OPERATORS,
     scattering::OPERATORS,
     slicing::OPERATORS,

@@ -12,11 +12,16 @@ pub(super) const OPERATORS: super::Table = &[
         let this = c.tensor("self")?;
         int(this.shape().get(this.dim(c.int("dim")?)?).copied())
     }),
-    ("aten::sym_stride.int(Tensor self, int dim) -> SymInt", |c| {
-        let this = c.tensor("self")?;
-        int(this.layout.strides.get(this.dim(c.int("dim")?)?).copied())
+    (
+        "aten::sym_stride.int(Tensor self, int dim) -> SymInt",
+        |c| {
+            let this = c.tensor("self")?;
+            int(this.layout.strides.get(this.dim(c.int("dim")?)?).copied())
+        },
+    ),
+    ("aten::sym_numel(Tensor self) -> SymInt", |c| {
+        int(Some(c.tensor("self")?.layout.numel()))
     }),
-    ("aten::sym_numel(Tensor self) -> SymInt", |c| int(Some(c.tensor("self")?.layout.numel()))),
     ("aten::sym_storage_offset(Tensor self) -> SymInt", |c| {
         int(Some(c.tensor("self")?.layout.offset))
     }),
@@ -24,11 +29,21 @@ pub(super) const OPERATORS: super::Table = &[
         let this = c.tensor("self")?;
         int(this.shape().get(this.dim(c.int("dim")?)?).copied())
     }),
-    ("aten::dim(Tensor self) -> int", |c| int(Some(c.tensor("self")?.rank()))),
-    ("aten::numel(Tensor self) -> int", |c| int(Some(c.tensor("self")?.layout.numel()))),
-    ("python::add(Scalar a, Scalar b) -> Scalar", |c| binary(c, i64::checked_add, |a, b| a + b)),
-    ("python::sub(Scalar a, Scalar b) -> Scalar", |c| binary(c, i64::checked_sub, |a, b| a - b)),
-    ("python::mul(Scalar a, Scalar b) -> Scalar", |c| binary(c, i64::checked_mul, |a, b| a * b)),
+    ("aten::dim(Tensor self) -> int", |c| {
+        int(Some(c.tensor("self")?.rank()))
+    }),
+    ("aten::numel(Tensor self) -> int", |c| {
+        int(Some(c.tensor("self")?.layout.numel()))
+    }),
+    ("python::add(Scalar a, Scalar b) -> Scalar", |c| {
+        binary(c, i64::checked_add, |a, b| a + b)
+    }),
+    ("python::sub(Scalar a, Scalar b) -> Scalar", |c| {
+        binary(c, i64::checked_sub, |a, b| a - b)
+    }),
+    ("python::mul(Scalar a, Scalar b) -> Scalar", |c| {
+        binary(c, i64::checked_mul, |a, b| a * b)
+    }),
     ("python::floordiv(Scalar a, Scalar b) -> Scalar", |c| {
         divisible(c)?;
         binary(c, floor_div, |a, b| (a / b).floor())
@@ -49,19 +64,41 @@ pub(super) const OPERATORS: super::Table = &[
             other => Number::Int(other.to_i64().checked_neg().ok_or_else(too_large)?),
         })
     }),
-    ("python::pos(Scalar a) -> Scalar", |c| one(plain(c.number("a")?))),
-    ("python::eq(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_eq(), false)),
-    ("python::ne(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_ne(), true)),
-    ("python::lt(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_lt(), false)),
-    ("python::le(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_le(), false)),
-    ("python::gt(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_gt(), false)),
-    ("python::ge(Scalar a, Scalar b) -> Scalar", |c| compare(c, |o| o.is_ge(), false)),
-    ("python::and_(Scalar a, Scalar b) -> Scalar", |c| bits(c, |a, b| a & b)),
-    ("python::or_(Scalar a, Scalar b) -> Scalar", |c| bits(c, |a, b| a | b)),
-    ("python::xor(Scalar a, Scalar b) -> Scalar", |c| bits(c, |a, b| a ^ b)),
+    ("python::pos(Scalar a) -> Scalar", |c| {
+        one(plain(c.number("a")?))
+    }),
+    ("python::eq(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_eq(), false)
+    }),
+    ("python::ne(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_ne(), true)
+    }),
+    ("python::lt(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_lt(), false)
+    }),
+    ("python::le(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_le(), false)
+    }),
+    ("python::gt(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_gt(), false)
+    }),
+    ("python::ge(Scalar a, Scalar b) -> Scalar", |c| {
+        compare(c, |o| o.is_ge(), false)
+    }),
+    ("python::and_(Scalar a, Scalar b) -> Scalar", |c| {
+        bits(c, |a, b| a & b)
+    }),
+    ("python::or_(Scalar a, Scalar b) -> Scalar", |c| {
+        bits(c, |a, b| a | b)
+    }),
+    ("python::xor(Scalar a, Scalar b) -> Scalar", |c| {
+        bits(c, |a, b| a ^ b)
+    }),
     ("python::lshift(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
-        let factor = u32::try_from(b.to_i64()).ok().and_then(|b| 2i64.checked_pow(b));
+        let factor = u32::try_from(b.to_i64())
+            .ok()
+            .and_then(|b| 2i64.checked_pow(b));
         let value = factor.and_then(|f| a.to_i64().checked_mul(f));
         one(Number::Int(value.ok_or_else(too_large)?))
     }),
@@ -80,18 +117,42 @@ pub(super) const OPERATORS: super::Table = &[
         let (a, b) = operands(c)?;
         choose(a, b, order(a, b).is_some_and(|o| o.is_gt()))
     }),
-    ("python::sym_not(Scalar a) -> Scalar", |c| one(Number::Bool(!truth(c.number("a")?)))),
-    ("python::sym_float(Scalar a) -> Scalar", |c| one(Number::Float(c.float("a")?))),
-    ("python::sym_int(Scalar a) -> Scalar", |c| rounded(c, "a", f64::trunc)),
-    ("python::sym_ite(Scalar b, Scalar t, Scalar f) -> Scalar", |c| {
-        one(if truth(c.number("b")?) { c.number("t")? } else { c.number("f")? })
+    ("python::sym_not(Scalar a) -> Scalar", |c| {
+        one(Number::Bool(!truth(c.number("a")?)))
     }),
-    ("python::_sym_sqrt(Scalar a) -> Scalar", |c| one(Number::Float(c.float("a")?.sqrt()))),
-    ("python::math_ceil(Scalar x) -> Scalar", |c| rounded(c, "x", f64::ceil)),
-    ("python::math_floor(Scalar x) -> Scalar", |c| rounded(c, "x", f64::floor)),
-    ("python::math_trunc(Scalar x) -> Scalar", |c| rounded(c, "x", f64::trunc)),
+    ("python::sym_float(Scalar a) -> Scalar", |c| {
+        one(Number::Float(c.float("a")?))
+    }),
+    ("python::sym_int(Scalar a) -> Scalar", |c| {
+        rounded(c, "a", f64::trunc)
+    }),
+    (
+        "python::sym_ite(Scalar b, Scalar t, Scalar f) -> Scalar",
+        |c| {
+            one(if truth(c.number("b")?) {
+                c.number("t")?
+            } else {
+                c.number("f")?
+            })
+        },
+    ),
+    ("python::_sym_sqrt(Scalar a) -> Scalar", |c| {
+        one(Number::Float(c.float("a")?.sqrt()))
+    }),
+    ("python::math_ceil(Scalar x) -> Scalar", |c| {
+        rounded(c, "x", f64::ceil)
+    }),
+    ("python::math_floor(Scalar x) -> Scalar", |c| {
+        rounded(c, "x", f64::floor)
+    }),
+    ("python::math_trunc(Scalar x) -> Scalar", |c| {
+        rounded(c, "x", f64::trunc)
+    }),
     ("aten::item(Tensor self) -> Scalar", refuse_contents),
-    ("aten::_local_scalar_dense(Tensor self) -> Scalar", refuse_contents),
+    (
+        "aten::_local_scalar_dense(Tensor self) -> Scalar",
+        refuse_contents,
+    ),
 ];
 
 fn one(number: Number) -> Result<Lowering, OpError> {
@@ -169,16 +230,20 @@ fn floor_div(a: i64, b: i64) -> Option<i64> {
 
 fn floor_mod(a: i64, b: i64) -> Option<i64> {
     let rest = a.checked_rem(b)?;
-    Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+    Some(if rest != 0 && (rest < 0) != (b < 0) {
+        rest + b
+    } else {
+        rest
+    })
 }
 
 fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (a, b) = operands(call)?;
     let exponent = u32::try_from(b.to_i64());
     match exponent {
-        Ok(exponent) if !a.is_float() && !b.is_float() => {
-            one(Number::Int(a.to_i64().checked_pow(exponent).ok_or_else(too_large)?))
-        }
+        Ok(exponent) if !a.is_float() && !b.is_float() => one(Number::Int(
+            a.to_i64().checked_pow(exponent).ok_or_else(too_large)?,
+        )),
         _ => one(Number::Float(a.to_f64().powf(b.to_f64()))),
     }
 }

@@ -10,26 +10,56 @@ use super::sizes::length;
 use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)", |c| {
-        let this = c.tensor("self")?;
-        let dim = this.dim(c.int("dim")?)?;
-        let k = length(c.int("k")?, "`k`")?;
-        let order = Order { dim, descending: c.bool("largest")?, sorted: c.bool("sorted")? };
-        ordered(this, order, k, true)
-    }),
-    ("aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)", sort),
-    ("aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)", sort),
-    ("aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor", argsort),
-    ("aten::argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor", argsort),
+    (
+        "aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
+        |c| {
+            let this = c.tensor("self")?;
+            let dim = this.dim(c.int("dim")?)?;
+            let k = length(c.int("k")?, "`k`")?;
+            let order = Order {
+                dim,
+                descending: c.bool("largest")?,
+                sorted: c.bool("sorted")?,
+            };
+            ordered(this, order, k, true)
+        },
+    ),
+    (
+        "aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+        sort,
+    ),
+    (
+        "aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+        sort,
+    ),
+    (
+        "aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
+        argsort,
+    ),
+    (
+        "aten::argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
+        argsort,
+    ),
     ("aten::msort(Tensor self) -> Tensor", |c| {
         let this = c.tensor("self")?;
-        let by = Order { dim: 0, descending: false, sorted: true };
+        let by = Order {
+            dim: 0,
+            descending: false,
+            sorted: true,
+        };
         let of = this.index;
         let run = move |o: &mut Operands<'_, '_>| {
             order(o.outputs.first_mut(), None, &o.inputs[of], by, o.scratch);
             Ok(())
         };
-        Ok(Lowering::compute(this.dtype, this.shape(), WithScratch { bytes: bytes(this, 0)?, run }))
+        Ok(Lowering::compute(
+            this.dtype,
+            this.shape(),
+            WithScratch {
+                bytes: bytes(this, 0)?,
+                run,
+            },
+        ))
     }),
     (
         "aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
@@ -39,17 +69,31 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
         |c| search(c, c.tensor("sorted_sequence")?),
     ),
-    ("aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor", |c| {
-        search(c, c.tensor("boundaries")?)
-    }),
-    ("aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor", |c| {
-        search(c, c.tensor("boundaries")?)
-    }),
-    ("aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)", refuse),
-    ("aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)", refuse),
+    (
+        "aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+        |c| search(c, c.tensor("boundaries")?),
+    ),
+    (
+        "aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+        |c| search(c, c.tensor("boundaries")?),
+    ),
+    (
+        "aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)",
+        refuse,
+    ),
+    (
+        "aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)",
+        refuse,
+    ),
     ("aten::nonzero(Tensor self) -> Tensor", refuse),
-    ("aten::masked_select(Tensor self, Tensor mask) -> Tensor", refuse),
-    ("aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor", refuse),
+    (
+        "aten::masked_select(Tensor self, Tensor mask) -> Tensor",
+        refuse,
+    ),
+    (
+        "aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor",
+        refuse,
+    ),
 ];
 
 fn refuse(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -94,7 +138,10 @@ fn ordered(
     if with_values {
         results.insert(0, (this.dtype, shape));
     }
-    let kernel = Box::new(WithScratch { bytes: bytes(this, by.dim)?, run });
+    let kernel = Box::new(WithScratch {
+        bytes: bytes(this, by.dim)?,
+        run,
+    });
     Ok(Lowering::Compute(Compute { results, kernel }))
 }
 
@@ -103,7 +150,15 @@ fn order_of<'c>(call: &'c Call<'_>) -> Result<(&'c TensorArg, Order, usize), OpE
     let this = call.tensor("self")?;
     let dim = this.dim(call.int("dim")?)?;
     let len = this.shape().get(dim).copied().unwrap_or(1);
-    Ok((this, Order { dim, descending: call.bool("descending")?, sorted: true }, len))
+    Ok((
+        this,
+        Order {
+            dim,
+            descending: call.bool("descending")?,
+            sorted: true,
+        },
+        len,
+    ))
 }
 
 fn sort(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -130,7 +185,11 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
             return Err(OpError::new("searchsorted with a sorter is not supported"));
         }
     }
-    let dtype = if call.bool("out_int32")? { DType::I32 } else { DType::I64 };
+    let dtype = if call.bool("out_int32")? {
+        DType::I32
+    } else {
+        DType::I64
+    };
     let sorted = boundaries.index;
     if call.arg_type("self") != Some(crate::ir::schema::ArgType::Tensor) {
         if boundaries.rank() != 1 {
@@ -138,21 +197,33 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
         }
         let number = call.number("self")?;
         let value = value_of(number);
-        let kind = if number.is_float() { DType::F64 } else { DType::I64 };
-        return Ok(Lowering::compute(dtype, &[], move |o: &mut Operands<'_, '_>| {
-            let mut memory = [0i64];
-            let layout = Layout::contiguous(&[]);
-            let bytes = bytemuck::cast_slice_mut(&mut memory);
-            let wrong =
-                |e: crosslatch_kernels::tensor::TensorError| {
+        let kind = if number.is_float() {
+            DType::F64
+        } else {
+            DType::I64
+        };
+        return Ok(Lowering::compute(
+            dtype,
+            &[],
+            move |o: &mut Operands<'_, '_>| {
+                let mut memory = [0i64];
+                let layout = Layout::contiguous(&[]);
+                let bytes = bytemuck::cast_slice_mut(&mut memory);
+                let wrong = |e: crosslatch_kernels::tensor::TensorError| {
                     crosslatch_kernels::KernelError::Assertion(e.to_string())
                 };
-            let mut tensor =
-                crosslatch_kernels::TensorMut::new(kind, &layout, bytes).map_err(wrong)?;
-            fill(&mut tensor, value);
-            search_sorted(&mut o.outputs[0], &o.inputs[sorted], &tensor.as_ref(), right);
-            Ok(())
-        }));
+                let mut tensor =
+                    crosslatch_kernels::TensorMut::new(kind, &layout, bytes).map_err(wrong)?;
+                fill(&mut tensor, value);
+                search_sorted(
+                    &mut o.outputs[0],
+                    &o.inputs[sorted],
+                    &tensor.as_ref(),
+                    right,
+                );
+                Ok(())
+            },
+        ));
     }
     let this = call.tensor("self")?;
     let lead = boundaries.rank().saturating_sub(1);
@@ -167,9 +238,13 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
     }
     let of = this.index;
     let shape: Dims = this.layout.shape.clone();
-    Ok(Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let values: TensorRef<'_> = o.inputs[of];
-        search_sorted(&mut o.outputs[0], &o.inputs[sorted], &values, right);
-        Ok(())
-    }))
+    Ok(Lowering::compute(
+        dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let values: TensorRef<'_> = o.inputs[of];
+            search_sorted(&mut o.outputs[0], &o.inputs[sorted], &values, right);
+            Ok(())
+        },
+    ))
 }

@@ -1,44 +1,80 @@
 //! Padding, flipping and rolling: operators that take each dimension of a tensor in another order.
 //!
 //! They share one kernel ([`crosslatch_kernels::rearrange`]); here are the maps that it follows.
+//! Triangles of matrices, which keep some elements in place and drop others, are here as well.
 
-use crosslatch_kernels::fill::Value;
+use crosslatch_kernels::fill::{Triangle, Value, triangle};
 use crosslatch_kernels::rearrange::{DimMap, OUTSIDE, rearrange};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
-use super::joining::reread;
+use super::relayout::reread;
 use super::sizes::checked_shape;
 use super::views::distinct_dims;
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor", roll),
+    (
+        "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
+        roll,
+    ),
     ("aten::flip(Tensor self, int[] dims) -> Tensor", |c| {
         let this = c.tensor("self")?;
         flip(this, &distinct_dims(&c.ints("dims")?, this.rank())?)
     }),
     ("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)),
     ("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)),
-    ("aten::rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor", rot90),
-    ("aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor", |c| {
-        pad(c, "pad", Mode::Constant, c.number("value")?)
-    }),
-    ("aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor", |c| {
-        let value = Number::Float(c.optional_float("value")?.unwrap_or(0.0));
-        pad(c, "pad", Mode::named(c.optional_str("mode")?.unwrap_or("constant"))?, value)
-    }),
-    ("aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor", |c| edges(c, Mode::Reflect)),
-    ("aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor", |c| edges(c, Mode::Reflect)),
-    ("aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor", |c| edges(c, Mode::Reflect)),
-    ("aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor", |c| {
-        edges(c, Mode::Replicate)
-    }),
-    ("aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor", |c| {
-        edges(c, Mode::Replicate)
-    }),
-    ("aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor", |c| {
-        edges(c, Mode::Replicate)
-    }),
+    (
+        "aten::rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor",
+        rot90,
+    ),
+    (
+        "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
+        |c| pad(c, "pad", Mode::Constant, c.number("value")?),
+    ),
+    (
+        "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor",
+        |c| {
+            let value = Number::Float(c.optional_float("value")?.unwrap_or(0.0));
+            pad(
+                c,
+                "pad",
+                Mode::named(c.optional_str("mode")?.unwrap_or("constant"))?,
+                value,
+            )
+        },
+    ),
+    (
+        "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
+        |c| triangular(c, Triangle::Lower),
+    ),
+    (
+        "aten::triu(Tensor self, SymInt diagonal=0) -> Tensor",
+        |c| triangular(c, Triangle::Upper),
+    ),
 ];
 
 /// A map beyond this length would cost more than the operator is worth.
@@ -60,20 +96,27 @@ fn by_maps(
     if !shape.contains(&0) {
         for &d in mapped {
             if shape[d] > LONGEST_MAP {
-                return Err(OpError::new(format!("a dimension of length {} is too long", shape[d])));
+                return Err(OpError::new(format!(
+                    "a dimension of length {} is too long",
+                    shape[d]
+                )));
             }
             maps[d] = Some((0..shape[d]).map(|i| map(d, i)).collect());
         }
     }
-    Ok(Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let mut layout = o.inputs[of].layout().clone();
-        if let Some((a, b)) = exchanged {
-            layout = layout.transpose(a, b);
-        }
-        let from = reread(&o.inputs[of], &layout)?;
-        rearrange(&mut o.outputs[0], &from, &maps, outside, o.threads);
-        Ok(())
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let mut layout = o.inputs[of].layout().clone();
+            if let Some((a, b)) = exchanged {
+                layout = layout.transpose(a, b);
+            }
+            let from = reread(&o.inputs[of], &layout)?;
+            rearrange(&mut o.outputs[0], &from, &maps, outside, o.threads);
+            Ok(())
+        },
+    ))
 }
 
 /// `shift` modulo `len`.
@@ -117,29 +160,43 @@ fn roll_flat(this: &TensorArg, shift: i64) -> Result<Lowering, OpError> {
     let of = this.index;
     let numel = this.layout.numel();
     let first = modulo(numel as i64 - modulo(shift, numel) as i64, numel);
-    Ok(Lowering::compute(this.dtype, this.shape(), move |o: &mut Operands<'_, '_>| {
-        let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-        let to_layout = to.layout().clone();
-        let places = from.layout().positions().skip(first);
-        let places = places.chain(from.layout().positions().take(first));
-        with_element!(from.dtype(), T => {
-            let (target, source) = (to.data::<T>(), from.data::<T>());
-            to_layout.positions().zip(places).for_each(|(a, b)| target[a] = source[b]);
-        });
-        Ok(())
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
+            let to_layout = to.layout().clone();
+            let places = from.layout().positions().skip(first);
+            let places = places.chain(from.layout().positions().take(first));
+            with_element!(from.dtype(), T => {
+                let (target, source) = (to.data::<T>(), from.data::<T>());
+                to_layout.positions().zip(places).for_each(|(a, b)| target[a] = source[b]);
+            });
+            Ok(())
+        },
+    ))
 }
 
 fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
     let dims: Dims = dims.iter().copied().filter(|&d| d < this.rank()).collect();
     let shape = this.layout.shape.clone();
-    by_maps(this, shape, &dims, |d, i| this.shape()[d] - 1 - i, Value::Int(0), None)
+    by_maps(
+        this,
+        shape,
+        &dims,
+        |d, i| this.shape()[d] - 1 - i,
+        Value::Int(0),
+        None,
+    )
 }
 
 fn flip_at(call: &Call<'_>, dim: usize) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     if this.rank() <= dim {
-        return Err(OpError::new(format!("a tensor of rank {} is too flat", this.rank())));
+        return Err(OpError::new(format!(
+            "a tensor of rank {} is too flat",
+            this.rank()
+        )));
     }
     flip(this, &[dim])
 }
@@ -154,7 +211,7 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Err(OpError::new("a rotation needs two dimensions"));
     }
     let k = modulo(call.int("k")?, 4);
-    if k % 2 == 0 {
+    if k.is_multiple_of(2) {
         return flip(this, if k == 0 { &[] } else { &dims });
     }
     // A quarter turn is an exchange of the dimensions and a flip of one of them.
@@ -162,7 +219,14 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
     shape.swap(a, b);
     let flipped = if k == 1 { a } else { b };
     let last = shape[flipped].wrapping_sub(1);
-    by_maps(this, shape, &[flipped], |_, i| last - i, Value::Int(0), Some((a, b)))
+    by_maps(
+        this,
+        shape,
+        &[flipped],
+        |_, i| last - i,
+        Value::Int(0),
+        Some((a, b)),
+    )
 }
 
 /// What stands outside of a padded tensor.
@@ -181,7 +245,11 @@ impl Mode {
             "reflect" => Mode::Reflect,
             "replicate" => Mode::Replicate,
             "circular" => Mode::Circular,
-            _ => return Err(OpError::new(format!("padding mode `{name}` is not supported"))),
+            _ => {
+                return Err(OpError::new(format!(
+                    "padding mode `{name}` is not supported"
+                )));
+            }
         })
     }
 
@@ -195,7 +263,11 @@ impl Mode {
             Mode::Replicate => i.clamp(0, len - 1),
             Mode::Circular => i.rem_euclid(len),
         };
-        if (0..len).contains(&inside) { inside as usize } else { OUTSIDE }
+        if (0..len).contains(&inside) {
+            inside as usize
+        } else {
+            OUTSIDE
+        }
     }
 
     /// The widest padding that this mode can fill.
@@ -257,4 +329,23 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
 /// Padding of as many dimensions as the operator is named for, behind a batch and channels.
 fn edges(call: &Call<'_>, mode: Mode) -> Result<Lowering, OpError> {
     pad(call, "padding", mode, Number::Int(0))
+}
+
+fn triangular(call: &Call<'_>, which: Triangle) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    if this.rank() < 2 {
+        return Err(OpError::new(format!(
+            "a tensor of rank {} is no matrix",
+            this.rank()
+        )));
+    }
+    let (of, diagonal) = (this.index, call.int("diagonal")?);
+    Ok(Lowering::compute(
+        this.dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            triangle(&mut o.outputs[0], &o.inputs[of], which, diagonal);
+            Ok(())
+        },
+    ))
 }

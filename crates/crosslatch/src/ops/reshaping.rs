@@ -9,40 +9,75 @@
 use crosslatch_kernels::layout::checked_numel;
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
 
-use super::views::{copied, copied_in_shape};
+use super::relayout::{copied, copied_in_shape};
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)", |c| reshape_to(c, "size")),
-    ("aten::_unsafe_view(Tensor(a) self, SymInt[] size) -> Tensor(a)", |c| reshape_to(c, "size")),
-    ("aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)", |c| reshape_to(c, "shape")),
-    ("aten::_reshape_copy(Tensor self, SymInt[] size) -> Tensor", |c| {
-        copied(c, reshape_to(c, "size")?)
-    }),
-    ("aten::view_copy(Tensor self, SymInt[] size) -> Tensor", |c| {
-        copied(c, reshape_to(c, "size")?)
-    }),
-    ("aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)", reshape_as),
-    ("aten::reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)", reshape_as),
-    ("aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)", flatten),
+    (
+        "aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
+        |c| reshape_to(c, "size"),
+    ),
+    (
+        "aten::_unsafe_view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
+        |c| reshape_to(c, "size"),
+    ),
+    (
+        "aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)",
+        |c| reshape_to(c, "shape"),
+    ),
+    (
+        "aten::_reshape_copy(Tensor self, SymInt[] size) -> Tensor",
+        |c| copied(c, reshape_to(c, "size")?),
+    ),
+    (
+        "aten::view_copy(Tensor self, SymInt[] size) -> Tensor",
+        |c| copied(c, reshape_to(c, "size")?),
+    ),
+    (
+        "aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
+        reshape_as,
+    ),
+    (
+        "aten::reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)",
+        reshape_as,
+    ),
+    (
+        "aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)",
+        flatten,
+    ),
     ("aten::ravel(Tensor(a) self) -> Tensor(a)", |c| {
         let this = c.tensor("self")?;
         reshaped(this, &[this.layout.numel()])
     }),
-    ("aten::unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)", unflatten),
-    ("aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)", |c| {
-        let this = c.tensor("self")?;
-        Ok(match this.layout.is_contiguous() {
-            true => Lowering::view(this, this.layout.clone()),
-            false => copied_in_shape(this, this.layout.shape.clone()),
-        })
-    }),
-    ("aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", |c| {
-        let this = c.tensor("self")?;
-        Ok(copied_in_shape(this, this.layout.shape.clone()))
-    }),
-    ("aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)", view_dtype),
-    ("aten::view_copy.dtype(Tensor self, ScalarType dtype) -> Tensor", |c| copied(c, view_dtype(c)?)),
+    (
+        "aten::unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)",
+        unflatten,
+    ),
+    (
+        "aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)",
+        |c| {
+            let this = c.tensor("self")?;
+            Ok(match this.layout.is_contiguous() {
+                true => Lowering::view(this, this.layout.clone()),
+                false => copied_in_shape(this, this.layout.shape.clone()),
+            })
+        },
+    ),
+    (
+        "aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
+        |c| {
+            let this = c.tensor("self")?;
+            Ok(copied_in_shape(this, this.layout.shape.clone()))
+        },
+    ),
+    (
+        "aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)",
+        view_dtype,
+    ),
+    (
+        "aten::view_copy.dtype(Tensor self, ScalarType dtype) -> Tensor",
+        |c| copied(c, view_dtype(c)?),
+    ),
     (
         "aten::as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)",
         as_strided,
@@ -83,7 +118,10 @@ pub(super) fn inferred_shape(sizes: &[i64], numel: usize) -> Result<Dims, OpErro
 /// A view under another shape where there is one, else a copy.
 pub(super) fn reshaped(this: &TensorArg, shape: &[usize]) -> Result<Lowering, OpError> {
     if checked_numel(shape) != Some(this.layout.numel()) {
-        return Err(OpError::new(format!("the shape {:?} does not become {shape:?}", this.shape())));
+        return Err(OpError::new(format!(
+            "the shape {:?} does not become {shape:?}",
+            this.shape()
+        )));
     }
     Ok(match this.layout.reshape(shape) {
         Some(layout) => Lowering::view(this, layout),
@@ -93,7 +131,10 @@ pub(super) fn reshaped(this: &TensorArg, shape: &[usize]) -> Result<Lowering, Op
 
 fn reshape_to(call: &Call<'_>, sizes: &str) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
-    reshaped(this, &inferred_shape(&call.ints(sizes)?, this.layout.numel())?)
+    reshaped(
+        this,
+        &inferred_shape(&call.ints(sizes)?, this.layout.numel())?,
+    )
 }
 
 fn reshape_as(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -102,7 +143,10 @@ fn reshape_as(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 fn flatten(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
-    let (start, end) = (this.dim(call.int("start_dim")?)?, this.dim(call.int("end_dim")?)?);
+    let (start, end) = (
+        this.dim(call.int("start_dim")?)?,
+        this.dim(call.int("end_dim")?)?,
+    );
     if start > end {
         return Err(OpError::new("`start_dim` is behind `end_dim`"));
     }
@@ -119,7 +163,9 @@ fn unflatten(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = this.dim(call.int("dim")?)?;
     if this.rank() == 0 {
-        return Err(OpError::new("a tensor without dimensions cannot be unflattened"));
+        return Err(OpError::new(
+            "a tensor without dimensions cannot be unflattened",
+        ));
     }
     let inner = inferred_shape(&call.ints("sizes")?, this.shape()[dim])?;
     let mut shape: Dims = this.shape()[..dim].into();
@@ -143,33 +189,42 @@ fn view_dtype(call: &Call<'_>) -> Result<Lowering, OpError> {
         )));
     }
     let of = this.index;
-    Ok(Lowering::compute(dtype, this.shape(), move |o: &mut Operands<'_, '_>| {
-        let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-        let size = dtype.size();
-        let to_layout = to.layout().clone();
-        let source: &[u8] =
-            with_element!(from.dtype(), T => bytemuck::cast_slice(from.data::<T>()));
-        let target: &mut [u8] =
-            with_element!(dtype, T => bytemuck::cast_slice_mut(to.data::<T>()));
-        for (b, a) in from.layout().positions().zip(to_layout.positions()) {
-            target[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
-        }
-        Ok::<(), KernelError>(())
-    }))
+    Ok(Lowering::compute(
+        dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
+            let size = dtype.size();
+            let to_layout = to.layout().clone();
+            let source: &[u8] =
+                with_element!(from.dtype(), T => bytemuck::cast_slice(from.data::<T>()));
+            let target: &mut [u8] =
+                with_element!(dtype, T => bytemuck::cast_slice_mut(to.data::<T>()));
+            for (b, a) in from.layout().positions().zip(to_layout.positions()) {
+                target[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
+            }
+            Ok::<(), KernelError>(())
+        },
+    ))
 }
 
 /// The layout of `as_strided`, which must stay inside of what the operand reaches.
 pub(super) fn as_strided_layout(call: &Call<'_>, this: &TensorArg) -> Result<Layout, OpError> {
     let offset = match call.optional_int("storage_offset")? {
-        Some(offset) => usize::try_from(offset)
-            .map_err(|_| OpError::new(format!("storage offset {offset}")))?,
+        Some(offset) => {
+            usize::try_from(offset).map_err(|_| OpError::new(format!("storage offset {offset}")))?
+        }
         None => this.layout.offset,
     };
     let (shape, strides) = (call.sizes("size")?, call.sizes("stride")?);
     if shape.len() != strides.len() {
         return Err(OpError::new("`size` and `stride` differ in length"));
     }
-    let layout = Layout { shape, strides, offset };
+    let layout = Layout {
+        shape,
+        strides,
+        offset,
+    };
     let outside = || {
         OpError::new(format!(
             "as_strided with size {:?}, stride {:?} and offset {offset} leaves its operand",

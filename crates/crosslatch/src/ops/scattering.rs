@@ -11,41 +11,57 @@ use crosslatch_kernels::scatter::{
 };
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, copy::copy};
 
+use super::broadcasting::expanded;
 use super::creation::value_of;
 use super::indexing::{check_index, with_a_dim};
-use super::joining::{relaid, reread};
+use super::relayout::{relaid, reread};
 use super::reshaping::as_strided_layout;
 use super::sizes::checked_shape;
 use super::slicing::{Slice, selected};
-use super::views::{diagonal_of, expanded};
+use super::views::diagonal_of;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor", |c| {
-        let index = c.tensor("index")?;
-        gathered(c.tensor("self")?, c.int("dim")?, index, index.layout.shape.clone())
-    }),
-    ("aten::take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor", take_along_dim),
+    (
+        "aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
+        |c| {
+            let index = c.tensor("index")?;
+            gathered(
+                c.tensor("self")?,
+                c.int("dim")?,
+                index,
+                index.layout.shape.clone(),
+            )
+        },
+    ),
+    (
+        "aten::take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",
+        take_along_dim,
+    ),
     ("aten::take(Tensor self, Tensor index) -> Tensor", |c| {
         let index = c.tensor("index")?;
         taken(c.tensor("self")?, index, index.layout.shape.clone())
     }),
-    ("aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor", |c| {
-        scattered(c, How::With(Reduce::Replace))
-    }),
-    ("aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor", |c| {
-        scattered(c, How::With(Reduce::Replace))
-    }),
-    ("aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor", |c| {
-        scattered(c, How::named(c)?)
-    }),
+    (
+        "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
+        |c| scattered(c, How::With(Reduce::Replace)),
+    ),
+    (
+        "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+        |c| scattered(c, How::With(Reduce::Replace)),
+    ),
+    (
+        "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
+        |c| scattered(c, How::named(c)?),
+    ),
     (
         "aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    ("aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor", |c| {
-        scattered(c, How::With(Reduce::Add))
-    }),
+    (
+        "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
+        |c| scattered(c, How::With(Reduce::Add)),
+    ),
     (
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
         |c| scattered(c, How::named(c)?),
@@ -57,19 +73,28 @@ pub(super) const OPERATORS: super::Table = &[
             write_part(c, move |layout| Ok(slice.layout(layout)))
         },
     ),
-    ("aten::select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor", |c| {
-        let (dim, place) = selected(c, c.tensor("self")?)?;
-        write_part(c, move |layout| Ok(layout.select(dim, place)))
-    }),
-    ("aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor", |c| {
-        let (offset, dim1, dim2) = (c.int("offset")?, c.int("dim1")?, c.int("dim2")?);
-        write_part(c, move |layout| diagonal_of(layout, offset, dim1, dim2))
-    }),
+    (
+        "aten::select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
+        |c| {
+            let (dim, place) = selected(c, c.tensor("self")?)?;
+            write_part(c, move |layout| Ok(layout.select(dim, place)))
+        },
+    ),
+    (
+        "aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
+        |c| {
+            let (offset, dim1, dim2) = (c.int("offset")?, c.int("dim1")?, c.int("dim2")?);
+            write_part(c, move |layout| diagonal_of(layout, offset, dim1, dim2))
+        },
+    ),
     (
         "aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
         as_strided_scatter,
     ),
-    ("aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor", copy_whole),
+    (
+        "aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
+        copy_whole,
+    ),
 ];
 
 /// Whether an index fits a tensor: as many dimensions, and none longer than the tensor's but for
@@ -99,22 +124,39 @@ fn gathered(
     check_index(index)?;
     if shape.contains(&0) {
         // An empty index may have any rank.
-        return Ok(Lowering::compute(this.dtype, &shape, |_: &mut Operands<'_, '_>| Ok(())));
+        return Ok(Lowering::compute(
+            this.dtype,
+            &shape,
+            |_: &mut Operands<'_, '_>| Ok(()),
+        ));
     }
-    let broadcast = TensorArg { layout: expanded(index, &shape)?, ..index.clone() };
+    let broadcast = TensorArg {
+        layout: expanded(index, &shape)?,
+        ..index.clone()
+    };
     check_fit(this, &broadcast, Some(dim))?;
     let (of, by) = (this.index, index.index);
     let result = checked_shape(shape.clone())?;
-    Ok(Lowering::compute(this.dtype, &result, move |o: &mut Operands<'_, '_>| {
-        let from_layout = with_a_dim(o.inputs[of].layout());
-        let to_layout = with_a_dim(o.outputs[0].layout());
-        let misfit = || KernelError::Assertion("the index does not fit".into());
-        let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
-        let index = with_a_dim(&index);
-        let from = reread(&o.inputs[of], &from_layout)?;
-        let index = reread(&o.inputs[by], &index)?;
-        gather(&mut relaid(&mut o.outputs[0], &to_layout)?, &from, dim, &index, o.threads)
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &result,
+        move |o: &mut Operands<'_, '_>| {
+            let from_layout = with_a_dim(o.inputs[of].layout());
+            let to_layout = with_a_dim(o.outputs[0].layout());
+            let misfit = || KernelError::Assertion("the index does not fit".into());
+            let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
+            let index = with_a_dim(&index);
+            let from = reread(&o.inputs[of], &from_layout)?;
+            let index = reread(&o.inputs[by], &index)?;
+            gather(
+                &mut relaid(&mut o.outputs[0], &to_layout)?,
+                &from,
+                dim,
+                &index,
+                o.threads,
+            )
+        },
+    ))
 }
 
 fn taken(this: &TensorArg, index: &TensorArg, shape: Dims) -> Result<Lowering, OpError> {
@@ -123,14 +165,22 @@ fn taken(this: &TensorArg, index: &TensorArg, shape: Dims) -> Result<Lowering, O
         return Err(OpError::new("elements are taken from a tensor without any"));
     }
     let (of, by) = (this.index, index.index);
-    Ok(Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        // `take` keeps the shape of the index; along no dimension, the result is flat.
-        let layout = Layout {
-            offset: o.outputs[0].layout().offset,
-            ..Layout::contiguous(o.inputs[by].shape())
-        };
-        take(&mut relaid(&mut o.outputs[0], &layout)?, &o.inputs[of], &o.inputs[by])
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            // `take` keeps the shape of the index; along no dimension, the result is flat.
+            let layout = Layout {
+                offset: o.outputs[0].layout().offset,
+                ..Layout::contiguous(o.inputs[by].shape())
+            };
+            take(
+                &mut relaid(&mut o.outputs[0], &layout)?,
+                &o.inputs[of],
+                &o.inputs[by],
+            )
+        },
+    ))
 }
 
 fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -140,7 +190,9 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     let d = this.dim(dim)?;
     if this.rank() != index.rank() || this.rank() == 0 {
-        return Err(OpError::new("take_along_dim of tensors that differ in rank"));
+        return Err(OpError::new(
+            "take_along_dim of tensors that differ in rank",
+        ));
     }
     // All other dimensions broadcast, of both.
     let mut whole = this.layout.shape.clone();
@@ -156,21 +208,31 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
         return gathered(this, dim, index, shape);
     }
     let (of, by, result) = (this.index, index.index, checked_shape(shape.clone())?);
-    let stretched = TensorArg { layout: expanded(this, &whole)?, ..this.clone() };
+    let stretched = TensorArg {
+        layout: expanded(this, &whole)?,
+        ..this.clone()
+    };
     check_index(index)?;
     check_fit(
         &stretched,
-        &TensorArg { layout: expanded(index, &shape)?, ..index.clone() },
+        &TensorArg {
+            layout: expanded(index, &shape)?,
+            ..index.clone()
+        },
         Some(d),
     )?;
-    Ok(Lowering::compute(this.dtype, &result, move |o: &mut Operands<'_, '_>| {
-        let misfit = || KernelError::Assertion("the index does not fit".into());
-        let from = o.inputs[of].layout().expand(&whole).ok_or_else(misfit)?;
-        let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
-        let from = reread(&o.inputs[of], &from)?;
-        let index = reread(&o.inputs[by], &index)?;
-        gather(&mut o.outputs[0], &from, d, &index, o.threads)
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        &result,
+        move |o: &mut Operands<'_, '_>| {
+            let misfit = || KernelError::Assertion("the index does not fit".into());
+            let from = o.inputs[of].layout().expand(&whole).ok_or_else(misfit)?;
+            let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
+            let from = reread(&o.inputs[of], &from)?;
+            let index = reread(&o.inputs[by], &index)?;
+            gather(&mut o.outputs[0], &from, d, &index, o.threads)
+        },
+    ))
 }
 
 /// How scattered values are combined with what is there.
@@ -194,9 +256,17 @@ impl How {
             "amax" => Reduce::Max,
             "amin" => Reduce::Min,
             "mean" => return Ok(How::Mean(include_self)),
-            other => return Err(OpError::new(format!("reduction `{other}` is not supported"))),
+            other => {
+                return Err(OpError::new(format!(
+                    "reduction `{other}` is not supported"
+                )));
+            }
         };
-        Ok(if include_self { How::With(reduce) } else { How::Without(reduce) })
+        Ok(if include_self {
+            How::With(reduce)
+        } else {
+            How::Without(reduce)
+        })
     }
 }
 
@@ -269,7 +339,10 @@ fn write_part(
     Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
         let misfit = || KernelError::Assertion("the source does not fit its place".into());
         let place = part(o.outputs[0].layout()).map_err(|_| misfit())?;
-        let layout = o.inputs[src].layout().expand(&place.shape).ok_or_else(misfit)?;
+        let layout = o.inputs[src]
+            .layout()
+            .expand(&place.shape)
+            .ok_or_else(misfit)?;
         let from = reread(&o.inputs[src], &layout)?;
         copy(&mut relaid(&mut o.outputs[0], &place)?, &from, o.threads);
         Ok(())
@@ -289,12 +362,20 @@ fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     expanded(src, &shape)?;
     let of = src.index;
-    Ok(Lowering::compute(this.dtype, this.shape(), move |o: &mut Operands<'_, '_>| {
-        let misfit = || KernelError::Assertion("the source does not fit its place".into());
-        let layout = o.inputs[of].layout().expand(&shape).ok_or_else(misfit)?;
-        copy(&mut o.outputs[0], &reread(&o.inputs[of], &layout)?, o.threads);
-        Ok(())
-    }))
+    Ok(Lowering::compute(
+        this.dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let misfit = || KernelError::Assertion("the source does not fit its place".into());
+            let layout = o.inputs[of].layout().expand(&shape).ok_or_else(misfit)?;
+            copy(
+                &mut o.outputs[0],
+                &reread(&o.inputs[of], &layout)?,
+                o.threads,
+            );
+            Ok(())
+        },
+    ))
 }
 
 fn as_strided_scatter(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -303,10 +384,15 @@ fn as_strided_scatter(call: &Call<'_>) -> Result<Lowering, OpError> {
     // The copy that is changed is contiguous; only then are strides of the operand its strides.
     let start = part.offset.checked_sub(this.layout.offset);
     let (true, Some(start)) = (this.layout.is_contiguous(), start) else {
-        return Err(OpError::new("as_strided_scatter into a tensor that is not contiguous"));
+        return Err(OpError::new(
+            "as_strided_scatter into a tensor that is not contiguous",
+        ));
     };
     write_part(call, move |layout| {
         let offset = layout.offset + start;
-        Ok(Layout { offset, ..part.clone() })
+        Ok(Layout {
+            offset,
+            ..part.clone()
+        })
     })
 }

@@ -2,7 +2,7 @@
 
 use crosslatch_kernels::Layout;
 
-use super::views::copied;
+use super::relayout::copied;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg, View};
 
 pub(super) const OPERATORS: super::Table = &[
@@ -14,41 +14,82 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::slice_copy.Tensor(Tensor self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
         |c| copied(c, slice(c)?),
     ),
-    ("aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)", select),
-    ("aten::select_copy.int(Tensor self, int dim, SymInt index) -> Tensor", |c| {
-        copied(c, select(c)?)
-    }),
-    ("aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)", narrow),
-    ("aten::narrow_copy(Tensor self, int dim, SymInt start, SymInt length) -> Tensor", |c| {
-        copied(c, narrow(c)?)
-    }),
-    ("aten::narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)", |_| {
-        Err(OpError::new("narrow with a tensor as its start depends on data: it is not supported"))
-    }),
-    ("aten::split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]", split),
-    ("aten::split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]", |c| {
-        copied(c, split(c)?)
-    }),
-    ("aten::unsafe_split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]", split),
-    ("aten::split.sizes(Tensor(a) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]", |c| {
-        split_sizes(c, "split_size")
-    }),
-    ("aten::split_with_sizes(Tensor(a) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]", |c| {
-        split_sizes(c, "split_sizes")
-    }),
-    ("aten::split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]", |c| {
-        copied(c, split_sizes(c, "split_sizes")?)
-    }),
+    (
+        "aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)",
+        select,
+    ),
+    (
+        "aten::select_copy.int(Tensor self, int dim, SymInt index) -> Tensor",
+        |c| copied(c, select(c)?),
+    ),
+    (
+        "aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)",
+        narrow,
+    ),
+    (
+        "aten::narrow_copy(Tensor self, int dim, SymInt start, SymInt length) -> Tensor",
+        |c| copied(c, narrow(c)?),
+    ),
+    (
+        "aten::narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)",
+        |_| {
+            Err(OpError::new(
+                "narrow with a tensor as its start depends on data: it is not supported",
+            ))
+        },
+    ),
+    (
+        "aten::split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]",
+        split,
+    ),
+    (
+        "aten::split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
+        |c| copied(c, split(c)?),
+    ),
+    (
+        "aten::unsafe_split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]",
+        split,
+    ),
+    (
+        "aten::split.sizes(Tensor(a) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]",
+        |c| split_sizes(c, "split_size"),
+    ),
+    (
+        "aten::split_with_sizes(Tensor(a) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]",
+        |c| split_sizes(c, "split_sizes"),
+    ),
+    (
+        "aten::split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
+        |c| copied(c, split_sizes(c, "split_sizes")?),
+    ),
     (
         "aten::unsafe_split_with_sizes(Tensor(a) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]",
         |c| split_sizes(c, "split_sizes"),
     ),
-    ("aten::chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]", chunk),
-    ("aten::unsafe_chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]", chunk),
-    ("aten::tensor_split.sections(Tensor(a) self, SymInt sections, int dim=0) -> Tensor(a)[]", tensor_split),
-    ("aten::tensor_split.indices(Tensor(a) self, SymInt[] indices, int dim=0) -> Tensor(a)[]", tensor_split_at),
-    ("aten::unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]", unbind),
-    ("aten::unbind_copy.int(Tensor self, int dim=0) -> Tensor[]", |c| copied(c, unbind(c)?)),
+    (
+        "aten::chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]",
+        chunk,
+    ),
+    (
+        "aten::unsafe_chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]",
+        chunk,
+    ),
+    (
+        "aten::tensor_split.sections(Tensor(a) self, SymInt sections, int dim=0) -> Tensor(a)[]",
+        tensor_split,
+    ),
+    (
+        "aten::tensor_split.indices(Tensor(a) self, SymInt[] indices, int dim=0) -> Tensor(a)[]",
+        tensor_split_at,
+    ),
+    (
+        "aten::unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]",
+        unbind,
+    ),
+    (
+        "aten::unbind_copy.int(Tensor self, int dim=0) -> Tensor[]",
+        |c| copied(c, unbind(c)?),
+    ),
 ];
 
 /// A dimension of a tensor that has some.
@@ -62,7 +103,11 @@ fn dim_of(this: &TensorArg, dim: i64) -> Result<usize, OpError> {
 /// A bound of a slice: counted from the end where negative, cut to what there is.
 fn bound(index: i64, len: usize) -> usize {
     let len = len as i64;
-    let index = if index < 0 { index.saturating_add(len) } else { index };
+    let index = if index < 0 {
+        index.saturating_add(len)
+    } else {
+        index
+    };
     index.clamp(0, len) as usize
 }
 
@@ -88,7 +133,12 @@ impl Slice {
             _ => return Err(OpError::new(format!("a slice with step {step}"))),
         };
         let len = end.saturating_sub(start).div_ceil(step);
-        Ok(Slice { dim, start, len, step })
+        Ok(Slice {
+            dim,
+            start,
+            len,
+            step,
+        })
     }
 
     /// This slice of a tensor.
@@ -99,14 +149,21 @@ impl Slice {
 
 fn slice(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
-    Ok(Lowering::view(this, Slice::of(call, this)?.layout(&this.layout)))
+    Ok(Lowering::view(
+        this,
+        Slice::of(call, this)?.layout(&this.layout),
+    ))
 }
 
 /// The dimension and the entry that `dim` and `index` of a call name.
 pub(super) fn selected(call: &Call<'_>, this: &TensorArg) -> Result<(usize, usize), OpError> {
     let dim = dim_of(this, call.int("dim")?)?;
     let (index, len) = (call.int("index")?, this.shape()[dim]);
-    let place = if index < 0 { index.saturating_add(len as i64) } else { index };
+    let place = if index < 0 {
+        index.saturating_add(len as i64)
+    } else {
+        index
+    };
     match usize::try_from(place) {
         Ok(place) if place < len => Ok((dim, place)),
         _ => Err(OpError::new(format!(
@@ -125,11 +182,16 @@ fn narrow(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = dim_of(this, call.int("dim")?)?;
     let (start, length, len) = (call.int("start")?, call.int("length")?, this.shape()[dim]);
-    let from = if start < 0 { start.saturating_add(len as i64) } else { start };
+    let from = if start < 0 {
+        start.saturating_add(len as i64)
+    } else {
+        start
+    };
     match (usize::try_from(from), usize::try_from(length)) {
-        (Ok(from), Ok(length)) if from <= len && length <= len - from => {
-            Ok(Lowering::view(this, this.layout.slice(dim, from, length, 1)))
-        }
+        (Ok(from), Ok(length)) if from <= len && length <= len - from => Ok(Lowering::view(
+            this,
+            this.layout.slice(dim, from, length, 1),
+        )),
         _ => Err(OpError::new(format!(
             "narrow from {start} by {length} leaves a dimension of length {len}"
         ))),
@@ -144,7 +206,10 @@ fn parts(this: &TensorArg, dim: usize, lengths: impl IntoIterator<Item = usize>)
         .map(|len| {
             let layout = this.layout.slice(dim, start, len, 1);
             start += len;
-            View { of: this.index, layout }
+            View {
+                of: this.index,
+                layout,
+            }
         })
         .collect();
     Lowering::Views(views)
@@ -152,7 +217,11 @@ fn parts(this: &TensorArg, dim: usize, lengths: impl IntoIterator<Item = usize>)
 
 /// Lengths of parts of `size`, the last of which may be shorter; one part if `len` is 0.
 fn equal_parts(len: usize, size: usize) -> impl Iterator<Item = usize> {
-    let count = if size == 0 { 1 } else { len.div_ceil(size).max(1) };
+    let count = if size == 0 {
+        1
+    } else {
+        len.div_ceil(size).max(1)
+    };
     (0..count).map(move |i| size.min(len - i * size))
 }
 
@@ -173,7 +242,9 @@ fn split_sizes(call: &Call<'_>, name: &str) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = dim_of(this, call.int("dim")?)?;
     let (sizes, len) = (call.sizes(name)?, this.shape()[dim]);
-    let sum = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+    let sum = sizes
+        .iter()
+        .try_fold(0usize, |sum, &size| sum.checked_add(size));
     if sum != Some(len) {
         return Err(OpError::new(format!(
             "parts of {:?} are not a dimension of length {len}",
@@ -225,8 +296,13 @@ fn tensor_split_at(call: &Call<'_>) -> Result<Lowering, OpError> {
     let mut views = Vec::new();
     for end in call.ints("indices")?.into_iter().chain([i64::MAX]) {
         let end = bound(end, len);
-        let layout = this.layout.slice(dim, start.min(len), end.saturating_sub(start), 1);
-        views.push(View { of: this.index, layout });
+        let layout = this
+            .layout
+            .slice(dim, start.min(len), end.saturating_sub(start), 1);
+        views.push(View {
+            of: this.index,
+            layout,
+        });
         start = end;
     }
     Ok(Lowering::Views(views))
@@ -236,7 +312,10 @@ fn unbind(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = dim_of(this, call.int("dim")?)?;
     let views = (0..many(this.shape()[dim])?)
-        .map(|i| View { of: this.index, layout: this.layout.select(dim, i) })
+        .map(|i| View {
+            of: this.index,
+            layout: this.layout.select(dim, i),
+        })
         .collect();
     Ok(Lowering::Views(views))
 }

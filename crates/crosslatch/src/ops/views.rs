@@ -1,139 +1,153 @@
-//! Views that change the order and number of dimensions: `permute`, `squeeze`, `expand`, ….
+//! Views that change the order and number of dimensions: `permute`, `squeeze`, `diagonal`, ….
 //!
 //! Each lowers to another layout of its operand's memory. The `_copy` variants that functional
-//! graphs use are the same views, copied ([`copied`]). Operators that change what a tensor *is*
+//! graphs use are the same views, copied ([`copied`](super::relayout::copied)). Operators that change what a tensor *is*
 //! without returning another one (`squeeze_`) have no meaning in a graph of values and are refused.
 
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, copy::copy};
+use crosslatch_kernels::{Dims, Layout};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg, View, wrap_dim};
+use super::relayout::copied;
+use crate::ir::operator::{Call, Lowering, OpError, TensorArg, wrap_dim};
 
 pub(super) const OPERATORS: super::Table = &[
-    ("aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)", permute),
-    ("aten::permute_copy(Tensor self, int[] dims) -> Tensor", |c| copied(c, permute(c)?)),
-    ("aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", transpose),
-    ("aten::transpose_copy.int(Tensor self, int dim0, int dim1) -> Tensor", |c| {
-        copied(c, transpose(c)?)
-    }),
-    ("aten::swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)", transpose),
-    ("aten::swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)", |c| {
-        exchange(c.tensor("self")?, c.int("axis0")?, c.int("axis1")?)
-    }),
+    (
+        "aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)",
+        permute,
+    ),
+    (
+        "aten::permute_copy(Tensor self, int[] dims) -> Tensor",
+        |c| copied(c, permute(c)?),
+    ),
+    (
+        "aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+        transpose,
+    ),
+    (
+        "aten::transpose_copy.int(Tensor self, int dim0, int dim1) -> Tensor",
+        |c| copied(c, transpose(c)?),
+    ),
+    (
+        "aten::swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+        transpose,
+    ),
+    (
+        "aten::swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)",
+        |c| exchange(c.tensor("self")?, c.int("axis0")?, c.int("axis1")?),
+    ),
     ("aten::t(Tensor(a) self) -> Tensor(a)", t),
     ("aten::t_copy(Tensor self) -> Tensor", |c| copied(c, t(c)?)),
     ("aten::numpy_T(Tensor(a) self) -> Tensor(a)", reverse),
     ("aten::mT(Tensor(a) self) -> Tensor(a)", matrix_transpose),
     ("aten::mH(Tensor(a) self) -> Tensor(a)", matrix_transpose),
-    ("aten::adjoint(Tensor(a) self) -> Tensor(a)", matrix_transpose),
+    (
+        "aten::adjoint(Tensor(a) self) -> Tensor(a)",
+        matrix_transpose,
+    ),
     ("aten::matrix_H(Tensor(a) self) -> Tensor(a)", t),
-    ("aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)", movedim),
-    ("aten::movedim.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)", movedim),
-    ("aten::moveaxis.int(Tensor(a) self, int source, int destination) -> Tensor(a)", movedim),
-    ("aten::moveaxis.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)", movedim),
+    (
+        "aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
+        movedim,
+    ),
+    (
+        "aten::movedim.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
+        movedim,
+    ),
+    (
+        "aten::moveaxis.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
+        movedim,
+    ),
+    (
+        "aten::moveaxis.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
+        movedim,
+    ),
     ("aten::squeeze(Tensor(a) self) -> Tensor(a)", squeeze),
-    ("aten::squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)", squeeze),
-    ("aten::squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)", squeeze),
-    ("aten::squeeze_copy(Tensor self) -> Tensor", |c| copied(c, squeeze(c)?)),
-    ("aten::squeeze_copy.dim(Tensor self, int dim) -> Tensor", |c| copied(c, squeeze(c)?)),
-    ("aten::squeeze_copy.dims(Tensor self, int[] dim) -> Tensor", |c| copied(c, squeeze(c)?)),
-    ("aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)", unsqueeze),
-    ("aten::unsqueeze_copy(Tensor self, int dim) -> Tensor", |c| copied(c, unsqueeze(c)?)),
-    ("aten::expand(Tensor(a) self, SymInt[] size, *, bool implicit=False) -> Tensor(a)", expand),
-    ("aten::expand_copy(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor", |c| {
-        copied(c, expand(c)?)
+    (
+        "aten::squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)",
+        squeeze,
+    ),
+    (
+        "aten::squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
+        squeeze,
+    ),
+    ("aten::squeeze_copy(Tensor self) -> Tensor", |c| {
+        copied(c, squeeze(c)?)
     }),
-    ("aten::broadcast_to(Tensor(a) self, SymInt[] size) -> Tensor(a)", expand),
-    ("aten::expand_as(Tensor(a) self, Tensor other) -> Tensor(a)", |c| {
-        let this = c.tensor("self")?;
-        Ok(Lowering::view(this, expanded(this, c.tensor("other")?.shape())?))
+    (
+        "aten::squeeze_copy.dim(Tensor self, int dim) -> Tensor",
+        |c| copied(c, squeeze(c)?),
+    ),
+    (
+        "aten::squeeze_copy.dims(Tensor self, int[] dim) -> Tensor",
+        |c| copied(c, squeeze(c)?),
+    ),
+    (
+        "aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)",
+        unsqueeze,
+    ),
+    (
+        "aten::unsqueeze_copy(Tensor self, int dim) -> Tensor",
+        |c| copied(c, unsqueeze(c)?),
+    ),
+    ("aten::atleast_1d(Tensor(a) self) -> Tensor(a)", |c| {
+        at_least(c, 1)
     }),
-    ("aten::broadcast_tensors(Tensor(a)[] tensors) -> Tensor(a)[]", broadcast_tensors),
-    ("aten::meshgrid(Tensor(a)[] tensors) -> Tensor(a)[]", meshgrid),
-    ("aten::meshgrid.indexing(Tensor(a)[] tensors, *, str indexing) -> Tensor(a)[]", meshgrid),
-    ("aten::atleast_1d(Tensor(a) self) -> Tensor(a)", |c| at_least(c, 1)),
-    ("aten::atleast_2d(Tensor(a) self) -> Tensor(a)", |c| at_least(c, 2)),
-    ("aten::atleast_3d(Tensor(a) self) -> Tensor(a)", |c| at_least(c, 3)),
-    ("aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)", diagonal),
-    ("aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor", |c| {
-        copied(c, diagonal(c)?)
+    ("aten::atleast_2d(Tensor(a) self) -> Tensor(a)", |c| {
+        at_least(c, 2)
     }),
-    ("aten::unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)", unfold),
-    ("aten::unfold_copy(Tensor self, int dimension, int size, int step) -> Tensor", |c| {
-        copied(c, unfold(c)?)
+    ("aten::atleast_3d(Tensor(a) self) -> Tensor(a)", |c| {
+        at_least(c, 3)
     }),
+    (
+        "aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)",
+        diagonal,
+    ),
+    (
+        "aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor",
+        |c| copied(c, diagonal(c)?),
+    ),
     ("aten::detach(Tensor(a) self) -> Tensor(a)", same),
     ("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::detach_copy(Tensor self) -> Tensor", |c| copied(c, same(c)?)),
+    ("aten::detach_copy(Tensor self) -> Tensor", |c| {
+        copied(c, same(c)?)
+    }),
     ("aten::alias(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::alias_copy(Tensor self) -> Tensor", |c| copied(c, same(c)?)),
+    ("aten::alias_copy(Tensor self) -> Tensor", |c| {
+        copied(c, same(c)?)
+    }),
     ("aten::lift(Tensor(a) self) -> Tensor(a)", same),
     ("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| copied(c, same(c)?)),
+    ("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
+        copied(c, same(c)?)
+    }),
     ("aten::positive(Tensor(a) self) -> Tensor(a)", same),
     ("aten::real(Tensor(a) self) -> Tensor(a)", same),
     ("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
     ("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::squeeze_(Tensor(a!) self) -> Tensor(a!)", refuse_metadata_change),
-    ("aten::squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)", refuse_metadata_change),
-    ("aten::squeeze_.dims(Tensor(a!) self, int[] dim) -> Tensor(a!)", refuse_metadata_change),
-    ("aten::unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)", refuse_metadata_change),
-    ("aten::transpose_(Tensor(a!) self, int dim0, int dim1) -> Tensor(a!)", refuse_metadata_change),
-    ("aten::t_(Tensor(a!) self) -> Tensor(a!)", refuse_metadata_change),
+    (
+        "aten::squeeze_(Tensor(a!) self) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
+    (
+        "aten::squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
+    (
+        "aten::squeeze_.dims(Tensor(a!) self, int[] dim) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
+    (
+        "aten::unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
+    (
+        "aten::transpose_(Tensor(a!) self, int dim0, int dim1) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
+    (
+        "aten::t_(Tensor(a!) self) -> Tensor(a!)",
+        refuse_metadata_change,
+    ),
 ];
-
-/// The views of `self` that a lowering made, copied into fresh memory.
-pub(super) fn copied(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError> {
-    let Lowering::Views(views) = lowering else {
-        return Ok(lowering);
-    };
-    let this = call.tensor("self")?;
-    if let [view] = views.as_slice()
-        && view.layout == this.layout
-    {
-        return Ok(Lowering::Copy(this.index));
-    }
-    let dtype = this.dtype;
-    let results = views.iter().map(|v| (dtype, v.layout.shape.clone())).collect();
-    let (of, offset) = (this.index, this.layout.offset);
-    let kernel = move |o: &mut Operands<'_, '_>| -> Result<(), KernelError> {
-        let input = o.inputs[of];
-        // The operand may have been put elsewhere in its memory since.
-        let moved = input.layout().offset.wrapping_sub(offset);
-        for (view, to) in views.iter().zip(o.outputs.iter_mut()) {
-            let mut layout = view.layout.clone();
-            layout.offset = layout.offset.wrapping_add(moved);
-            let from = input
-                .with_layout(&layout)
-                .map_err(|e| KernelError::Assertion(e.to_string()))?;
-            copy(to, &from, o.threads);
-        }
-        Ok(())
-    };
-    Ok(Lowering::Compute(Compute {
-        results,
-        kernel: Box::new(kernel),
-    }))
-}
-
-/// A copy of `self` in row-major order under another shape.
-pub(super) fn copied_in_shape(this: &TensorArg, shape: Dims) -> Lowering {
-    if shape == this.layout.shape {
-        return Lowering::Copy(this.index);
-    }
-    let of = this.index;
-    let source_shape = this.layout.shape.clone();
-    Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let layout = Layout {
-            offset: o.outputs[0].layout().offset,
-            ..Layout::contiguous(&source_shape)
-        };
-        let mut to = o.outputs[0]
-            .with_layout(&layout)
-            .map_err(|e| KernelError::Assertion(e.to_string()))?;
-        copy(&mut to, &o.inputs[of], o.threads);
-        Ok(())
-    })
-}
 
 fn same(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
@@ -192,7 +206,9 @@ fn t(call: &Call<'_>) -> Result<Lowering, OpError> {
     match this.rank() {
         0 | 1 => same(call),
         2 => exchange(this, 0, 1),
-        rank => Err(OpError::new(format!("a tensor of rank {rank} is no matrix"))),
+        rank => Err(OpError::new(format!(
+            "a tensor of rank {rank} is no matrix"
+        ))),
     }
 }
 
@@ -253,69 +269,6 @@ fn unsqueeze(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::view(this, this.layout.unsqueeze(dim)))
 }
 
-/// `this` broadcast to `shape`.
-pub(super) fn expanded(this: &TensorArg, shape: &[usize]) -> Result<Layout, OpError> {
-    this.layout.expand(shape).ok_or_else(|| {
-        OpError::new(format!("the shape {:?} does not expand to {shape:?}", this.shape()))
-    })
-}
-
-fn expand(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let this = call.tensor("self")?;
-    let sizes = call.ints("size")?;
-    let lead = sizes.len().checked_sub(this.rank()).ok_or_else(|| {
-        OpError::new(format!("a tensor of rank {} does not expand to {sizes:?}", this.rank()))
-    })?;
-    let shape: Dims = sizes
-        .iter()
-        .enumerate()
-        .map(|(d, &size)| match (size, d.checked_sub(lead)) {
-            (-1, Some(own)) => Ok(this.shape()[own]),
-            _ => usize::try_from(size)
-                .map_err(|_| OpError::new(format!("size {size} of a new dimension"))),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Lowering::view(this, expanded(this, &shape)?))
-}
-
-fn broadcast_tensors(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let tensors = call.tensors("tensors")?;
-    let shapes: Vec<&[usize]> = tensors.iter().map(|t| t.shape()).collect();
-    let shape = crosslatch_kernels::layout::broadcast_shapes(&shapes)
-        .ok_or_else(|| OpError::new(format!("shapes {shapes:?} do not broadcast")))?;
-    let views = tensors
-        .iter()
-        .map(|t| Ok(View { of: t.index, layout: expanded(t, &shape)? }))
-        .collect::<Result<_, OpError>>()?;
-    Ok(Lowering::Views(views))
-}
-
-/// Tensor `i` along dimension `i` of a grid; "xy" exchanges the first two dimensions.
-fn meshgrid(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let tensors = call.tensors("tensors")?;
-    let rank = tensors.len();
-    if tensors.iter().any(|t| t.rank() > 1) {
-        return Err(OpError::new("a grid is made of tensors of rank 1"));
-    }
-    let swap = call.has("indexing") && call.optional_str("indexing")? == Some("xy") && rank >= 2;
-    let dim_of = |i: usize| if swap && i < 2 { 1 - i } else { i };
-    let mut shape = Dims::from_elem(1, rank);
-    for (i, t) in tensors.iter().enumerate() {
-        shape[dim_of(i)] = t.layout.numel();
-    }
-    let views = tensors
-        .iter()
-        .enumerate()
-        .map(|(i, t)| {
-            let mut strides = Dims::from_elem(0, rank);
-            strides[dim_of(i)] = t.layout.strides.first().copied().unwrap_or(0);
-            let layout = Layout { shape: shape.clone(), strides, offset: t.layout.offset };
-            View { of: t.index, layout }
-        })
-        .collect();
-    Ok(Lowering::Views(views))
-}
-
 fn at_least(call: &Call<'_>, rank: usize) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let mut layout = this.layout.clone();
@@ -342,7 +295,9 @@ pub(super) fn diagonal_of(
     let shift = usize::try_from(offset.unsigned_abs())
         .map_err(|_| OpError::new(format!("diagonal {offset}")))?;
     let (down, right) = if offset < 0 { (shift, 0) } else { (0, shift) };
-    let len = this.shape[a].saturating_sub(down).min(this.shape[b].saturating_sub(right));
+    let len = this.shape[a]
+        .saturating_sub(down)
+        .min(this.shape[b].saturating_sub(right));
     let mut layout = this.clone();
     if len > 0 {
         layout.offset += down * this.strides[a] + right * this.strides[b];
@@ -352,40 +307,17 @@ pub(super) fn diagonal_of(
         layout.strides.remove(d);
     }
     layout.shape.push(len);
-    layout.strides.push(this.strides[a].saturating_add(this.strides[b]));
+    layout
+        .strides
+        .push(this.strides[a].saturating_add(this.strides[b]));
     Ok(layout)
 }
 
 fn diagonal(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let (offset, dim1, dim2) = (call.int("offset")?, call.int("dim1")?, call.int("dim2")?);
-    Ok(Lowering::view(this, diagonal_of(&this.layout, offset, dim1, dim2)?))
-}
-
-fn unfold(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let this = call.tensor("self")?;
-    let dim = this.dim(call.int("dimension")?)?;
-    let positive = |name: &str, least: i64| {
-        let value = call.int(name)?;
-        if value < least {
-            return Err(OpError::new(format!("`{name}` is {value}")));
-        }
-        Ok(value as usize)
-    };
-    let (size, step) = (positive("size", 0)?, positive("step", 1)?);
-    let mut layout = this.layout.clone();
-    let (len, stride) = match layout.rank() {
-        0 => (1, 1),
-        _ => (layout.shape[dim], layout.strides[dim]),
-    };
-    if size > len {
-        return Err(OpError::new(format!("windows of {size} in a dimension of length {len}")));
-    }
-    if layout.rank() > 0 {
-        layout.shape[dim] = (len - size) / step + 1;
-        layout.strides[dim] = stride.saturating_mul(step);
-    }
-    layout.shape.push(size);
-    layout.strides.push(stride);
-    Ok(Lowering::view(this, layout))
+    Ok(Lowering::view(
+        this,
+        diagonal_of(&this.layout, offset, dim1, dim2)?,
+    ))
 }

@@ -12,7 +12,8 @@
 //!
 //! 1. at most one of them is pinned to memory from outside (an input, a weight, a state slot), and
 //!    memory that must not be written (inputs, weights) is joined only with what is never written
-//!    but by copies between the two, which then do nothing;
+//!    but by copies between the two, which then do nothing; inputs are joined with no output,
+//!    because the caller's tensor may be gone when the output is read;
 //! 2. for every instruction that writes one of the two, other than those copies, the other is
 //!    neither read by that instruction nor live after it ([`super::liveness`]).
 //!
@@ -25,7 +26,7 @@
 
 use super::PlannedCopy;
 use super::liveness::{Access, Event, Events, Position, live_at_end};
-use super::lower::{Copy, CopyReason, Inst, Lowered, Origin, StorageId};
+use super::lower::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
 
 /// What was decided about storages and copies.
 pub struct Decisions {
@@ -50,6 +51,8 @@ struct Class {
     events: Vec<Event>,
     origin: Origin,
     bytes: usize,
+    /// Whether an output is in it, which is read after the run.
+    returned: bool,
 }
 
 /// Decides which storages share memory.
@@ -66,6 +69,10 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             events: events.clone(),
             origin: info.origin,
             bytes: info.bytes,
+            returned: lowered.outputs.iter().any(|(_, output)| match output {
+                LoweredOutput::Place(place) => place.storage.0 == i,
+                LoweredOutput::Constant(_) => false,
+            }),
         })
         .collect();
     let mut class: Vec<StorageId> = (0..lowered.storages.len()).map(StorageId).collect();
@@ -169,6 +176,10 @@ fn obstacle(
     if pinned(a) && pinned(b) {
         return Some("both sides live outside the run".into());
     }
+    let input = |c: &Class| matches!(c.origin, Origin::Input(_));
+    if (input(a) && b.returned) || (input(b) && a.returned) {
+        return Some("the caller's tensor may be gone when the output is read".into());
+    }
     // A copy between the two classes, same place to same place, would do nothing.
     let between = |event: &Event| {
         event.copy.is_some_and(|i| {
@@ -230,10 +241,11 @@ fn join(
     for member in &members {
         class[member.0] = keep;
     }
-    let bytes = classes[gone.0].bytes;
+    let (bytes, returned) = (classes[gone.0].bytes, classes[gone.0].returned);
     let kept = &mut classes[keep.0];
     kept.members.extend(members);
     kept.bytes = kept.bytes.max(bytes);
+    kept.returned |= returned;
     kept.events.extend(moved);
     kept.events.retain(|event| {
         event.copy.is_none_or(|i| {

@@ -1,0 +1,279 @@
+//! Matrix products: `linear`, `matmul` and their kin.
+//!
+//! All become one kernel, [`crosslatch_kernels::matmul`], with operands brought into the form
+//! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
+//! dimensions broadcast.
+
+use crosslatch_kernels::layout::broadcast_shapes;
+use crosslatch_kernels::matmul::{Product, matmul};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
+
+use super::Table;
+use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+
+pub(super) const OPERATORS: Table = &[
+    (
+        "aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
+        linear,
+    ),
+    (
+        "aten::matmul(Tensor self, Tensor other) -> Tensor",
+        any_matmul,
+    ),
+    ("aten::mm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    ("aten::bmm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    ("aten::mv(Tensor self, Tensor vec) -> Tensor", matrix_vector),
+    ("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
+    (
+        "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_product,
+    ),
+    (
+        "aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_product,
+    ),
+    (
+        "aten::addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_matrix_vector,
+    ),
+];
+
+/// A product to be lowered: operands with the layouts that the kernel wants.
+struct Form<'a> {
+    a: (&'a TensorArg, Layout),
+    b: (&'a TensorArg, Layout),
+    bias: Option<(&'a TensorArg, Layout)>,
+    /// Shape of the result.
+    shape: Dims,
+    alpha: f64,
+    beta: f64,
+}
+
+impl Form<'_> {
+    /// Broadcasts batch dimensions and checks that the rest fits.
+    fn lower(self, call: &Call<'_>) -> Result<Lowering, OpError> {
+        let (a, b) = (self.a.1, self.b.1);
+        let [ra, rb] = [a.rank(), b.rank()];
+        if a.shape[ra - 1] != b.shape[rb - 2] {
+            return Err(OpError::new(format!(
+                "matrices of shapes {:?} and {:?} cannot be multiplied",
+                &a.shape[..],
+                &b.shape[..]
+            )));
+        }
+        if self.a.0.dtype != self.b.0.dtype
+            || self
+                .bias
+                .as_ref()
+                .is_some_and(|(t, _)| t.dtype != self.a.0.dtype)
+        {
+            return Err(OpError::new("the operands have different element types"));
+        }
+        let mut full = broadcast_shapes(&[&a.shape[..ra - 2], &b.shape[..rb - 2]])
+            .ok_or_else(|| OpError::new("the batch dimensions do not fit"))?;
+        let [m, k, n] = [a.shape[ra - 2], a.shape[ra - 1], b.shape[rb - 1]];
+        let with = |rows, columns| {
+            let mut shape = full.clone();
+            shape.extend([rows, columns]);
+            shape
+        };
+        let fits = || OpError::new("an operand does not broadcast to the result");
+        let a = a.expand(&with(m, k)).ok_or_else(fits)?;
+        let b = b.expand(&with(k, n)).ok_or_else(fits)?;
+        full.extend([m, n]);
+        let bias = match self.bias {
+            None => None,
+            Some((t, l)) => Some((t.index, l.expand(&full).ok_or_else(fits)?)),
+        };
+        let (ia, ib) = (self.a.0.index, self.b.0.index);
+        let (alpha, beta, plain) = (self.alpha, self.beta, call.plain());
+        let out = Layout::contiguous(&full);
+        Ok(Lowering::compute(
+            self.a.0.dtype,
+            &self.shape,
+            move |o: &mut Operands<'_, '_>| {
+                let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
+                let product = Product {
+                    a: view(ia, &a)?,
+                    b: view(ib, &b)?,
+                    bias: match &bias {
+                        Some((i, layout)) => Some(view(*i, layout)?),
+                        None => None,
+                    },
+                    alpha,
+                    beta,
+                };
+                let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
+                matmul(&mut target, &product, plain, o.threads);
+                Ok(())
+            },
+        ))
+    }
+}
+
+/// A view that does not fit its memory: the layouts here are made from those of the operands.
+pub(super) fn internal(e: crosslatch_kernels::tensor::TensorError) -> KernelError {
+    KernelError::Assertion(e.to_string())
+}
+
+/// The layout that an operand's region has when it is run: from its first element.
+pub(super) fn from_start(t: &TensorArg) -> Layout {
+    Layout {
+        offset: 0,
+        ..t.layout.clone()
+    }
+}
+
+fn rank(t: &TensorArg, wanted: usize, name: &str) -> Result<(), OpError> {
+    match t.rank() == wanted {
+        true => Ok(()),
+        false => Err(OpError::new(format!(
+            "`{name}` must have {wanted} dimensions"
+        ))),
+    }
+}
+
+fn linear(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
+    let bias = call.optional_tensor("bias")?;
+    if x.rank() == 0 || !(1..=2).contains(&w.rank()) {
+        return Err(OpError::new(
+            "`input` needs a dimension, `weight` one or two",
+        ));
+    }
+    let k = x.shape()[x.rank() - 1];
+    let mut shape: Dims = x.shape()[..x.rank() - 1].into();
+    let wl = match w.rank() {
+        1 => from_start(w).unsqueeze(0),
+        _ => {
+            shape.push(w.shape()[0]);
+            from_start(w)
+        }
+    };
+    let b = wl.transpose(0, 1);
+    // One matrix, where the rows of the input can be seen as one list.
+    let rows: usize = x.shape()[..x.rank() - 1].iter().product();
+    let a = match from_start(x).reshape(&[rows, k]) {
+        Some(a) => a,
+        None if x.rank() >= 2 => from_start(x),
+        None => from_start(x).unsqueeze(0),
+    };
+    let form = Form {
+        a: (x, a),
+        b: (w, b),
+        bias: bias.map(|t| (t, from_start(t))),
+        shape,
+        alpha: 1.0,
+        beta: 1.0,
+    };
+    form.lower(call)
+}
+
+fn any_matmul(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    if a.rank() == 0 || b.rank() == 0 {
+        return Err(OpError::new("both operands need a dimension"));
+    }
+    let (mut la, mut lb) = (from_start(a), from_start(b));
+    if a.rank() == 1 {
+        la = la.unsqueeze(0);
+    }
+    if b.rank() == 1 {
+        lb = lb.unsqueeze(1);
+    }
+    let mut shape = broadcast_shapes(&[&la.shape[..la.rank() - 2], &lb.shape[..lb.rank() - 2]])
+        .ok_or_else(|| OpError::new("the batch dimensions do not fit"))?;
+    if a.rank() > 1 {
+        shape.push(a.shape()[a.rank() - 2]);
+    }
+    if b.rank() > 1 {
+        shape.push(b.shape()[b.rank() - 1]);
+    }
+    product(a, la, b, lb, shape).lower(call)
+}
+
+fn product<'a>(
+    a: &'a TensorArg,
+    la: Layout,
+    b: &'a TensorArg,
+    lb: Layout,
+    shape: Dims,
+) -> Form<'a> {
+    Form {
+        a: (a, la),
+        b: (b, lb),
+        bias: None,
+        shape,
+        alpha: 1.0,
+        beta: 1.0,
+    }
+}
+
+fn matrices(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("mat2")?);
+    let wanted = if call.schema.name == "aten::mm" { 2 } else { 3 };
+    rank(a, wanted, "self")?;
+    rank(b, wanted, "mat2")?;
+    let mut shape: Dims = a.shape()[..wanted - 1].into();
+    shape.push(b.shape()[wanted - 1]);
+    product(a, from_start(a), b, from_start(b), shape).lower(call)
+}
+
+fn matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("vec")?);
+    rank(a, 2, "self")?;
+    rank(b, 1, "vec")?;
+    let shape = a.shape()[..1].into();
+    product(a, from_start(a), b, from_start(b).unsqueeze(1), shape).lower(call)
+}
+
+fn dot(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("tensor")?);
+    rank(a, 1, "self")?;
+    rank(b, 1, "tensor")?;
+    let (la, lb) = (from_start(a).unsqueeze(0), from_start(b).unsqueeze(1));
+    product(a, la, b, lb, Dims::new()).lower(call)
+}
+
+fn add_product(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b, wanted) = match call.has("mat1") {
+        true => (call.tensor("mat1")?, call.tensor("mat2")?, 2),
+        false => (call.tensor("batch1")?, call.tensor("batch2")?, 3),
+    };
+    rank(a, wanted, "the left operand")?;
+    rank(b, wanted, "the right operand")?;
+    let bias = call.tensor("self")?;
+    let mut shape: Dims = a.shape()[..wanted - 1].into();
+    shape.push(b.shape()[wanted - 1]);
+    let form = Form {
+        bias: Some((bias, from_start(bias))),
+        alpha: call.float("alpha")?,
+        beta: call.float("beta")?,
+        ..product(a, from_start(a), b, from_start(b), shape)
+    };
+    form.lower(call)
+}
+
+fn add_matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("mat")?, call.tensor("vec")?);
+    rank(a, 2, "mat")?;
+    rank(b, 1, "vec")?;
+    let bias = call.tensor("self")?;
+    let bias_layout = match bias.rank() {
+        0 => from_start(bias),
+        _ => from_start(bias).unsqueeze(1),
+    };
+    let form = Form {
+        bias: Some((bias, bias_layout)),
+        alpha: call.float("alpha")?,
+        beta: call.float("beta")?,
+        ..product(
+            a,
+            from_start(a),
+            b,
+            from_start(b).unsqueeze(1),
+            a.shape()[..1].into(),
+        )
+    };
+    form.lower(call)
+}

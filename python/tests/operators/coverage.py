@@ -1,0 +1,83 @@
+"""Which operators are compared with PyTorch, and how exactly.
+
+Each entry names operators as PyTorch's own test database does (`softmax`, or `div/floor_rounding`
+for one variant; a name alone means all its variants).  Operators that draw random numbers and
+operators whose result is uninitialised are left out: there is nothing to compare.
+
+Floating-point results may differ from PyTorch's within a tolerance that depends on the element
+type; where an operator needs more, the entry says why.  Integers must be equal.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A result passes if |result - expected| <= absolute + relative * |expected|."""
+
+    relative: float
+    absolute: float
+
+
+TOLERANCES = {
+    torch.float64: Tolerance(1e-7, 1e-7),
+    torch.float32: Tolerance(1e-4, 1e-5),
+    torch.float16: Tolerance(2e-3, 1e-3),
+    torch.bfloat16: Tolerance(1.6e-2, 1e-3),
+}
+
+FLOATS = (torch.float32,)
+INTEGERS = (torch.int64, torch.int32, torch.uint8, torch.bool)
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An operator to compare."""
+
+    name: str
+    dtypes: tuple[torch.dtype, ...] = FLOATS + INTEGERS
+    tolerance: Tolerance | None = None
+    """Instead of the element type's; for results in float32."""
+    free: frozenset[int] = field(default_factory=frozenset)
+    """Outputs that PyTorch does not determine when elements are equal: only shapes are compared
+    (for integer inputs, which have equal elements)."""
+
+
+def _entries(names: str, **options) -> list[Entry]:
+    return [Entry(name, **options) for name in names.split()]
+
+
+ENTRIES: list[Entry] = [
+    *_entries("""
+        nn.functional.linear nn.functional.conv1d nn.functional.embedding
+        nn.functional.layer_norm native_layer_norm nn.functional.rms_norm
+        nn.functional.scaled_dot_product_attention softmax log_softmax
+        nn.functional.gelu nn.functional.silu nn.functional.relu nn.functional.leaky_relu
+        nn.functional.elu nn.functional.hardtanh clamp clamp_min clamp_max
+        matmul bmm mm addmm baddbmm einsum
+        pow mean sum amax amin max min any all var
+        rsqrt sqrt exp log log2 log10 log1p sin cos tanh sigmoid erf
+        neg abs reciprocal square sign floor ceil round trunc
+        add sub mul div floor_divide remainder fmod rsub maximum minimum
+        addcmul addcdiv lerp
+        eq ne lt le gt ge isnan isinf isfinite
+        logical_and logical_or logical_not logical_xor
+        bitwise_and bitwise_or bitwise_not bitwise_xor
+        index_copy index_put __getitem__ index_select gather scatter
+        slice select narrow cat stack split split_with_sizes chunk unbind
+        where masked_fill cumsum argmax argmin sort
+        arange full full_like zeros ones zeros_like ones_like new_zeros new_full new_ones
+        scalar_tensor fill
+        clone contiguous expand repeat repeat_interleave view reshape permute transpose t squeeze
+        unsqueeze flatten unflatten tril triu roll flip movedim diagonal
+        nn.functional.pad/constant nn.functional.pad/reflect
+    """),
+    *_entries("to float half bfloat16 long int bool byte", dtypes=FLOATS + HALVES + INTEGERS),
+    # A product of many factors multiplies their rounding errors.
+    Entry("prod", tolerance=Tolerance(5e-4, 1e-5)),
+    Entry("topk", free=frozenset({1})),
+    *_entries("constant_in_program empty_like_filled"),
+]

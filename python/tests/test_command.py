@@ -1,0 +1,78 @@
+"""The command as a user meets it: results, messages, exit status."""
+
+import zipfile
+
+import pytest
+
+from conftest import ROOT
+
+DEMO = ROOT / "demo" / "model.pt2"
+SAMPLES = ROOT / "demo" / "samples"
+
+
+def transcripts():
+    lines = (SAMPLES / "transcripts.txt").read_text().splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+def test_samples_are_transcribed_alone_and_together_in_any_order(crosslatch):
+    expected = transcripts()
+    names = sorted(expected)
+    alone = {name: crosslatch("transcribe", SAMPLES / name)[0].strip() for name in names}
+    assert alone == expected
+    for order in (names, names[::-1]):
+        out, _ = crosslatch("transcribe", *(SAMPLES / name for name in order))
+        assert out.splitlines() == [expected[name] for name in order]
+
+
+def test_wrong_usage_has_status_2(crosslatch):
+    crosslatch("transcribe", status=2)
+    crosslatch("no-such-command", status=2)
+
+
+def test_a_missing_file_is_named(crosslatch):
+    _, error = crosslatch("inspect", "missing.pt2", status=1)
+    assert "missing.pt2" in error and "panicked" not in error
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 5000, 500_000, -1, -30, -3000])
+def test_a_truncated_archive_is_refused(crosslatch, tmp_path, length):
+    path = tmp_path / "short.pt2"
+    path.write_bytes(DEMO.read_bytes()[:length])
+    _, error = crosslatch("inspect", path, status=1)
+    assert str(path) in error and "panicked" not in error
+
+
+def rewrite(path, change):
+    """The demo archive with one entry changed."""
+    with zipfile.ZipFile(DEMO) as old, zipfile.ZipFile(path, "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, change(info.filename, old.read(info)))
+
+
+@pytest.mark.parametrize("old, new, message", [
+    (b'"major": 8', b'"major": 9', "schema version 9"),
+    (b"torch.ops.aten.gelu.default", b"torch.ops.aten.gelu.unheard", "aten::gelu.unheard"),
+    (b'"as_int": 160', b'"as_int": 9999999999999', "encoder.json"),
+])
+def test_a_changed_program_is_refused(crosslatch, tmp_path, old, new, message):
+    path = tmp_path / "changed.pt2"
+    rewrite(path, lambda name, data: data.replace(old, new) if "/models/" in name else data)
+    _, error = crosslatch("inspect", path, status=1)
+    assert message in error and "panicked" not in error
+
+
+def test_a_pickled_weight_is_refused_by_name(crosslatch, tmp_path):
+    path = tmp_path / "pickle.pt2"
+    rewrite(path, lambda name, data: data.replace(b'"use_pickle": false', b'"use_pickle": true')
+            if name.endswith("weights_config.json") else data)
+    _, error = crosslatch("inspect", path, status=1)
+    assert "pickle" in error and "data/weights/" in error
+
+
+def test_a_wrong_input_is_named_with_both_shapes(crosslatch, tmp_path):
+    import numpy as np
+    np.savez(tmp_path / "in.npz", input_features=np.zeros((1, 80, 7), np.float32))
+    _, error = crosslatch("run", DEMO, "--method", "encoder", "--input", tmp_path / "in.npz",
+                          "--output", tmp_path / "out.npz", status=1)
+    assert "input_features" in error and "[1, 80, 7]" in error and "[1, 80, 600]" in error

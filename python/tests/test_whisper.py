@@ -1,0 +1,87 @@
+"""Whole Whisper models: the engine against PyTorch's eager model.
+
+A model with random weights and odd sizes is exported as the demo model is, once decomposed and
+once as it was traced (in-place operators included).  Two windows are decoded one after the other
+in one session without a reset, prompt first, then token by token; the logits must be those of the
+eager model, and the planned run must give bit for bit what the reference interpreter gives with
+the same kernels.
+"""
+
+import numpy as np
+import pytest
+import torch
+from random_whisper import make_random
+from transformers import WhisperFeatureExtractor
+
+from export import pack
+from grammar import Language
+from model import make_generation_config
+from programs import export_programs
+from tokenizer import make_tokenizer
+
+PROMPT = 3
+STEPS = 20
+
+
+@pytest.fixture(scope="module", params=["decomposed", "as traced"])
+def exported(request, tmp_path_factory):
+    tokenizer = make_tokenizer(Language().words)
+    model = make_random("small-test", tokenizer, seed=5)
+    path = tmp_path_factory.mktemp("whisper") / "model.pt2"
+    extractor = WhisperFeatureExtractor(feature_size=80, n_fft=400, hop_length=160, chunk_length=1)
+    pack(path, export_programs(model, request.param == "decomposed"), tokenizer, model.config,
+         make_generation_config(tokenizer), extractor)
+    return path, model
+
+
+def decode_eagerly(model, seed):
+    """Inputs of each step and the logits that the eager model gives for them."""
+    torch.manual_seed(seed)
+    frames = 2 * model.config.max_source_positions
+    with torch.inference_mode():
+        features = torch.randn(1, model.config.num_mel_bins, frames)
+        states = model.model.encoder(features).last_hidden_state
+        ids = torch.randint(0, model.config.vocab_size, (1, PROMPT + STEPS))
+        hidden = model.model.decoder(ids, encoder_hidden_states=states, use_cache=False)
+        logits = model.proj_out(hidden.last_hidden_state).numpy()
+    steps = [(0, PROMPT)] + [(i, i + 1) for i in range(PROMPT, PROMPT + STEPS)]
+    inputs = [{"input_ids": ids[:, a:b].numpy(), "cache_position": np.arange(a, b),
+               "encoder_hidden_states": states.numpy()} for a, b in steps]
+    return features.numpy(), states.numpy(), inputs, [logits[:, a:b] for a, b in steps]
+
+
+def only(outputs):
+    (array,) = outputs.values()
+    return array
+
+
+def test_encoder_equals_eager(crosslatch, exported, tmp_path):
+    path, model = exported
+    features, states, _, _ = decode_eagerly(model, seed=1)
+    for options in ([], ["--reference"], ["--plain"]):
+        (out,) = crosslatch.run(path, "encoder", [{"input_features": features}], tmp_path, *options)
+        np.testing.assert_allclose(only(out), states, rtol=1e-3, atol=1e-3)
+
+
+def test_two_windows_in_one_session_equal_eager(crosslatch, exported, tmp_path):
+    path, model = exported
+    _, _, first, first_logits = decode_eagerly(model, seed=1)
+    _, _, second, second_logits = decode_eagerly(model, seed=2)
+    expected = first_logits + second_logits
+    planned = crosslatch.run(path, "decoder", first + second, tmp_path)
+    reference = crosslatch.run(path, "decoder", first + second, tmp_path, "--reference")
+    plain = crosslatch.run(path, "decoder", first + second, tmp_path, "--reference", "--plain")
+    for step, logits in enumerate(expected):
+        np.testing.assert_allclose(only(planned[step]), logits, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(only(plain[step]), logits, rtol=1e-3, atol=1e-3)
+        assert only(planned[step]).tobytes() == only(reference[step]).tobytes(), f"step {step}"
+        assert (only(planned[step]).argmax(-1) == logits.argmax(-1)).all()
+
+
+def test_no_cache_bytes_are_copied(crosslatch, exported):
+    import json
+    path, _ = exported
+    out, _ = crosslatch("inspect", path, "--json")
+    (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
+    assert decoder["plan"]["cache_bytes_copied"] == 0
+    assert len(decoder["state"]) == 4 * 3
