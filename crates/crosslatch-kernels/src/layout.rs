@@ -211,7 +211,7 @@ impl Layout {
             while left > 1 {
                 new = new.checked_sub(1)?;
                 let size = shape[new];
-                if size == 0 || left % size != 0 {
+                if size == 0 || !left.is_multiple_of(size) {
                     return None;
                 }
                 strides[new] = stride;

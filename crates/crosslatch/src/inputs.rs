@@ -90,7 +90,7 @@ pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Puts named tensors in the order of the input slots.
-pub fn order<'n, T: Copy>(program: &Program, named: &[(&'n str, T)]) -> Result<Vec<T>, Error> {
+pub fn order<T: Copy>(program: &Program, named: &[(&str, T)]) -> Result<Vec<T>, Error> {
     let fail = |reason: String| Error::Input {
         method: program.name.clone(),
         reason,

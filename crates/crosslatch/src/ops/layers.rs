@@ -146,7 +146,7 @@ fn conv1d(call: &Call<'_>) -> Result<Lowering, OpError> {
                 let w = o.inputs[iw].with_layout(&wl).map_err(internal)?;
                 let bias = ib.map(|i| &o.inputs[i]);
                 let mut out = o.outputs[0].with_layout(&out).map_err(internal)?;
-                conv.run(&mut out, &x, &w, bias, o.scratch, plain, o.threads);
+                conv.run(&mut out, &x, (&w, bias), o.scratch, plain, o.threads);
                 Ok(())
             },
         },
