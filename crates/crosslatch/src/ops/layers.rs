@@ -53,6 +53,10 @@ pub(super) const OPERATORS: Table = &[
         "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
         scaled_dot_product_attention,
     ),
+    (
+        "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
+        dropout,
+    ),
 ];
 
 fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -151,6 +155,17 @@ fn conv1d(call: &Call<'_>) -> Result<Lowering, OpError> {
             },
         },
     ))
+}
+
+/// Dropout, which does nothing outside of training.
+fn dropout(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("input")?;
+    match call.bool("train")? && call.float("p")? != 0.0 {
+        false => Ok(Lowering::view(x, x.layout.clone())),
+        true => Err(OpError::new(
+            "the program was exported for training; call .eval() before",
+        )),
+    }
 }
 
 /// Rows that are normalised: their length, and a check of the parameters.

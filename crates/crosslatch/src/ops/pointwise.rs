@@ -330,7 +330,8 @@ bitwise! {
 }
 
 /// `self + alpha * other`, with the sign given.
-fn scaled_sum(call: &Call<'_>, sides: [Side<'_>; 2], sign: f64) -> Result<Lowering, OpError> {
+fn scaled_sum(call: &Call<'_>, sign: f64) -> Result<Lowering, OpError> {
+    let sides = sides(call)?;
     let ty = common_type(&[&sides[0], &sides[1]]);
     let alpha = match call.has("alpha") {
         true => call.number("alpha")?,
@@ -351,16 +352,27 @@ fn scaled_sum(call: &Call<'_>, sides: [Side<'_>; 2], sign: f64) -> Result<Loweri
 }
 
 fn add(call: &Call<'_>) -> Result<Lowering, OpError> {
-    scaled_sum(call, sides(call)?, 1.0)
+    scaled_sum(call, 1.0)
 }
 
 fn sub(call: &Call<'_>) -> Result<Lowering, OpError> {
-    scaled_sum(call, sides(call)?, -1.0)
+    scaled_sum(call, -1.0)
 }
 
+/// `other - alpha * self`.
 fn rsub(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [a, b] = sides(call)?;
-    scaled_sum(call, [b, a], -1.0)
+    let sides = sides(call)?;
+    let ty = common_type(&[&sides[0], &sides[1]]);
+    let alpha = call.number("alpha")?;
+    let (float, int) = (alpha.to_f64(), alpha.to_i64());
+    pair(
+        sides,
+        ty,
+        ty,
+        move |x, y| y - float as f32 * x,
+        move |x, y| y - float * x,
+        move |x, y| y.wrapping_sub(int.wrapping_mul(x)),
+    )
 }
 
 fn div(call: &Call<'_>) -> Result<Lowering, OpError> {
