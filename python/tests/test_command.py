@@ -53,7 +53,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize("old, new, message", [
     (b'"major": 8', b'"major": 9', "schema version 9"),
     (b"torch.ops.aten.gelu.default", b"torch.ops.aten.gelu.unheard", "aten::gelu.unheard"),
-    (b'"as_int": 160', b'"as_int": 9999999999999', "encoder.json"),
+    (b'"as_int": 160', b'"as_int": 9999999999999', "decoder.json"),
 ])
 def test_a_changed_program_is_refused(crosslatch, tmp_path, old, new, message):
     path = tmp_path / "changed.pt2"

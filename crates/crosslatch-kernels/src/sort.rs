@@ -4,7 +4,7 @@
 //! and written back. Keys are 64-bit integers whose order is that of the values: floats compare as
 //! PyTorch has it, with NaN above everything, both zeros equal. Equal keys are ordered by their
 //! places, which makes every order stable, and the fast unstable sort usable. Working memory is
-//! [`entry_bytes`] for each entry of a line.
+//! `entry_bytes` for each entry of a line.
 
 use std::cmp::Ordering;
 

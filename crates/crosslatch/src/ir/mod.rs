@@ -7,7 +7,7 @@
 //! memory, and the [`schema`] of an operator says which. `cond` carries its branches as graphs
 //! without captures.
 //!
-//! The IR has a text form, which [`print`] writes and [`parse`] reads, and rules, which
+//! The IR has a text form, which [`mod@print`] writes and [`parse`] reads, and rules, which
 //! [`verify`] checks; a pass is tested by text in, text out.
 
 pub mod call;
