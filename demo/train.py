@@ -14,13 +14,9 @@ The defaults are a fixed number of steps and fixed seeds.  `--minutes` bounds th
 """
 
 import argparse
-import os
 import random
 import time
 from pathlib import Path
-
-# Threads that spin while they wait cost more than they save wherever something else runs as well.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
@@ -204,9 +200,10 @@ def main():
                         help="train the weights in the build folder further, at half the rate")
     parser.add_argument("--build", type=Path, default=BUILD, help="folder for speech and weights")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("model.pt2"))
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-export", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     random.seed(0)
     torch.manual_seed(0)
     make_all(arguments.build)
