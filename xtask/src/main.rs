@@ -59,10 +59,7 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     run(cargo(root).args(["test", "--workspace", "--release"]))?;
     // Testing built everything but the command and the examples that the Python tests call.
     run(cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
-    // The operators' report is a chore of its own until all of them pass.
-    let mut args = vec!["--ignore=python/tests/operators".to_owned()];
-    args.extend_from_slice(pytest_args);
-    pytest(root, &python, "python/tests", &args)
+    pytest(root, &python, "python/tests", pytest_args)
 }
 
 fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {

@@ -1,15 +1,32 @@
-//! Scaled dot-product attention, one query at a time.
+//! Scaled dot-product attention.
 //!
-//! `out = softmax(q k^T * scale + mask) v`. For one query the scores of all keys are one row; it
-//! is made, normalised and used without anything larger ever being in memory. Queries are shared
-//! among the threads. Keys and values are read with the strides of the caches that they lie in.
-//! A row whose keys are all masked gives NaN with a float mask and 0 with a truth mask, as
-//! PyTorch's CPU operator does.
+//! `out = softmax(q k^T * scale + mask) v`. The scores of all queries and keys together are never
+//! in memory: keys are taken a block at a time, and for each query the greatest score so far, the
+//! sum of the exponentials and the weighted sum of the values are carried along and corrected when
+//! a greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of
+//! a decoder, are done one by one ([`few`]); many are done in panels, side by side in the lanes of
+//! vectors ([`panels`]). Keys and values are read where they lie, in caches with any strides.
+//!
+//! Which way is taken, and where the keys are cut, depends on the shape alone, so that results are
+//! the same for any strides and any number of threads.
+//!
+//! A hidden key, be it by truth value, by causality or by minus infinity in a mask of numbers, has
+//! no influence whatever it holds, as long as it is finite. A query that sees no key gets 0, as in
+//! PyTorch.
 
-use std::cell::RefCell;
+mod few;
+mod panels;
+#[cfg(test)]
+mod tests;
 
-use crate::slabs::for_each_slab;
-use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, Threads, vector, with_element};
+use std::ops::Range;
+
+use crate::gemm::{Matrices, matrix_offset};
+use crate::target::Target;
+use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
+
+/// Most queries that are done one by one.
+const FEW: usize = 4;
 
 /// What attention is asked to do beside its operands.
 #[derive(Clone, Copy, Debug)]
@@ -22,194 +39,281 @@ pub struct Attention {
     pub plain: bool,
 }
 
-thread_local! {
-    // Scores of one query; grows to the longest row once per thread.
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// `out[b, h, t, d]` from `q[b, h, t, e]`, `k[b, h, s, e]`, `v[b, h, s, d]` and a mask that is
-/// expanded to `[b, h, t, s]`; grouped heads and broadcasting have been expanded by strides.
+/// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of truth
+/// values or of numbers to be added. The dimensions in front are the same for all, broadcast by
+/// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each
+/// query's scores.
 pub fn attention(
     out: &mut TensorMut<'_>,
+    logarithms: Option<&mut TensorMut<'_>>,
     [q, k, v]: [&TensorRef<'_>; 3],
     mask: Option<&TensorRef<'_>>,
     attention: Attention,
     threads: &Threads,
 ) {
-    let flops = k.shape()[2] * (q.shape()[3] + v.shape()[3]);
-    let d = v.shape()[3].max(1);
-    let grain = (16 * 1024 * d / flops.max(1)).max(d);
-    let result = for_each_slab(out, threads, grain, &|part, out| {
-        let (lq, lm) = (
-            part_of(&part, q.layout()),
-            mask.map(|m| part_of(&part, m.layout())),
-        );
-        let (lk, lv) = (keys_of(&part, k.layout()), keys_of(&part, v.layout()));
-        let first_query = part.start(2);
-        let is_fast = out.dtype() == DType::F32
-            && !attention.plain
-            && lq.strides[3] == 1
-            && lk.strides[3] == 1
-            && lv.strides[3] == 1
-            && out.layout().strides[3] == 1;
-        let rows = Rows {
-            layouts: [&lq, &lk, &lv],
-            mask: mask.zip(lm.as_ref()),
-            first_query,
-            attention,
-        };
-        if is_fast {
-            rows.fast(out, [q.data(), k.data(), v.data()]);
-        } else {
-            with_element!(out.dtype(), T => rows.plain::<T>(out, [q.data(), k.data(), v.data()]));
-        }
-        Ok(())
-    });
-    debug_assert!(result.is_ok());
-}
-
-use crate::slabs::Part;
-
-/// The part of queries or masks that belongs to a part of the output.
-fn part_of(part: &Part, layout: &Layout) -> Layout {
-    match part {
-        // The last dimension of the output is not a dimension of theirs.
-        Part::Along { dim: 3, .. } => layout.clone(),
-        _ => part.of(layout),
-    }
-}
-
-/// The part of keys or values: only batch and head cut them.
-fn keys_of(part: &Part, layout: &Layout) -> Layout {
-    match part {
-        Part::Along { dim: 0 | 1, .. } => part.of(layout),
-        _ => layout.clone(),
-    }
-}
-
-struct Rows<'a> {
-    layouts: [&'a Layout; 3],
-    mask: Option<(&'a TensorRef<'a>, &'a Layout)>,
-    first_query: usize,
-    attention: Attention,
-}
-
-impl Rows<'_> {
-    /// What is added to a score; `None` where the key is not seen.
-    fn bias(&self, at: [usize; 3], key: usize) -> Option<f64> {
-        if self.attention.causal && key > self.first_query + at[2] {
-            return None;
-        }
-        let Some((mask, layout)) = self.mask else {
-            return Some(0.0);
-        };
-        let s = &layout.strides;
-        let position = layout.offset + at[0] * s[0] + at[1] * s[1] + at[2] * s[2] + key * s[3];
-        if mask.dtype() == DType::Bool {
-            return mask.data::<Bool>()[position].get().then_some(0.0);
-        }
-        Some(with_element!(mask.dtype(), M => mask.data::<M>()[position].to_f64()))
-    }
-
-    fn offset(layout: &Layout, at: [usize; 3]) -> usize {
-        layout.offset + (0..3).map(|d| at[d] * layout.strides[d]).sum::<usize>()
-    }
-
-    fn each_query(&self, layout: &Layout, mut visit: impl FnMut([usize; 3])) {
-        for b in 0..layout.shape[0] {
-            for h in 0..layout.shape[1] {
-                for t in 0..layout.shape[2] {
-                    visit([b, h, t]);
-                }
-            }
-        }
-    }
-
-    fn fast(&self, out: &mut TensorMut<'_>, [q, k, v]: [&[f32]; 3]) {
-        let lo = out.layout().clone();
-        let [lq, lk, lv] = self.layouts;
-        let (e, d, keys) = (lq.shape[3], lv.shape[3], lk.shape[2]);
-        let out = out.data::<f32>();
-        let plain_mask = self.mask.is_none() && !self.attention.causal;
-        SCORES.with_borrow_mut(|scores| {
-            scores.resize(keys, 0.0);
-            self.each_query(&lo, |at| {
-                let query = &q[Self::offset(lq, at)..][..e];
-                let head = Self::offset(lk, [at[0], at[1], 0]);
-                for (j, score) in scores.iter_mut().enumerate() {
-                    let bias = match plain_mask {
-                        true => Some(0.0),
-                        false => self.bias(at, j),
-                    };
-                    *score = match bias {
-                        Some(bias) => {
-                            let key = &k[head + j * lk.strides[2]..][..e];
-                            vector::dot(query, key) * self.attention.scale as f32 + bias as f32
-                        }
-                        None => f32::NEG_INFINITY,
-                    };
-                }
-                let target = &mut out[Self::offset(&lo, at)..][..d];
-                target.fill(0.0);
-                let shift = vector::max(scores);
-                if shift == f32::NEG_INFINITY && !plain_mask && self.hides_by_truth() {
-                    return;
-                }
-                let sum = vector::exp_and_sum(scores, shift);
-                let head = Self::offset(lv, [at[0], at[1], 0]);
-                for (j, weight) in scores.iter().enumerate() {
-                    if *weight != 0.0 {
-                        let value = &v[head + j * lv.strides[2]..][..d];
-                        vector::add_scaled(target, value, *weight);
-                    }
-                }
-                vector::scale(target, 1.0 / sum);
-            });
+    let layout = out.layout().clone();
+    let rank = layout.rank();
+    let shape = Shape {
+        batches: layout.shape[..rank - 2].iter().product(),
+        queries: layout.shape[rank - 2],
+        keys: k.shape()[rank - 2],
+        inner: k.shape()[rank - 1],
+        width: layout.shape[rank - 1],
+    };
+    let seen = Seen {
+        mask,
+        causal: attention.causal,
+    };
+    let fits = shape.inner > 0 && shape.width > 0 && panels::fits(&shape);
+    if out.dtype() != DType::F32 || attention.plain || !fits {
+        with_element!(out.dtype(), T => {
+            plain::<T>(out, logarithms, [q, k, v], &shape, &seen, attention.scale);
         });
+        return;
+    }
+    let log_layout = logarithms.as_ref().map(|t| t.layout().clone());
+    let heads = Heads {
+        q: Matrices {
+            data: q.data(),
+            layout: q.layout(),
+        },
+        k: Matrices {
+            data: k.data(),
+            layout: k.layout(),
+        },
+        v: Matrices {
+            data: v.data(),
+            layout: v.layout(),
+        },
+        seen,
+        scale: attention.scale as f32,
+        shape,
+        out: (Target::new(out.data()), &layout),
+        logarithms: logarithms
+            .zip(log_layout.as_ref())
+            .map(|(t, l)| (Target::new(t.data()), l)),
+    };
+    if heads.shape.queries <= FEW {
+        few::run(&heads, threads);
+    } else {
+        panels::run(&heads, threads);
+    }
+}
+
+/// Sizes of a problem.
+struct Shape {
+    /// Pairs of batch and head.
+    batches: usize,
+    queries: usize,
+    keys: usize,
+    /// Length of queries and keys.
+    inner: usize,
+    /// Length of values and results.
+    width: usize,
+}
+
+/// A problem of the fast ways.
+struct Heads<'a> {
+    q: Matrices<'a>,
+    k: Matrices<'a>,
+    v: Matrices<'a>,
+    seen: Seen<'a>,
+    scale: f32,
+    shape: Shape,
+    out: (Target<'a>, &'a Layout),
+    logarithms: Option<(Target<'a>, &'a Layout)>,
+}
+
+impl Heads<'_> {
+    /// Writes the result of a query: `value(x)` for each `x < width`, divided by the sum of the
+    /// exponentials.
+    ///
+    /// # Safety
+    /// No other thread does the same query at the same time, and the layouts do not overlap
+    /// themselves.
+    unsafe fn finish(
+        &self,
+        [batch, query]: [usize; 2],
+        greatest: f32,
+        sum: f32,
+        value: impl Fn(usize) -> f32,
+    ) {
+        let (target, layout) = &self.out;
+        let rank = layout.rank();
+        let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2];
+        // Nothing was seen: the weighted sum is 0 as well.
+        let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
+        for x in 0..self.shape.width {
+            // SAFETY: by the caller's promise; one element at a time.
+            let to = unsafe { target.slice(start + x * layout.strides[rank - 1], 1) };
+            to[0] = value(x) * factor;
+        }
+        if let Some((target, layout)) = &self.logarithms {
+            let at = batch_offset(layout, batch) + query * layout.strides[rank - 2];
+            // SAFETY: as above.
+            let to = unsafe { target.slice(at, 1) };
+            to[0] = if sum == 0.0 { 0.0 } else { greatest + sum.ln() };
+        }
+    }
+}
+
+/// Position of the first element of batch number `batch`, where only the last dimension is none.
+fn batch_offset(layout: &Layout, mut batch: usize) -> usize {
+    let mut offset = layout.offset;
+    for d in (0..layout.rank() - 1).rev() {
+        offset += batch % layout.shape[d] * layout.strides[d];
+        batch /= layout.shape[d];
+    }
+    offset
+}
+
+/// Which query sees which key.
+struct Seen<'a> {
+    mask: Option<&'a TensorRef<'a>>,
+    causal: bool,
+}
+
+impl Seen<'_> {
+    /// The keys that a query may see by causality.
+    fn keys(&self, query: usize, keys: usize) -> usize {
+        if self.causal {
+            keys.min(query + 1)
+        } else {
+            keys
+        }
     }
 
-    /// Whether keys are hidden by truth values or causality, not by adding minus infinity.
-    fn hides_by_truth(&self) -> bool {
-        self.mask.is_none_or(|(m, _)| m.dtype() == DType::Bool)
+    /// Whether the mask hides all of these keys from a query.
+    fn hides_all(&self, [batch, query]: [usize; 2], mut keys: Range<usize>) -> bool {
+        self.mask.is_some_and(|mask| {
+            let at = Self::row(mask, batch, query);
+            keys.all(|j| match mask.dtype() {
+                DType::Bool => !mask.data::<Bool>()[at(j)].get(),
+                DType::F32 => mask.data::<f32>()[at(j)] == f32::NEG_INFINITY,
+                _ => false,
+            })
+        })
     }
 
-    fn plain<T: Element>(&self, out: &mut TensorMut<'_>, [q, k, v]: [&[T]; 3]) {
-        let lo = out.layout().clone();
-        let [lq, lk, lv] = self.layouts;
-        let (e, d, keys) = (lq.shape[3], lv.shape[3], lk.shape[2]);
-        let out = out.data::<T>();
-        // Two passes over the keys instead of a row of scores: nothing is allocated.
-        self.each_query(&lo, |at| {
+    /// Adds the mask to the scores of a query: score number `i` is of key `keys.start + i` and
+    /// stands at `scores[i * step]`.
+    fn apply(
+        &self,
+        [batch, query]: [usize; 2],
+        keys: Range<usize>,
+        scores: &mut [f32],
+        step: usize,
+    ) {
+        let visible = self.keys(query, keys.end);
+        for score in scores
+            .iter_mut()
+            .step_by(step)
+            .take(keys.len())
+            .skip(visible.saturating_sub(keys.start))
+        {
+            *score = f32::NEG_INFINITY;
+        }
+        let Some(mask) = self.mask else {
+            return;
+        };
+        let at = Self::row(mask, batch, query);
+        let scores = scores.iter_mut().step_by(step).zip(keys);
+        match mask.dtype() {
+            DType::Bool => {
+                let mask = mask.data::<Bool>();
+                scores
+                    .filter(|(_, j)| !mask[at(*j)].get())
+                    .for_each(|(s, _)| *s = f32::NEG_INFINITY);
+            }
+            DType::F32 => {
+                let mask = mask.data::<f32>();
+                scores.for_each(|(s, j)| *s = add(*s, mask[at(j)]));
+            }
+            other => with_element!(other, M => {
+                let mask = mask.data::<M>();
+                scores.for_each(|(s, j)| *s = add(*s, mask[at(j)].to_f64() as f32));
+            }),
+        }
+    }
+
+    /// Where the mask's element for each key of a query lies.
+    fn row(mask: &TensorRef<'_>, batch: usize, query: usize) -> impl Fn(usize) -> usize + use<> {
+        let layout = mask.layout();
+        let rank = layout.rank();
+        let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2];
+        let step = layout.strides[rank - 1];
+        move |key| start + key * step
+    }
+}
+
+/// A score with a mask's number added; minus infinity hides even what is no number.
+fn add(score: f32, mask: f32) -> f32 {
+    if mask == f32::NEG_INFINITY {
+        mask
+    } else {
+        score + mask
+    }
+}
+
+/// The definition, in double precision, for any element type.
+fn plain<T: Element>(
+    out: &mut TensorMut<'_>,
+    mut logarithms: Option<&mut TensorMut<'_>>,
+    [q, k, v]: [&TensorRef<'_>; 3],
+    shape: &Shape,
+    seen: &Seen<'_>,
+    scale: f64,
+) {
+    let layout = out.layout().clone();
+    let rank = layout.rank();
+    let [q, k, v] = [q, k, v].map(|t| (t.data::<T>(), t.layout()));
+    let at = |(data, layout): (&[T], &Layout), batch: usize, row: usize, column: usize| {
+        let start = matrix_offset(layout, batch);
+        data[start + row * layout.strides[rank - 2] + column * layout.strides[rank - 1]].to_f64()
+    };
+    for batch in 0..shape.batches {
+        for query in 0..shape.queries {
+            let keys = seen.keys(query, shape.keys);
             let score = |j: usize| -> f64 {
-                let Some(bias) = self.bias(at, j) else {
+                let mut mask = [0f32];
+                seen.apply([batch, query], j..j + 1, &mut mask, 1);
+                if mask[0] == f32::NEG_INFINITY {
                     return f64::NEG_INFINITY;
-                };
-                let key = Self::offset(lk, [at[0], at[1], j]);
-                let query = Self::offset(lq, at);
-                let product: f64 = (0..e)
-                    .map(|x| {
-                        q[query + x * lq.strides[3]].to_f64() * k[key + x * lk.strides[3]].to_f64()
-                    })
+                }
+                let product: f64 = (0..shape.inner)
+                    .map(|x| at(q, batch, query, x) * at(k, batch, j, x))
                     .sum();
-                product * self.attention.scale + bias
+                product * scale + mask[0] as f64
             };
             let shift = (0..keys).map(score).fold(f64::NEG_INFINITY, f64::max);
-            let hidden = shift == f64::NEG_INFINITY && self.hides_by_truth();
-            let sum: f64 = (0..keys).map(|j| (score(j) - shift).exp()).sum();
-            for x in 0..d {
-                let mut total = 0.0;
-                for j in 0..keys {
-                    if hidden {
-                        break;
-                    }
-                    let value = v[Self::offset(lv, [at[0], at[1], j]) + x * lv.strides[3]];
-                    let weight = (score(j) - shift).exp() / sum;
-                    if weight != 0.0 {
-                        total += weight * value.to_f64();
+            let hidden = shift == f64::NEG_INFINITY;
+            let start = matrix_offset(&layout, batch) + query * layout.strides[rank - 2];
+            // Scores are computed again for each block of results: nothing is allocated.
+            let mut sum = 0.0;
+            for first in (0..shape.width.max(1)).step_by(64) {
+                let mut totals = [0f64; 64];
+                let width = shape.width.saturating_sub(first).min(64);
+                sum = 0.0;
+                for j in 0..if hidden { 0 } else { keys } {
+                    let weight = (score(j) - shift).exp();
+                    sum += weight;
+                    for (x, total) in totals.iter_mut().enumerate().take(width) {
+                        if weight != 0.0 {
+                            *total += weight * at(v, batch, j, first + x);
+                        }
                     }
                 }
-                out[Self::offset(&lo, at) + x * lo.strides[3]] = T::from_f64(total);
+                let data = out.data::<T>();
+                for (x, total) in totals.iter().enumerate().take(width) {
+                    let value = if hidden { 0.0 } else { total / sum };
+                    data[start + (first + x) * layout.strides[rank - 1]] = T::from_f64(value);
+                }
             }
-        });
+            if let Some(t) = logarithms.as_mut() {
+                let at = batch_offset(t.layout(), batch) + query * t.layout().strides[rank - 2];
+                let value = if hidden { 0.0 } else { shift + sum.ln() };
+                with_element!(t.dtype(), L => t.data::<L>()[at] = L::from_f64(value));
+            }
+        }
     }
 }

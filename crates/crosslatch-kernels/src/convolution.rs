@@ -1,56 +1,63 @@
-//! Convolution along one dimension.
+//! Convolution along one or two dimensions.
 //!
-//! The fast way writes the input out as a matrix whose column `t` is what output `t` sees, and
-//! multiplies: the weight `[out, in / groups * k]` times that matrix gives the output as it lies
-//! in memory. The oracle is the definition.
+//! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
+//! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
+//! slices of its right side anyway ([`crate::gemm`]), and here it packs them from the input. The
+//! oracle is the definition.
 
-use crate::matmul::{Product, matmul};
+use std::ops::Range;
+
+use smallvec::smallvec;
+
+use crate::gemm::{Gemm, Matrices, Right};
 use crate::wide::Wide;
-use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
-/// Shape of a convolution.
+/// A convolution over two dimensions; over one, the first has length 1 everywhere.
 #[derive(Clone, Copy, Debug)]
-pub struct Conv1d {
+pub struct Convolution {
     /// Steps between outputs.
-    pub stride: usize,
-    /// Zeros in front; behind are as many as the output needs.
-    pub padding: usize,
+    pub stride: [usize; 2],
+    /// Zeros in front; behind are as many as the outputs need.
+    pub padding: [usize; 2],
     /// Steps between the inputs of one output.
-    pub dilation: usize,
+    pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
     pub groups: usize,
 }
 
-impl Conv1d {
-    /// Bytes of working memory for inputs and weights of these shapes and this many outputs.
-    pub fn scratch_bytes(&self, weight: &[usize], outputs: usize) -> Option<usize> {
-        weight[1]
-            .checked_mul(weight[2])?
-            .checked_mul(outputs)?
-            .checked_mul(size_of::<f32>())
-    }
-
-    /// `out[b, o, t]` from `x[b, i, s]` and `weight[o, i / groups, k]`.
+impl Convolution {
+    /// `out[b, o, s, t]` from `x[b, i, y, x]`, `weight[o, i / groups, k, l]` and `bias[o]`. All
+    /// have one element type.
     pub fn run(
         &self,
         out: &mut TensorMut<'_>,
         x: &TensorRef<'_>,
-        (weight, bias): (&TensorRef<'_>, Option<&TensorRef<'_>>),
-        scratch: &mut [u8],
+        weight: &TensorRef<'_>,
+        bias: Option<&TensorRef<'_>>,
         plain: bool,
         threads: &Threads,
     ) {
-        if out.dtype() == DType::F32 && !plain && weight.layout().is_contiguous() {
-            self.by_matrix(out, x, weight, bias, scratch, threads);
-        } else {
-            with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias));
+        // Weights that do not lie together are rare, and may take their time.
+        let weight_rows = weight.layout().reshape(&[
+            self.groups,
+            weight.shape()[0] / self.groups,
+            weight.shape()[1..].iter().product(),
+        ]);
+        let has_depth = weight.shape()[1..].iter().all(|n| *n > 0);
+        match weight_rows {
+            Some(rows) if out.dtype() == DType::F32 && !plain && has_depth => {
+                self.by_matrix(out, x, weight, &rows, bias, threads);
+            }
+            _ => with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias)),
         }
     }
 
-    /// The position that output `t` sees at tap `k`, if it is inside.
-    fn source(&self, t: usize, k: usize, len: usize) -> Option<usize> {
-        let at = (t * self.stride + k * self.dilation).checked_sub(self.padding)?;
-        (at < len).then_some(at)
+    /// The position that an output sees at a tap, if it is inside.
+    #[inline(always)]
+    fn source(&self, dim: usize, output: usize, tap: usize, len: usize) -> Option<usize> {
+        let at = output * self.stride[dim] + tap * self.dilation[dim];
+        at.checked_sub(self.padding[dim]).filter(|at| *at < len)
     }
 
     fn by_matrix(
@@ -58,68 +65,55 @@ impl Conv1d {
         out: &mut TensorMut<'_>,
         x: &TensorRef<'_>,
         weight: &TensorRef<'_>,
+        weight_rows: &Layout,
         bias: Option<&TensorRef<'_>>,
-        scratch: &mut [u8],
         threads: &Threads,
     ) {
-        let (lx, lo) = (x.layout(), out.layout().clone());
-        let [outputs, channels, taps] = [weight.shape()[0], weight.shape()[1], weight.shape()[2]];
-        let (per_group, len) = (outputs / self.groups, lo.shape[2]);
-        let rows = channels * taps;
-        let columns = Layout::contiguous(&[rows, len]);
-        let data = x.data::<f32>();
-        for b in 0..lo.shape[0] {
-            for g in 0..self.groups {
-                let matrix: &mut [f32] = bytemuck::cast_slice_mut(scratch);
-                for (row, line) in matrix.chunks_exact_mut(len.max(1)).enumerate().take(rows) {
-                    let (c, k) = (row / taps, row % taps);
-                    let from = lx.offset + b * lx.strides[0] + (g * channels + c) * lx.strides[1];
-                    for (t, value) in line.iter_mut().enumerate() {
-                        *value = match self.source(t, k, lx.shape[2]) {
-                            Some(s) => data[from + s * lx.strides[2]],
-                            None => 0.0,
-                        };
-                    }
-                }
-                let weights = Layout {
-                    offset: weight.layout().offset + g * per_group * rows,
-                    ..Layout::contiguous(&[per_group, rows])
-                };
-                let target = lo
-                    .slice(0, b, 1, 1)
-                    .squeeze(0)
-                    .slice(0, g * per_group, per_group, 1);
-                let made = (
-                    weight.with_layout(&weights),
-                    TensorRef::new(DType::F32, &columns, scratch),
-                    out.with_layout(&target),
-                );
-                let (Ok(a), Ok(b), Ok(mut out)) = made else {
-                    unreachable!("views of checked memory");
-                };
-                let product = Product {
-                    a,
-                    b,
-                    bias: None,
-                    alpha: 1.0,
-                    beta: 1.0,
-                };
-                matmul(&mut out, &product, false, threads);
-            }
-        }
-        if let Some(bias) = bias {
-            let (step, from) = (bias.layout().strides[0], bias.layout().offset);
-            let bias = bias.data::<f32>();
-            let out = out.data::<f32>();
-            for b in 0..lo.shape[0] {
-                for o in 0..outputs {
-                    let start = lo.offset + b * lo.strides[0] + o * lo.strides[1];
-                    for t in 0..len {
-                        out[start + t * lo.strides[2]] += bias[from + o * step];
-                    }
-                }
-            }
-        }
+        let layout = out.layout().clone();
+        let (batch, outputs) = (layout.shape[0], layout.shape[1]);
+        let per_group = outputs / self.groups;
+        // [batch, group, rows, columns], with the two dimensions of the output as one.
+        let positions: usize = layout.shape[2..].iter().product();
+        let Some(to) = layout.reshape(&[batch, self.groups, per_group, positions]) else {
+            let own = |t: &TensorRef<'_>| t.layout().clone();
+            debug_assert!(false, "{:?}", own(x));
+            return with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias));
+        };
+        let left = Layout {
+            shape: smallvec![batch, self.groups, per_group, weight_rows.shape[2]],
+            strides: Dims::from_iter([0].into_iter().chain(weight_rows.strides.iter().copied())),
+            offset: weight_rows.offset,
+        };
+        let bias = bias.map(|t| {
+            let step = t.layout().strides[0];
+            let layout = Layout {
+                shape: to.shape.clone(),
+                strides: smallvec![0, per_group * step, step, 0],
+                offset: t.layout().offset,
+            };
+            (t.data::<f32>(), layout)
+        });
+        let windows = Windows {
+            convolution: *self,
+            data: x.data(),
+            layout: x.layout(),
+            channels: weight.shape()[1],
+            taps: [weight.shape()[2], weight.shape()[3]],
+            width: layout.shape[3],
+        };
+        let product = Gemm {
+            left: Matrices {
+                data: weight.data(),
+                layout: &left,
+            },
+            right: &windows,
+            bias: bias
+                .as_ref()
+                .map(|(data, layout)| Matrices { data, layout }),
+            alpha: 1.0,
+            beta: 1.0,
+        };
+        product.run(out.data(), &to, threads);
     }
 
     fn loops<T: Element>(
@@ -136,33 +130,184 @@ impl Conv1d {
         let (x, w) = (x.data::<T>(), weight.data::<T>());
         let bias = bias.map(|t| (t.data::<T>(), t.layout()));
         let out = out.data::<T>();
-        for b in 0..lo.shape[0] {
-            for o in 0..lo.shape[1] {
+        let at = |l: &Layout, index: [usize; 4]| {
+            l.offset
+                + index
+                    .iter()
+                    .zip(&l.strides)
+                    .map(|(i, s)| i * s)
+                    .sum::<usize>()
+        };
+        let [batches, outputs, height, width] = [0, 1, 2, 3].map(|d| lo.shape[d]);
+        for b in 0..batches {
+            for o in 0..outputs {
                 let first = o / per_group.max(1) * lw.shape[1];
-                for t in 0..lo.shape[2] {
-                    let mut sum = T::Wide::from_f64(0.0);
-                    for c in 0..lw.shape[1] {
-                        for k in 0..lw.shape[2] {
-                            let Some(s) = self.source(t, k, lx.shape[2]) else {
-                                continue;
-                            };
-                            let from = lx.offset
-                                + b * lx.strides[0]
-                                + (first + c) * lx.strides[1]
-                                + s * lx.strides[2];
-                            let at = lw.offset
-                                + o * lw.strides[0]
-                                + c * lw.strides[1]
-                                + k * lw.strides[2];
-                            sum = sum.add(x[from].widen().mul(w[at].widen()));
+                for s in 0..height {
+                    for t in 0..width {
+                        let mut sum = T::Wide::from_f64(0.0);
+                        for c in 0..lw.shape[1] {
+                            for k in 0..lw.shape[2] {
+                                let Some(y) = self.source(0, s, k, lx.shape[2]) else {
+                                    continue;
+                                };
+                                for l in 0..lw.shape[3] {
+                                    let Some(z) = self.source(1, t, l, lx.shape[3]) else {
+                                        continue;
+                                    };
+                                    let seen = x[at(lx, [b, first + c, y, z])].widen();
+                                    sum = sum.add(seen.mul(w[at(lw, [o, c, k, l])].widen()));
+                                }
+                            }
                         }
+                        if let Some((bias, l)) = bias {
+                            sum = sum.add(bias[l.offset + o * l.strides[0]].widen());
+                        }
+                        out[at(&lo, [b, o, s, t])] = T::narrow(sum);
                     }
-                    if let Some((bias, l)) = bias {
-                        sum = sum.add(bias[l.offset + o * l.strides[0]].widen());
-                    }
-                    out[lo.offset + b * lo.strides[0] + o * lo.strides[1] + t * lo.strides[2]] =
-                        T::narrow(sum);
                 }
+            }
+        }
+    }
+}
+
+/// What the outputs see: a matrix with a row for each channel and tap and a column for each
+/// output position. Batches of the product are pairs of batch and group.
+struct Windows<'a> {
+    convolution: Convolution,
+    data: &'a [f32],
+    layout: &'a Layout,
+    /// Channels of a group.
+    channels: usize,
+    taps: [usize; 2],
+    /// Outputs in a row.
+    width: usize,
+}
+
+impl Right for Windows<'_> {
+    fn pack(
+        &self,
+        batch: usize,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [f32],
+    ) {
+        let groups = self.convolution.groups;
+        let first_channel = batch % groups * self.channels;
+        let start = self.layout.offset + batch / groups * self.layout.strides[0];
+        let strips = to.chunks_exact_mut(depth.len() * width);
+        for (first, strip) in columns.clone().step_by(width).zip(strips) {
+            let filled = width.min(columns.end - first);
+            for (row, line) in depth.clone().zip(strip.chunks_exact_mut(width)) {
+                let [taps, wide] = self.taps;
+                let (channel, taps) = (row / (taps * wide), [row / wide % taps, row % wide]);
+                let start = start + (first_channel + channel) * self.layout.strides[1];
+                self.line(start, taps, first, &mut line[..filled]);
+                line[filled..].fill(0.0);
+            }
+        }
+    }
+}
+
+impl Windows<'_> {
+    /// What the outputs from `first` on see of the channel that begins at `start`, at one tap.
+    fn line(&self, start: usize, taps: [usize; 2], first: usize, line: &mut [f32]) {
+        let (stride, lens) = (&self.layout.strides, &self.layout.shape);
+        let mut done = 0;
+        while done < line.len() {
+            // As far as the outputs are in one row.
+            let (row, column) = ((first + done) / self.width, (first + done) % self.width);
+            let run = (self.width - column).min(line.len() - done);
+            let part = &mut line[done..][..run];
+            done += run;
+            let Some(y) = self.convolution.source(0, row, taps[0], lens[2]) else {
+                part.fill(0.0);
+                continue;
+            };
+            let start = start + y * stride[2];
+            let see = |t: usize| self.convolution.source(1, column + t, taps[1], lens[3]);
+            match (see(0), see(run - 1)) {
+                // Neighbours see neighbours, and the first and the last are inside.
+                (Some(from), Some(_)) if self.convolution.stride[1] == 1 && stride[3] == 1 => {
+                    part.copy_from_slice(&self.data[start + from..][..run]);
+                }
+                (Some(from), Some(_)) => {
+                    let step = self.convolution.stride[1] * stride[3];
+                    let from = start + from * stride[3];
+                    for (t, x) in part.iter_mut().enumerate() {
+                        *x = self.data[from + t * step];
+                    }
+                }
+                _ => {
+                    for (t, x) in part.iter_mut().enumerate() {
+                        *x = see(t).map_or(0.0, |from| self.data[start + from * stride[3]]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Storage;
+
+    fn numbers(count: usize, seed: usize) -> Storage {
+        let mut storage = Storage::zeroed(4 * count);
+        let data: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
+        data.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x = ((i * 31 + seed) % 13) as f32 - 6.0);
+        storage
+    }
+
+    #[test]
+    fn the_product_agrees_with_the_definition() {
+        // Batch, channels, height, width; outputs, taps; stride, padding, dilation; groups.
+        for (x, o, taps, stride, padding, dilation, groups) in [
+            ([1, 80, 1, 60], 8, [1, 3], [1, 1], [0, 1], [1, 1], 1),
+            ([2, 6, 1, 41], 9, [1, 3], [1, 2], [0, 1], [1, 1], 3),
+            ([2, 4, 9, 11], 6, [3, 2], [2, 1], [1, 0], [1, 2], 2),
+            ([1, 3, 5, 5], 3, [5, 5], [1, 3], [4, 4], [1, 1], 3),
+            ([1, 2, 1, 300], 20, [1, 5], [1, 1], [0, 9], [1, 4], 1),
+        ] {
+            let weight = [o, x[1] / groups, taps[0], taps[1]];
+            let [height, width] = [0, 1].map(|d| {
+                (x[2 + d] + 2 * padding[d] - dilation[d] * (taps[d] - 1) - 1) / stride[d] + 1
+            });
+            let convolution = Convolution {
+                stride,
+                padding,
+                dilation,
+                groups,
+            };
+            let (lw, lo) = (
+                Layout::contiguous(&weight),
+                Layout::contiguous(&[x[0], o, height, width]),
+            );
+            let (input, w, b) = (
+                numbers(x.iter().product(), 1),
+                numbers(lw.numel(), 2),
+                numbers(o, 3),
+            );
+            let lb = Layout::contiguous(&[o]);
+            let w = TensorRef::new(DType::F32, &lw, w.bytes()).unwrap();
+            let b = TensorRef::new(DType::F32, &lb, b.bytes()).unwrap();
+            for channels_last in [false, true] {
+                let lx = match channels_last {
+                    true => Layout::contiguous(&[x[0], x[2], x[3], x[1]]).permute(&[0, 3, 1, 2]),
+                    false => Layout::contiguous(&x),
+                };
+                let input = TensorRef::new(DType::F32, &lx, input.bytes()).unwrap();
+                let [fast, plain] = [false, true].map(|plain| {
+                    let mut out = Storage::zeroed(4 * lo.numel());
+                    let mut out = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+                    convolution.run(&mut out, &input, &w, Some(&b), plain, &Threads::new(2));
+                    out.as_ref().to_vec::<f32>()
+                });
+                // Whole numbers: sums are exact in any order.
+                assert_eq!(fast, plain);
             }
         }
     }

@@ -9,15 +9,22 @@
 //! Read [`dtype`], [`layout`] and [`tensor`] first: the nouns. [`kernel`] is the verb. The other
 //! modules are the kernels themselves, one family each.
 
+pub mod approximate;
 pub mod attention;
 pub mod bits;
+pub mod blocks;
+pub mod contraction;
 pub mod convolution;
 pub mod copy;
+mod dots;
 pub mod dtype;
 pub mod elementwise;
 pub mod embedding;
+mod few_rows;
 pub mod fill;
+pub mod functions;
 pub mod gather;
+mod gemm;
 pub mod indexing;
 pub mod kernel;
 pub mod layout;
@@ -25,14 +32,22 @@ pub mod masked;
 pub mod matmul;
 pub mod memory;
 pub mod normalization;
+mod real;
 pub mod rearrange;
 pub mod reduction;
+pub mod scan;
 pub mod scatter;
 pub mod slabs;
+pub mod softmax;
 pub mod sort;
+mod target;
 pub mod tensor;
 pub mod threads;
+mod tile;
+mod transpose;
+pub mod truth;
 pub mod vector;
+mod weighted;
 pub mod wide;
 
 pub use dtype::{Bool, DType, Element};

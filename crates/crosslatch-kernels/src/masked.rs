@@ -1,8 +1,39 @@
 //! Writing where a mask is true.
 
+use crate::blocks::Compute;
 use crate::indexing::{Write, add_scaled};
 use crate::layout::for_each_run;
-use crate::{Bool, TensorMut, TensorRef, with_element};
+use crate::slabs::for_each_slab;
+use crate::{Bool, TensorMut, TensorRef, Threads, with_element};
+
+/// Elements below which another thread is not worth waking.
+const GRAIN: usize = 32 * 1024;
+
+/// `to[i] = value`, converted, where `mask[i]` is true; `mask` broadcasts to the shape of `to`.
+pub fn fill_masked<C: Compute>(
+    to: &mut TensorMut<'_>,
+    mask: &TensorRef<'_>,
+    value: C,
+    threads: &Threads,
+) {
+    let layout = mask.layout().expand(to.shape()).unwrap_or_default();
+    let chosen = mask.data::<Bool>();
+    let result = for_each_slab(to, threads, GRAIN, &|part, to| {
+        let (target, mask) = (to.layout().clone(), part.of(&layout));
+        with_element!(to.dtype(), T => {
+            let (data, value) = (to.data::<T>(), value.store::<T>());
+            for_each_run([&target, &mask], |[a, m], [p, q], len| {
+                for k in 0..len {
+                    if chosen[m + k * q].get() {
+                        data[a + k * p] = value;
+                    }
+                }
+            });
+        });
+        Ok(())
+    });
+    debug_assert!(result.is_ok());
+}
 
 /// `to[i] = values[i]`, or `+=`, where `mask[i]` is true. All three have one shape; `values` has
 /// the element type of `to`.
@@ -52,5 +83,7 @@ mod tests {
         assert_eq!(to.as_ref().to_vec::<i64>(), [5, 1, 7, 1]);
         write_masked(&mut to, &mask, &values, Write::Add(2.0));
         assert_eq!(to.as_ref().to_vec::<i64>(), [15, 1, 21, 1]);
+        fill_masked(&mut to, &mask, -2.5, &crate::Threads::new(1));
+        assert_eq!(to.as_ref().to_vec::<i64>(), [-2, 1, -2, 1]);
     }
 }

@@ -1,12 +1,13 @@
-//! Layer norm, root-mean-square norm and softmax: a row is reduced, then rewritten.
+//! Layer norm, group norm and root-mean-square norm: a row is reduced, then rewritten.
 //!
-//! Rows are the trailing elements of contiguous inputs for the norms, and the elements along one
-//! dimension, wherever it lies, for softmax. Sums are accumulated in double precision, which costs
-//! nothing that can be measured beside reading the row, and makes results independent of the
-//! order in which threads take rows.
+//! What a row is, is a matter of layouts: the last dimensions of the input, viewed suitably. Scale
+//! and bias are broadcast to the input by strides, so that a channel's scale in a group norm and a
+//! position's in a layer norm are the same thing. The mean is taken first and then the mean square
+//! of the distances from it, which loses no digits to cancellation.
 
-use crate::slabs::for_each_slab;
-use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, vector, with_element};
+use crate::real::{BLOCK, Real, Rows, nth, with_real};
+use crate::target::Target;
+use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 8 * 1024;
@@ -14,185 +15,195 @@ const GRAIN: usize = 8 * 1024;
 /// What a norm is made of.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
-    /// Scale of each element of a row.
-    pub weight: Option<&'a TensorRef<'a>>,
-    /// What is added to each element of a row.
-    pub bias: Option<&'a TensorRef<'a>>,
+    /// Scale of each element, broadcast to the shape of the input.
+    pub weight: Option<TensorRef<'a>>,
+    /// What is added to each element, broadcast to the shape of the input.
+    pub bias: Option<TensorRef<'a>>,
     /// Added to the variance or the mean square.
     pub epsilon: f64,
     /// Whether the mean is taken off first: layer norm, not root-mean-square norm.
     pub centred: bool,
+    /// Whether to compute in double precision.
+    pub plain: bool,
 }
 
-/// Normalises each row of `row` elements. `statistics`, if given, gets the mean (if centred) and
-/// the reciprocal deviation of each row.
+/// Normalises each row of the last `dims` dimensions. `out` has the type and the shape of `x`,
+/// floats. The tensors of `statistics`, as far as they are given, get the mean and the reciprocal
+/// deviation of each row, in row-major order.
 pub fn norm(
     out: &mut TensorMut<'_>,
+    statistics: [Option<&mut TensorMut<'_>>; 2],
     x: &TensorRef<'_>,
-    norm: Norm<'_>,
-    row: usize,
-    statistics: &mut [&mut TensorMut<'_>],
+    norm: &Norm<'_>,
+    dims: usize,
     threads: &Threads,
 ) {
-    let rows = out.layout().numel() / row.max(1);
-    // As a matrix, so that only whole rows are cut apart.
-    let Some(matrix) = x.layout().reshape(&[rows, row]) else {
-        unreachable!("lowering asks for contiguous rows");
-    };
-    if statistics.is_empty()
-        && let Some(flat) = out.layout().reshape(&[rows, row])
-        && let Ok(mut out) = out.with_layout(&flat)
-    {
-        // A single row is not cut.
-        let grain = GRAIN.max(row);
-        let result = for_each_slab(&mut out, threads, grain, &|part, out| {
-            let layout = part.of(&matrix);
-            with_element!(out.dtype(), T => norm_rows::<T>(out, x, &layout, norm, &mut |_, _, _| {}));
-            Ok(())
+    let [mean, deviation] = statistics;
+    let mean = mean.map(Statistic::new);
+    let deviation = deviation.map(Statistic::new);
+    let statistics = [mean.as_ref(), deviation.as_ref()];
+    with_real!(out.dtype(), norm.plain, T, R => {
+        all_rows::<T, R>(out, statistics, x, norm, dims, threads);
+    });
+}
+
+/// One number for each row.
+struct Statistic<'a> {
+    dtype: crate::DType,
+    layout: &'a crate::Layout,
+    memory: Target<'a, u8>,
+}
+
+impl<'a> Statistic<'a> {
+    fn new(tensor: &'a mut TensorMut<'_>) -> Statistic<'a> {
+        let (dtype, layout) = (tensor.dtype(), tensor.layout());
+        let memory = with_element!(dtype, T => bytemuck::cast_slice_mut(tensor.data::<T>()));
+        Statistic {
+            dtype,
+            layout,
+            memory: Target::new(memory),
+        }
+    }
+
+    /// # Safety
+    /// No other thread sets the same row.
+    unsafe fn set(&self, row: usize, value: f64) {
+        with_element!(self.dtype, T => {
+            let at = nth(self.layout, row) * size_of::<T>();
+            // SAFETY: the bytes of this row's element.
+            let bytes = unsafe { self.memory.slice(at, size_of::<T>()) };
+            bytes.copy_from_slice(bytemuck::bytes_of(&T::from_f64(value)));
         });
-        debug_assert!(result.is_ok());
-        return;
     }
-    let Some(flat) = out.layout().reshape(&[rows, row]) else {
-        unreachable!("results are contiguous");
-    };
-    let Ok(mut out) = out.with_layout(&flat) else {
-        return;
-    };
-    with_element!(out.dtype(), T => norm_rows::<T>(&mut out, x, &matrix, norm, &mut |r, mean, scale| {
-        let values = if norm.centred { [mean, scale] } else { [scale, scale] };
-        for (tensor, value) in statistics.iter_mut().zip(values) {
-            let position = tensor.layout().positions().nth(r);
-            with_element!(tensor.dtype(), S => {
-                if let Some(p) = position {
-                    tensor.data::<S>()[p] = S::from_f64(value);
-                }
-            });
-        }
-    }));
 }
 
-fn norm_rows<T: Element>(
+fn all_rows<T: Element, R: Real>(
     out: &mut TensorMut<'_>,
+    statistics: [Option<&Statistic<'_>>; 2],
     x: &TensorRef<'_>,
-    layout: &Layout,
-    norm: Norm<'_>,
-    statistics: &mut dyn FnMut(usize, f64, f64),
-) {
-    let lo = out.layout().clone();
-    let [rows, n] = [lo.shape[0], lo.shape[1]];
-    let (x, out) = (x.data::<T>(), out.data::<T>());
-    let parameter = |t: Option<&TensorRef<'_>>, i: usize, default: f64| match t {
-        None => default,
-        Some(t) => {
-            let at = element(t.layout(), i);
-            with_element!(t.dtype(), P => t.data::<P>()[at].to_f64())
-        }
-    };
-    for r in 0..rows {
-        let at = |i: usize| layout.offset + r * layout.strides[0] + i * layout.strides[1];
-        let mean = match norm.centred {
-            true => (0..n).map(|i| x[at(i)].to_f64()).sum::<f64>() / n as f64,
-            false => 0.0,
-        };
-        let square: f64 = (0..n).map(|i| (x[at(i)].to_f64() - mean).powi(2)).sum();
-        let scale = 1.0 / (square / n as f64 + norm.epsilon).sqrt();
-        statistics(r, mean, scale);
-        for i in 0..n {
-            let y = (x[at(i)].to_f64() - mean) * scale * parameter(norm.weight, i, 1.0)
-                + parameter(norm.bias, i, 0.0);
-            out[lo.offset + r * lo.strides[0] + i * lo.strides[1]] = T::from_f64(y);
-        }
-    }
-}
-
-/// Position of the `i`-th element in row-major order.
-fn element(layout: &Layout, mut i: usize) -> usize {
-    let mut at = layout.offset;
-    for (size, stride) in layout.shape.iter().zip(&layout.strides).rev() {
-        at += i % size * stride;
-        i /= size;
-    }
-    at
-}
-
-/// Softmax, or its logarithm, along dimension `dim`; shapes are equal.
-pub fn softmax(
-    out: &mut TensorMut<'_>,
-    x: &TensorRef<'_>,
-    dim: usize,
-    log: bool,
-    plain: bool,
+    norm: &Norm<'_>,
+    dims: usize,
     threads: &Threads,
 ) {
-    // Rows must stay whole; a cut is made along the dimension with the longest stride.
-    let longest = out.layout().strides.iter().copied().max();
-    let grain = match longest == Some(out.layout().strides[dim]) {
-        true => usize::MAX,
-        false => GRAIN,
-    };
-    let result = for_each_slab(out, threads, grain, &|part, out| {
-        let layout = part.of(x.layout());
-        let fast = !log
-            && !plain
-            && out.dtype() == DType::F32
-            && x.dtype() == DType::F32
-            && layout.strides[dim] == 1
-            && out.layout().strides[dim] == 1;
-        if fast {
-            softmax_rows_f32(out, x, &layout, dim);
+    let (to, from) = (Rows::new(out.layout(), dims), Rows::new(x.layout(), dims));
+    let (count, len) = (to.count(), to.len());
+    let data = x.data::<T>();
+    let target = Target::new(out.data::<T>());
+    let parameters =
+        [&norm.weight, &norm.bias].map(|t| t.as_ref().map(|t| (t, Rows::new(t.layout(), dims))));
+    let one_row = |row: usize| {
+        let start = from.start(row);
+        let read = |first: usize, block: &mut [R]| from.read::<T, R>(data, start, first, block);
+        let mut buffer = [R::of(0.0); BLOCK];
+        let mut total = |of: &dyn Fn(&[R]) -> R| -> f64 {
+            let mut total = 0.0;
+            for first in (0..len).step_by(BLOCK) {
+                let block = &mut buffer[..BLOCK.min(len - first)];
+                read(first, block);
+                total += of(block).to();
+            }
+            total / len as f64
+        };
+        let mean = if norm.centred {
+            R::of(total(&|x| R::sum(x)))
         } else {
-            with_element!(x.dtype(), X => with_element!(out.dtype(), T => {
-                softmax_rows::<X, T>(out, x, &layout, dim, log)
-            }));
+            R::of(0.0)
+        };
+        let square = total(&|x| R::square_sum(x, mean));
+        let factor = 1.0 / (square + norm.epsilon).sqrt();
+        for (statistic, value) in statistics.iter().zip([mean.to(), factor]) {
+            if let Some(statistic) = statistic {
+                // SAFETY: each row is done by one task.
+                unsafe { statistic.set(row, value) };
+            }
         }
-        Ok(())
+        for first in (0..len).step_by(BLOCK) {
+            let block = &mut buffer[..BLOCK.min(len - first)];
+            read(first, block);
+            let [mut weight, mut bias] = [1.0, 0.0].map(|value| [R::of(value); BLOCK]);
+            for (buffer, parameter) in [&mut weight, &mut bias].into_iter().zip(&parameters) {
+                if let Some((tensor, rows)) = parameter {
+                    let start = rows.start(row);
+                    with_element!(tensor.dtype(), P => {
+                        rows.read::<P, R>(tensor.data(), start, first, &mut buffer[..block.len()]);
+                    });
+                }
+            }
+            R::normalize(block, mean, R::of(factor), &weight, &bias);
+            // SAFETY: each row is done by one task.
+            unsafe { to.write::<T, R>(&target, to.start(row), first, block) };
+        }
+    };
+    let tasks = (count * len / GRAIN)
+        .clamp(1, 4 * threads.count())
+        .min(count.max(1));
+    threads.run(tasks, &|i| {
+        (count * i / tasks..count * (i + 1) / tasks).for_each(one_row)
     });
-    debug_assert!(result.is_ok());
 }
 
-/// First position of each row along `dim`, in both layouts.
-fn each_row(a: &Layout, b: &Layout, dim: usize, visit: &mut dyn FnMut(usize, usize)) {
-    let (a, b) = (a.slice(dim, 0, 1, 1), b.slice(dim, 0, 1, 1));
-    crate::layout::for_each_run([&a, &b], |[p, q], [s, t], n| {
-        for i in 0..n {
-            visit(p + i * s, q + i * t);
-        }
-    });
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Layout, Storage};
 
-fn softmax_rows_f32(out: &mut TensorMut<'_>, x: &TensorRef<'_>, layout: &Layout, dim: usize) {
-    let lo = out.layout().clone();
-    let n = lo.shape[dim];
-    let (x, out) = (x.data::<f32>(), out.data::<f32>());
-    each_row(&lo, layout, dim, &mut |to, from| {
-        let row = &mut out[to..][..n];
-        row.copy_from_slice(&x[from..][..n]);
-        let sum = vector::exp_and_sum(row, vector::max(&x[from..][..n]));
-        vector::scale(row, 1.0 / sum);
-    });
-}
-
-fn softmax_rows<X: Element, T: Element>(
-    out: &mut TensorMut<'_>,
-    x: &TensorRef<'_>,
-    layout: &Layout,
-    dim: usize,
-    log: bool,
-) {
-    let lo = out.layout().clone();
-    let n = lo.shape[dim];
-    let (x, out) = (x.data::<X>(), out.data::<T>());
-    each_row(&lo, layout, dim, &mut |to, from| {
-        let value = |i: usize| x[from + i * layout.strides[dim]].to_f64();
-        let shift = (0..n).map(value).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = (0..n).map(|i| (value(i) - shift).exp()).sum();
-        for i in 0..n {
-            let y = match log {
-                true => value(i) - shift - sum.ln(),
-                false => (value(i) - shift).exp() / sum,
-            };
-            out[to + i * lo.strides[dim]] = T::from_f64(y);
+    #[test]
+    fn strides_threads_and_blocks_do_not_matter() {
+        let (rows, len) = (5, 1300);
+        let mut memory = Storage::zeroed(4 * rows * len);
+        let data: &mut [f32] = bytemuck::cast_slice_mut(memory.bytes_mut());
+        data.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x = (i as f32 * 0.7).sin() + 3.0);
+        // Rows of two dimensions that cannot be walked with one stride.
+        let layout = Layout::contiguous(&[26, rows, 50]).permute(&[1, 0, 2]);
+        let values = TensorRef::new(DType::F32, &layout, memory.bytes())
+            .unwrap()
+            .to_vec::<f32>();
+        let mut copy = Storage::copy_of(bytemuck::cast_slice(&values));
+        let straight = Layout::contiguous(&[rows, 26, 50]);
+        let scale_layout = straight.select(0, 0).expand(&straight.shape).unwrap();
+        let scale = Storage::copy_of(bytemuck::cast_slice(&values[..len]));
+        let weight = TensorRef::new(DType::F32, &scale_layout, scale.bytes()).unwrap();
+        let what = Norm {
+            weight: Some(weight),
+            bias: None,
+            epsilon: 1e-5,
+            centred: true,
+            plain: false,
+        };
+        let run = |layout: &Layout, memory: &mut Storage, what: Norm<'_>, threads: usize| {
+            let x = Storage::copy_of(memory.bytes());
+            let x = TensorRef::new(DType::F32, layout, x.bytes()).unwrap();
+            let mut out = TensorMut::new(DType::F32, layout, memory.bytes_mut()).unwrap();
+            let mut mean = Storage::zeroed(4 * rows);
+            let mean_layout = Layout::contiguous(&[rows]);
+            let mut mean = TensorMut::new(DType::F32, &mean_layout, mean.bytes_mut()).unwrap();
+            norm(
+                &mut out,
+                [Some(&mut mean), None],
+                &x,
+                &what,
+                2,
+                &Threads::new(threads),
+            );
+            (out.as_ref().to_vec::<f32>(), mean.as_ref().to_vec::<f32>())
+        };
+        let one = run(&straight, &mut copy.clone(), what, 1);
+        assert_eq!(one, run(&layout, &mut memory, what, 3));
+        let exact = run(
+            &straight,
+            &mut copy,
+            Norm {
+                plain: true,
+                ..what
+            },
+            1,
+        );
+        for (a, b) in one.0.iter().zip(&exact.0) {
+            assert!((a - b).abs() < 2e-5, "{a} {b}");
         }
-    });
+        let mean: f32 = values[..len].iter().sum::<f32>() / len as f32;
+        assert!((one.1[0] - mean).abs() < 1e-5);
+    }
 }

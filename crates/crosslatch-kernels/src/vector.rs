@@ -7,8 +7,10 @@
 
 use std::sync::OnceLock;
 
+use crate::approximate::{exp, multiply_add};
+
 /// Whether the AVX2 versions may be called.
-fn has_avx2() -> bool {
+pub(crate) fn has_avx2() -> bool {
     static AVX2: OnceLock<bool> = OnceLock::new();
     *AVX2.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
@@ -43,17 +45,12 @@ macro_rules! versions {
     };
 }
 
-/// `a * b + c`, fused where the machine does it in one instruction.
-#[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
-}
-
-const LANES: usize = 8;
+/// Partial sums that a sum is made of.
+pub(crate) const LANES: usize = 8;
 
 /// Sum of eight lanes in a fixed order.
 #[inline(always)]
-fn sum_lanes(lanes: [f32; LANES]) -> f32 {
+pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
@@ -163,35 +160,56 @@ fn exp_and_sum_portable<const FUSED: bool>(x: &mut [f32], shift: f32) -> f32 {
     sum_lanes(sums) + tail
 }
 
-/// `e^x`: `x = k ln 2 + r` with whole `k`, `|r| <= ln 2 / 2`, then a polynomial of degree 7 (the
-/// Taylor series, whose remainder is below 1e-8 there) and a shift of the exponent by `k`, in two
-/// halves, so that results near the ends of the range are right.
+versions! {
+    /// Sum of all elements.
+    sum(x: &[f32]) -> f32, sum_portable
+}
+
 #[inline(always)]
-pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Beyond these the result is 0 or infinity anyway; the comparison keeps NaN.
-    let clamped = if x > 89.0 { 89.0 } else { x };
-    let clamped = if clamped < -104.0 { -104.0 } else { clamped };
-    let k = (clamped * std::f32::consts::LOG2_E).round_ties_even();
-    let r = multiply_add::<FUSED>(k, -LN2_HIGH, clamped);
-    let r = multiply_add::<FUSED>(k, -LN2_LOW, r);
-    let mut p = 1.0 / 5040.0;
-    for c in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
-        p = multiply_add::<FUSED>(p, r, c);
+fn sum_portable<const FUSED: bool>(x: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for (s, v) in sums.iter_mut().zip(block) {
+            *s += v;
+        }
     }
-    let k = k as i32;
-    let half = k >> 1;
-    let power = |e: i32| f32::from_bits(((e + 127) << 23) as u32);
-    p * power(half) * power(k - half)
+    sum_lanes(sums) + rest.iter().sum::<f32>()
+}
+
+versions! {
+    /// Sum of the squares of the distances from `mean`.
+    square_sum(x: &[f32], mean: f32) -> f32, square_sum_portable
+}
+
+#[inline(always)]
+fn square_sum_portable<const FUSED: bool>(x: &[f32], mean: f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for (s, v) in sums.iter_mut().zip(block) {
+            *s = multiply_add::<FUSED>(*v - mean, *v - mean, *s);
+        }
+    }
+    sum_lanes(sums) + rest.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>()
+}
+
+versions! {
+    /// `x = (x - mean) * factor * weight + bias`, for slices of equal length.
+    normalize(x: &mut [f32], mean: f32, factor: f32, weight: &[f32], bias: &[f32]), normalize_portable
+}
+
+#[inline(always)]
+fn normalize_portable<const FUSED: bool>(
+    x: &mut [f32],
+    mean: f32,
+    factor: f32,
+    weight: &[f32],
+    bias: &[f32],
+) {
+    for ((x, w), b) in x.iter_mut().zip(weight).zip(bias) {
+        *x = multiply_add::<FUSED>((*x - mean) * factor, *w, *b);
+    }
 }
 
 #[cfg(test)]
@@ -221,21 +239,5 @@ mod tests {
             let greatest = a.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(max(&a), greatest);
         }
-    }
-
-    #[test]
-    fn the_exponential_is_within_three_tenths_of_a_millionth() {
-        for i in -8000..8000 {
-            let x = i as f32 * 0.011;
-            let exact = (x as f64).exp();
-            let got = exp::<false>(x) as f64;
-            assert!(
-                (got - exact).abs() <= exact * 3e-7 + 1e-44,
-                "{x}: {got} {exact}"
-            );
-        }
-        assert_eq!(exp::<false>(f32::NEG_INFINITY), 0.0);
-        assert_eq!(exp::<false>(200.0), f32::INFINITY);
-        assert!(exp::<false>(f32::NAN).is_nan());
     }
 }

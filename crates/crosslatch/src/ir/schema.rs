@@ -127,6 +127,14 @@ impl Schema {
         self.params.iter().position(|p| p.name == name)
     }
 
+    /// Whether the operator changes what its first argument *is*, but no memory: `squeeze_`, `t_`.
+    /// To an IR of values it is a view, after which the argument's name means the result. Such an
+    /// operator is declared as in place by its name and as a view by its effects.
+    pub fn renames(&self) -> bool {
+        let base = self.name.split('.').next().unwrap_or_default();
+        base.ends_with('_') && self.written().next().is_none()
+    }
+
     /// Positions of the arguments whose memory the operator writes.
     pub fn written(&self) -> impl Iterator<Item = usize> + '_ {
         self.params

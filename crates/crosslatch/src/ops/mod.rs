@@ -8,15 +8,25 @@
 //! An in-place operator `f_` needs no row of its own if `f` has one: its first argument is then
 //! the one that is written ([`Catalogue::get`] derives it).
 
+mod activations;
+mod arithmetic;
 mod assertions;
+mod attention;
 mod broadcasting;
+mod choosing;
+mod comparisons;
 mod control_flow;
+mod conversions;
+mod convolution;
 mod creation;
 mod cross_attention_cache;
+mod einsum;
+mod embedding;
+mod extremes;
 mod indexing;
 mod joining;
-mod layers;
 mod matrices;
+mod normalization;
 mod numbers;
 mod ordering;
 mod pointwise;
@@ -26,9 +36,13 @@ mod reductions;
 mod relayout;
 mod repeating;
 mod reshaping;
+mod running;
 mod scattering;
 mod sizes;
 mod slicing;
+mod softmax;
+mod statistics;
+mod unary;
 mod views;
 
 pub use control_flow::COND;
@@ -43,24 +57,37 @@ use crate::ir::schema::{AliasInfo, Schema};
 type Table = &'static [(&'static str, Lower)];
 
 const FAMILIES: &[Table] = &[
+    activations::OPERATORS,
+    arithmetic::OPERATORS,
     assertions::OPERATORS,
+    attention::OPERATORS,
     broadcasting::OPERATORS,
+    choosing::OPERATORS,
+    comparisons::OPERATORS,
     control_flow::OPERATORS,
+    conversions::OPERATORS,
+    convolution::OPERATORS,
     creation::OPERATORS,
     cross_attention_cache::OPERATORS,
+    einsum::OPERATORS,
+    embedding::OPERATORS,
+    extremes::OPERATORS,
     indexing::OPERATORS,
     joining::OPERATORS,
-    numbers::OPERATORS,
-    reductions::OPERATORS,
-    pointwise::OPERATORS,
     matrices::OPERATORS,
-    layers::OPERATORS,
+    normalization::OPERATORS,
+    numbers::OPERATORS,
     ordering::OPERATORS,
     rearranging::OPERATORS,
+    reductions::OPERATORS,
     repeating::OPERATORS,
     reshaping::OPERATORS,
+    running::OPERATORS,
     scattering::OPERATORS,
     slicing::OPERATORS,
+    softmax::OPERATORS,
+    statistics::OPERATORS,
+    unary::OPERATORS,
     views::OPERATORS,
 ];
 
@@ -121,6 +148,9 @@ fn in_place(op: &Operator) -> Option<Operator> {
         return None;
     }
     schema.name = match name.split_once('.') {
+        // The first operand's kind is not part of the name: it is always a tensor.
+        Some((base, "Tensor_Tensor")) => format!("aten::{base}_.Tensor"),
+        Some((base, "Tensor_Scalar")) => format!("aten::{base}_.Scalar"),
         Some((base, overload)) => format!("aten::{base}_.{overload}"),
         None => format!("aten::{name}_"),
     };

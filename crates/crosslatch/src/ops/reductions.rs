@@ -1,87 +1,132 @@
-//! Reductions: sums, means, extremes, truth of many, and running sums.
+//! Reductions: which dimensions go, and sums, means, products and truth of many.
 
-use crosslatch_kernels::elementwise::Compute as Number;
-use crosslatch_kernels::reduction::{reduce, scan};
-use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorMut, TensorRef, Threads};
-
-use super::Table;
-use super::matrices::internal;
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
-
-macro_rules! rows {
-    ($($text:literal => $lower:ident,)*) => { &[$(($text, $lower)),*] };
-}
-
-pub(super) const OPERATORS: Table = rows! {
-    "aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor" => sum,
-    "aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor" => sum,
-    "aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor" => mean,
-    "aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor" => mean,
-    "aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor" => prod,
-    "aten::prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor" => prod,
-    "aten::amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor" => largest,
-    "aten::amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor" => smallest,
-    "aten::max(Tensor self) -> Tensor" => largest,
-    "aten::min(Tensor self) -> Tensor" => smallest,
-    "aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor, Tensor)" => largest_and_where,
-    "aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor, Tensor)" => smallest_and_where,
-    "aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor" => argmax,
-    "aten::argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor" => argmin,
-    "aten::any(Tensor self) -> Tensor" => any,
-    "aten::any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor" => any,
-    "aten::any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor" => any,
-    "aten::all(Tensor self) -> Tensor" => all,
-    "aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor" => all,
-    "aten::all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor" => all,
-    "aten::var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor" => variance,
-    "aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor" => cumsum,
-    "aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor" => cumprod,
+use crosslatch_kernels::blocks::Compute;
+use crosslatch_kernels::elementwise::Class;
+use crosslatch_kernels::reduction::{Fold, reduce};
+use crosslatch_kernels::{
+    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads, truth,
 };
 
+use super::Table;
+use super::pointwise::float_type;
+use super::relayout::relaid;
+use crate::ir::operator::{self, Call, CallArg, Lowering, OpError, TensorArg};
+
+pub(super) const OPERATORS: Table = &[
+    (
+        "aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
+        sum,
+    ),
+    (
+        "aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+        sum,
+    ),
+    (
+        "aten::nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+        nansum,
+    ),
+    (
+        "aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
+        mean,
+    ),
+    (
+        "aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+        mean,
+    ),
+    (
+        "aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor",
+        prod,
+    ),
+    (
+        "aten::prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+        prod,
+    ),
+    (
+        "aten::count_nonzero(Tensor self, int? dim=None) -> Tensor",
+        count_nonzero,
+    ),
+    (
+        "aten::count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor",
+        count_nonzero,
+    ),
+    ("aten::any(Tensor self) -> Tensor", any),
+    (
+        "aten::any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor",
+        any,
+    ),
+    (
+        "aten::any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor",
+        any,
+    ),
+    ("aten::all(Tensor self) -> Tensor", all),
+    (
+        "aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor",
+        all,
+    ),
+    (
+        "aten::all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor",
+        all,
+    ),
+    (
+        "aten::logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
+        logsumexp,
+    ),
+];
+
 /// Which dimensions go, and what is left of the shape.
-struct Reduced {
-    dims: Dims,
+pub(super) struct Reduced {
+    pub(super) dims: Dims,
     /// Shape of the result, with dimensions of 1 where they are kept.
-    shape: Dims,
+    pub(super) shape: Dims,
     /// Shape without the reduced dimensions, which kernels fill.
     kept: Layout,
-    /// Elements that become one.
-    count: usize,
+    /// Number of elements that become one.
+    pub(super) count: usize,
+}
+
+/// A kernel that fills a result that has the kept dimensions only.
+pub(super) trait Reduce:
+    Fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize], &Threads) + Send + Sync + 'static
+{
+}
+
+impl<F> Reduce for F where
+    F: Fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize], &Threads) + Send + Sync + 'static
+{
 }
 
 impl Reduced {
-    fn of(call: &Call<'_>, x: &TensorArg) -> Result<Reduced, OpError> {
-        let given = match call.has("dim") {
+    /// The dimensions that argument `dim` names. None named means all of them.
+    pub(super) fn of(call: &Call<'_>, x: &TensorArg) -> Result<Reduced, OpError> {
+        let mut named = match call.has("dim") {
             true => call.optional_ints("dim")?.unwrap_or_default(),
             false => Vec::new(),
         };
-        // No dimension named means all of them; `dim` of `cumsum` never comes here.
+        if named.is_empty() {
+            named = (0..x.rank() as i64).collect();
+        }
         let mut dims = Dims::new();
-        for dim in &given {
-            let dim = x.dim(*dim)?;
-            if x.rank() > 0 {
-                if dims.contains(&dim) {
-                    return Err(OpError::new(format!("dimension {dim} is named twice")));
-                }
+        for dim in named {
+            let dim = x.dim(dim)?;
+            if dims.contains(&dim) {
+                return Err(OpError::new(format!("dimension {dim} is named twice")));
+            }
+            // A tensor without dimensions takes 0 for one.
+            if dim < x.rank() {
                 dims.push(dim);
             }
         }
-        if given.is_empty() {
-            dims = (0..x.rank()).collect();
-        }
         let keep = call.has("keepdim") && call.bool("keepdim")?;
-        let mut shape = Dims::new();
-        let mut kept = Dims::new();
-        let mut count = 1;
+        let (mut shape, mut kept, mut count) = (Dims::new(), Dims::new(), 1usize);
         for (d, &size) in x.shape().iter().enumerate() {
             if !dims.contains(&d) {
                 shape.push(size);
                 kept.push(size);
-            } else {
-                count *= size;
-                if keep {
-                    shape.push(1);
-                }
+                continue;
+            }
+            count = count.saturating_mul(size);
+            if keep {
+                shape.push(1);
             }
         }
         Ok(Reduced {
@@ -92,307 +137,280 @@ impl Reduced {
         })
     }
 
-    fn lower(
-        self,
-        dtype: DType,
-        kernel: impl Fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize], &Threads) + Send + Sync + 'static,
-    ) -> Lowering {
+    /// Extremes of nothing do not exist.
+    pub(super) fn not_empty(self) -> Result<Reduced, OpError> {
+        match self.count == 0 && !self.kept.shape.contains(&0) {
+            true => Err(OpError::new("the extreme of no elements is not defined")),
+            false => Ok(self),
+        }
+    }
+
+    /// One result.
+    pub(super) fn lower(self, dtype: DType, kernel: impl Reduce) -> Lowering {
         let (dims, kept) = (self.dims, self.kept);
         Lowering::compute(dtype, &self.shape, move |o: &mut Operands<'_, '_>| {
-            let mut out = o.outputs[0].with_layout(&kept).map_err(internal)?;
-            kernel(&mut out, &o.inputs[0], &dims, o.threads);
-            Ok(())
+            fill(
+                &mut o.outputs[0],
+                &kept,
+                &o.inputs[0],
+                &dims,
+                o.threads,
+                &kernel,
+            )
         })
     }
 
-    /// Extremes of nothing do not exist.
-    fn not_empty(&self) -> Result<(), OpError> {
-        match self.count == 0 && self.kept.numel() > 0 {
-            true => Err(OpError::new("the extreme of no elements is not defined")),
-            false => Ok(()),
-        }
+    /// Two results.
+    pub(super) fn lower_two(
+        self,
+        (first_type, first): (DType, impl Reduce),
+        (second_type, second): (DType, impl Reduce),
+    ) -> Lowering {
+        let (dims, kept, shape) = (self.dims, self.kept, self.shape);
+        Lowering::Compute(operator::Compute {
+            results: vec![(first_type, shape.clone()), (second_type, shape)],
+            kernel: Box::new(move |o: &mut Operands<'_, '_>| {
+                let x = &o.inputs[0];
+                fill(&mut o.outputs[0], &kept, x, &dims, o.threads, &first)?;
+                fill(&mut o.outputs[1], &kept, x, &dims, o.threads, &second)
+            }),
+        })
     }
 }
 
-/// The type of sums: the one asked for, or 64 bits for integers.
-fn sum_type(call: &Call<'_>, x: &TensorArg) -> Result<DType, OpError> {
-    let asked = call.optional_dtype("dtype")?;
-    Ok(asked.unwrap_or(if x.dtype.is_float() {
+/// Runs a kernel on a result whose dimensions of 1, where they were kept, are taken away.
+fn fill(
+    out: &mut TensorMut<'_>,
+    kept: &Layout,
+    x: &TensorRef<'_>,
+    dims: &[usize],
+    threads: &Threads,
+    kernel: &impl Reduce,
+) -> Result<(), KernelError> {
+    let mut layout = out.layout().clone();
+    let keeps_dims = layout.rank() == x.layout().rank();
+    if layout.rank() != kept.rank() && keeps_dims {
+        for d in (0..layout.rank()).rev() {
+            if dims.contains(&d) {
+                layout = layout.squeeze(d);
+            }
+        }
+    }
+    kernel(&mut relaid(out, &layout)?, x, dims, threads);
+    Ok(())
+}
+
+/// The type of a sum: the one asked for, or 64 bits for integers.
+pub(super) fn sum_type(call: &Call<'_>, x: &TensorArg) -> Result<DType, OpError> {
+    let otherwise = if x.dtype.is_float() {
         x.dtype
     } else {
         DType::I64
-    }))
+    };
+    match call.has("dtype") {
+        true => Ok(call.optional_dtype("dtype")?.unwrap_or(otherwise)),
+        false => Ok(otherwise),
+    }
+}
+
+/// `finish(sum of term(x))` in double precision, where `x` is converted to the float type `through`
+/// first.
+pub(super) fn float_sum(
+    out: &mut TensorMut<'_>,
+    x: &TensorRef<'_>,
+    dims: &[usize],
+    through: DType,
+    threads: &Threads,
+    term: impl Fn(f64) -> f64 + Sync,
+    finish: impl Fn(f64) -> f64 + Sync,
+) {
+    macro_rules! run {
+        ($C:ty) => {{
+            let fold = Fold {
+                begin: |_: $C| 0.0,
+                step: |sum, x: $C| sum + term(f64::load(x)),
+                join: |a, b| a + b,
+            };
+            reduce(out, x, dims, through, threads, &fold, |sum: f64, _| {
+                finish(sum)
+            });
+        }};
+    }
+    match Class::of(through) {
+        Class::F64 => run!(f64),
+        _ => run!(f32),
+    }
 }
 
 fn sum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let dtype = sum_type(call, x)?;
-    let floats = x.dtype.is_float() || dtype.is_float();
+    let ty = sum_type(call, x)?;
     Ok(
-        Reduced::of(call, x)?.lower(dtype, move |out, x, dims, threads| match floats {
-            true => reduce(out, x, dims, threads, 0.0, |a, x: f64, _| a + x, |a: f64| a),
-            false => reduce(
-                out,
-                x,
-                dims,
-                threads,
-                0i64,
-                |a, x: i64, _| a.wrapping_add(x),
-                |a: i64| a,
-            ),
+        Reduced::of(call, x)?.lower(ty, move |out, x, dims, threads| {
+            if ty.is_float() {
+                return float_sum(out, x, dims, ty, threads, |x| x, |sum| sum);
+            }
+            let fold = Fold {
+                begin: |_: i64| 0i64,
+                step: |sum: i64, x: i64| sum.wrapping_add(x),
+                join: |a: i64, b: i64| a.wrapping_add(b),
+            };
+            reduce(out, x, dims, ty, threads, &fold, |sum: i64, _| sum);
+        }),
+    )
+}
+
+/// The sum without what is NaN.
+fn nansum(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let ty = sum_type(call, x)?;
+    if !ty.is_float() {
+        return sum(call);
+    }
+    Ok(
+        Reduced::of(call, x)?.lower(ty, move |out, x, dims, threads| {
+            let term = |x: f64| if x.is_nan() { 0.0 } else { x };
+            float_sum(out, x, dims, ty, threads, term, |sum| sum);
         }),
     )
 }
 
 fn mean(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let dtype = call.optional_dtype("dtype")?.unwrap_or(x.dtype);
-    if !dtype.is_float() {
+    let ty = call.optional_dtype("dtype")?.unwrap_or(x.dtype);
+    if !ty.is_float() {
         return Err(OpError::new("the mean is defined for floats"));
     }
     let reduced = Reduced::of(call, x)?;
     let count = reduced.count as f64;
-    Ok(reduced.lower(dtype, move |out, x, dims, threads| {
-        reduce(
-            out,
-            x,
-            dims,
-            threads,
-            0.0,
-            |a, x: f64, _| a + x,
-            |a: f64| a / count,
-        );
+    Ok(reduced.lower(ty, move |out, x, dims, threads| {
+        float_sum(out, x, dims, ty, threads, |x| x, |sum| sum / count);
     }))
 }
 
 fn prod(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let dtype = sum_type(call, x)?;
-    let floats = x.dtype.is_float() || dtype.is_float();
+    let ty = sum_type(call, x)?;
     Ok(
-        Reduced::of(call, x)?.lower(dtype, move |out, x, dims, threads| match floats {
-            true => reduce(out, x, dims, threads, 1.0, |a, x: f64, _| a * x, |a: f64| a),
-            false => reduce(
-                out,
-                x,
-                dims,
-                threads,
-                1i64,
-                |a, x: i64, _| a.wrapping_mul(x),
-                |a: i64| a,
-            ),
+        Reduced::of(call, x)?.lower(ty, move |out, x, dims, threads| {
+            macro_rules! floats {
+                ($C:ty) => {{
+                    let fold = Fold {
+                        begin: |_: $C| 1.0,
+                        step: |product, x: $C| product * f64::load(x),
+                        join: |a, b| a * b,
+                    };
+                    reduce(out, x, dims, ty, threads, &fold, |product: f64, _| product);
+                }};
+            }
+            match Class::of(ty) {
+                Class::F32 => floats!(f32),
+                Class::F64 => floats!(f64),
+                Class::I64 => {
+                    let fold = Fold {
+                        begin: |_: i64| 1i64,
+                        step: |product: i64, x: i64| product.wrapping_mul(x),
+                        join: |a: i64, b: i64| a.wrapping_mul(b),
+                    };
+                    reduce(out, x, dims, ty, threads, &fold, |product: i64, _| product);
+                }
+            }
         }),
     )
 }
 
-/// The better of what is known so far and a new element, with its number. NaN beats everything,
-/// the first of equals stays.
-fn better<C: Number + PartialOrd>(
-    best: Option<(C, usize)>,
-    x: C,
-    i: usize,
-    max: bool,
-) -> Option<(C, usize)> {
-    #[allow(clippy::eq_op)]
-    let is_nan = |v: C| v.partial_cmp(&v).is_none();
-    match best {
-        None => Some((x, i)),
-        Some((b, _)) if is_nan(b) => best,
-        Some((b, _)) if is_nan(x) || (max && x > b) || (!max && x < b) => Some((x, i)),
-        _ => best,
-    }
-}
-
-fn extreme(call: &Call<'_>, max: bool) -> Result<Lowering, OpError> {
+fn count_nonzero(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let reduced = Reduced::of(call, x)?;
-    reduced.not_empty()?;
     let floats = x.dtype.is_float();
+    let ty = x.dtype;
     Ok(
-        reduced.lower(x.dtype, move |out, x, dims, threads| match floats {
-            true => best_values::<f64>(out, x, dims, threads, max),
-            false => best_values::<i64>(out, x, dims, threads, max),
+        Reduced::of(call, x)?.lower(DType::I64, move |out, x, dims, threads| {
+            if floats {
+                return float_sum(
+                    out,
+                    x,
+                    dims,
+                    ty,
+                    threads,
+                    |x| (x != 0.0) as u8 as f64,
+                    |n| n,
+                );
+            }
+            let fold = Fold {
+                begin: |_: i64| 0i64,
+                step: |count: i64, x: i64| count + (x != 0) as i64,
+                join: |a: i64, b: i64| a + b,
+            };
+            reduce(out, x, dims, ty, threads, &fold, |count: i64, _| count);
         }),
     )
-}
-
-fn best_values<C: Number + PartialOrd>(
-    out: &mut TensorMut<'_>,
-    x: &TensorRef<'_>,
-    dims: &[usize],
-    threads: &Threads,
-    max: bool,
-) {
-    let fold = |best, x: C, i| better(best, x, i, max);
-    reduce(out, x, dims, threads, None, fold, |best| {
-        best.map_or(C::default(), |(v, _)| v)
-    });
-}
-
-fn best_places<C: Number + PartialOrd>(
-    out: &mut TensorMut<'_>,
-    x: &TensorRef<'_>,
-    dims: &[usize],
-    threads: &Threads,
-    max: bool,
-) {
-    let fold = |best, x: C, i| better(best, x, i, max);
-    reduce(
-        out,
-        x,
-        dims,
-        threads,
-        None,
-        fold,
-        |best: Option<(C, usize)>| best.map_or(0, |(_, i)| i as i64),
-    );
-}
-
-fn largest(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extreme(call, true)
-}
-
-fn smallest(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extreme(call, false)
-}
-
-fn place(call: &Call<'_>, max: bool) -> Result<Lowering, OpError> {
-    let x = call.tensor("self")?;
-    let reduced = Reduced::of(call, x)?;
-    reduced.not_empty()?;
-    let floats = x.dtype.is_float();
-    Ok(
-        reduced.lower(DType::I64, move |out, x, dims, threads| match floats {
-            true => best_places::<f64>(out, x, dims, threads, max),
-            false => best_places::<i64>(out, x, dims, threads, max),
-        }),
-    )
-}
-
-fn argmax(call: &Call<'_>) -> Result<Lowering, OpError> {
-    place(call, true)
-}
-
-fn argmin(call: &Call<'_>) -> Result<Lowering, OpError> {
-    place(call, false)
-}
-
-fn extreme_and_where(call: &Call<'_>, max: bool) -> Result<Lowering, OpError> {
-    let x = call.tensor("self")?;
-    let Reduced {
-        dims,
-        shape,
-        kept,
-        count,
-    } = Reduced::of(call, x)?;
-    if count == 0 && kept.numel() > 0 {
-        return Err(OpError::new("the extreme of no elements is not defined"));
-    }
-    let floats = x.dtype.is_float();
-    let kernel = move |o: &mut Operands<'_, '_>| {
-        let x = &o.inputs[0];
-        let mut values = o.outputs[0].with_layout(&kept).map_err(internal)?;
-        match floats {
-            true => best_values::<f64>(&mut values, x, &dims, o.threads, max),
-            false => best_values::<i64>(&mut values, x, &dims, o.threads, max),
-        }
-        let mut places = o.outputs[1].with_layout(&kept).map_err(internal)?;
-        match floats {
-            true => best_places::<f64>(&mut places, x, &dims, o.threads, max),
-            false => best_places::<i64>(&mut places, x, &dims, o.threads, max),
-        }
-        Ok(())
-    };
-    Ok(Lowering::Compute(Compute {
-        results: vec![(x.dtype, shape.clone()), (DType::I64, shape)],
-        kernel: Box::new(kernel),
-    }))
-}
-
-fn largest_and_where(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extreme_and_where(call, true)
-}
-
-fn smallest_and_where(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extreme_and_where(call, false)
 }
 
 /// Truth of many; for `u8` the result is `u8`, as PyTorch has it.
-fn truth(call: &Call<'_>, all: bool) -> Result<Lowering, OpError> {
+fn truth_of(
+    call: &Call<'_>,
+    kernel: fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize]),
+) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = if x.dtype == DType::U8 {
         DType::U8
     } else {
         DType::Bool
     };
-    Ok(
-        Reduced::of(call, x)?.lower(dtype, move |out, x, dims, threads| {
-            let fold = |a: bool, x: f64, _| if all { a && x != 0.0 } else { a || x != 0.0 };
-            reduce(out, x, dims, threads, all, fold, |a| a as i64);
-        }),
-    )
+    let mut reduced = Reduced::of(call, x)?;
+    // Only here an empty list is not the same as none.
+    let position = call.schema.position("dim");
+    if let Some(CallArg::Ints(named)) = position.and_then(|i| call.args.get(i))
+        && named.is_empty()
+    {
+        reduced = Reduced {
+            dims: Dims::new(),
+            shape: x.shape().into(),
+            kept: Layout::contiguous(x.shape()),
+            count: 1,
+        };
+    }
+    Ok(reduced.lower(dtype, move |out, x, dims, _| kernel(out, x, dims)))
 }
 
 fn any(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth(call, false)
+    truth_of(call, truth::any)
 }
 
 fn all(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth(call, true)
+    truth_of(call, truth::all)
 }
 
-/// Variance by Welford's update, which does not lose digits when the mean is large.
-fn variance(call: &Call<'_>) -> Result<Lowering, OpError> {
+/// `log(sum(exp(x)))`, relative to the largest element that has been met so far.
+fn logsumexp(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    if !x.dtype.is_float() {
-        return Err(OpError::new("the variance is defined for floats"));
-    }
-    let correction = call.optional_float("correction")?.unwrap_or(1.0);
-    let reduced = Reduced::of(call, x)?;
-    let divisor = (reduced.count as f64 - correction).max(0.0);
-    Ok(reduced.lower(x.dtype, move |out, x, dims, threads| {
-        let fold = |(mean, squares): (f64, f64), x: f64, i: usize| {
-            let delta = x - mean;
-            let mean = mean + delta / (i + 1) as f64;
-            (mean, squares + delta * (x - mean))
-        };
-        reduce(out, x, dims, threads, (0.0, 0.0), fold, |(_, squares)| {
-            squares / divisor
-        });
-    }))
-}
-
-/// A running fold along one dimension.
-fn running(call: &Call<'_>, product: bool) -> Result<Lowering, OpError> {
-    let x = call.tensor("self")?;
-    let dim = x.dim(call.int("dim")?)?;
-    let dtype = sum_type(call, x)?;
-    let floats = x.dtype.is_float() || dtype.is_float();
-    let single = x.rank() == 0;
-    Ok(Lowering::compute(
-        dtype,
-        x.shape(),
-        move |o: &mut Operands<'_, '_>| {
-            let (out, x) = (&mut o.outputs[0], &o.inputs[0]);
-            if single {
-                crosslatch_kernels::copy::copy(out, x, o.threads);
-                return Ok(());
-            }
-            match (floats, product) {
-                (true, false) => scan(out, x, dim, 0.0, |a: f64, x| a + x),
-                (true, true) => scan(out, x, dim, 1.0, |a: f64, x| a * x),
-                (false, false) => scan(out, x, dim, 0, |a: i64, x| a.wrapping_add(x)),
-                (false, true) => scan(out, x, dim, 1, |a: i64, x| a.wrapping_mul(x)),
-            }
-            Ok(())
-        },
-    ))
-}
-
-fn cumsum(call: &Call<'_>) -> Result<Lowering, OpError> {
-    running(call, false)
-}
-
-fn cumprod(call: &Call<'_>) -> Result<Lowering, OpError> {
-    running(call, true)
+    let ty = float_type(x.dtype);
+    let join = |(m, sum): (f64, f64), (other, more): (f64, f64)| {
+        // Equal ones first: infinities have no difference.
+        if other == m {
+            (m, sum + more)
+        } else if other > m {
+            (other, sum * (m - other).exp() + more)
+        } else {
+            (m, sum + more * (other - m).exp())
+        }
+    };
+    Ok(
+        Reduced::of(call, x)?.lower(ty, move |out, x, dims, threads| {
+            let fold = Fold {
+                begin: |_: f64| (f64::NEG_INFINITY, 0.0),
+                step: |part, x: f64| join(part, (x, 1.0)),
+                join,
+            };
+            reduce(
+                out,
+                x,
+                dims,
+                ty,
+                threads,
+                &fold,
+                |(m, sum): (f64, f64), _| m + sum.ln(),
+            );
+        }),
+    )
 }

@@ -1,8 +1,9 @@
 //! Views that change the order and number of dimensions: `permute`, `squeeze`, `diagonal`, ….
 //!
 //! Each lowers to another layout of its operand's memory. The `_copy` variants that functional
-//! graphs use are the same views, copied ([`copied`](super::relayout::copied)). Operators that change what a tensor *is*
-//! without returning another one (`squeeze_`) have no meaning in a graph of values and are refused.
+//! graphs use are the same views, copied ([`copied`](super::relayout::copied)). Operators that
+//! change the shape of a tensor in place (`squeeze_`) are views too: see
+//! [`Schema::renames`](crate::ir::schema::Schema::renames).
 
 use crosslatch_kernels::{Dims, Layout};
 
@@ -123,43 +124,33 @@ pub(super) const OPERATORS: super::Table = &[
     ("aten::real(Tensor(a) self) -> Tensor(a)", same),
     ("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
     ("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
+    ("aten::squeeze_(Tensor(a) self) -> Tensor(a)", squeeze),
     (
-        "aten::squeeze_(Tensor(a!) self) -> Tensor(a!)",
-        refuse_metadata_change,
+        "aten::squeeze_.dim(Tensor(a) self, int dim) -> Tensor(a)",
+        squeeze,
     ),
     (
-        "aten::squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)",
-        refuse_metadata_change,
+        "aten::squeeze_.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
+        squeeze,
     ),
     (
-        "aten::squeeze_.dims(Tensor(a!) self, int[] dim) -> Tensor(a!)",
-        refuse_metadata_change,
+        "aten::unsqueeze_(Tensor(a) self, int dim) -> Tensor(a)",
+        unsqueeze,
     ),
     (
-        "aten::unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)",
-        refuse_metadata_change,
+        "aten::transpose_(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+        transpose,
     ),
     (
-        "aten::transpose_(Tensor(a!) self, int dim0, int dim1) -> Tensor(a!)",
-        refuse_metadata_change,
+        "aten::swapdims_(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
+        transpose,
     ),
-    (
-        "aten::t_(Tensor(a!) self) -> Tensor(a!)",
-        refuse_metadata_change,
-    ),
+    ("aten::t_(Tensor(a) self) -> Tensor(a)", t),
 ];
 
 fn same(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     Ok(Lowering::view(this, this.layout.clone()))
-}
-
-fn refuse_metadata_change(call: &Call<'_>) -> Result<Lowering, OpError> {
-    Err(OpError::new(format!(
-        "`{}` changes the shape of a tensor in place, which has no meaning for values; export \
-         with `run_decompositions({{}})`",
-        call.schema.name
-    )))
 }
 
 /// Dimensions as positions, none of them twice.

@@ -210,6 +210,12 @@ impl Converter<'_> {
             }
         }
         if let Some(op) = op {
+            if op.schema.renames()
+                && let Some(Argument::AsTensor(operand)) = node.inputs.first().map(|a| &a.arg)
+                && let Some(result) = results.first()
+            {
+                names.insert(&operand.name, *result);
+            }
             graph.nodes.push(Node {
                 op: op.clone(),
                 args,

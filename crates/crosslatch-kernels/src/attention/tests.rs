@@ -1,0 +1,171 @@
+use super::*;
+use crate::Storage;
+
+fn numbers(count: usize, seed: u32) -> Storage {
+    let mut storage = Storage::zeroed(4 * count);
+    let data: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
+    for (i, x) in data.iter_mut().enumerate() {
+        let hash = (i as u32 + 77 * seed).wrapping_mul(2_654_435_761);
+        *x = (hash >> 8) as f32 / (1 << 22) as f32 - 2.0;
+    }
+    storage
+}
+
+#[derive(Clone, Copy, Default)]
+struct Case {
+    queries: usize,
+    keys: usize,
+    inner: usize,
+    width: usize,
+    causal: bool,
+    /// 0: none, 1: truth values, 2: numbers.
+    mask: usize,
+    /// Positions before heads in memory, as a projection leaves them; else the other way round.
+    turned: bool,
+    plain: bool,
+    threads: usize,
+}
+
+/// Results and logarithms of two heads.
+fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
+    let Case {
+        queries: t,
+        keys: s,
+        inner: e,
+        width: d,
+        ..
+    } = case;
+    let layout = |rows: usize, columns: usize| match case.turned {
+        true => Layout::contiguous(&[rows, 2, columns]).transpose(0, 1),
+        false => Layout::contiguous(&[2, rows, columns]),
+    };
+    // The same elements at the same index in both orders.
+    let fill = |rows: usize, columns: usize, seed: u32| {
+        let straight = numbers(2 * rows * columns, seed);
+        let mut turned = Storage::zeroed(straight.len());
+        let from: &[f32] = bytemuck::cast_slice(straight.bytes());
+        let to: &mut [f32] = bytemuck::cast_slice_mut(turned.bytes_mut());
+        layout(rows, columns)
+            .positions()
+            .zip(from)
+            .for_each(|(p, x)| to[p] = *x);
+        turned
+    };
+    let (q, k, v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
+    let (lq, lk, lv) = (layout(t, e), layout(s, e), layout(s, d));
+    let lm = Layout::contiguous(&[t, s]).expand(&[2, t, s]).unwrap();
+    let mut mask = numbers(t * s, 4);
+    if case.mask == 1 {
+        mask.bytes_mut().iter_mut().for_each(|b| *b %= 2);
+    } else {
+        let data: &mut [f32] = bytemuck::cast_slice_mut(mask.bytes_mut());
+        data.iter_mut()
+            .filter(|x| **x > 1.0)
+            .for_each(|x| *x = f32::NEG_INFINITY);
+    }
+    if t > 1 {
+        // The second query sees nothing.
+        match case.mask {
+            1 => mask.bytes_mut()[s..2 * s].fill(0),
+            _ => bytemuck::cast_slice_mut::<_, f32>(mask.bytes_mut())[s..2 * s]
+                .fill(f32::NEG_INFINITY),
+        }
+    }
+    let dtype = if case.mask == 1 {
+        DType::Bool
+    } else {
+        DType::F32
+    };
+    let mask = TensorRef::new(dtype, &lm, mask.bytes()).unwrap();
+    let (lo, ll) = (layout(t, d), Layout::contiguous(&[2, t]));
+    let (mut out, mut logs) = (Storage::zeroed(8 * t * d), Storage::zeroed(8 * t));
+    let mut out = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+    let mut logs = TensorMut::new(DType::F32, &ll, logs.bytes_mut()).unwrap();
+    attention(
+        &mut out,
+        Some(&mut logs),
+        [
+            &TensorRef::new(DType::F32, &lq, q.bytes()).unwrap(),
+            &TensorRef::new(DType::F32, &lk, k.bytes()).unwrap(),
+            &TensorRef::new(DType::F32, &lv, v.bytes()).unwrap(),
+        ],
+        (case.mask > 0).then_some(&mask),
+        Attention {
+            scale: 0.3,
+            causal: case.causal,
+            plain: case.plain,
+        },
+        &Threads::new(case.threads),
+    );
+    (out.as_ref().to_vec(), logs.as_ref().to_vec())
+}
+
+#[test]
+fn both_fast_ways_agree_with_the_definition() {
+    for (queries, keys, inner, width) in [
+        (1, 1, 1, 1),
+        (1, 530, 64, 64),
+        (2, 19, 7, 9),
+        (4, 1030, 16, 100),
+        (5, 9, 3, 2),
+        (33, 300, 64, 64),
+        (70, 17, 20, 5),
+        (3, 0, 4, 4),
+        (9, 0, 4, 4),
+    ] {
+        for (causal, mask) in [(false, 0), (true, 0), (false, 1), (false, 2)] {
+            let case = Case {
+                queries,
+                keys,
+                inner,
+                width,
+                causal,
+                mask,
+                threads: 1,
+                ..Case::default()
+            };
+            let (exact, exact_logs) = run(Case {
+                plain: true,
+                ..case
+            });
+            let (fast, logs) = run(case);
+            let close = |a: &[f32], b: &[f32]| {
+                a.iter()
+                    .zip(b)
+                    .all(|(a, b)| (a - b).abs() <= 2e-5 * (1.0 + b.abs()))
+            };
+            assert!(close(&fast, &exact), "{queries} {keys} {causal} {mask}");
+            assert!(
+                close(&logs, &exact_logs),
+                "{queries} {keys} {causal} {mask}"
+            );
+            if mask > 0 && queries > 1 {
+                assert!(fast[width..2 * width].iter().all(|x| *x == 0.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn strides_and_threads_do_not_change_a_bit() {
+    for queries in [1, 3, 70] {
+        let case = Case {
+            queries,
+            keys: 700,
+            inner: 24,
+            width: 40,
+            mask: 1,
+            threads: 1,
+            ..Case::default()
+        };
+        let one = run(case);
+        assert_eq!(one, run(Case { threads: 3, ..case }));
+        assert_eq!(
+            one,
+            run(Case {
+                turned: true,
+                ..case
+            })
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! Activation functions.
+
+use crosslatch_kernels::Operands;
+use crosslatch_kernels::elementwise::{Class, Source, apply};
+use crosslatch_kernels::functions::Function;
+
+use super::Table;
+use super::pointwise::{Operand, Pointwise, float_type, lower_in_own_type, number_as};
+use super::relayout::reread;
+use super::unary::vectorised;
+use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
+
+pub(super) const OPERATORS: Table = &[
+    (
+        "aten::gelu(Tensor self, *, str approximate='none') -> Tensor",
+        gelu,
+    ),
+    ("aten::silu(Tensor self) -> Tensor", silu),
+    ("aten::mish(Tensor self) -> Tensor", mish),
+    (
+        "aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
+        softplus,
+    ),
+    ("aten::log_sigmoid(Tensor self) -> Tensor", log_sigmoid),
+    ("aten::logit(Tensor self, float? eps=None) -> Tensor", logit),
+    (
+        "aten::leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor",
+        leaky_relu,
+    ),
+    (
+        "aten::elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor",
+        elu,
+    ),
+    ("aten::celu(Tensor self, Scalar alpha=1.) -> Tensor", celu),
+    ("aten::selu(Tensor self) -> Tensor", selu),
+    (
+        "aten::hardtanh(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor",
+        hardtanh,
+    ),
+    ("aten::relu6(Tensor self) -> Tensor", relu6),
+    ("aten::hardswish(Tensor self) -> Tensor", hardswish),
+    ("aten::hardsigmoid(Tensor self) -> Tensor", hardsigmoid),
+    (
+        "aten::softshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
+        softshrink,
+    ),
+    (
+        "aten::hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
+        hardshrink,
+    ),
+    (
+        "aten::threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor",
+        threshold,
+    ),
+    ("aten::prelu(Tensor self, Tensor weight) -> Tensor", prelu),
+    (
+        "aten::_prelu_kernel(Tensor self, Tensor weight) -> Tensor",
+        prelu,
+    ),
+];
+
+/// Operand `self`, which must be of a float type.
+fn float_operand<'c>(call: &'c Call<'_>) -> Result<&'c TensorArg, OpError> {
+    let x = call.tensor("self")?;
+    match x.dtype.is_float() {
+        true => Ok(x),
+        false => Err(OpError::new(format!(
+            "an activation of {} is not defined",
+            x.dtype
+        ))),
+    }
+}
+
+fn gelu(call: &Call<'_>) -> Result<Lowering, OpError> {
+    float_operand(call)?;
+    match call.optional_str("approximate")? {
+        Some("tanh") => vectorised(call, Function::GeluTanh),
+        Some("none") | None => vectorised(call, Function::Gelu),
+        Some(other) => Err(OpError::new(format!("`approximate` is `{other}`"))),
+    }
+}
+
+fn silu(call: &Call<'_>) -> Result<Lowering, OpError> {
+    float_operand(call)?;
+    vectorised(call, Function::Silu)
+}
+
+/// An activation with its parameters, in one formula for both widths. The formula is given the
+/// parameters as numbers of its own type.
+macro_rules! activations {
+    ($($name:ident($($parameter:ident),*): |$x:ident| $formula:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let x = float_operand(call)?;
+            $(let $parameter = call.number(stringify!($parameter))?;)*
+            let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+            Ok(of.floats(
+                x.dtype,
+                {
+                    $(let $parameter = number_as::<f32>($parameter);)*
+                    move |[$x]: [f32; 1]| $formula
+                },
+                {
+                    $(let $parameter = number_as::<f64>($parameter);)*
+                    move |[$x]: [f64; 1]| $formula
+                },
+            ))
+        })*
+    };
+}
+
+activations! {
+    leaky_relu(negative_slope): |x| if x > 0.0 { x } else { x * negative_slope };
+    elu(alpha, scale, input_scale): |x| {
+        if x < 0.0 { (x * input_scale).exp_m1() * alpha * scale } else { x * scale }
+    };
+    celu(alpha): |x| if x < 0.0 { (x / alpha).exp_m1() * alpha } else { x };
+    hardswish(): |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    hardsigmoid(): |x| (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    softplus(beta, threshold): |x| {
+        let scaled = x * beta;
+        if scaled > threshold { x } else { scaled.exp().ln_1p() / beta }
+    };
+    // Written for either sign so that nothing overflows.
+    log_sigmoid(): |x| x.min(0.0) - (-x.abs()).exp().ln_1p();
+    mish(): |x| {
+        let softplus = if x > 20.0 { x } else { x.exp().ln_1p() };
+        x * softplus.tanh()
+    };
+    softshrink(lambd): |x| {
+        if x > lambd { x - lambd } else if x < -lambd { x + lambd } else { x * 0.0 }
+    };
+    hardshrink(lambd): |x| if x >= -lambd && x <= lambd { 0.0 } else { x };
+}
+
+/// `elu` with the parameters that keep mean and variance of its inputs (Klambauer et al. 2017).
+fn selu(call: &Call<'_>) -> Result<Lowering, OpError> {
+    const ALPHA: f64 = 1.673_263_242_354_377_2;
+    const SCALE: f64 = 1.050_700_987_355_480_5;
+    let selu = |x: f64| SCALE * if x < 0.0 { ALPHA * x.exp_m1() } else { x };
+    let x = float_operand(call)?;
+    let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+    Ok(of.floats(
+        x.dtype,
+        move |[x]: [f32; 1]| selu(x as f64) as f32,
+        move |[x]| selu(x),
+    ))
+}
+
+/// `log(x / (1 - x))`, where `x` is kept off the ends by `eps`, if that is given.
+fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let dtype = float_type(x.dtype);
+    let ends = call.optional_float("eps")?.map(|eps| (eps, 1.0 - eps));
+    let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
+    let logit = move |x: f64| {
+        let x = match ends {
+            Some((low, high)) if low <= high => x.clamp(low, high),
+            _ => x,
+        };
+        (x / (1.0 - x)).ln()
+    };
+    Ok(of.floats(
+        dtype,
+        move |[x]| logit(x as f64) as f32,
+        move |[x]| logit(x),
+    ))
+}
+
+/// `x` between two numbers, in its own type.
+fn between(call: &Call<'_>, low: Operand<'_>, high: Operand<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let of = Pointwise::new([Operand::Tensor(x), low, high], x.dtype)?;
+    // Comparisons that leave NaN as it is.
+    Ok(lower_in_own_type!(
+        of,
+        x.dtype,
+        [x, low, high],
+        {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        },
+        x.max(low).min(high)
+    ))
+}
+
+fn hardtanh(call: &Call<'_>) -> Result<Lowering, OpError> {
+    between(
+        call,
+        Operand::of(call, "min_val")?,
+        Operand::of(call, "max_val")?,
+    )
+}
+
+fn relu6(call: &Call<'_>) -> Result<Lowering, OpError> {
+    between(
+        call,
+        Operand::Number(Number::Int(0)),
+        Operand::Number(Number::Int(6)),
+    )
+}
+
+/// `x` where it is above the threshold (or NaN), else a number.
+fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let [limit, value] = [Operand::of(call, "threshold")?, Operand::of(call, "value")?];
+    let of = Pointwise::new([Operand::Tensor(x), limit, value], x.dtype)?;
+    Ok(lower_in_own_type!(
+        of,
+        x.dtype,
+        [x, limit, value],
+        if x <= limit { value } else { x },
+        if x <= limit { value } else { x }
+    ))
+}
+
+/// `x` where it is positive, else multiplied by a slope that is a tensor of its own. For `prelu` it
+/// has one entry for each of dimension 1, or one for all; for `_prelu_kernel` it broadcasts.
+fn prelu(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (x, slope) = (float_operand(call)?, call.tensor("weight")?);
+    let along = call.schema.name == "aten::prelu" && slope.layout.numel() != 1;
+    if along && (slope.rank() != 1 || x.rank() < 2 || slope.shape()[0] != x.shape()[1]) {
+        return Err(OpError::new("there is not one slope for each channel"));
+    }
+    if !along && slope.layout.expand(x.shape()).is_none() && slope.layout.numel() != 1 {
+        return Err(OpError::new("the slopes do not broadcast to the tensor"));
+    }
+    // Dimensions that follow dimension 1.
+    let behind = if along { x.rank() - 2 } else { 0 };
+    let (dtype, slope_at) = (x.dtype, slope.index);
+    Ok(Lowering::compute(
+        dtype,
+        x.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let given = o.inputs[slope_at];
+            let mut layout = given.layout().clone();
+            if !along && layout.numel() == 1 {
+                layout.shape.clear();
+                layout.strides.clear();
+            }
+            for _ in 0..behind {
+                layout = layout.unsqueeze(layout.rank());
+            }
+            let slope = reread(&given, &layout)?;
+            let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
+            macro_rules! run {
+                ($C:ty) => {{
+                    let sources = [Source::Tensor(x), Source::Tensor(&slope)];
+                    let f = |[x, slope]: [$C; 2]| if x > 0.0 { x } else { x * slope };
+                    apply::<$C, 2>(out, sources, dtype, threads, f);
+                }};
+            }
+            match Class::of(dtype) {
+                Class::F64 => run!(f64),
+                _ => run!(f32),
+            }
+            Ok(())
+        },
+    ))
+}

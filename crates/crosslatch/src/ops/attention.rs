@@ -1,0 +1,157 @@
+//! Scaled dot-product attention.
+//!
+//! Batch dimensions are broadcast by strides. Grouped heads, where several heads of queries share
+//! one of keys and values, are a broadcast too: the queries' heads become two dimensions, and keys
+//! and values are repeated along the second. Nothing is copied.
+
+use crosslatch_kernels::attention::{Attention, attention};
+use crosslatch_kernels::layout::broadcast_shapes;
+use crosslatch_kernels::{DType, Dims, Layout, Operands};
+
+use super::Table;
+use super::matrices::{from_start, internal};
+use super::normalization::split;
+use super::sizes::checked_shape;
+use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
+
+pub(super) const OPERATORS: Table = &[
+    (
+        "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
+        lower,
+    ),
+    (
+        "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, float dropout_p=0.0, bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None) -> (Tensor output, Tensor logsumexp)",
+        lower,
+    ),
+];
+
+fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let [q, k, v] = [
+        call.tensor("query")?,
+        call.tensor("key")?,
+        call.tensor("value")?,
+    ];
+    let mask = call.optional_tensor("attn_mask")?;
+    let causal = call.bool("is_causal")?;
+    if call.float("dropout_p")? != 0.0 {
+        return Err(OpError::new("attention with dropout is not supported"));
+    }
+    if causal && mask.is_some() {
+        return Err(OpError::new("attention is either causal or has a mask"));
+    }
+    let bad = || {
+        OpError::new(format!(
+            "query {}{:?}, key {}{:?}, value {}{:?} and mask {:?} do not fit",
+            q.dtype,
+            q.shape(),
+            k.dtype,
+            k.shape(),
+            v.dtype,
+            v.shape(),
+            mask.map(|m| m.shape())
+        ))
+    };
+    let wrong = |t: &TensorArg| t.rank() < 2 || t.dtype != q.dtype || !t.dtype.is_float();
+    let integers = |m: &TensorArg| m.dtype != DType::Bool && !m.dtype.is_float();
+    if [q, k, v].into_iter().any(wrong) || mask.is_some_and(integers) {
+        return Err(bad());
+    }
+    let size = |t: &TensorArg, from_end: usize| t.shape()[t.rank() - from_end];
+    let (queries, inner, keys, width) = (size(q, 2), size(q, 1), size(k, 2), size(v, 1));
+    if size(k, 1) != inner || size(v, 2) != keys {
+        return Err(bad());
+    }
+    let [mut lq, mut lk, mut lv] = [q, k, v].map(from_start);
+    let mut lm = mask.map(from_start);
+    let mut groups = None;
+    if call.has("enable_gqa") && call.bool("enable_gqa")? {
+        if [q, k, v].iter().any(|t| t.rank() < 3) {
+            return Err(bad());
+        }
+        let heads = size(q, 3);
+        let own = size(k, 3).max(size(v, 3));
+        let fits =
+            own > 0 && heads % own == 0 && [k, v].iter().all(|t| [1, own].contains(&size(t, 3)));
+        if !fits {
+            return Err(bad());
+        }
+        lq = split(&lq, lq.rank() - 3, own);
+        lk = lk.unsqueeze(lk.rank() - 2);
+        lv = lv.unsqueeze(lv.rank() - 2);
+        // A mask for all heads, or one for each.
+        lm = lm.map(|l| match l.rank().checked_sub(3) {
+            Some(d) if l.shape[d] == heads => split(&l, d, own),
+            Some(d) => l.unsqueeze(d),
+            None => l,
+        });
+        groups = Some(own);
+    }
+    let batch_of = |l: &Layout| Dims::from_slice(&l.shape[..l.rank() - 2]);
+    let batch =
+        broadcast_shapes(&[&batch_of(&lq), &batch_of(&lk), &batch_of(&lv)]).ok_or_else(bad)?;
+    let with = |tail: &[usize]| batch.iter().chain(tail).copied().collect::<Dims>();
+    let lq = lq.expand(&with(&[queries, inner])).ok_or_else(bad)?;
+    let lk = lk.expand(&with(&[keys, inner])).ok_or_else(bad)?;
+    let lv = lv.expand(&with(&[keys, width])).ok_or_else(bad)?;
+    let lm = match lm {
+        None => None,
+        Some(l) => Some(l.expand(&with(&[queries, keys])).ok_or_else(bad)?),
+    };
+    let lo = Layout::contiguous(&checked_shape(with(&[queries, width]))?);
+    let ll = Layout::contiguous(&checked_shape(with(&[queries]))?);
+    // What the program sees has the heads in one dimension.
+    let mut shape = lo.shape.clone();
+    if groups.is_some() {
+        let d = shape.len() - 4;
+        let inner = shape.remove(d + 1);
+        shape[d] *= inner;
+    }
+    let mut results = vec![(q.dtype, shape.clone())];
+    if call.schema.returns.len() == 2 {
+        shape.pop();
+        let wide = if q.dtype == DType::F64 {
+            DType::F64
+        } else {
+            DType::F32
+        };
+        results.push((wide, shape));
+    }
+    let what = Attention {
+        scale: call
+            .optional_float("scale")?
+            .unwrap_or(1.0 / (inner as f64).sqrt()),
+        causal,
+        plain: call.plain(),
+    };
+    let [iq, ik, iv] = [q, k, v].map(|t| t.index);
+    let im = mask.map(|m| m.index);
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        let view = |i: usize, l| o.inputs[i].with_layout(l).map_err(internal);
+        let (q, k, v) = (view(iq, &lq)?, view(ik, &lk)?, view(iv, &lv)?);
+        let mask = match (im, &lm) {
+            (Some(i), Some(l)) => Some(view(i, l)?),
+            _ => None,
+        };
+        let [out, logarithms @ ..] = &mut *o.outputs else {
+            return Ok(());
+        };
+        let mut out = out.with_layout(&lo).map_err(internal)?;
+        let mut logarithms = match logarithms.first_mut() {
+            None => None,
+            Some(t) => Some(t.with_layout(&ll).map_err(internal)?),
+        };
+        attention(
+            &mut out,
+            logarithms.as_mut(),
+            [&q, &k, &v],
+            mask.as_ref(),
+            what,
+            o.threads,
+        );
+        Ok(())
+    };
+    Ok(Lowering::Compute(Compute {
+        results,
+        kernel: Box::new(kernel),
+    }))
+}

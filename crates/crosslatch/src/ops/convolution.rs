@@ -1,0 +1,175 @@
+//! Convolution over one or two dimensions.
+//!
+//! All forms become one kernel over two dimensions; with one, the other has length 1.
+
+use crosslatch_kernels::convolution::Convolution;
+use crosslatch_kernels::{Dims, Layout, Operands};
+
+use super::Table;
+use super::matrices::{from_start, internal};
+use super::sizes::checked_shape;
+use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+
+pub(super) const OPERATORS: Table = &[
+    (
+        "aten::conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, SymInt[1] padding=0, SymInt[1] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(1)),
+    ),
+    (
+        "aten::conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, str padding='valid', SymInt[1] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(1)),
+    ),
+    (
+        "aten::conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0, SymInt[2] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(2)),
+    ),
+    (
+        "aten::conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, str padding='valid', SymInt[2] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(2)),
+    ),
+    (
+        "aten::convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor",
+        |c| lower(c, None),
+    ),
+    (
+        "aten::_convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups, bool benchmark, bool deterministic, bool cudnn_enabled, bool allow_tf32) -> Tensor",
+        |c| lower(c, None),
+    ),
+];
+
+/// `given` is the number of dimensions, where the operator's name says it.
+fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
+    let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
+    let bias = call.optional_tensor("bias")?;
+    if call.has("transposed") && call.bool("transposed")? {
+        return Err(OpError::new("transposed convolution is not supported"));
+    }
+    let dims = given.unwrap_or(w.rank().saturating_sub(2));
+    if !(1..=2).contains(&dims) {
+        return Err(OpError::new(format!(
+            "convolution over {dims} dimensions is not supported"
+        )));
+    }
+    let stride = numbers(call, "stride", dims)?;
+    let dilation = numbers(call, "dilation", dims)?;
+    let groups = usize::try_from(call.int("groups")?).unwrap_or(0);
+    let fits = w.rank() == dims + 2
+        && (x.rank() == dims + 2 || x.rank() == dims + 1)
+        && groups > 0
+        && stride.iter().chain(&dilation).all(|n| *n > 0)
+        && w.shape()[2..].iter().all(|n| *n > 0)
+        && w.shape()[0] % groups == 0
+        && w.shape()[1].checked_mul(groups) == Some(x.shape()[x.rank() - dims - 1])
+        && x.dtype == w.dtype
+        && bias.is_none_or(|b| b.shape() == &w.shape()[..1] && b.dtype == x.dtype);
+    if !fits {
+        return Err(OpError::new(format!(
+            "an input {}{:?}, a weight {}{:?}, {groups} groups and this bias do not fit",
+            x.dtype,
+            x.shape(),
+            w.dtype,
+            w.shape()
+        )));
+    }
+    let layouts = [x, w].map(|t| in_two_dimensions(t, dims));
+    let (padding, outputs) = padding_and_outputs(call, &layouts, stride, dilation, dims)?;
+    let [lx, lw] = layouts;
+    let full = Dims::from_slice(&[lx.shape[0], w.shape()[0], outputs[0], outputs[1]]);
+    let full = checked_shape(full)?;
+    let mut shape = full.clone();
+    if dims == 1 {
+        shape.remove(2);
+    }
+    if x.rank() == dims + 1 {
+        shape.remove(0);
+    }
+    let convolution = Convolution {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    let (ix, iw, ib, plain) = (x.index, w.index, bias.map(|b| b.index), call.plain());
+    let out = Layout::contiguous(&full);
+    Ok(Lowering::compute(
+        x.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let x = o.inputs[ix].with_layout(&lx).map_err(internal)?;
+            let w = o.inputs[iw].with_layout(&lw).map_err(internal)?;
+            let bias = ib.map(|i| &o.inputs[i]);
+            let mut out = o.outputs[0].with_layout(&out).map_err(internal)?;
+            convolution.run(&mut out, &x, &w, bias, plain, o.threads);
+            Ok(())
+        },
+    ))
+}
+
+/// A number for each of two dimensions; one number stands for all.
+fn numbers(call: &Call<'_>, name: &str, dims: usize) -> Result<[usize; 2], OpError> {
+    match (&call.sizes(name)?[..], dims) {
+        // The dimension that is made up has one input and one tap.
+        (&[n], 1) => Ok([if name == "padding" { 0 } else { 1 }, n]),
+        (&[n], 2) => Ok([n, n]),
+        (&[a, b], 2) => Ok([a, b]),
+        (list, _) => Err(OpError::new(format!("`{name}` has {} entries", list.len()))),
+    }
+}
+
+/// With a batch and two dimensions, as the kernel has it.
+fn in_two_dimensions(t: &TensorArg, dims: usize) -> Layout {
+    let mut layout = from_start(t);
+    if layout.rank() == dims + 1 {
+        layout = layout.unsqueeze(0);
+    }
+    if dims == 1 {
+        layout = layout.unsqueeze(2);
+    }
+    layout
+}
+
+/// Zeros in front and number of outputs, in each dimension.
+fn padding_and_outputs(
+    call: &Call<'_>,
+    [x, weight]: &[Layout; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    dims: usize,
+) -> Result<([usize; 2], [usize; 2]), OpError> {
+    let too_large = || OpError::new("the sizes of a convolution overflow");
+    let mut reach = [0; 2];
+    for d in 0..2 {
+        reach[d] = (weight.shape[2 + d] - 1)
+            .checked_mul(dilation[d])
+            .ok_or_else(too_large)?;
+    }
+    // Zeros in front and zeros on both sides together.
+    let (front, both) = match call.arg_type("padding") {
+        Some(crate::ir::schema::ArgType::Str) => match call.optional_str("padding")? {
+            Some("valid") => ([0; 2], [0; 2]),
+            Some("same") if stride == [1; 2] => (reach.map(|r| r / 2), reach),
+            Some("same") => {
+                return Err(OpError::new("padding `same` goes with a stride of 1 only"));
+            }
+            other => return Err(OpError::new(format!("padding {other:?}"))),
+        },
+        _ => {
+            let front = numbers(call, "padding", dims)?;
+            let mut both = [0; 2];
+            for d in 0..2 {
+                both[d] = front[d].checked_mul(2).ok_or_else(too_large)?;
+            }
+            (front, both)
+        }
+    };
+    let mut outputs = [0; 2];
+    for d in 0..2 {
+        let padded = x.shape[2 + d].checked_add(both[d]).ok_or_else(too_large)?;
+        let last = padded
+            .checked_sub(reach[d])
+            .and_then(|n| n.checked_sub(1))
+            .ok_or_else(|| OpError::new("the kernel is longer than the padded input"))?;
+        outputs[d] = last / stride[d] + 1;
+    }
+    Ok((front, outputs))
+}
