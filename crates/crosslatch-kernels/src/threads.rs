@@ -21,7 +21,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{JoinHandle, Thread};
 
 use crate::Storage;
@@ -71,8 +71,6 @@ pub struct Threads {
     runs: AtomicU64,
     /// One for each thread that can be inside a run.
     memory: Vec<Mutex<Storage>>,
-    /// A pool for libraries that share their work with rayon; made when first used.
-    rayon: OnceLock<Option<rayon::ThreadPool>>,
 }
 
 impl std::fmt::Debug for Threads {
@@ -113,7 +111,6 @@ impl Threads {
             busy: AtomicBool::new(false),
             runs: AtomicU64::new(0),
             memory,
-            rayon: OnceLock::new(),
         }
     }
 
@@ -180,20 +177,6 @@ impl Threads {
             }
             task(i, bytemuck::cast_slice_mut(task_memory().bytes_mut()));
         });
-    }
-
-    /// Calls `work` where libraries that use rayon find as many threads as this team has.
-    pub fn with_rayon<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        let make = || {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(self.count())
-                .build()
-                .ok()
-        };
-        match self.rayon.get_or_init(make) {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
     }
 }
 

@@ -84,11 +84,24 @@ impl ArchiveError {
     }
 }
 
-/// The calls of a program that the engine has no operator for.
+/// The calls of a file's programs that the engine has no operator for.
 #[derive(Debug, Default)]
 pub struct MissingOperators {
-    /// Operator, node, and line of the model where the file has it.
-    pub calls: Vec<(String, String, Option<String>)>,
+    /// Each of them.
+    pub calls: Vec<MissingCall>,
+}
+
+/// A call of an operator that the engine does not have.
+#[derive(Clone, Debug)]
+pub struct MissingCall {
+    /// The method.
+    pub method: String,
+    /// The operator.
+    pub operator: String,
+    /// The node.
+    pub node: String,
+    /// Line of the model, where the file has it.
+    pub source: Option<String>,
 }
 
 impl fmt::Display for MissingOperators {
@@ -98,8 +111,14 @@ impl fmt::Display for MissingOperators {
             "{} calls of operators that Crosslatch does not have:",
             self.calls.len()
         )?;
-        for (op, node, source) in &self.calls {
-            write!(f, "\n  {op}, node `{node}`")?;
+        for call in &self.calls {
+            let MissingCall {
+                method,
+                operator,
+                node,
+                source,
+            } = call;
+            write!(f, "\n  {operator}, method `{method}`, node `{node}`")?;
             if let Some(source) = source {
                 write!(f, ", from {source}")?;
             }

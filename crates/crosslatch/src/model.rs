@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crosslatch_kernels::DType;
 
-use crate::error::{ArchiveError, Error};
+use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
@@ -65,8 +65,22 @@ impl Model {
         }
         let mut weights = Weights::default();
         let mut methods = Vec::new();
+        let mut missing = MissingOperators::default();
         for name in names {
-            methods.push(load_method(&archive, &mut weights, &name)?);
+            match load_method(&archive, &mut weights, &name) {
+                Ok(method) => methods.push(method),
+                // All of them are reported, over all methods, before anything is given up.
+                Err(Error::MissingOperators { missing: more, .. }) => {
+                    missing.calls.extend(more.calls);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !missing.calls.is_empty() {
+            return Err(Error::MissingOperators {
+                path: archive.path().to_owned(),
+                missing,
+            });
         }
         Ok(Model(Arc::new(Inner {
             archive: Some(archive),

@@ -33,7 +33,26 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
             _ => return fail("an output writes a slot that does not exist, or no value to it"),
         }
     }
-    verify_graph(graph)
+    verify_graph(graph)?;
+    verify_inputs(program)
+}
+
+/// What a caller gives are tensors. An exporter also lists numbers that it burnt into the graph;
+/// those are never used.
+fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
+    let graph = &program.graph;
+    for (slot, &input) in program.slots.iter().zip(&graph.inputs) {
+        let operands = graph.nodes.iter().flat_map(Node::operands);
+        let mut used = operands.chain(graph.outputs.iter().flat_map(Arg::values));
+        let is_tensor = matches!(graph.value(input).ty, ValueType::Tensor(_));
+        if !is_tensor && used.any(|id| id == input) {
+            return fail(format!(
+                "input `{}` is a number; export it as a tensor or as a constant",
+                slot.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn fail<T>(message: impl Into<String>) -> Result<T, VerifyError> {

@@ -25,8 +25,8 @@
 //! Assumes that a kernel reads its inputs and writes its outputs and nothing else.
 
 use super::PlannedCopy;
+use super::instructions::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
 use super::liveness::{Access, Event, Events, Position, live_at_end};
-use super::lower::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
 
 /// What was decided about storages and copies.
 pub struct Decisions {

@@ -8,7 +8,7 @@ use crosslatch_kernels::{Kernel, Layout, Operands};
 
 use super::arena::{self, Piece};
 use super::coalesce::Decisions;
-use super::lower::{Inst, Lowered, LoweredOutput, Origin, Place};
+use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place};
 use super::{Operand, Plan, PlannedOutput, RunStep, Step, block};
 use crate::error::Error;
 use crate::model::Model;

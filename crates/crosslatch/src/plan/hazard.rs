@@ -7,8 +7,8 @@
 //! itself forbids such branches; a program can reach this state only through operators that hide
 //! their aliasing from it.
 
+use super::instructions::{Join, Lowered};
 use super::liveness::{Access, Events, live_at_end};
-use super::lower::{Join, Lowered};
 
 /// A program that cannot be planned, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::lower::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
+use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
 
 /// Position of an instruction; the end of the run is one past the last.
 pub type Position = usize;

@@ -12,144 +12,21 @@
 
 use std::sync::Arc;
 
-use crosslatch_kernels::{DType, Kernel, Layout, layout::checked_numel};
+use crosslatch_kernels::{DType, Layout, layout::checked_numel};
 
+use super::instructions::{
+    Copy, CopyReason, Inst, Join, Lowered, Origin, Place, StorageId, StorageInfo,
+};
 use crate::error::Error;
 use crate::ir::call::{Known, bind_call};
-use crate::ir::graph::{Arg, Graph, Node, Output, SlotKind, ValueId};
+use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
 use crate::model::Model;
-use crate::reference::number_tensor;
-use crate::tensor::Tensor;
 
-/// Index of a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StorageId(pub usize);
-
-/// Memory that values live in.
-#[derive(Clone, Debug)]
-pub struct StorageInfo {
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Bytes.
-    pub bytes: usize,
-}
-
-/// Where a storage comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The tensor given as the n-th input; it may not be written.
-    Input(usize),
-    /// The weight in this slot; it may not be written.
-    Weight(usize),
-    /// The state in this slot; its contents outlive the run.
-    State(usize),
-    /// Memory of this run.
-    Fresh,
-}
-
-/// A tensor in a storage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The storage.
-    pub storage: StorageId,
-    /// The element type.
-    pub dtype: DType,
-    /// The layout, in elements from the start of the storage.
-    pub layout: Layout,
-}
-
-/// An instruction.
-pub enum Inst {
-    /// Run a kernel.
-    Run {
-        /// The computation.
-        kernel: Box<dyn Kernel>,
-        /// What it reads.
-        inputs: Vec<Place>,
-        /// What it writes.
-        outputs: Vec<Place>,
-        /// Whether the outputs' other contents survive: the kernel changes a part.
-        partial: bool,
-        /// The node.
-        node: Arc<str>,
-    },
-    /// Copy a tensor.
-    Copy(Copy),
-    /// One of two lists.
-    Cond {
-        /// One element.
-        predicate: Place,
-        /// If it is true, and if it is false.
-        branches: [Vec<Inst>; 2],
-    },
-}
-
-/// A copy that the meaning of the program asks for.
-#[derive(Clone, Debug)]
-pub struct Copy {
-    /// What is read.
-    pub from: Place,
-    /// What is written.
-    pub to: Place,
-    /// Why.
-    pub why: CopyReason,
-    /// The value that the copy makes.
-    pub node: Arc<str>,
-}
-
-/// Why the program asks for a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyReason {
-    /// A functional update leaves its operand as it was.
-    FunctionalUpdate,
-    /// `clone`, `contiguous`: the program says copy.
-    Explicit,
-    /// A write whose source may share memory with its target.
-    OverlappingSource,
-    /// A `cond` returns what a branch computed.
-    BranchResult,
-    /// A buffer takes its new contents.
-    Mutation,
-    /// An in-place operator stores its result.
-    InPlaceResult,
-    /// What is returned must not be the caller's own input, which may be gone when it is read.
-    ReturnedInput,
-}
-
-/// A lowered method.
-pub struct Lowered {
-    /// All storages.
-    pub storages: Vec<StorageInfo>,
-    /// What to do.
-    pub insts: Vec<Inst>,
-    /// The named outputs.
-    pub outputs: Vec<(String, LoweredOutput)>,
-    /// Results of `cond`s that are an operand's memory after one branch only.
-    pub joins: Vec<Join>,
-}
-
-/// A result of a `cond` that is an operand's memory after one branch and not after the other.
-pub struct Join {
-    /// The result.
-    pub result: StorageId,
-    /// The memory from outside the `cond`.
-    pub operand: StorageId,
-    /// The `cond`.
-    pub node: Arc<str>,
-}
-
-/// An output of a lowered method.
-pub enum LoweredOutput {
-    /// In memory.
-    Place(Place),
-    /// Known.
-    Constant(Tensor),
-}
-
+/// What a value of the graph is when sizes are known.
 #[derive(Clone)]
-enum Value {
+pub(super) enum Value {
     Place(Place),
     Number(Number),
 }
@@ -205,10 +82,11 @@ pub fn lower(
                     why: CopyReason::FunctionalUpdate,
                     node: label.clone(),
                 }));
-                Value::Place(own)
+                Some(Value::Place(own))
             }
-            Some(place) => Value::Place(place),
-            None => Value::Number(Number::Int(0)),
+            Some(place) => Some(Value::Place(place)),
+            // A number that nothing uses (`ir::verify`).
+            None => None,
         });
     }
     let (mut insts, results) = lowerer.graph(&program.graph, values)?;
@@ -222,7 +100,7 @@ pub fn lower(
     })
 }
 
-fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
+pub(super) fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
     Error::Node {
         method: method.to_owned(),
         node: node.to_owned(),
@@ -230,10 +108,11 @@ fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
     }
 }
 
-struct Lowerer<'a> {
-    method: &'a str,
+/// The walk over a graph, and what it has found.
+pub(super) struct Lowerer<'a> {
+    pub(super) method: &'a str,
     kernels: KernelSet,
-    storages: Vec<StorageInfo>,
+    pub(super) storages: Vec<StorageInfo>,
     joins: Vec<Join>,
 }
 
@@ -252,7 +131,8 @@ impl Lowerer<'_> {
         }
     }
 
-    fn fresh(&mut self, dtype: DType, shape: &[usize]) -> Result<Place, String> {
+    /// A place in a storage of its own.
+    pub(super) fn fresh(&mut self, dtype: DType, shape: &[usize]) -> Result<Place, String> {
         let bytes = checked_numel(shape)
             .and_then(|n| n.checked_mul(dtype.size()))
             .filter(|b| isize::try_from(*b).is_ok())
@@ -267,11 +147,11 @@ impl Lowerer<'_> {
     fn graph(
         &mut self,
         graph: &Graph,
-        inputs: Vec<Value>,
+        inputs: Vec<Option<Value>>,
     ) -> Result<(Vec<Inst>, Vec<Option<Value>>), Error> {
         let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
         for (id, value) in graph.inputs.iter().zip(inputs) {
-            values[id.index()] = Some(value);
+            values[id.index()] = value;
         }
         let mut insts = Vec::new();
         for node in &graph.nodes {
@@ -321,11 +201,7 @@ impl Lowerer<'_> {
         else {
             return Err(self.error(graph, node, "malformed `cond`".into()));
         };
-        let operands: Vec<Value> = operands
-            .iter()
-            .flatten()
-            .filter_map(|id| value(*id))
-            .collect();
+        let operands: Vec<Option<Value>> = operands.iter().flatten().map(|id| value(*id)).collect();
         let predicate = match value(*predicate) {
             Some(Value::Place(place)) => place,
             // The predicate depends on sizes only: one branch is never taken.
@@ -528,127 +404,4 @@ impl Lowerer<'_> {
             }
         }
     }
-
-    fn outputs(
-        &mut self,
-        program: &crate::ir::Program,
-        results: Vec<Option<Value>>,
-        slots: &[Option<Place>],
-        insts: &mut Vec<Inst>,
-    ) -> Result<Vec<(String, LoweredOutput)>, Error> {
-        let mut outputs = Vec::new();
-        let mut mutations = Vec::new();
-        for (output, result) in program.outputs.iter().zip(results) {
-            match (output, result) {
-                (Output::User(name), Some(Value::Place(place))) => {
-                    outputs.push((name.clone(), place));
-                }
-                (Output::User(name), Some(Value::Number(n))) => {
-                    if let Some(tensor) = number_tensor(n) {
-                        // Constants keep their place among the outputs.
-                        mutations.push(Pending::Constant(name.clone(), tensor));
-                    }
-                }
-                (Output::Mutation { slot }, Some(Value::Place(place))) => {
-                    mutations.push(Pending::Mutation(*slot, place));
-                }
-                _ => {}
-            }
-        }
-        let mut lowered = Vec::new();
-        for (name, place) in outputs {
-            let place = match self.storages[place.storage.0].origin {
-                Origin::Input(_) => self.copied(&name, place, CopyReason::ReturnedInput, insts)?,
-                _ => place,
-            };
-            lowered.push((name, LoweredOutput::Place(place)));
-        }
-        // What one mutation stores may be what another overwrites: take all before any is stored.
-        let mut stores = Vec::new();
-        for pending in mutations {
-            match pending {
-                Pending::Constant(name, tensor) => {
-                    lowered.push((name, LoweredOutput::Constant(tensor)));
-                }
-                Pending::Mutation(slot, place) => {
-                    let name = program.slots[slot].name.clone();
-                    match &slots[slot] {
-                        Some(target)
-                            if program.slots[slot].kind == SlotKind::State
-                                && target.layout.shape == place.layout.shape
-                                && target.dtype == place.dtype =>
-                        {
-                            stores.push((name, place, target.clone()));
-                        }
-                        Some(target)
-                            if target.layout.shape == place.layout.shape
-                                && target.dtype == place.dtype =>
-                        {
-                            lowered.push((name, LoweredOutput::Place(place)));
-                        }
-                        _ => {
-                            return Err(lowerer_error(
-                                self.method,
-                                &format!("output for `{name}`"),
-                                "does not have the type or shape of the buffer it replaces".into(),
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-        let stored: Vec<StorageId> = stores.iter().map(|(_, _, to)| to.storage).collect();
-        for (name, from, to) in &mut stores {
-            if from != to && stored.contains(&from.storage) {
-                *from = self.copied(name, from.clone(), CopyReason::OverlappingSource, insts)?;
-            }
-        }
-        // An output that is the old contents of a buffer must be taken before the buffer changes.
-        for (name, output) in &mut lowered {
-            let LoweredOutput::Place(place) = output else {
-                continue;
-            };
-            if stores
-                .iter()
-                .any(|(_, from, to)| to.storage == place.storage && from != to)
-            {
-                *place = self.copied(name, place.clone(), CopyReason::OverlappingSource, insts)?;
-            }
-        }
-        for (name, from, to) in stores {
-            if from != to {
-                insts.push(Inst::Copy(Copy {
-                    from,
-                    to,
-                    why: CopyReason::Mutation,
-                    node: format!("`{name}`").into(),
-                }));
-            }
-        }
-        Ok(lowered)
-    }
-
-    fn copied(
-        &mut self,
-        name: &str,
-        place: Place,
-        why: CopyReason,
-        insts: &mut Vec<Inst>,
-    ) -> Result<Place, Error> {
-        let own = self
-            .fresh(place.dtype, &place.layout.shape)
-            .map_err(|reason| lowerer_error(self.method, name, reason))?;
-        insts.push(Inst::Copy(Copy {
-            from: place,
-            to: own.clone(),
-            why,
-            node: format!("`{name}`").into(),
-        }));
-        Ok(own)
-    }
-}
-
-enum Pending {
-    Constant(String, Tensor),
-    Mutation(usize, Place),
 }

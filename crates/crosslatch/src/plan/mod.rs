@@ -1,7 +1,7 @@
 //! Plans: a program made ready to run for one set of sizes.
 //!
 //! Four steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
-//! as a list of instructions over storages: every fresh result, every copy that the meaning of
+//! as a list of [`instructions`] over storages: every fresh result, every copy that the meaning of
 //! the program asks for, has one of its own. What no plan can be right for is refused
 //! ([`hazard`]). [`coalesce`] then proves which storages can be one
 //! memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
@@ -11,8 +11,10 @@ pub mod arena;
 pub mod coalesce;
 pub mod emit;
 pub mod hazard;
+pub mod instructions;
 pub mod liveness;
 pub mod lower;
+mod results;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use crosslatch_kernels::{DType, Layout, Storage};
 
 use super::archive::Archive;
-use super::convert::dtype_of;
+use super::arguments::dtype_of;
 use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
 use crate::error::ArchiveError;
 use crate::tensor::Tensor;
