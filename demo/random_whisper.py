@@ -30,7 +30,7 @@ SIZES = {
                  vocab_size=51865, max_source_positions=1500, max_target_positions=448),
     "small-test": dict(d_model=36, encoder_layers=2, decoder_layers=3, encoder_attention_heads=3,
                        decoder_attention_heads=3, encoder_ffn_dim=70, decoder_ffn_dim=52,
-                       max_source_positions=50, max_target_positions=29),
+                       max_source_positions=50, max_target_positions=71),
 }
 
 

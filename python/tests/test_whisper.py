@@ -1,31 +1,51 @@
 """Whole Whisper models: the engine against PyTorch's eager model.
 
-A model with random weights and odd sizes is exported as the demo model is, once decomposed and
-once as it was traced (in-place operators included).  Two windows are decoded one after the other
-in one session without a reset, prompt first, then token by token; the logits must be those of the
-eager model, and the planned run must give bit for bit what the reference interpreter gives with
-the same kernels.
+The demo model, and one with random weights and odd sizes that is exported as the demo model is,
+once decomposed and once as it was traced (in-place operators included).  Two windows are decoded
+one after the other in one session without a reset, prompt first, then token by token; the logits
+must be those of the eager model, and the planned run must give bit for bit what the reference
+interpreter gives with the same kernels.
 """
+
+import json
 
 import numpy as np
 import pytest
 import torch
 from random_whisper import make_random
+from torch.export.pt2_archive._package import load_pt2
 from transformers import WhisperFeatureExtractor
 
+from conftest import ROOT
 from export import pack
 from grammar import Language
-from model import make_generation_config
+from model import make_generation_config, make_model
 from programs import export_programs
 from tokenizer import make_tokenizer
 
+DEMO = ROOT / "demo" / "model.pt2"
 PROMPT = 3
-STEPS = 20
+STEPS = 64
 
 
-@pytest.fixture(scope="module", params=["decomposed", "as traced"])
+def demo_model(tokenizer):
+    """The eager model with the weights that the demo's archive holds."""
+    programs = load_pt2(str(DEMO)).exported_programs
+    weights = {}
+    for program in programs.values():
+        for name, weight in program.state_dict.items():
+            weights[name if name.startswith("proj_out") else f"model.{name}"] = weight
+    model = make_model(tokenizer)
+    unknown = model.load_state_dict(weights, strict=False)
+    assert not unknown.missing_keys
+    return model
+
+
+@pytest.fixture(scope="module", params=["demo", "decomposed", "as traced"])
 def exported(request, tmp_path_factory):
     tokenizer = make_tokenizer(Language().words)
+    if request.param == "demo":
+        return DEMO, demo_model(tokenizer)
     model = make_random("small-test", tokenizer, seed=5)
     path = tmp_path_factory.mktemp("whisper") / "model.pt2"
     extractor = WhisperFeatureExtractor(feature_size=80, n_fft=400, hop_length=160, chunk_length=1)
@@ -79,9 +99,8 @@ def test_two_windows_in_one_session_equal_eager(crosslatch, exported, tmp_path):
 
 
 def test_no_cache_bytes_are_copied(crosslatch, exported):
-    import json
-    path, _ = exported
+    path, model = exported
     out, _ = crosslatch("inspect", path, "--json")
     (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
     assert decoder["plan"]["cache_bytes_copied"] == 0
-    assert len(decoder["state"]) == 4 * 3
+    assert len(decoder["state"]) == 4 * len(model.model.decoder.layers)
