@@ -16,7 +16,7 @@ use crosslatch_kernels::{
 use crate::error::Error;
 use crate::inputs;
 use crate::ir::call::{Known, bind_call};
-use crate::ir::graph::{Arg, Graph, Node, Output, SlotKind, ValueId};
+use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
 use crate::model::{Method, Model};
@@ -70,6 +70,15 @@ impl ReferenceSession {
             .iter()
             .map(|m| initial_slots(&self.model, m))
             .collect();
+    }
+
+    /// What a state slot of a method holds now; `None` if there is no such slot.
+    pub fn state(&self, method: &str, slot: &str) -> Option<Tensor> {
+        let index = self.model.method_index(method).ok()?;
+        let slots = &self.model.methods()[index].program.slots;
+        let is_it = |s: &Slot| s.name == slot && s.kind == SlotKind::State;
+        let i = slots.iter().position(is_it)?;
+        Some(self.slots[index][i].as_ref()?.to_tensor())
     }
 
     /// Runs a method; returns its named outputs.

@@ -128,6 +128,16 @@ impl Session {
         Ok(self.outputs_of(self.model.method_index(method)?))
     }
 
+    /// What a state slot of a method holds now; `None` if there is no such slot.
+    pub fn state(&self, method: &str, slot: &str) -> Option<TensorRef<'_>> {
+        let index = self.model.method_index(method).ok()?;
+        let (state, method) = (&self.methods[index], &self.model.methods()[index]);
+        let i = method.program.slots.iter().position(|s| s.name == slot)?;
+        let (region, weight) = (state.slots[i]?, method.bindings[i].as_ref()?);
+        let bytes = state.state.bytes().get(region.start..)?.get(..region.len)?;
+        TensorRef::new(weight.dtype, &weight.layout, bytes).ok()
+    }
+
     /// The plan for inputs of these types and layouts.
     pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
         let index = self.model.method_index(method)?;

@@ -10,6 +10,7 @@
 //! The IR has a text form, which [`mod@print`] writes and [`parse`] reads, and rules, which
 //! [`verify`] checks; a pass is tested by text in, text out.
 
+pub mod build;
 pub mod call;
 pub mod graph;
 pub mod operator;

@@ -22,9 +22,11 @@
 //! way. The order in which copies are tried decides which of two conflicting copies stays; those
 //! that move state are tried first.
 //!
-//! Assumes that a kernel reads its inputs and writes its outputs and nothing else.
+//! Assumes that a kernel reads its inputs and writes its outputs and nothing else, and that memory
+//! of the run is written before it is read, which lowering sees to.
 
 use super::PlannedCopy;
+use super::conflict::{Conflict, Obstacle};
 use super::instructions::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
 use super::liveness::{Access, Event, Events, Position, live_at_end};
 
@@ -84,7 +86,7 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
     };
     let mut order: Vec<usize> = (0..copies.len()).collect();
     order.sort_by_key(|&i| !moves_state(copies[i]));
-    let mut obstacles: Vec<Option<String>> = vec![None; copies.len()];
+    let mut obstacles: Vec<Option<Obstacle>> = vec![None; copies.len()];
     for &i in &order {
         let copy = copies[i];
         let (a, b) = (class[copy.from.storage.0], class[copy.to.storage.0]);
@@ -168,17 +170,17 @@ fn obstacle(
     class: &[StorageId],
     a: &Class,
     b: &Class,
-) -> Option<String> {
+) -> Option<Obstacle> {
     if copy.from.layout != copy.to.layout || copy.from.dtype != copy.to.dtype {
-        return Some("its layout changes".into());
+        return Some(Obstacle::LayoutChanges);
     }
     let pinned = |c: &Class| c.origin != Origin::Fresh;
-    if pinned(a) && pinned(b) {
-        return Some("both sides live outside the run".into());
+    if pinned(a) && pinned(b) && Conflict::TwoOrigins.counts() {
+        return Some(Obstacle::Conflict(Conflict::TwoOrigins, None));
     }
     let input = |c: &Class| matches!(c.origin, Origin::Input(_));
-    if (input(a) && b.returned) || (input(b) && a.returned) {
-        return Some("the caller's tensor may be gone when the output is read".into());
+    if Conflict::CallersMemory.counts() && ((input(a) && b.returned) || (input(b) && a.returned)) {
+        return Some(Obstacle::Conflict(Conflict::CallersMemory, None));
     }
     // A copy between the two classes, same place to same place, would do nothing.
     let between = |event: &Event| {
@@ -201,23 +203,19 @@ fn obstacle(
             .iter()
             .filter(|e| e.access != Access::Read && !between(e));
         for write in writes {
-            if read_only {
-                return Some(format!(
-                    "it is changed at step {}, and its source may not be",
-                    write.at
-                ));
+            let conflict = |kind: Conflict| Some(Obstacle::Conflict(kind, Some(write.at)));
+            if read_only && Conflict::ReadOnly.counts() {
+                return conflict(Conflict::ReadOnly);
             }
             let read_there = other.events.iter().any(|e| e.at == write.at && !between(e));
-            if read_there || events.live_after(&other.events, Some(write.at), other_lives_on) {
-                return Some(format!(
-                    "one of the two is written at step {} while the other is still wanted",
-                    write.at
-                ));
+            if read_there && Conflict::ReadByTheWriter.counts() {
+                return conflict(Conflict::ReadByTheWriter);
             }
-        }
-        // Memory from outside is written, as it were, before the run starts.
-        if pinned(written) && events.live_after(&other.events, None, other_lives_on) {
-            return Some("the other is wanted before it is written".into());
+            if events.live_after(&other.events, Some(write.at), other_lives_on)
+                && Conflict::StillWanted.counts()
+            {
+                return conflict(Conflict::StillWanted);
+            }
         }
     }
     None

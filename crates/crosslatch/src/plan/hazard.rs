@@ -1,13 +1,15 @@
 //! Hazards: programs whose meaning depends on which branch of a `cond` ran.
 //!
 //! Where one branch returns an operand's memory and the other fresh memory, the result *is* the
-//! operand after one branch and is not after the other. As long as neither is written while the
+//! operand after one branch and is not after the other; two results may be one memory likewise. As
+//! long as neither is written while the
 //! other is still wanted, nobody can tell, and the plan treats the result as a value of its own.
 //! Otherwise no single plan is right for both branches, and the program is refused. `torch.cond`
 //! itself forbids such branches; a program can reach this state only through operators that hide
 //! their aliasing from it.
 
-use super::instructions::{Join, Lowered};
+use super::conflict::Conflict;
+use super::instructions::{CopyReason, Join, Lowered};
 use super::liveness::{Access, Events, live_at_end};
 
 /// A program that cannot be planned, and why.
@@ -24,11 +26,13 @@ pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
     let mut copies = Vec::new();
     super::coalesce::list_copies(&lowered.insts, &mut copies);
     for join in &lowered.joins {
-        // The result exists from its last defining copy on.
+        // The result exists from the end of the `cond` on.
         let Some(defined) = copies
             .iter()
             .zip(&events.copies)
-            .filter(|(copy, _)| copy.to.storage == join.result)
+            .filter(|(copy, _)| {
+                copy.to.storage == join.result && copy.why == CopyReason::BranchResult
+            })
             .map(|(_, at)| *at)
             .max()
         else {
@@ -45,7 +49,7 @@ pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
                     && !stores_the_other
                     && events.live_after(&events.of[other.0], Some(event.at), other_lives_on)
             });
-            if hazard {
+            if hazard && Conflict::UndecidedResult.counts() {
                 return Err(describe(join));
             }
         }
@@ -56,8 +60,9 @@ pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
 fn describe(join: &Join) -> Hazard {
     Hazard {
         node: join.node.to_string(),
-        reason: "one branch returns the memory of an operand, the other does not, and one of the \
-                 two is written later while the other is still read; return a clone"
+        reason: "what it returns is the memory of an operand, or of another result, after one \
+                 branch and not after the other, and one of the two is written later while the \
+                 other is still read; return a clone"
             .into(),
     }
 }

@@ -109,15 +109,15 @@ pub struct Lowered {
     pub insts: Vec<Inst>,
     /// The named outputs.
     pub outputs: Vec<(String, LoweredOutput)>,
-    /// Results of `cond`s that are an operand's memory after one branch only.
+    /// Results of `cond`s that are other memory after one branch only.
     pub joins: Vec<Join>,
 }
 
-/// A result of a `cond` that is an operand's memory after one branch and not after the other.
+/// A result of a `cond` that is other memory after one branch and not after the other.
 pub struct Join {
     /// The result.
     pub result: StorageId,
-    /// The memory from outside the `cond`.
+    /// Memory from outside the `cond`, or an earlier result of it.
     pub operand: StorageId,
     /// The `cond`.
     pub node: Arc<str>,

@@ -10,10 +10,12 @@
 //! A `cond` whose branches both return the same view of the same memory returns that view: this
 //! is aliasing that the program means, not an optimisation.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crosslatch_kernels::{DType, Layout, layout::checked_numel};
 
+use super::conflict::Conflict;
 use super::instructions::{
     Copy, CopyReason, Inst, Join, Lowered, Origin, Place, StorageId, StorageInfo,
 };
@@ -29,6 +31,12 @@ use crate::model::Model;
 pub(super) enum Value {
     Place(Place),
     Number(Number),
+}
+
+/// A result of a `cond` with a storage of its own, and where it lies in each branch.
+struct Merged {
+    result: Place,
+    branches: [Place; 2],
 }
 
 /// Lowers a method of a model for inputs of these layouts.
@@ -217,7 +225,8 @@ impl Lowerer<'_> {
         let (mut then_insts, then_results) = self.graph(&node.branches[0], operands.clone())?;
         let (mut else_insts, else_results) = self.graph(&node.branches[1], operands)?;
         let name: Arc<str> = label(graph, node).into();
-        let mut results = Vec::new();
+        let mut results: Vec<Value> = Vec::new();
+        let mut made: Vec<Merged> = Vec::new();
         for pair in then_results.into_iter().zip(else_results) {
             let (Some(Value::Place(a)), Some(Value::Place(b))) = pair else {
                 return Err(self.error(
@@ -237,31 +246,74 @@ impl Lowerer<'_> {
                     "the branches return tensors of different types or shapes".into(),
                 ));
             }
-            let joined = self
-                .fresh(a.dtype, &a.layout.shape)
+            let branches = [a, b];
+            if let Some(same) = made.iter().find(|m| m.branches == branches) {
+                // One tensor, returned twice by both.
+                results.push(Value::Place(same.result.clone()));
+                continue;
+            }
+            let result = self
+                .fresh(branches[0].dtype, &branches[0].layout.shape)
                 .map_err(|reason| self.error(graph, node, reason))?;
-            for (place, branch) in [(a, &mut then_insts), (b, &mut else_insts)] {
-                if place.storage.0 < outer {
-                    self.joins.push(Join {
-                        result: joined.storage,
-                        operand: place.storage,
-                        node: name.clone(),
-                    });
-                }
-                branch.push(Inst::Copy(Copy {
-                    from: place,
-                    to: joined.clone(),
+            for (place, insts) in branches.iter().zip([&mut then_insts, &mut else_insts]) {
+                insts.push(Inst::Copy(Copy {
+                    from: place.clone(),
+                    to: result.clone(),
                     why: CopyReason::BranchResult,
                     node: name.clone(),
                 }));
             }
-            results.push(Value::Place(joined));
+            results.push(Value::Place(result.clone()));
+            made.push(Merged { result, branches });
         }
+        self.note_joins(&made, outer, &name);
         insts.push(Inst::Cond {
             predicate,
             branches: [then_insts, else_insts],
         });
         Ok(results)
+    }
+
+    /// Notes which results of a `cond` are, after one branch, the memory of an operand or of each
+    /// other, though the plan gives each a storage of its own. Storages below `outer` are older
+    /// than the `cond`.
+    fn note_joins(&mut self, made: &[Merged], outer: usize, node: &Arc<str>) {
+        let mut joins = Vec::new();
+        for branch in 0..2 {
+            let reach: Vec<BTreeSet<StorageId>> = made
+                .iter()
+                .map(|m| self.perhaps_the_same(m.branches[branch].storage))
+                .collect();
+            for (i, merged) in made.iter().enumerate() {
+                let operands = reach[i].iter().copied().filter(|s| s.0 < outer);
+                let siblings = (0..i).filter(|&j| !reach[i].is_disjoint(&reach[j]));
+                let siblings = siblings.map(|j| made[j].result.storage);
+                for operand in operands.chain(siblings) {
+                    joins.push(Join {
+                        result: merged.result.storage,
+                        operand,
+                        node: node.clone(),
+                    });
+                }
+            }
+        }
+        self.joins.extend(joins);
+    }
+
+    /// All storages that are the memory of this one after some branches taken.
+    fn perhaps_the_same(&self, storage: StorageId) -> BTreeSet<StorageId> {
+        let mut reached = BTreeSet::from([storage]);
+        let mut open = vec![storage];
+        while let Some(next) = open.pop() {
+            for join in &self.joins {
+                for (a, b) in [(join.result, join.operand), (join.operand, join.result)] {
+                    if a == next && reached.insert(b) {
+                        open.push(b);
+                    }
+                }
+            }
+        }
+        reached
     }
 
     fn node(
@@ -380,7 +432,9 @@ impl Lowerer<'_> {
                             layout: Layout::contiguous(&[0]),
                             ..other.clone()
                         }
-                    } else if other.storage == target.storage {
+                    } else if other.storage == target.storage
+                        && Conflict::OverlappingSource.counts()
+                    {
                         let own = self.fresh(other.dtype, &other.layout.shape)?;
                         insts.push(Inst::Copy(Copy {
                             from: other.clone(),

@@ -9,11 +9,14 @@
 
 pub mod arena;
 pub mod coalesce;
+pub mod conflict;
 pub mod emit;
 pub mod hazard;
 pub mod instructions;
 pub mod liveness;
 pub mod lower;
+#[cfg(test)]
+mod properties;
 mod results;
 
 use std::sync::Arc;

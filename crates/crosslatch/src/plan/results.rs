@@ -4,6 +4,7 @@
 //! buffers still hold what the graph left in them. Storing new contents may destroy what another
 //! buffer or an output still needs; whatever would be lost is copied first.
 
+use super::conflict::Conflict;
 use super::instructions::{Copy, CopyReason, Inst, LoweredOutput, Origin, Place, StorageId};
 use super::lower::{Lowerer, Value, lowerer_error};
 use crate::error::Error;
@@ -119,7 +120,7 @@ impl Lowerer<'_> {
         // What one mutation stores may be what another overwrites: take all before any is stored.
         let stored: Vec<StorageId> = stores.iter().map(|s| s.to.storage).collect();
         for Store { name, from, to } in stores.iter_mut() {
-            if from != to && stored.contains(&from.storage) {
+            if from != to && stored.contains(&from.storage) && Conflict::LostByStore.counts() {
                 *from = self.copied(name, from.clone(), CopyReason::OverlappingSource, insts)?;
             }
         }
@@ -128,7 +129,7 @@ impl Lowerer<'_> {
                 continue;
             };
             let is_lost = |s: &Store| s.to.storage == place.storage && s.from != s.to;
-            if stores.iter().any(is_lost) {
+            if stores.iter().any(is_lost) && Conflict::LostByStore.counts() {
                 *place = self.copied(name, place.clone(), CopyReason::OverlappingSource, insts)?;
             }
         }

@@ -1,0 +1,101 @@
+//! The ways in which two storages can be in each other's way.
+//!
+//! Memory may be shared unless one of these stands against it. Each is here by name, so that a plan
+//! can say why a copy stays, and so that the tests can take one rule away and see the results go
+//! wrong ([`Conflict::counts`]).
+
+use std::fmt;
+
+use super::liveness::Position;
+
+/// Why the two sides of a copy cannot be one memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The copy transposes, spreads or gathers: it moves elements even within one memory.
+    LayoutChanges,
+    /// A rule, and the instruction whose write breaks it.
+    Conflict(Conflict, Option<Position>),
+}
+
+/// A rule that sharing memory would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Both are memory from outside the run: they cannot be the same place.
+    TwoOrigins,
+    /// One is an input of the caller and the other is returned: the caller's tensor may be gone
+    /// when the output is read.
+    CallersMemory,
+    /// One is written and the other is an input or a weight.
+    ReadOnly,
+    /// One is written by an instruction that reads the other.
+    ReadByTheWriter,
+    /// One is written while the contents of the other are still wanted.
+    StillWanted,
+    /// The source of a write may be the memory that is written.
+    OverlappingSource,
+    /// New contents of a buffer destroy what another result still needs.
+    LostByStore,
+    /// The result of a `cond` is an operand's memory after one branch only, and one of the two is
+    /// written while the other is wanted: refused, because no plan is right.
+    UndecidedResult,
+}
+
+impl Conflict {
+    /// The rules that could be forgotten: each must be caught by the tests if it is.
+    #[cfg(test)]
+    pub const ALL: [Conflict; 7] = [
+        Conflict::TwoOrigins,
+        Conflict::ReadOnly,
+        Conflict::ReadByTheWriter,
+        Conflict::StillWanted,
+        Conflict::OverlappingSource,
+        Conflict::LostByStore,
+        Conflict::UndecidedResult,
+    ];
+
+    /// Whether the rule holds. It always does, but for a test that wants to see it missed.
+    pub fn counts(self) -> bool {
+        #[cfg(test)]
+        return FORGOTTEN.get() != Some(self);
+        #[cfg(not(test))]
+        true
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The rule that this thread's plans leave out.
+    pub static FORGOTTEN: std::cell::Cell<Option<Conflict>> = const { std::cell::Cell::new(None) };
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::LayoutChanges => f.write_str("its layout changes"),
+            Obstacle::Conflict(conflict, at) => {
+                f.write_str(match conflict {
+                    Conflict::TwoOrigins => "both sides live outside the run",
+                    Conflict::CallersMemory => {
+                        "the caller's tensor may be gone when the output is read"
+                    }
+                    Conflict::ReadOnly => "it is changed, and its source may not be",
+                    Conflict::ReadByTheWriter => {
+                        "one of the two is read where the other is written"
+                    }
+                    Conflict::StillWanted => {
+                        "one of the two is written while the other is still wanted"
+                    }
+                    Conflict::OverlappingSource => "what is written may be what is read",
+                    Conflict::LostByStore => "another result still needs what the buffer holds",
+                    Conflict::UndecidedResult => {
+                        "one branch returns an operand, the other does not"
+                    }
+                })?;
+                match at {
+                    Some(at) => write!(f, " (step {at})"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Random programs over a few caches: views, writes in place, functional updates, both operators,
+//! nested `cond`s, state that is stored to.
+//!
+//! A program depends on its seed and its number of statements alone. Every statement takes its
+//! operands from all values so far, so that aliases of aliases and writes through views of views
+//! occur often.
+
+use std::cell::RefCell;
+
+use crosslatch_kernels::{DType, Layout};
+
+use crate::Tensor;
+use crate::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
+use crate::ir::{Arg, Program, Size, TensorType, ValueId};
+
+/// Shape of the caches: batch, heads, positions, channels.
+const CACHE: [usize; 4] = [1, 2, 3, 2];
+
+/// Most `cond`s inside each other.
+const NESTING: usize = 2;
+
+/// Random numbers (a linear congruential generator, Knuth's constants).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d);
+        random.below(2);
+        random
+    }
+
+    /// A number from 0 to `n - 1`; 0 if `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        let (a, c) = (6_364_136_223_846_793_005, 1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(a).wrapping_add(c);
+        (self.0 >> 33) as usize % n.max(1)
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        from.get(self.below(from.len())).cloned()
+    }
+
+    /// Small whole numbers; integers are valid positions in a cache.
+    pub fn tensor(&mut self, ty: &TensorType) -> Tensor {
+        let size = |s: &Size| s.constant().unwrap() as usize;
+        let shape: Vec<usize> = ty.sizes.iter().map(size).collect();
+        let numel: usize = shape.iter().product();
+        let mut numbers = |n: usize| -> Vec<usize> { (0..numel).map(|_| self.below(n)).collect() };
+        let tensor = match ty.dtype {
+            DType::Bool => {
+                let bytes: Vec<u8> = numbers(2).into_iter().map(|n| n as u8).collect();
+                Tensor::from_bytes(DType::Bool, &shape, &bytes)
+            }
+            DType::I64 => {
+                let data: Vec<i64> = numbers(2).into_iter().map(|n| n as i64).collect();
+                Tensor::from_slice(&shape, &data)
+            }
+            _ => {
+                let data: Vec<f32> = numbers(64).into_iter().map(|n| n as f32 - 31.0).collect();
+                Tensor::from_slice(&shape, &data)
+            }
+        };
+        tensor.unwrap()
+    }
+}
+
+/// The program of a seed, with so many statements.
+pub fn program(seed: u64, size: usize) -> Program {
+    let mut random = Random::new(seed);
+    let mut builder = ProgramBuilder::new("random");
+    let mut pool = Vec::new();
+    for i in 0..1 + random.below(3) {
+        pool.push(builder.state(&format!("state{i}"), DType::F32, &CACHE));
+    }
+    let states = pool.clone();
+    pool.push(builder.weight("weight", DType::F32, &CACHE));
+    pool.push(builder.input("x", DType::F32, &CACHE));
+    let [mut short, mut flat] = [CACHE, CACHE];
+    (short[2], flat[2]) = (2, 1);
+    pool.push(builder.input("short", DType::F32, &short));
+    pool.push(builder.input("one", DType::F32, &flat));
+    pool.push(builder.input("at", DType::I64, &[2]));
+    pool.push(builder.input("p", DType::Bool, &[1]));
+    pool.push(builder.input("q", DType::Bool, &[]));
+    let mut statements = Statements {
+        random,
+        graph: &mut builder.graph,
+        pool,
+        nesting: 0,
+    };
+    for _ in 0..size {
+        statements.add();
+    }
+    let Statements {
+        mut random, pool, ..
+    } = statements;
+    for i in 0..1 + random.below(3) {
+        // The later ones have more of a history.
+        let recent = &pool[pool.len() / 2..];
+        let from = if random.chance(70) { recent } else { &pool[..] };
+        let value = random.pick(from).unwrap();
+        builder.output(&format!("out{i}"), value);
+    }
+    for &state in &states {
+        let fits = |v: &ValueId| {
+            let tensor = builder.graph.tensor(*v);
+            tensor.is_some_and(|(d, l)| d == DType::F32 && l.shape[..] == CACHE)
+        };
+        let candidates: Vec<ValueId> = pool.iter().copied().filter(fits).collect();
+        if random.chance(40)
+            && let Some(value) = random.pick(&candidates)
+        {
+            builder.store(state, value).unwrap();
+        }
+    }
+    builder.finish().unwrap()
+}
+
+struct Statements<'g> {
+    random: Random,
+    graph: &'g mut GraphBuilder,
+    pool: Vec<ValueId>,
+    nesting: usize,
+}
+
+impl Statements<'_> {
+    /// Adds a statement; one that turns out to make no sense is left out.
+    fn add(&mut self) {
+        let results = match self.random.below(20) {
+            0 => self.unary(),
+            1 | 2 => self.binary("aten::add.Tensor"),
+            3..=5 => self.view(),
+            6 => self.binary("aten::add_.Tensor"),
+            7 => self.binary("aten::copy_"),
+            8 => self.write(),
+            9 => self.index_copy("aten::index_copy"),
+            10 => self.index_copy("aten::index_copy_"),
+            11 => self.scatter(),
+            12 => self.clone(),
+            13 | 14 => self.update(),
+            15 => self.alias(),
+            16 => self.predicate(),
+            _ => self.cond(),
+        };
+        self.pool.extend(results.unwrap_or_default());
+    }
+
+    fn call(&mut self, operator: &str, args: &[(&str, Arg)]) -> Option<Vec<ValueId>> {
+        self.graph.call_all(operator, args).ok()
+    }
+
+    fn of_type(&self, dtype: DType, fits: impl Fn(&Layout) -> bool) -> Vec<ValueId> {
+        let fits = |v: &ValueId| {
+            self.graph
+                .tensor(*v)
+                .is_some_and(|(d, l)| d == dtype && fits(l))
+        };
+        self.pool.iter().copied().filter(fits).collect()
+    }
+
+    fn float(&mut self) -> Option<ValueId> {
+        let values = self.of_type(DType::F32, |_| true);
+        self.random.pick(&values)
+    }
+
+    /// A tensor that may be written: no two of its elements are one.
+    fn target(&mut self) -> Option<ValueId> {
+        let values = self.of_type(DType::F32, |l| !l.overlaps_itself());
+        self.random.pick(&values)
+    }
+
+    fn shape(&self, value: ValueId) -> Vec<usize> {
+        let tensor = self.graph.tensor(value);
+        tensor.map_or(Vec::new(), |(_, layout)| layout.shape.to_vec())
+    }
+
+    fn like(&mut self, value: ValueId) -> Option<ValueId> {
+        let shape = self.shape(value);
+        let values = self.of_type(DType::F32, |l| l.shape[..] == shape[..]);
+        self.random.pick(&values)
+    }
+
+    fn unary(&mut self) -> Option<Vec<ValueId>> {
+        let x = self.float()?;
+        match self.random.below(3) {
+            0 => self.call("aten::neg", &[("self", x.into())]),
+            1 => self.call("aten::relu", &[("self", x.into())]),
+            _ => self.call(
+                "aten::mul.Scalar",
+                &[("self", x.into()), ("other", 0.5.into())],
+            ),
+        }
+    }
+
+    fn binary(&mut self, operator: &str) -> Option<Vec<ValueId>> {
+        let x = self.target()?;
+        let y = self.like(x)?;
+        let second = if operator == "aten::copy_" {
+            "src"
+        } else {
+            "other"
+        };
+        self.call(operator, &[("self", x.into()), (second, y.into())])
+    }
+
+    fn write(&mut self) -> Option<Vec<ValueId>> {
+        let x = self.target()?;
+        match self.random.below(3) {
+            0 => self.call(
+                "aten::fill_.Scalar",
+                &[("self", x.into()), ("value", 3.0.into())],
+            ),
+            1 => self.call(
+                "aten::mul_.Scalar",
+                &[("self", x.into()), ("other", 2.0.into())],
+            ),
+            _ => self.call("aten::relu_", &[("self", x.into())]),
+        }
+    }
+
+    fn clone(&mut self) -> Option<Vec<ValueId>> {
+        let x = self.float()?;
+        self.call("aten::clone", &[("self", x.into())])
+    }
+
+    fn view(&mut self) -> Option<Vec<ValueId>> {
+        let x = self.float()?;
+        let shape = self.shape(x);
+        let dim = self.random.below(shape.len());
+        let other = self.random.below(shape.len());
+        let size = shape.get(dim).copied().unwrap_or(1);
+        let at = self.random.below(size) as i64;
+        let (d, s) = (("dim", Arg::from(dim as i64)), ("self", Arg::from(x)));
+        match self.random.below(6) {
+            0 => self.call(
+                "aten::transpose.int",
+                &[
+                    s,
+                    ("dim0", (dim as i64).into()),
+                    ("dim1", (other as i64).into()),
+                ],
+            ),
+            1 => {
+                let end = at + 1 + self.random.below(size - at as usize) as i64;
+                self.call(
+                    "aten::slice.Tensor",
+                    &[s, d, ("start", at.into()), ("end", end.into())],
+                )
+            }
+            2 => self.call("aten::select.int", &[s, d, ("index", at.into())]),
+            3 if shape.len() < 5 => self.call("aten::unsqueeze", &[s, d]),
+            4 => {
+                let numel: usize = shape.iter().product();
+                self.call("aten::view", &[s, ("size", Arg::from(&[numel as i64][..]))])
+            }
+            _ => {
+                let wanted: Vec<i64> = shape
+                    .iter()
+                    .map(|&n| {
+                        if n == 1 && self.random.chance(50) {
+                            2
+                        } else {
+                            n as i64
+                        }
+                    })
+                    .collect();
+                self.call("aten::expand", &[s, ("size", Arg::from(&wanted[..]))])
+            }
+        }
+    }
+
+    fn index_copy(&mut self, operator: &str) -> Option<Vec<ValueId>> {
+        let target = self.target()?;
+        let mut shape = self.shape(target);
+        let dim = self.random.below(shape.len());
+        // Indices are 0 or 1.
+        if shape.get(dim).is_none_or(|n| *n < 2) {
+            return None;
+        }
+        shape[dim] = 2;
+        let sources = self.of_type(DType::F32, |l| l.shape[..] == shape[..]);
+        let source = self.random.pick(&sources)?;
+        let indices = self.of_type(DType::I64, |l| l.shape[..] == [2]);
+        let at = self.random.pick(&indices)?;
+        self.call(
+            operator,
+            &[
+                ("self", target.into()),
+                ("dim", (dim as i64).into()),
+                ("index", at.into()),
+                ("source", source.into()),
+            ],
+        )
+    }
+
+    fn scatter(&mut self) -> Option<Vec<ValueId>> {
+        let target = self.float()?;
+        let shape = self.shape(target);
+        let dim = self.random.below(shape.len());
+        let fits = |l: &Layout| {
+            l.shape.len() == shape.len()
+                && (0..shape.len()).all(|d| {
+                    if d == dim {
+                        l.shape[d] <= shape[d]
+                    } else {
+                        l.shape[d] == shape[d]
+                    }
+                })
+        };
+        let sources = self.of_type(DType::F32, fits);
+        let source = self.random.pick(&sources)?;
+        let len = self.shape(source).get(dim).copied()?;
+        let start = self.random.below(shape[dim] - len + 1);
+        self.call(
+            "aten::slice_scatter",
+            &[
+                ("self", target.into()),
+                ("src", source.into()),
+                ("dim", (dim as i64).into()),
+                ("start", (start as i64).into()),
+                ("end", ((start + len) as i64).into()),
+            ],
+        )
+    }
+
+    fn update(&mut self) -> Option<Vec<ValueId>> {
+        let four = |l: &Layout| l.rank() == 4 && !l.overlaps_itself();
+        let caches = self.of_type(DType::F32, four);
+        let cache = self.random.pick(&caches)?;
+        let room = self.shape(cache);
+        let fits = |l: &Layout| {
+            l.rank() == 4
+                && [0, 1, 3].iter().all(|&d| l.shape[d] == room[d])
+                && l.shape[2] <= room[2]
+        };
+        let values = self.of_type(DType::F32, fits);
+        let value = self.random.pick(&values)?;
+        self.call(
+            "executorch::update_cross_attn_cache",
+            &[("value", value.into()), ("cache", cache.into())],
+        )
+    }
+
+    fn alias(&mut self) -> Option<Vec<ValueId>> {
+        let (x, y) = (self.float()?, self.float()?);
+        self.call("executorch::alias", &[("x", x.into()), ("y", y.into())])
+    }
+
+    /// Whether anything in a tensor is not zero: what an exported cache asks of itself.
+    fn predicate(&mut self) -> Option<Vec<ValueId>> {
+        let x = self.float()?;
+        let nonzero = self.graph.call(
+            "aten::gt.Scalar",
+            &[("self", x.into()), ("other", 8.0.into())],
+        );
+        self.call("aten::any", &[("self", nonzero.ok()?.into())])
+    }
+
+    fn cond(&mut self) -> Option<Vec<ValueId>> {
+        if self.nesting == NESTING {
+            return None;
+        }
+        let predicates = self.of_type(DType::Bool, |l| l.numel() == 1);
+        let predicate = self.random.pick(&predicates)?;
+        let mut operands = predicates;
+        operands.extend(self.of_type(DType::I64, |_| true));
+        for _ in 0..2 + self.random.below(3) {
+            operands.push(self.float()?);
+        }
+        let sizes = [1 + self.random.below(4), 1 + self.random.below(4)];
+        let seeds = [self.random.below(1 << 30), self.random.below(1 << 30)];
+        let (wanted, nesting) = (1 + self.random.below(2), self.nesting + 1);
+        let shapes = RefCell::new(Vec::new());
+        let results = self.graph.cond(
+            predicate,
+            &operands,
+            |graph, inputs| {
+                let (mut random, pool) = block(graph, inputs, seeds[0], sizes[0], nesting);
+                let plain = plain_floats(graph, &pool);
+                let mut chosen = Vec::new();
+                for _ in 0..wanted {
+                    if let Some((value, shape)) = random.pick(&plain) {
+                        chosen.push(own(graph, &mut random, value)?);
+                        shapes.borrow_mut().push(shape);
+                    }
+                }
+                Ok(chosen)
+            },
+            |graph, inputs| {
+                let (mut random, pool) = block(graph, inputs, seeds[1], sizes[1], nesting);
+                let mut chosen = Vec::new();
+                for shape in shapes.borrow().iter() {
+                    let mut fitting = plain_floats(graph, &pool);
+                    fitting.retain(|(_, s)| s == shape);
+                    chosen.push(match random.pick(&fitting) {
+                        Some((value, _)) => own(graph, &mut random, value)?,
+                        None => constant(graph, shape)?,
+                    });
+                }
+                Ok(chosen)
+            },
+        );
+        results.ok()
+    }
+}
+
+/// The statements of a branch; returns all values in it.
+fn block(
+    graph: &mut GraphBuilder,
+    inputs: &[ValueId],
+    seed: usize,
+    size: usize,
+    nesting: usize,
+) -> (Random, Vec<ValueId>) {
+    let mut statements = Statements {
+        random: Random::new(seed as u64),
+        graph,
+        pool: inputs.to_vec(),
+        nesting,
+    };
+    for _ in 0..size {
+        statements.add();
+    }
+    (statements.random, statements.pool)
+}
+
+/// The floats whose elements lie one after the other, with their shapes: both branches of a `cond`
+/// must return the same strides.
+fn plain_floats(graph: &GraphBuilder, pool: &[ValueId]) -> Vec<(ValueId, Vec<usize>)> {
+    let plain = |v: &ValueId| match graph.tensor(*v)? {
+        (DType::F32, l) if l.strides == Layout::contiguous(&l.shape).strides => {
+            Some((*v, l.shape.to_vec()))
+        }
+        _ => None,
+    };
+    pool.iter().filter_map(plain).collect()
+}
+
+/// What a branch returns of a value: mostly a clone, because that is what `torch.cond` asks for, and
+/// because most programs that return operands are refused.
+fn own(
+    graph: &mut GraphBuilder,
+    random: &mut Random,
+    value: ValueId,
+) -> Result<ValueId, BuildError> {
+    match random.chance(80) {
+        true => graph.call("aten::clone", &[("self", value.into())]),
+        false => Ok(value),
+    }
+}
+
+fn constant(graph: &mut GraphBuilder, shape: &[usize]) -> Result<ValueId, BuildError> {
+    let size: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+    let args = [
+        ("size", Arg::from(&size[..])),
+        ("fill_value", 7.0.into()),
+        ("dtype", DType::F32.into()),
+    ];
+    graph.call("aten::full", &args)
+}
