@@ -3,8 +3,13 @@
 import zipfile
 
 import pytest
+import torch
 
 from conftest import ROOT
+
+import crosslatch.ops  # noqa: F401  defines the operators
+
+ops = torch.ops.executorch
 
 DEMO = ROOT / "demo" / "model.pt2"
 SAMPLES = ROOT / "demo" / "samples"
@@ -76,3 +81,28 @@ def test_a_wrong_input_is_named_with_both_shapes(crosslatch, tmp_path):
     _, error = crosslatch("run", DEMO, "--method", "encoder", "--input", tmp_path / "in.npz",
                           "--output", tmp_path / "out.npz", status=1)
     assert "input_features" in error and "[1, 80, 7]" in error and "[1, 80, 600]" in error
+
+
+def test_verify_proves_the_demo_model_and_refuses_a_hazard(crosslatch, tmp_path):
+    out, _ = crosslatch("verify", DEMO)
+    assert "cache bytes copied: 0" in out and "  copied:" not in out
+    assert "%getitem (then: executorch::alias; else: executorch::update_cross_attn_cache)" in out
+
+    class Undecided(torch.nn.Module):
+        """Which memory the result is depends on the branch, and then the cache is written."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("cache", torch.zeros(1, 1, 4, 2))
+
+        def forward(self, x, ready):
+            keys = torch.cond(ready, lambda c, v: ops.alias(c, v)[0], lambda c, v: v + 1,
+                              (self.cache, x))
+            ops.update_cross_attn_cache(x, self.cache)
+            return keys + self.cache
+
+    path = tmp_path / "undecided.pt2"
+    example = torch.ones(1, 1, 4, 2), torch.tensor(True)
+    torch.export.save(torch.export.export(Undecided(), example, strict=False), path)
+    _, error = crosslatch("verify", path, status=1)
+    assert "after one branch" in error and "higher_order::cond" in error

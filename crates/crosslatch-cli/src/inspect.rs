@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crosslatch::ir::graph::{Graph, SlotKind, TensorType, ValueType};
-use crosslatch::{DType, Layout, Model, Options, Session};
+use crosslatch::inputs::types_for;
+use crosslatch::ir::graph::{Graph, SlotKind};
+use crosslatch::plan::{Memory, PlannedValue, Work};
+use crosslatch::{Model, Options, Session};
 use serde_json::{Value, json};
 
 use crate::CommandError;
@@ -101,39 +103,30 @@ fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
 /// The plan for the smallest sizes that the program takes: a decoder's single step.
 fn describe_plan(model: &Model, index: usize) -> Result<Value, CommandError> {
     let program = &model.methods()[index].program;
-    let smallest = |name: &str| {
-        let symbol = program.symbols.iter().find(|s| s.name == name)?;
-        Some(symbol.min.max(1))
-    };
-    let concrete = |ty: &TensorType| -> Option<(DType, Layout)> {
-        let shape: Option<Vec<usize>> = ty
-            .sizes
-            .iter()
-            .map(|s| usize::try_from(s.eval(&smallest)?).ok())
-            .collect();
-        Some((ty.dtype, Layout::contiguous(&shape?)))
-    };
-    let types: Option<Vec<_>> = crosslatch::inputs::input_slots(program)
-        .map(
-            |(slot, _)| match &program.graph.value(program.graph.inputs[slot]).ty {
-                ValueType::Tensor(ty) => concrete(ty),
-                _ => None,
-            },
-        )
-        .collect();
-    let Some(types) = types else {
+    let Some(types) = types_for(program, |symbol| symbol.min.max(1)) else {
         return Ok(Value::Null);
     };
     let mut session = Session::new(model, Options::default());
     let plan = session.plan(&program.name, &types)?;
-    let copy = |c: &crosslatch::plan::PlannedCopy| json!({"value": c.value, "bytes": c.bytes, "state": c.state, "reason": c.reason});
+    let copy = |c: &crosslatch::plan::PlannedCopy| json!({"value": c.value, "bytes": c.bytes, "state": c.state, "store": c.store, "reason": c.reason});
     let state_bytes: usize = plan
         .copies
         .iter()
-        .filter(|c| c.state)
+        .filter(|c| c.state && !c.store)
         .map(|c| c.bytes)
         .sum();
+    let [always, once] = plan.work();
+    let work = |w: Work| json!({"flops": w.flops, "bytes": w.bytes});
+    // What happens inside of branches is for `verify` to tell.
+    let in_state =
+        |v: &&PlannedValue| matches!(v.memory, Memory::State(_)) && !v.name.contains('/');
+    let values = plan.values.iter().filter(in_state);
+    let values = values
+        .map(|v| json!({"value": v.name, "memory": v.memory.to_string(), "made_by": v.made_by}));
     Ok(json!({
+        "each_run": work(always),
+        "once_per_input": work(once),
+        "values_in_state": values.collect::<Vec<_>>(),
         "input_shapes": types.iter().map(|(_, l)| l.shape.to_vec()).collect::<Vec<_>>(),
         "arena_bytes": plan.arena_bytes,
         "cache_bytes_copied": state_bytes,
@@ -172,6 +165,17 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
         }
         let avoided = list(&plan["copies_avoided"]);
         writeln!(out, "  plan    for inputs {}", plan["input_shapes"])?;
+        for (name, work) in [
+            ("each run", "each_run"),
+            ("once per input", "once_per_input"),
+        ] {
+            writeln!(
+                out,
+                "    {name:<18} {}, {}",
+                flops(number(&plan[work]["flops"])),
+                bytes(number(&plan[work]["bytes"]))
+            )?;
+        }
         writeln!(
             out,
             "    working memory     {}",
@@ -189,10 +193,23 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
             avoided.len(),
             bytes(avoided_bytes)
         )?;
-        for copy in list(&plan["copies"]) {
+        for value in list(&plan["values_in_state"]) {
             writeln!(
                 out,
-                "    copied             {} {}: {}",
+                "    %{}: in {} ({})",
+                text(&value["value"]),
+                text(&value["memory"]),
+                text(&value["made_by"])
+            )?;
+        }
+        for copy in list(&plan["copies"]) {
+            let what = match copy["store"].as_bool() {
+                Some(true) => "stored",
+                _ => "copied",
+            };
+            writeln!(
+                out,
+                "    {what:<18} {} {}: {}",
                 text(&copy["value"]),
                 bytes(number(&copy["bytes"])),
                 text(&copy["reason"])
@@ -203,6 +220,16 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
         writeln!(out, "file {}", text(&file))?;
     }
     Ok(())
+}
+
+/// A number of operations as people write it.
+fn flops(n: u64) -> String {
+    match n {
+        0..1000 => format!("{n} FLOP"),
+        1000..1_000_000 => format!("{:.1} kFLOP", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MFLOP", n as f64 / 1e6),
+        _ => format!("{:.1} GFLOP", n as f64 / 1e9),
+    }
 }
 
 /// A number of bytes as people write it.

@@ -10,6 +10,7 @@ mod inspect;
 mod npz;
 mod run;
 mod transcribe;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Args),
     /// Shows what is in a model: methods, state, memory, copies.
     Inspect(inspect::Args),
+    /// Proves that a model's sharing of memory is safe, or names the hazard.
+    Verify(verify::Args),
 }
 
 /// What a command may fail with; its message is for people.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Transcribe(args) => transcribe::transcribe(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Verify(args) => verify::verify(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use std::ops::Range;
 use smallvec::smallvec;
 
 use crate::gemm::{Gemm, Matrices, Right};
+use crate::result::ResultLayout;
 use crate::wide::Wide;
 use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
@@ -113,7 +114,7 @@ impl Convolution {
             alpha: 1.0,
             beta: 1.0,
         };
-        product.run(out.data(), &to, threads);
+        product.run(out.data(), ResultLayout::new(&to, 2), threads);
     }
 
     fn loops<T: Element>(

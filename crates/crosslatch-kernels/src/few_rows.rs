@@ -11,13 +11,14 @@
 //! `k % 8`, each lane a chain of fused multiply-adds, and the lanes are added up in one order at
 //! the end.
 
+use crate::Threads;
 use crate::approximate::multiply_add;
 use crate::dots::dots;
-use crate::gemm::{Matrices, add_scaled, matrix_offset};
+use crate::gemm::{Matrices, add_scaled};
+use crate::result::ResultLayout;
 use crate::target::Target;
 use crate::tile::Strided;
 use crate::vector::{LANES, has_avx2, sum_lanes};
-use crate::{Layout, Threads};
 
 /// Most rows on the left for which this is the better way.
 pub(crate) const FEW: usize = 16;
@@ -44,13 +45,12 @@ pub(crate) struct FewRows<'a> {
 type Sums<'s> = &'s mut dyn FnMut(usize, usize, f32);
 
 impl FewRows<'_> {
-    /// Computes the products into `out`, whose matrices are laid out as `layout` says: `[…, rows,
-    /// columns]`, not overlapping itself.
-    pub fn run(&self, out: &mut [f32], layout: &Layout, threads: &Threads) {
-        let rank = layout.rank();
-        let (rows, columns) = (layout.shape[rank - 2], layout.shape[rank - 1]);
+    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping
+    /// itself.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+        let [rows, columns] = layout.size();
         let depth = self.left.layout.shape[self.left.layout.rank() - 1];
-        let batches: usize = layout.shape[..rank - 2].iter().product();
+        let batches = layout.batches();
         if batches * rows * columns == 0 {
             return;
         }
@@ -65,7 +65,7 @@ impl FewRows<'_> {
             let columns = width.min(columns - from);
             let (left, right) = (self.left.at(batch), self.right.at(batch).from(0, from));
             let bias = self.bias.map(|b| b.at(batch).from(0, from));
-            let start = matrix_offset(layout, batch) + from * layout.strides[rank - 1];
+            let places = layout.of_batch(batch);
             let problem = Problem {
                 left,
                 right,
@@ -74,7 +74,7 @@ impl FewRows<'_> {
                 depth,
             };
             problem.solve(memory, &mut |i, j, sum| {
-                let at = start + i * layout.strides[rank - 2] + j * layout.strides[rank - 1];
+                let at = places.at(i, from + j);
                 // SAFETY: tasks have different batches or columns, the layout does not overlap
                 // itself, and one element is borrowed at a time.
                 let to = unsafe { out.slice(at, 1) };

@@ -13,6 +13,7 @@
 
 use std::ops::Range;
 
+use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::tile::{LARGEST, Strided, Tile};
 use crate::transpose::transpose;
@@ -134,13 +135,12 @@ pub(crate) struct Gemm<'a, R> {
 }
 
 impl<R: Right> Gemm<'_, R> {
-    /// Computes the products into `out`, whose matrices are laid out as `layout` says: `[…, rows,
-    /// columns]`, not overlapping itself. The depth must not be 0.
-    pub fn run(&self, out: &mut [f32], layout: &Layout, threads: &Threads) {
-        let rank = layout.rank();
-        let (rows, columns) = (layout.shape[rank - 2], layout.shape[rank - 1]);
+    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping
+    /// itself. The depth must not be 0.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+        let [rows, columns] = layout.size();
         let depth = self.left.layout.shape[self.left.layout.rank() - 1];
-        let batches: usize = layout.shape[..rank - 2].iter().product();
+        let batches = layout.batches();
         if batches * rows * columns == 0 {
             return;
         }
@@ -159,7 +159,8 @@ impl<R: Right> Gemm<'_, R> {
                 columns: band * BAND..columns.min((band + 1) * BAND),
                 depth,
             };
-            self.block(tile, batch, block, &out, layout, memory);
+            let places = layout.of_batch(batch);
+            self.block(tile, batch, block, &out, places, memory);
         };
         if enough == 1 {
             // Too little to wake anybody, but the working memory is the team's.
@@ -177,13 +178,10 @@ impl<R: Right> Gemm<'_, R> {
         batch: usize,
         block: Block,
         out: &Target<'_>,
-        layout: &Layout,
+        places: Places,
         memory: &mut [f32],
     ) {
         let (left, bias) = (self.left.at(batch), self.bias.map(|b| b.at(batch)));
-        let start = matrix_offset(layout, batch);
-        let rank = layout.rank();
-        let (rs, cs) = (layout.strides[rank - 2], layout.strides[rank - 1]);
         let mut sums = [0f32; LARGEST];
         for k in (0..block.depth).step_by(DEPTH) {
             let depth = DEPTH.min(block.depth - k);
@@ -208,20 +206,21 @@ impl<R: Right> Gemm<'_, R> {
                     for i in (first_row..end_row).step_by(tile.rows) {
                         let rows = tile.rows.min(end_row - i);
                         let left = block_left.from(i - first_row, 0);
-                        if cs == 1 && width == tile.columns {
+                        if width == tile.columns && places.together(j, width) {
                             for r in 0..rows {
                                 // Only to check the bounds.
                                 // SAFETY: as below, for a whole row of a tile.
-                                unsafe { out.slice(start + (i + r) * rs + j, width) };
+                                unsafe { out.slice(places.at(i + r, j), width) };
                             }
-                            let to = out.pointer(start + i * rs + j);
+                            let to = out.pointer(places.at(i, j));
+                            let row = places.row;
                             // SAFETY: these are the rows that have just been checked.
                             unsafe {
-                                tile.multiply_to(depth, left, rows, strip, to, rs, !is_first);
+                                tile.multiply_to(depth, left, rows, strip, to, row, !is_first);
                             }
                             for r in 0..if is_last { rows } else { 0 } {
                                 // SAFETY: as below.
-                                let to = unsafe { out.slice(start + (i + r) * rs + j, width) };
+                                let to = unsafe { out.slice(places.at(i + r, j), width) };
                                 self.finish(to, bias.map(|b| b.from(i + r, j)));
                             }
                             continue;
@@ -229,7 +228,7 @@ impl<R: Right> Gemm<'_, R> {
                         tile.multiply(depth, left, rows, strip, &mut sums, false);
                         for (r, sums) in sums.chunks_exact(tile.columns).enumerate().take(rows) {
                             for (c, sum) in sums.iter().enumerate().take(width) {
-                                let at = start + (i + r) * rs + (j + c) * cs;
+                                let at = places.at(i + r, j + c);
                                 // SAFETY: tasks have different batches, rows or columns, the
                                 // layout does not overlap itself, and one element is borrowed at
                                 // a time.

@@ -6,7 +6,7 @@
 //! some. It allocates nothing on the heap: working memory is asked for with
 //! [`Kernel::scratch_bytes`] and planned with everything else.
 
-use crate::{TensorMut, TensorRef, Threads};
+use crate::{Layout, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,14 @@ pub trait Kernel: Send + Sync {
         0
     }
 
+    /// Whether the kernel can fill its first result where it is laid out like this. The layout's
+    /// elements, in row-major order, are those of the result in row-major order; its dimensions
+    /// may be finer than the result's: a projection `[t, h * d]` may be asked to fill `[t, h, d]`
+    /// with the heads far apart, which is where a cache wants them.
+    fn accepts(&self, _layout: &Layout) -> bool {
+        false
+    }
+
     /// Computes `outputs` from `inputs`.
     fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError>;
 }
@@ -56,6 +64,28 @@ where
 {
     fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError> {
         self(operands)
+    }
+}
+
+/// A kernel that can fill its result in other layouts than the contiguous one.
+pub struct AnyLayout<A, F> {
+    /// Which layouts ([`Kernel::accepts`]).
+    pub accepts: A,
+    /// The computation.
+    pub run: F,
+}
+
+impl<A, F> Kernel for AnyLayout<A, F>
+where
+    A: Fn(&Layout) -> bool + Send + Sync,
+    F: Fn(&mut Operands<'_, '_>) -> Result<(), KernelError> + Send + Sync,
+{
+    fn accepts(&self, layout: &Layout) -> bool {
+        (self.accepts)(layout)
+    }
+
+    fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        (self.run)(operands)
     }
 }
 

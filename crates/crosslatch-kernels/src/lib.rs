@@ -35,6 +35,7 @@ pub mod normalization;
 mod real;
 pub mod rearrange;
 pub mod reduction;
+mod result;
 pub mod scan;
 pub mod scatter;
 pub mod slabs;

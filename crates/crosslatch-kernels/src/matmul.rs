@@ -8,6 +8,7 @@
 
 use crate::few_rows::{FEW, FewRows};
 use crate::gemm::{Gemm, Matrices, matrix_offset};
+use crate::result::ResultLayout;
 use crate::wide::Wide;
 use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
@@ -26,7 +27,8 @@ pub struct Product<'a> {
     pub alpha: f64,
 }
 
-/// Computes a product into `out`, `[…, m, n]`. `plain` asks for plain loops.
+/// Computes a product into `out`, `[…, m, n]`, or `[…, m, groups, n / groups]` with the columns in
+/// groups. `plain` asks for plain loops.
 pub fn matmul(out: &mut TensorMut<'_>, product: &Product<'_>, plain: bool, threads: &Threads) {
     let a = product.a.layout();
     if out.dtype() == DType::F32 && !plain && a.shape[a.rank() - 1] > 0 {
@@ -41,8 +43,9 @@ where
     T::Wide: Wide,
 {
     let (la, lb, lo) = (product.a.layout(), product.b.layout(), out.layout().clone());
-    let rank = lo.rank();
-    let [m, n] = [lo.shape[rank - 2], lo.shape[rank - 1]];
+    let result = result_layout(&lo, product);
+    let rank = la.rank();
+    let [m, n] = result.size();
     let k = la.shape[rank - 1];
     let (a, b) = (product.a.data::<T>(), product.b.data::<T>());
     let bias = product.bias.map(|t| (t.data::<T>(), t.layout()));
@@ -51,9 +54,9 @@ where
         T::Wide::from_f64(product.beta),
     );
     let out = out.data::<T>();
-    let batches: usize = lo.shape[..rank - 2].iter().product();
-    for batch in 0..batches {
-        let [oa, ob, oo] = [la, lb, &lo].map(|l| matrix_offset(l, batch));
+    for batch in 0..result.batches() {
+        let [oa, ob] = [la, lb].map(|l| matrix_offset(l, batch));
+        let places = result.of_batch(batch);
         let obias = bias.map_or(0, |(_, l)| matrix_offset(l, batch));
         for i in 0..m {
             for j in 0..n {
@@ -71,7 +74,7 @@ where
                         sum = sum.add(data[at].widen().mul(beta));
                     }
                 }
-                out[oo + i * lo.strides[rank - 2] + j * lo.strides[rank - 1]] = T::narrow(sum);
+                out[places.at(i, j)] = T::narrow(sum);
             }
         }
     }
@@ -81,9 +84,10 @@ where
 /// any strides.
 fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
     let layout = out.layout().clone();
-    let rank = layout.rank();
-    let [m, n] = [layout.shape[rank - 2], layout.shape[rank - 1]];
+    let result = result_layout(&layout, product);
+    let [m, n] = result.size();
     let [a, b] = [product.a.layout(), product.b.layout()];
+    let rank = a.rank();
     if n <= FEW && m > FEW {
         // The same product seen from the other side.
         let turned = |l: &Layout| l.transpose(rank - 2, rank - 1);
@@ -96,7 +100,7 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             alpha: product.alpha as f32,
             beta: product.beta as f32,
         };
-        return few.run(out.data(), &turned(&layout), threads);
+        return few.run(out.data(), result.turned(), threads);
     }
     let left = matrices_of(&product.a, a);
     let right = matrices_of(&product.b, b);
@@ -110,7 +114,7 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             alpha,
             beta,
         }
-        .run(out.data(), &layout, threads);
+        .run(out.data(), result, threads);
     } else {
         Gemm {
             left,
@@ -119,8 +123,14 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             alpha,
             beta,
         }
-        .run(out.data(), &layout, threads);
+        .run(out.data(), result, threads);
     }
+}
+
+/// Columns are in groups if the result has a dimension more than the operands.
+fn result_layout<'a>(layout: &'a Layout, product: &Product<'_>) -> ResultLayout<'a> {
+    let batch_dims = product.a.layout().rank() - 2;
+    ResultLayout::new(layout, layout.rank() - batch_dims)
 }
 
 fn matrices_of<'a>(tensor: &TensorRef<'a>, layout: &'a Layout) -> Matrices<'a> {

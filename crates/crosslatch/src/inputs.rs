@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
-use crosslatch_kernels::TensorRef;
+use crosslatch_kernels::{DType, Layout, TensorRef};
 
 use crate::error::Error;
 use crate::ir::Size;
-use crate::ir::graph::{Program, SlotKind, TensorType, ValueType};
+use crate::ir::graph::{Program, SlotKind, Symbol, TensorType, ValueType};
 
 /// Checks one tensor for each input slot, in the order of the slots, against the program.
 pub fn check(program: &Program, inputs: &[TensorRef<'_>]) -> Result<(), Error> {
@@ -87,6 +87,27 @@ pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
             slot.kind == SlotKind::Input && matches!(value.ty, ValueType::Tensor(_))
         })
         .map(|(i, slot)| (i, slot.name.as_str()))
+}
+
+/// Types and contiguous layouts of the inputs where each symbol has the value that `choose` gives
+/// it; `None` if a size cannot be computed from symbols, or is negative.
+pub fn types_for(
+    program: &Program,
+    choose: impl Fn(&Symbol) -> i64,
+) -> Option<Vec<(DType, Layout)>> {
+    let value = |name: &str| program.symbols.iter().find(|s| s.name == name).map(&choose);
+    let types = input_slots(program).map(|(slot, _)| {
+        let ValueType::Tensor(ty) = &program.graph.value(program.graph.inputs[slot]).ty else {
+            return None;
+        };
+        let sizes = ty
+            .sizes
+            .iter()
+            .map(|s| usize::try_from(s.eval(&value)?).ok());
+        let shape: Option<Vec<usize>> = sizes.collect();
+        Some((ty.dtype, Layout::contiguous(&shape?)))
+    });
+    types.collect()
 }
 
 /// Puts named tensors in the order of the input slots.

@@ -332,9 +332,15 @@ impl Interpreter<'_> {
                     }))
                 })
                 .collect::<Result<_, Failure>>()?,
-            Lowering::Copy(of) => {
-                let operand = operands.get(of).ok_or("a copy of nothing")?;
-                vec![Value::Tensor(Shared::copy_of(&operand.to_tensor().view()))]
+            Lowering::Copy(copy) => {
+                let base = operands.get(copy.view.of).ok_or("a copy of nothing")?;
+                let bytes = base.storage.borrow();
+                let view = TensorRef::new(base.dtype, &copy.view.layout, bytes.bytes())
+                    .map_err(|e| e.to_string())?;
+                vec![Value::Tensor(Shared {
+                    layout: Layout::contiguous(&copy.shape),
+                    ..Shared::copy_of(&view)
+                })]
             }
             Lowering::Compute(compute) => {
                 let results = compute
@@ -356,6 +362,28 @@ impl Interpreter<'_> {
                 } else {
                     results.into_iter().map(Value::Tensor).collect()
                 }
+            }
+            Lowering::Assign(assign) => {
+                let operand = operands.get(assign.of).ok_or("an update of nothing")?;
+                let source = operands.get(assign.from).ok_or("an update from nothing")?;
+                // Copied, because it may be the very memory that is written.
+                let source = Shared::copy_of(&source.to_tensor().view());
+                let target = if in_place {
+                    operand.clone()
+                } else {
+                    Shared::copy_of(&operand.to_tensor().view())
+                };
+                let [part, layout] = assign
+                    .places(&target.layout, &source.layout)
+                    .map_err(text)?;
+                let source = Shared { layout, ..source };
+                let part = Shared {
+                    layout: part,
+                    ..target.clone()
+                };
+                let storage = source.storage.borrow();
+                part.write(&read(&source, &storage), self.threads);
+                vec![Value::Tensor(target)]
             }
             Lowering::Update(update) => {
                 let operand = operands.get(update.of).ok_or("an update of nothing")?;

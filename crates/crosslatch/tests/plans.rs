@@ -2,7 +2,9 @@
 //!
 //! Each file in `tests/plans/` is a program with what the planner must decide about it written
 //! above: `#> copy VALUE: REASON` for every copy that stays (the reason may be cut short),
-//! `#> no copies`, or `#> refused: MESSAGE`. Whatever the decisions, the planned run must equal
+//! `#> store VALUE: REASON` where a new value has to be brought to its place in other memory,
+//! `#> no copies`, or `#> refused: MESSAGE`; and, for the values that the file is about,
+//! `#> %NAME in MEMORY`. Whatever the decisions, the planned run must equal
 //! the reference interpreter bit for bit, outputs and state, over several runs of one session on
 //! random inputs; state is seen through the outputs, so programs return it.
 
@@ -69,7 +71,8 @@ fn every_program_is_planned_as_its_file_says_and_runs_as_it_means() {
 
 fn check(file: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(file).unwrap();
-    let expected: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("#> ")).collect();
+    let expected = text.lines().filter_map(|l| l.strip_prefix("#> "));
+    let (homes, expected): (Vec<&str>, Vec<&str>) = expected.partition(|l| l.starts_with('%'));
     assert!(!expected.is_empty(), "{}: expects nothing", file.display());
     let program = parse(&text, Catalogue::builtin()).map_err(|e| e.to_string())?;
     verify(&program).map_err(|e| e.to_string())?;
@@ -115,11 +118,30 @@ fn check(file: &Path) -> Result<(), String> {
         .map(|(_, dtype, shape)| (*dtype, Layout::contiguous(shape)))
         .collect();
     let decided = match session.plan(&name, &types) {
-        Ok(plan) => plan
-            .copies
-            .iter()
-            .map(|c| format!("copy {}: {}", c.value, c.reason))
-            .collect::<Vec<_>>(),
+        Ok(plan) => {
+            let lives = |home: &str| {
+                let (value, memory) = home[1..].split_once(" in ").unwrap_or((home, ""));
+                let is_there = |v: &crosslatch::plan::PlannedValue| {
+                    v.name == value && v.memory.to_string() == memory
+                };
+                plan.values.iter().any(is_there)
+            };
+            if let Some(home) = homes.iter().find(|home| !lives(home)) {
+                let all = plan
+                    .values
+                    .iter()
+                    .map(|v| format!("%{} in {}", v.name, v.memory));
+                let all: Vec<String> = all.collect();
+                return Err(format!("not so: {home}; but\n  {}", all.join("\n  ")));
+            }
+            plan.copies
+                .iter()
+                .map(|c| {
+                    let what = if c.store { "store" } else { "copy" };
+                    format!("{what} {}: {}", c.value, c.reason)
+                })
+                .collect::<Vec<_>>()
+        }
         Err(error) => vec![format!("refused: {error}")],
     };
     let decided = match decided.is_empty() {

@@ -15,7 +15,7 @@
 //! program.output("y", y);
 //! assert_eq!(program.finish()?.to_string(), "\
 //! program twice
-//! input %x: f32[2, 3]
+//! input %x: f32[2, 3] = \"x\"
 //! %v0: f32[2, 3] = aten::add.Tensor(self=%x, other=%x)
 //! return \"y\"=%v0
 //! ");
@@ -29,7 +29,7 @@ use super::call::{Known, bind_call};
 use super::graph::{
     Arg, Graph, Node, Output, Program, Slot, SlotKind, TensorType, ValueId, ValueType,
 };
-use super::operator::{Call, KernelSet, Lowering, Number};
+use super::operator::{Assign, Call, KernelSet, Lowering, Number, Update};
 use super::verify::{VerifyError, verify};
 use crate::ops::{COND, Catalogue};
 
@@ -258,10 +258,7 @@ impl GraphBuilder {
                 .into_iter()
                 .map(|view| Ok(Known::Tensor(operand(view.of)?.0, view.layout)))
                 .collect::<Result<_, &str>>()?,
-            Lowering::Copy(of) => {
-                let (dtype, layout) = operand(of)?;
-                vec![fresh(dtype, &layout.shape)]
-            }
+            Lowering::Copy(copy) => vec![fresh(operand(copy.view.of)?.0, &copy.shape)],
             Lowering::Compute(_) if in_place => {
                 let (dtype, layout) = operand(0)?;
                 vec![Known::Tensor(dtype, layout.clone())]
@@ -270,8 +267,8 @@ impl GraphBuilder {
                 let results = compute.results.iter();
                 results.map(|(dtype, shape)| fresh(*dtype, shape)).collect()
             }
-            Lowering::Update(update) => {
-                let (dtype, layout) = operand(update.of)?;
+            Lowering::Update(Update { of, .. }) | Lowering::Assign(Assign { of, .. }) => {
+                let (dtype, layout) = operand(of)?;
                 vec![match in_place {
                     true => Known::Tensor(dtype, layout.clone()),
                     false => fresh(dtype, &layout.shape),

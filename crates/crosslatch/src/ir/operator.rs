@@ -43,12 +43,15 @@ impl OpError {
 pub enum Lowering {
     /// Each result is a view of an operand.
     Views(Vec<View>),
-    /// The result is a row-major copy of an operand, by its index among the tensor operands.
-    Copy(usize),
+    /// The result is a row-major copy of a view of an operand.
+    Copy(ViewCopy),
     /// The results are computed into fresh memory.
     Compute(Compute),
     /// The result is an operand (in place) or a copy of it (functional), changed by a kernel.
     Update(Update),
+    /// The result is an operand (in place) or a copy of it (functional), with another operand
+    /// copied into a part of it.
+    Assign(Assign),
     /// The results are numbers, known now.
     Numbers(Vec<Number>),
     /// Nothing happens at run time and nothing is returned.
@@ -63,12 +66,34 @@ pub struct View {
     pub layout: Layout,
 }
 
+/// A result that is a row-major copy of a view, perhaps under another shape.
+pub struct ViewCopy {
+    /// What is copied.
+    pub view: View,
+    /// Shape of the result, with as many elements.
+    pub shape: Dims,
+}
+
 /// Results in fresh, contiguous memory.
 pub struct Compute {
     /// Type and shape of each result.
     pub results: Vec<(DType, Dims)>,
     /// What fills them.
     pub kernel: Box<dyn Kernel>,
+    /// Arithmetic operations that this takes, for reports; about.
+    pub flops: u64,
+}
+
+impl Compute {
+    /// Results that take an operation for each element.
+    pub fn new(results: Vec<(DType, Dims)>, kernel: impl Kernel + 'static) -> Compute {
+        let numel = |(_, shape): &(DType, Dims)| shape.iter().product::<usize>() as u64;
+        Compute {
+            flops: results.iter().map(numel).sum(),
+            results,
+            kernel: Box::new(kernel),
+        }
+    }
 }
 
 /// A change to an operand's memory.
@@ -80,6 +105,34 @@ pub struct Update {
     pub kernel: Box<dyn Kernel>,
 }
 
+/// Finds a part of a tensor in any layout that the tensor may have.
+pub type Part = Box<dyn Fn(&Layout) -> Result<Layout, OpError>>;
+
+/// A copy of one operand into a part of another.
+pub struct Assign {
+    /// Index among the tensor operands of the one that is changed.
+    pub of: usize,
+    /// Finds the part in any layout of that operand.
+    pub part: Part,
+    /// Index of the operand that is copied; it is broadcast to the part and converted.
+    pub from: usize,
+}
+
+impl Assign {
+    /// The part in this layout of the changed operand, and the source broadcast to it.
+    pub fn places(&self, target: &Layout, source: &Layout) -> Result<[Layout; 2], OpError> {
+        let part = (self.part)(target)?;
+        match source.expand(&part.shape) {
+            Some(source) => Ok([part, source]),
+            None => Err(OpError::new(format!(
+                "the source of shape {:?} does not fit its place {:?}",
+                &source.shape[..],
+                &part.shape[..]
+            ))),
+        }
+    }
+}
+
 impl Lowering {
     /// One view.
     pub fn view(of: &TensorArg, layout: Layout) -> Lowering {
@@ -89,12 +142,31 @@ impl Lowering {
         }])
     }
 
+    /// A copy of an operand.
+    pub fn copy(of: &TensorArg) -> Lowering {
+        Lowering::copy_in_shape(of, of.layout.shape.clone())
+    }
+
+    /// A copy of an operand under another shape.
+    pub fn copy_in_shape(of: &TensorArg, shape: Dims) -> Lowering {
+        let view = View {
+            of: of.index,
+            layout: of.layout.clone(),
+        };
+        Lowering::Copy(ViewCopy { view, shape })
+    }
+
     /// One computed result.
     pub fn compute(dtype: DType, shape: &[usize], kernel: impl Kernel + 'static) -> Lowering {
-        Lowering::Compute(Compute {
-            results: vec![(dtype, shape.into())],
-            kernel: Box::new(kernel),
-        })
+        Lowering::Compute(Compute::new(vec![(dtype, shape.into())], kernel))
+    }
+
+    /// The same, where it takes so many arithmetic operations.
+    pub fn with_flops(mut self, flops: u64) -> Lowering {
+        if let Lowering::Compute(compute) = &mut self {
+            compute.flops = flops;
+        }
+        self
     }
 
     /// An update of one operand.

@@ -326,36 +326,33 @@ fn dividing_type(call: &Call<'_>) -> Result<DType, OpError> {
 fn without_zero(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError> {
     let [a, b] = pair(call)?;
     let ty = common_type(&[a, b]);
-    let Lowering::Compute(Compute { results, kernel }) = lowering else {
+    let Lowering::Compute(compute) = lowering else {
         return Ok(lowering);
     };
     let is_empty = joint_shape(&[a, b])?.contains(&0);
     if ty.is_float() || is_empty {
-        return Ok(Lowering::Compute(Compute { results, kernel }));
+        return Ok(Lowering::Compute(compute));
     }
+    let Compute {
+        results, kernel, ..
+    } = compute;
     let divide = move |o: &mut Operands<'_, '_>, zero: bool| match zero {
         true => Err(KernelError::DivisionByZero),
         false => kernel.run(o),
     };
-    Ok(match b {
+    Ok(Lowering::Compute(match b {
         Operand::Tensor(divisor) => {
             let index = divisor.index;
-            Lowering::Compute(Compute {
-                results,
-                kernel: Box::new(move |o: &mut Operands<'_, '_>| {
-                    let zero = contains_zero(&o.inputs[index], ty);
-                    divide(o, zero)
-                }),
+            Compute::new(results, move |o: &mut Operands<'_, '_>| {
+                let zero = contains_zero(&o.inputs[index], ty);
+                divide(o, zero)
             })
         }
         Operand::Number(divisor) => {
             let zero = number_in::<i64>(divisor, ty) == 0;
-            Lowering::Compute(Compute {
-                results,
-                kernel: Box::new(move |o: &mut Operands<'_, '_>| divide(o, zero)),
-            })
+            Compute::new(results, move |o: &mut Operands<'_, '_>| divide(o, zero))
         }
-    })
+    }))
 }
 
 /// The quotient rounded down, without the error that rounding the quotient first would make.

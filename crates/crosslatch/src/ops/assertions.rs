@@ -58,10 +58,7 @@ fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
         Value::Float(0.0) => Err(KernelError::Assertion(message.clone())),
         _ => Ok(()),
     };
-    Ok(Lowering::Compute(Compute {
-        results: Vec::new(),
-        kernel: Box::new(kernel),
-    }))
+    Ok(Lowering::Compute(Compute::new(Vec::new(), kernel)))
 }
 
 /// Shape and type are checked; strides are the engine's own and may differ from PyTorch's.

@@ -5,6 +5,7 @@
 //! and values are repeated along the second. Nothing is copied.
 
 use crosslatch_kernels::attention::{Attention, attention};
+use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
@@ -97,6 +98,8 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         None => None,
         Some(l) => Some(l.expand(&with(&[queries, keys])).ok_or_else(bad)?),
     };
+    let pairs: usize = with(&[queries, keys]).iter().product();
+    let flops = 2 * pairs as u64 * (inner + width) as u64;
     let lo = Layout::contiguous(&checked_shape(with(&[queries, width]))?);
     let ll = Layout::contiguous(&checked_shape(with(&[queries]))?);
     // What the program sees has the heads in one dimension.
@@ -125,6 +128,7 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     let [iq, ik, iv] = [q, k, v].map(|t| t.index);
     let im = mask.map(|m| m.index);
+    let (grouped, own_shape) = (groups.is_some(), lo.shape.clone());
     let kernel = move |o: &mut Operands<'_, '_>| {
         let view = |i: usize, l| o.inputs[i].with_layout(l).map_err(internal);
         let (q, k, v) = (view(iq, &lq)?, view(ik, &lk)?, view(iv, &lv)?);
@@ -135,7 +139,12 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         let [out, logarithms @ ..] = &mut *o.outputs else {
             return Ok(());
         };
-        let mut out = out.with_layout(&lo).map_err(internal)?;
+        // The plan may have put the result elsewhere: heads behind positions, for example.
+        let place = match grouped {
+            false => out.layout().clone(),
+            true => lo.clone(),
+        };
+        let mut out = out.with_layout(&place).map_err(internal)?;
         let mut logarithms = match logarithms.first_mut() {
             None => None,
             Some(t) => Some(t.with_layout(&ll).map_err(internal)?),
@@ -150,8 +159,9 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         );
         Ok(())
     };
-    Ok(Lowering::Compute(Compute {
-        results,
-        kernel: Box::new(kernel),
-    }))
+    let kernel = AnyLayout {
+        accepts: move |layout: &Layout| !grouped && layout.shape == own_shape,
+        run: kernel,
+    };
+    Ok(Lowering::Compute(Compute::new(results, kernel)).with_flops(flops))
 }

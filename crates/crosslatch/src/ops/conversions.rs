@@ -48,7 +48,7 @@ fn convert(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     if dtype == x.dtype {
         return Ok(match copies {
-            true => Lowering::Copy(x.index),
+            true => Lowering::copy(x),
             false => Lowering::view(x, x.layout.clone()),
         });
     }

@@ -91,18 +91,19 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
     };
     let (ix, iw, ib, plain) = (x.index, w.index, bias.map(|b| b.index), call.plain());
     let out = Layout::contiguous(&full);
-    Ok(Lowering::compute(
-        x.dtype,
-        &shape,
-        move |o: &mut Operands<'_, '_>| {
+    let taps: usize = w.shape()[1..].iter().product();
+    let flops = 2 * (full.iter().product::<usize>() as u64) * taps as u64;
+    Ok(
+        Lowering::compute(x.dtype, &shape, move |o: &mut Operands<'_, '_>| {
             let x = o.inputs[ix].with_layout(&lx).map_err(internal)?;
             let w = o.inputs[iw].with_layout(&lw).map_err(internal)?;
             let bias = ib.map(|i| &o.inputs[i]);
             let mut out = o.outputs[0].with_layout(&out).map_err(internal)?;
             convolution.run(&mut out, &x, &w, bias, plain, o.threads);
             Ok(())
-        },
-    ))
+        })
+        .with_flops(flops),
+    )
 }
 
 /// A number for each of two dimensions; one number stands for all.

@@ -18,10 +18,9 @@
 //! wrong, none where it is right) follows from the general rules, with no special case for these
 //! two operators anywhere.
 
-use crosslatch_kernels::{KernelError, Operands, copy::copy};
+use crosslatch_kernels::Layout;
 
-use super::relayout::relaid;
-use crate::ir::operator::{Call, Lowering, OpError, View};
+use crate::ir::operator::{Assign, Call, Lowering, OpError, View};
 
 pub(super) const OPERATORS: super::Table = &[
     (
@@ -80,14 +79,9 @@ fn update(call: &Call<'_>) -> Result<Lowering, OpError> {
             value.dtype, cache.dtype
         )));
     }
-    let of = value.index;
-    Ok(Lowering::update(cache, move |o: &mut Operands<'_, '_>| {
-        let place = o.outputs[0].layout().slice(2, 0, len, 1);
-        copy(
-            &mut relaid(&mut o.outputs[0], &place)?,
-            &o.inputs[of],
-            o.threads,
-        );
-        Ok::<(), KernelError>(())
+    Ok(Lowering::Assign(Assign {
+        of: cache.index,
+        part: Box::new(move |cache: &Layout| Ok(cache.slice(2, 0, len, 1))),
+        from: value.index,
     }))
 }

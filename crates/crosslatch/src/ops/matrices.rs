@@ -4,6 +4,7 @@
 //! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
 //! dimensions broadcast.
 
+use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
@@ -87,11 +88,13 @@ impl Form<'_> {
         };
         let (ia, ib) = (self.a.0.index, self.b.0.index);
         let (alpha, beta, plain) = (self.alpha, self.beta, call.plain());
-        let out = Layout::contiguous(&full);
-        Ok(Lowering::compute(
-            self.a.0.dtype,
-            &self.shape,
-            move |o: &mut Operands<'_, '_>| {
+        let shape = full.clone();
+        let accepts = move |layout: &Layout| in_matrices(layout, &shape).is_some();
+        let shape = full.clone();
+        let flops = 2 * (full.iter().product::<usize>() as u64) * k as u64;
+        let kernel = AnyLayout {
+            accepts,
+            run: move |o: &mut Operands<'_, '_>| {
                 let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
                 let product = Product {
                     a: view(ia, &a)?,
@@ -103,12 +106,33 @@ impl Form<'_> {
                     alpha,
                     beta,
                 };
+                let out = in_matrices(o.outputs[0].layout(), &shape).ok_or_else(misplaced)?;
                 let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
                 matmul(&mut target, &product, plain, o.threads);
                 Ok(())
             },
-        ))
+        };
+        Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
     }
+}
+
+/// The layout of a result as the kernel wants it, `[…, m, n]` as in `shape` or with the columns in
+/// groups, `[…, m, groups, n / groups]`.
+fn in_matrices(layout: &Layout, shape: &[usize]) -> Option<Layout> {
+    if let Some(plain) = layout.reshape(shape) {
+        return Some(plain);
+    }
+    let (n, outer) = shape.split_last()?;
+    // The length of a group is that of the last dimension that has one.
+    let group = layout.shape.iter().copied().rfind(|size| *size != 1)?;
+    let mut grouped: Dims = outer.into();
+    grouped.extend([n.checked_div(group)?, group]);
+    layout.reshape(&grouped)
+}
+
+/// A result in a layout that the kernel has not accepted: a bug of the plan.
+pub(super) fn misplaced() -> KernelError {
+    KernelError::Assertion("the result lies where it cannot be written".into())
 }
 
 /// A view that does not fit its memory: the layouts here are made from those of the operands.

@@ -108,10 +108,10 @@ impl Form<'_> {
     fn lower(self, plain: bool, statistics: &[(DType, Dims)]) -> Result<Lowering, OpError> {
         let mut results = vec![(self.x.dtype, self.x.layout.shape.clone())];
         results.extend_from_slice(statistics);
-        Ok(Lowering::Compute(Compute {
+        Ok(Lowering::Compute(Compute::new(
             results,
-            kernel: Box::new(self.kernel(plain)?),
-        }))
+            self.kernel(plain)?,
+        )))
     }
 }
 

@@ -138,11 +138,11 @@ fn ordered(
     if with_values {
         results.insert(0, (this.dtype, shape));
     }
-    let kernel = Box::new(WithScratch {
+    let kernel = WithScratch {
         bytes: bytes(this, by.dim)?,
         run,
-    });
-    Ok(Lowering::Compute(Compute { results, kernel }))
+    };
+    Ok(Lowering::Compute(Compute::new(results, kernel)))
 }
 
 /// The order that a call asks for, and the length of the ordered lines.

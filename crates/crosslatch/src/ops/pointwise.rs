@@ -6,9 +6,11 @@
 
 use crosslatch_kernels::blocks::Compute;
 use crosslatch_kernels::elementwise::{Class, Source, apply};
+use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::layout::broadcast_shapes;
-use crosslatch_kernels::{DType, Dims, Operands, TensorRef};
+use crosslatch_kernels::{DType, Dims, KernelError, Layout, Operands, TensorRef};
 
+use super::matrices::{internal, misplaced};
 use super::promotion::{self, Standing};
 use super::sizes::checked_shape;
 use crate::ir::operator::{Call, CallArg, Lowering, Number, OpError, TensorArg};
@@ -103,8 +105,11 @@ enum Slot {
 }
 
 /// A pointwise operator of `N` operands, but for what it computes.
+#[derive(Clone)]
 pub(super) struct Pointwise<const N: usize> {
     slots: [Slot; N],
+    /// Layouts of the operands that are tensors.
+    layouts: [Option<Layout>; N],
     shape: Dims,
     /// The type that operands are converted to.
     through: DType,
@@ -115,6 +120,10 @@ impl<const N: usize> Pointwise<N> {
     pub(super) fn new(operands: [Operand<'_>; N], through: DType) -> Result<Self, OpError> {
         Ok(Pointwise {
             slots: operands.map(|o| o.slot()),
+            layouts: operands.map(|o| match o {
+                Operand::Tensor(t) => Some(t.layout.clone()),
+                Operand::Number(_) => None,
+            }),
             shape: joint_shape(&operands)?,
             through,
         })
@@ -128,37 +137,11 @@ impl<const N: usize> Pointwise<N> {
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
     ) -> Lowering {
-        let Pointwise {
-            slots,
-            shape,
-            through,
-        } = self;
-        Lowering::compute(result, &shape, move |o: &mut Operands<'_, '_>| {
-            let (out, inputs, threads) = (&mut o.outputs[0], o.inputs, o.threads);
-            match Class::of(through) {
-                Class::F32 => apply(
-                    out,
-                    sources(&slots, inputs, through),
-                    through,
-                    threads,
-                    &f32s,
-                ),
-                Class::F64 => apply(
-                    out,
-                    sources(&slots, inputs, through),
-                    through,
-                    threads,
-                    &f64s,
-                ),
-                Class::I64 => apply(
-                    out,
-                    sources(&slots, inputs, through),
-                    through,
-                    threads,
-                    &i64s,
-                ),
-            }
-            Ok(())
+        let class = Class::of(self.through);
+        self.filling(result, move |this, o| match class {
+            Class::F32 => this.run(o, &f32s),
+            Class::F64 => this.run(o, &f64s),
+            Class::I64 => this.run(o, &i64s),
         })
     }
 
@@ -169,30 +152,10 @@ impl<const N: usize> Pointwise<N> {
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
     ) -> Lowering {
-        let Pointwise {
-            slots,
-            shape,
-            through,
-        } = self;
-        Lowering::compute(result, &shape, move |o: &mut Operands<'_, '_>| {
-            let (out, inputs, threads) = (&mut o.outputs[0], o.inputs, o.threads);
-            match Class::of(through) {
-                Class::F64 => apply(
-                    out,
-                    sources(&slots, inputs, through),
-                    through,
-                    threads,
-                    &f64s,
-                ),
-                _ => apply(
-                    out,
-                    sources(&slots, inputs, through),
-                    through,
-                    threads,
-                    &f32s,
-                ),
-            }
-            Ok(())
+        let class = Class::of(self.through);
+        self.filling(result, move |this, o| match class {
+            Class::F64 => this.run(o, &f64s),
+            _ => this.run(o, &f32s),
         })
     }
 
@@ -202,34 +165,65 @@ impl<const N: usize> Pointwise<N> {
         result: DType,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
     ) -> Lowering {
-        let Pointwise {
-            slots,
-            shape,
-            through,
-        } = self;
-        Lowering::compute(result, &shape, move |o: &mut Operands<'_, '_>| {
-            let (out, threads) = (&mut o.outputs[0], o.threads);
-            apply(
-                out,
-                sources(&slots, o.inputs, through),
-                through,
-                threads,
-                &i64s,
-            );
-            Ok(())
-        })
+        self.filling(result, move |this, o| this.run(o, &i64s))
     }
-}
 
-fn sources<'t, C: Compute, const N: usize>(
-    slots: &[Slot; N],
-    inputs: &'t [TensorRef<'t>],
-    through: DType,
-) -> [Source<'t, C>; N] {
-    slots.map(|slot| match slot {
-        Slot::Input(index) => Source::Tensor(&inputs[index]),
-        Slot::Number(number) => Source::Number(number_in(number, through)),
-    })
+    /// A result that may lie anywhere: pointwise kernels take any strides, and dimensions that are
+    /// finer than the result's wherever those of the operands can be divided likewise.
+    fn filling(
+        self,
+        dtype: DType,
+        run: impl Fn(&Self, &mut Operands<'_, '_>) -> Result<(), KernelError> + Send + Sync + 'static,
+    ) -> Lowering {
+        let (own, shape) = (self.clone(), self.shape.clone());
+        let accepts = move |layout: &Layout| {
+            let mut layouts = own.layouts.iter().flatten();
+            layouts.all(|operand| own.divided(operand, &layout.shape).is_some())
+        };
+        let run = move |o: &mut Operands<'_, '_>| run(&self, o);
+        Lowering::compute(dtype, &shape, AnyLayout { accepts, run })
+    }
+
+    /// An operand, broadcast to the result, in dimensions that are finer than the result's.
+    fn divided(&self, operand: &Layout, finer: &[usize]) -> Option<Layout> {
+        operand.expand(&self.shape)?.reshape(finer)
+    }
+
+    fn run<C: Compute>(
+        &self,
+        o: &mut Operands<'_, '_>,
+        f: &(impl Fn([C; N]) -> C + Sync),
+    ) -> Result<(), KernelError> {
+        let out = &mut o.outputs[0];
+        let mut divided: [Option<Layout>; N] = [const { None }; N];
+        if out.shape() != &self.shape[..] {
+            for (layout, slot) in divided.iter_mut().zip(&self.slots) {
+                if let Slot::Input(i) = slot {
+                    let operand = self.divided(o.inputs[*i].layout(), out.shape());
+                    *layout = Some(operand.ok_or_else(misplaced)?);
+                }
+            }
+        }
+        let mut tensors: [Option<TensorRef<'_>>; N] = [None; N];
+        for i in 0..N {
+            if let Slot::Input(k) = self.slots[i] {
+                tensors[i] = Some(match &divided[i] {
+                    Some(layout) => o.inputs[k].with_layout(layout).map_err(internal)?,
+                    None => o.inputs[k],
+                });
+            }
+        }
+        let mut sources = [Source::Number(C::default()); N];
+        for (i, source) in sources.iter_mut().enumerate() {
+            *source = match (self.slots[i], &tensors[i]) {
+                (_, Some(tensor)) => Source::Tensor(tensor),
+                (Slot::Number(number), None) => Source::Number(number_in(number, self.through)),
+                (Slot::Input(_), None) => return Err(misplaced()),
+            };
+        }
+        apply(out, sources, self.through, o.threads, f);
+        Ok(())
+    }
 }
 
 /// A number in a type that kernels compute in.

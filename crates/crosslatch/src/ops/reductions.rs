@@ -167,14 +167,13 @@ impl Reduced {
         (second_type, second): (DType, impl Reduce),
     ) -> Lowering {
         let (dims, kept, shape) = (self.dims, self.kept, self.shape);
-        Lowering::Compute(operator::Compute {
-            results: vec![(first_type, shape.clone()), (second_type, shape)],
-            kernel: Box::new(move |o: &mut Operands<'_, '_>| {
-                let x = &o.inputs[0];
-                fill(&mut o.outputs[0], &kept, x, &dims, o.threads, &first)?;
-                fill(&mut o.outputs[1], &kept, x, &dims, o.threads, &second)
-            }),
-        })
+        let results = vec![(first_type, shape.clone()), (second_type, shape)];
+        let kernel = move |o: &mut Operands<'_, '_>| {
+            let x = &o.inputs[0];
+            fill(&mut o.outputs[0], &kept, x, &dims, o.threads, &first)?;
+            fill(&mut o.outputs[1], &kept, x, &dims, o.threads, &second)
+        };
+        Lowering::Compute(operator::Compute::new(results, kernel))
     }
 }
 

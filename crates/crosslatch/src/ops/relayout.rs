@@ -3,9 +3,9 @@
 //! A layout that a lowering computed belongs to its operand as it was planned; a kernel gets the
 //! operand as it is. So kernels make their layouts when they run, from those that they are given.
 
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, TensorMut, TensorRef, copy::copy};
+use crosslatch_kernels::{KernelError, Layout, Operands, TensorMut, TensorRef, copy::copy};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ir::operator::{Call, Compute, Lowering, OpError, View, ViewCopy};
 
 /// Memory of `to` under another layout. That layouts fit was seen to when they were made.
 pub(super) fn relaid<'a>(
@@ -31,11 +31,13 @@ pub(super) fn copied(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, Op
         return Ok(lowering);
     };
     let this = call.tensor("self")?;
-    if let [view] = views.as_slice()
-        && view.layout == this.layout
-    {
-        return Ok(Lowering::Copy(this.index));
-    }
+    let views = match <[View; 1]>::try_from(views) {
+        Ok([view]) => {
+            let shape = view.layout.shape.clone();
+            return Ok(Lowering::Copy(ViewCopy { view, shape }));
+        }
+        Err(views) => views,
+    };
     let dtype = this.dtype;
     let results = views
         .iter()
@@ -56,28 +58,5 @@ pub(super) fn copied(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, Op
         }
         Ok(())
     };
-    Ok(Lowering::Compute(Compute {
-        results,
-        kernel: Box::new(kernel),
-    }))
-}
-
-/// A copy of `self` in row-major order under another shape.
-pub(super) fn copied_in_shape(this: &TensorArg, shape: Dims) -> Lowering {
-    if shape == this.layout.shape {
-        return Lowering::Copy(this.index);
-    }
-    let of = this.index;
-    let source_shape = this.layout.shape.clone();
-    Lowering::compute(this.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-        let layout = Layout {
-            offset: o.outputs[0].layout().offset,
-            ..Layout::contiguous(&source_shape)
-        };
-        let mut to = o.outputs[0]
-            .with_layout(&layout)
-            .map_err(|e| KernelError::Assertion(e.to_string()))?;
-        copy(&mut to, &o.inputs[of], o.threads);
-        Ok(())
-    })
+    Ok(Lowering::Compute(Compute::new(results, kernel)))
 }

@@ -9,7 +9,7 @@
 use crosslatch_kernels::layout::checked_numel;
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
 
-use super::relayout::{copied, copied_in_shape};
+use super::relayout::copied;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
@@ -59,7 +59,7 @@ pub(super) const OPERATORS: super::Table = &[
             let this = c.tensor("self")?;
             Ok(match this.layout.is_contiguous() {
                 true => Lowering::view(this, this.layout.clone()),
-                false => copied_in_shape(this, this.layout.shape.clone()),
+                false => Lowering::copy(this),
             })
         },
     ),
@@ -67,7 +67,7 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
         |c| {
             let this = c.tensor("self")?;
-            Ok(copied_in_shape(this, this.layout.shape.clone()))
+            Ok(Lowering::copy(this))
         },
     ),
     (
@@ -125,7 +125,7 @@ pub(super) fn reshaped(this: &TensorArg, shape: &[usize]) -> Result<Lowering, Op
     }
     Ok(match this.layout.reshape(shape) {
         Some(layout) => Lowering::view(this, layout),
-        None => copied_in_shape(this, shape.into()),
+        None => Lowering::copy_in_shape(this, shape.into()),
     })
 }
 

@@ -90,17 +90,16 @@ fn extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dim = x.dim(call.int("dim")?)?;
     let (ty, shape) = (x.dtype, x.shape());
-    Ok(Lowering::Compute(operator::Compute {
-        results: vec![(ty, shape.into()), (DType::I64, shape.into())],
-        kernel: Box::new(move |o: &mut Operands<'_, '_>| {
-            match Class::of(ty) {
-                Class::F32 => scan_extremes::<f32>(o, dim, ty, largest),
-                Class::F64 => scan_extremes::<f64>(o, dim, ty, largest),
-                Class::I64 => scan_extremes::<i64>(o, dim, ty, largest),
-            }
-            Ok(())
-        }),
-    }))
+    let results = vec![(ty, shape.into()), (DType::I64, shape.into())];
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        match Class::of(ty) {
+            Class::F32 => scan_extremes::<f32>(o, dim, ty, largest),
+            Class::F64 => scan_extremes::<f64>(o, dim, ty, largest),
+            Class::I64 => scan_extremes::<i64>(o, dim, ty, largest),
+        }
+        Ok(())
+    };
+    Ok(Lowering::Compute(operator::Compute::new(results, kernel)))
 }
 
 /// The best element so far, its place, and the number of elements so far.

@@ -19,7 +19,7 @@ use super::reshaping::as_strided_layout;
 use super::sizes::checked_shape;
 use super::slicing::{Slice, selected};
 use super::views::diagonal_of;
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+use crate::ir::operator::{Assign, Call, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: super::Table = &[
     (
@@ -327,25 +327,16 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     Ok(Lowering::update(this, WithScratch { bytes, run }))
 }
 
-/// An update that copies `src` into a part of `self`; `part` finds it in any layout of `self`.
+/// `src` is copied into a part of `self`; `part` finds it in any layout of `self`.
 fn write_part(
     call: &Call<'_>,
-    part: impl Fn(&Layout) -> Result<Layout, OpError> + Send + Sync + 'static,
+    part: impl Fn(&Layout) -> Result<Layout, OpError> + 'static,
 ) -> Result<Lowering, OpError> {
     let (this, src) = (call.tensor("self")?, call.tensor("src")?);
-    let place = part(&this.layout)?;
-    expanded(src, &place.shape)?;
-    let src = src.index;
-    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-        let misfit = || KernelError::Assertion("the source does not fit its place".into());
-        let place = part(o.outputs[0].layout()).map_err(|_| misfit())?;
-        let layout = o.inputs[src]
-            .layout()
-            .expand(&place.shape)
-            .ok_or_else(misfit)?;
-        let from = reread(&o.inputs[src], &layout)?;
-        copy(&mut relaid(&mut o.outputs[0], &place)?, &from, o.threads);
-        Ok(())
+    Ok(Lowering::Assign(Assign {
+        of: this.index,
+        part: Box::new(part),
+        from: src.index,
     }))
 }
 
@@ -358,7 +349,7 @@ fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = this.layout.shape.clone();
     if (src.dtype, src.shape()) == (this.dtype, this.shape()) {
-        return Ok(Lowering::Copy(src.index));
+        return Ok(Lowering::copy(src));
     }
     expanded(src, &shape)?;
     let of = src.index;

@@ -53,6 +53,8 @@ struct Class {
     events: Vec<Event>,
     origin: Origin,
     bytes: usize,
+    /// Bytes of it that are ever used.
+    contents: usize,
     /// Whether an output is in it, which is read after the run.
     returned: bool,
 }
@@ -71,6 +73,7 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             events: events.clone(),
             origin: info.origin,
             bytes: info.bytes,
+            contents: info.contents,
             returned: lowered.outputs.iter().any(|(_, output)| match output {
                 LoweredOutput::Place(place) => place.storage.0 == i,
                 LoweredOutput::Constant(_) => false,
@@ -120,6 +123,7 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             value: copy.node.to_string(),
             bytes: copy.to.layout.numel() * copy.to.dtype.size(),
             state: pinned(from) || pinned(to),
+            store: copy.why == CopyReason::Assignment,
             reason: match &obstacles[i] {
                 Some(obstacle) => format!("{}; {obstacle}", copy.why.text()),
                 None => copy.why.text().to_owned(),
@@ -139,6 +143,7 @@ impl CopyReason {
             CopyReason::FunctionalUpdate => "a functional update leaves its operand as it was",
             CopyReason::Explicit => "the program asks for a copy",
             CopyReason::OverlappingSource => "what is written may be the memory that is read",
+            CopyReason::Assignment => "an operator stores it there",
             CopyReason::BranchResult => "a `cond` returns what a branch made",
             CopyReason::Mutation => "a buffer takes its new contents",
             CopyReason::InPlaceResult => "an in-place operator stores its result",
@@ -198,6 +203,23 @@ fn obstacle(
     for (written, other) in [(a, b), (b, a)] {
         let read_only = matches!(other.origin, Origin::Input(_) | Origin::Weight(_));
         let other_lives_on = live_at_end(other.origin);
+        // All that is written here lies where the copy puts it: to that part, the copy is an end.
+        let within = written.contents == copy.to.layout.numel() * copy.to.dtype.size();
+        let replaced: Vec<Event>;
+        let others = match within && other.contents > written.contents {
+            false => &other.events,
+            true => {
+                let replace = |event: &Event| match between(event) && event.access != Access::Read {
+                    true => Event {
+                        access: Access::Overwrite,
+                        ..event.clone()
+                    },
+                    false => event.clone(),
+                };
+                replaced = other.events.iter().map(replace).collect();
+                &replaced
+            }
+        };
         let writes = written
             .events
             .iter()
@@ -211,7 +233,7 @@ fn obstacle(
             if read_there && Conflict::ReadByTheWriter.counts() {
                 return conflict(Conflict::ReadByTheWriter);
             }
-            if events.live_after(&other.events, Some(write.at), other_lives_on)
+            if events.live_after(others, Some(write.at), other_lives_on)
                 && Conflict::StillWanted.counts()
             {
                 return conflict(Conflict::StillWanted);
@@ -235,12 +257,29 @@ fn join(
         (a, b)
     };
     let members = std::mem::take(&mut classes[gone.0].members);
-    let moved = std::mem::take(&mut classes[gone.0].events);
+    let mut moved = std::mem::take(&mut classes[gone.0].events);
     for member in &members {
         class[member.0] = keep;
     }
-    let (bytes, returned) = (classes[gone.0].bytes, classes[gone.0].returned);
+    let Class {
+        bytes,
+        contents,
+        returned,
+        ..
+    } = classes[gone.0];
+    // What filled the smaller one changes a part of the larger.
+    let largest = contents.max(classes[keep.0].contents);
+    let fills = |own: usize, events: &mut [Event]| {
+        for event in events.iter_mut().filter(|e| e.access == Access::Overwrite) {
+            if own < largest {
+                event.access = Access::Change;
+            }
+        }
+    };
+    fills(contents, &mut moved);
     let kept = &mut classes[keep.0];
+    fills(kept.contents, &mut kept.events);
+    kept.contents = largest;
     kept.members.extend(members);
     kept.bytes = kept.bytes.max(bytes);
     kept.returned |= returned;

@@ -8,8 +8,8 @@ use crosslatch_kernels::{Kernel, Layout, Operands};
 
 use super::arena::{self, Piece};
 use super::coalesce::Decisions;
-use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place};
-use super::{Operand, Plan, PlannedOutput, RunStep, Step, block};
+use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
+use super::{Memory, Operand, Plan, PlannedOutput, PlannedValue, RunStep, Step, block};
 use crate::error::Error;
 use crate::model::Model;
 use crate::pt2::weights::Source;
@@ -105,6 +105,22 @@ pub fn emit(
                 len: piece.bytes,
             }),
     };
+    let input_names: Vec<&str> = crate::inputs::input_slots(&method.program)
+        .map(|(_, name)| name)
+        .collect();
+    let slot = |i: usize| method.program.slots[i].name.clone();
+    let memory = |storage: StorageId| match decisions.origin[decisions.class[storage.0].0] {
+        Origin::State(i) => Memory::State(slot(i)),
+        Origin::Weight(i) => Memory::Weight(slot(i)),
+        Origin::Input(n) => Memory::Input(input_names[n].to_owned()),
+        Origin::Fresh => Memory::Run,
+    };
+    let values = lowered.values.into_iter().map(|v| PlannedValue {
+        memory: memory(v.storage),
+        name: v.name,
+        made_by: v.made_by,
+    });
+    let values = values.collect();
     let steps = emitter.steps(lowered.insts);
     let outputs = lowered
         .outputs
@@ -125,6 +141,7 @@ pub fn emit(
         arena_bytes,
         copies: decisions.kept,
         elided: decisions.removed,
+        values,
     })
 }
 
@@ -164,6 +181,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     kernel,
                     inputs,
                     outputs,
+                    flops,
                     node,
                     ..
                 } => {
@@ -172,22 +190,21 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                         start: 0,
                         len: 0,
                     });
-                    steps.push(self.run(kernel, &inputs, &outputs, scratch, node));
+                    let mut step = self.run(kernel, &inputs, &outputs, node);
+                    step.scratch = scratch;
+                    step.flops = flops;
+                    steps.push(Step::Run(step));
                 }
                 Inst::Copy(c) => {
                     let elided = self.elided[self.next_copy];
                     self.next_copy += 1;
                     if !elided {
-                        let nowhere = Region {
-                            block: block::ARENA,
-                            start: 0,
-                            len: 0,
-                        };
                         let kernel = Box::new(|o: &mut Operands<'_, '_>| {
                             copy(&mut o.outputs[0], &o.inputs[0], o.threads);
                             Ok(())
                         });
-                        steps.push(self.run(kernel, &[c.from], &[c.to], nowhere, c.node));
+                        let step = self.run(kernel, &[c.from], &[c.to], c.node);
+                        steps.push(Step::Run(step));
                     }
                 }
                 Inst::Cond {
@@ -210,17 +227,21 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
         kernel: Box<dyn Kernel>,
         inputs: &[Place],
         outputs: &[Place],
-        scratch: Region,
         node: Arc<str>,
-    ) -> Step {
+    ) -> RunStep {
         let operands = |places: &[Place]| places.iter().map(|p| operand(&self.bases, p)).collect();
-        Step::Run(RunStep {
+        RunStep {
             kernel,
             inputs: operands(inputs),
             outputs: operands(outputs),
-            scratch,
+            scratch: Region {
+                block: block::ARENA,
+                start: 0,
+                len: 0,
+            },
+            flops: 0,
             node,
-        })
+        }
     }
 }
 

@@ -17,6 +17,9 @@ pub struct StorageInfo {
     pub origin: Origin,
     /// Bytes.
     pub bytes: usize,
+    /// Bytes of it that are ever used: fewer than all where a value lies spread, to fit a place in
+    /// other memory ([`super::spread`]).
+    pub contents: usize,
 }
 
 /// Where a storage comes from.
@@ -55,6 +58,8 @@ pub enum Inst {
         outputs: Vec<Place>,
         /// Whether the outputs' other contents survive: the kernel changes a part.
         partial: bool,
+        /// Arithmetic operations, about.
+        flops: u64,
         /// The node.
         node: Arc<str>,
     },
@@ -91,6 +96,8 @@ pub enum CopyReason {
     Explicit,
     /// A write whose source may share memory with its target.
     OverlappingSource,
+    /// An operator stores a tensor in a part of another one.
+    Assignment,
     /// A `cond` returns what a branch computed.
     BranchResult,
     /// A buffer takes its new contents.
@@ -111,6 +118,18 @@ pub struct Lowered {
     pub outputs: Vec<(String, LoweredOutput)>,
     /// Results of `cond`s that are other memory after one branch only.
     pub joins: Vec<Join>,
+    /// The tensors of the program, for reports.
+    pub values: Vec<NamedValue>,
+}
+
+/// A tensor of the program and the storage that it lives in.
+pub struct NamedValue {
+    /// Its name; inside a branch, behind the names of the `cond` and the branch: `k/then/p`.
+    pub name: String,
+    /// The storage.
+    pub storage: StorageId,
+    /// What made it: an operator, or for a `cond` what its branches return.
+    pub made_by: String,
 }
 
 /// A result of a `cond` that is other memory after one branch and not after the other.

@@ -190,9 +190,8 @@ enum Use {
 /// Whether writing this place overwrites all that its storage holds.
 fn write_access(lowered: &Lowered, place: &Place) -> Access {
     let info = &lowered.storages[place.storage.0];
-    let whole = place.layout.is_contiguous()
-        && place.layout.offset == 0
-        && place.layout.numel() * place.dtype.size() == info.bytes;
+    let whole = place.layout.numel() * place.dtype.size() == info.contents
+        && !place.layout.overlaps_itself();
     // A run that fails half-way leaves state as it is then; that is the same for every plan.
     if whole || (place.layout.numel() == 0 && info.bytes == 0) {
         Access::Overwrite

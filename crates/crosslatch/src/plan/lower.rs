@@ -17,12 +17,12 @@ use crosslatch_kernels::{DType, Layout, layout::checked_numel};
 
 use super::conflict::Conflict;
 use super::instructions::{
-    Copy, CopyReason, Inst, Join, Lowered, Origin, Place, StorageId, StorageInfo,
+    Copy, CopyReason, Inst, Join, Lowered, NamedValue, Origin, Place, StorageId, StorageInfo,
 };
 use crate::error::Error;
 use crate::ir::call::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
-use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
+use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
 use crate::model::Model;
 
@@ -53,6 +53,8 @@ pub fn lower(
         kernels,
         storages: Vec::new(),
         joins: Vec::new(),
+        values: Vec::new(),
+        path: String::new(),
     };
     let tensor_slots: Vec<usize> = crate::inputs::input_slots(program)
         .map(|(i, _)| i)
@@ -105,6 +107,7 @@ pub fn lower(
         insts,
         outputs,
         joins: lowerer.joins,
+        values: lowerer.values,
     })
 }
 
@@ -122,11 +125,41 @@ pub(super) struct Lowerer<'a> {
     kernels: KernelSet,
     pub(super) storages: Vec<StorageInfo>,
     joins: Vec<Join>,
+    values: Vec<NamedValue>,
+    /// The branches around the graph that is being lowered, each with a slash behind it.
+    path: String,
+}
+
+/// How the branches of a `cond` are called.
+const BRANCHES: [&str; 2] = ["then", "else"];
+
+/// What made a result of a node.
+fn made_by(node: &Node, result: usize) -> String {
+    if !node.is_cond() {
+        return node.op.schema.name.clone();
+    }
+    let returned = |branch: &Graph| match branch.outputs.get(result) {
+        Some(Arg::Value(id)) if branch.inputs.contains(id) => "the operand".to_owned(),
+        Some(Arg::Value(id)) => {
+            let maker = branch.nodes.iter().find(|n| n.results.contains(id));
+            maker.map_or_else(String::new, |n| n.op.schema.name.clone())
+        }
+        _ => String::new(),
+    };
+    let texts = node.branches.iter().zip(BRANCHES);
+    let texts: Vec<String> = texts
+        .map(|(branch, name)| format!("{name}: {}", returned(branch)))
+        .collect();
+    texts.join("; ")
 }
 
 impl Lowerer<'_> {
     fn storage(&mut self, origin: Origin, bytes: usize) -> StorageId {
-        self.storages.push(StorageInfo { origin, bytes });
+        self.storages.push(StorageInfo {
+            origin,
+            bytes,
+            contents: bytes,
+        });
         StorageId(self.storages.len() - 1)
     }
 
@@ -169,7 +202,14 @@ impl Lowerer<'_> {
                 self.node(graph, node, &values, &mut insts)
                     .map_err(|reason| self.error(graph, node, reason))?
             };
-            for (id, value) in node.results.iter().zip(results) {
+            for (i, (id, value)) in node.results.iter().zip(results).enumerate() {
+                if let Value::Place(place) = &value {
+                    self.values.push(NamedValue {
+                        name: format!("{}{}", self.path, graph.value(*id).name),
+                        storage: place.storage,
+                        made_by: made_by(node, i),
+                    });
+                }
                 values[id.index()] = Some(value);
             }
         }
@@ -214,16 +254,16 @@ impl Lowerer<'_> {
             Some(Value::Place(place)) => place,
             // The predicate depends on sizes only: one branch is never taken.
             Some(Value::Number(n)) => {
-                let branch = &node.branches[if n.to_i64() != 0 { 0 } else { 1 }];
-                let (branch_insts, results) = self.graph(branch, operands)?;
+                let taken = if n.to_i64() != 0 { 0 } else { 1 };
+                let (branch_insts, results) = self.branch(graph, node, taken, operands)?;
                 insts.extend(branch_insts);
                 return Ok(results.into_iter().flatten().collect());
             }
             None => unreachable!("verified: defined before use"),
         };
         let outer = self.storages.len();
-        let (mut then_insts, then_results) = self.graph(&node.branches[0], operands.clone())?;
-        let (mut else_insts, else_results) = self.graph(&node.branches[1], operands)?;
+        let (mut then_insts, then_results) = self.branch(graph, node, 0, operands.clone())?;
+        let (mut else_insts, else_results) = self.branch(graph, node, 1, operands)?;
         let name: Arc<str> = label(graph, node).into();
         let mut results: Vec<Value> = Vec::new();
         let mut made: Vec<Merged> = Vec::new();
@@ -272,6 +312,25 @@ impl Lowerer<'_> {
             branches: [then_insts, else_insts],
         });
         Ok(results)
+    }
+
+    fn branch(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        number: usize,
+        operands: Vec<Option<Value>>,
+    ) -> Result<(Vec<Inst>, Vec<Option<Value>>), Error> {
+        let outer = self.path.len();
+        let result = node
+            .results
+            .first()
+            .map(|id| graph.value(*id).name.as_str());
+        let (name, branch) = (result.unwrap_or("cond"), BRANCHES[number]);
+        self.path.push_str(&format!("{name}/{branch}/"));
+        let lowered = self.graph(&node.branches[number], operands);
+        self.path.truncate(outer);
+        lowered
     }
 
     /// Notes which results of a `cond` are, after one branch, the memory of an operand or of each
@@ -353,32 +412,15 @@ impl Lowerer<'_> {
             Lowering::Numbers(numbers) => Ok(numbers.into_iter().map(Value::Number).collect()),
             Lowering::Views(views) => views
                 .into_iter()
-                .map(|view| {
-                    let base = operands.get(view.of).ok_or("a view of nothing")?;
-                    let end = view
-                        .layout
-                        .end()
-                        .and_then(|e| e.checked_mul(base.dtype.size()));
-                    let bytes = self.storages[base.storage.0].bytes;
-                    if view.layout.numel() > 0 && end.is_none_or(|end| end > bytes) {
-                        return Err("a view reaches outside its memory".to_owned());
-                    }
-                    Ok(Value::Place(Place {
-                        layout: view.layout,
-                        ..base.clone()
-                    }))
-                })
+                .map(|view| Ok(Value::Place(self.view(&operands, view)?)))
                 .collect(),
-            Lowering::Copy(of) => {
-                let from = operands.get(of).ok_or("a copy of nothing")?.clone();
-                let to = self.fresh(from.dtype, &from.layout.shape)?;
-                insts.push(Inst::Copy(Copy {
-                    from,
-                    to: to.clone(),
-                    why: CopyReason::Explicit,
-                    node: name,
-                }));
-                Ok(vec![Value::Place(to)])
+            Lowering::Copy(copy) => {
+                let from = self.view(&operands, copy.view)?;
+                let to = self.copy_of(&from, CopyReason::Explicit, &name, insts)?;
+                Ok(vec![Value::Place(Place {
+                    layout: Layout::contiguous(&copy.shape),
+                    ..to
+                })])
             }
             Lowering::Compute(compute) => {
                 let outputs = compute
@@ -391,6 +433,7 @@ impl Lowerer<'_> {
                     inputs: operands.clone(),
                     outputs: outputs.clone(),
                     partial: false,
+                    flops: compute.flops,
                     node: name.clone(),
                 });
                 if !in_place {
@@ -410,20 +453,28 @@ impl Lowerer<'_> {
                 }));
                 Ok(vec![Value::Place(target.clone())])
             }
+            Lowering::Assign(assign) => {
+                let operand = operands.get(assign.of).ok_or("an update of nothing")?;
+                let source = operands.get(assign.from).ok_or("an update from nothing")?;
+                let target = self.target(operand, in_place, &name, insts)?;
+                let source = self.apart_from(&target, source, &name, insts)?;
+                let [part, layout] = assign
+                    .places(&target.layout, &source.layout)
+                    .map_err(text)?;
+                insts.push(Inst::Copy(Copy {
+                    from: Place { layout, ..source },
+                    to: Place {
+                        layout: part,
+                        ..target.clone()
+                    },
+                    why: CopyReason::Assignment,
+                    node: name,
+                }));
+                Ok(vec![Value::Place(target)])
+            }
             Lowering::Update(update) => {
                 let operand = operands.get(update.of).ok_or("an update of nothing")?;
-                let target = if in_place {
-                    operand.clone()
-                } else {
-                    let fresh = self.fresh(operand.dtype, &operand.layout.shape)?;
-                    insts.push(Inst::Copy(Copy {
-                        from: operand.clone(),
-                        to: fresh.clone(),
-                        why: CopyReason::FunctionalUpdate,
-                        node: name.clone(),
-                    }));
-                    fresh
-                };
+                let target = self.target(operand, in_place, &name, insts)?;
                 let mut inputs = Vec::new();
                 for (i, other) in operands.iter().enumerate() {
                     inputs.push(if i == update.of {
@@ -432,19 +483,8 @@ impl Lowerer<'_> {
                             layout: Layout::contiguous(&[0]),
                             ..other.clone()
                         }
-                    } else if other.storage == target.storage
-                        && Conflict::OverlappingSource.counts()
-                    {
-                        let own = self.fresh(other.dtype, &other.layout.shape)?;
-                        insts.push(Inst::Copy(Copy {
-                            from: other.clone(),
-                            to: own.clone(),
-                            why: CopyReason::OverlappingSource,
-                            node: name.clone(),
-                        }));
-                        own
                     } else {
-                        other.clone()
+                        self.apart_from(&target, other, &name, insts)?
                     });
                 }
                 insts.push(Inst::Run {
@@ -452,10 +492,71 @@ impl Lowerer<'_> {
                     inputs,
                     outputs: vec![target.clone()],
                     partial: true,
+                    flops: 0,
                     node: name,
                 });
                 Ok(vec![Value::Place(target)])
             }
         }
+    }
+
+    /// A view of an operand, which must not leave the operand's storage.
+    fn view(&self, operands: &[Place], view: View) -> Result<Place, String> {
+        let base = operands.get(view.of).ok_or("a view of nothing")?;
+        let size = base.dtype.size();
+        let end = view.layout.end().and_then(|e| e.checked_mul(size));
+        let bytes = self.storages[base.storage.0].bytes;
+        if view.layout.numel() > 0 && end.is_none_or(|end| end > bytes) {
+            return Err("a view reaches outside its memory".to_owned());
+        }
+        Ok(Place {
+            layout: view.layout,
+            ..base.clone()
+        })
+    }
+
+    /// What an update changes: its operand, or a copy of it.
+    fn target(
+        &mut self,
+        operand: &Place,
+        in_place: bool,
+        node: &Arc<str>,
+        insts: &mut Vec<Inst>,
+    ) -> Result<Place, String> {
+        match in_place {
+            true => Ok(operand.clone()),
+            false => self.copy_of(operand, CopyReason::FunctionalUpdate, node, insts),
+        }
+    }
+
+    /// A source that is not the memory which is written.
+    fn apart_from(
+        &mut self,
+        target: &Place,
+        source: &Place,
+        node: &Arc<str>,
+        insts: &mut Vec<Inst>,
+    ) -> Result<Place, String> {
+        match source.storage == target.storage && Conflict::OverlappingSource.counts() {
+            true => self.copy_of(source, CopyReason::OverlappingSource, node, insts),
+            false => Ok(source.clone()),
+        }
+    }
+
+    pub(super) fn copy_of(
+        &mut self,
+        from: &Place,
+        why: CopyReason,
+        node: &Arc<str>,
+        insts: &mut Vec<Inst>,
+    ) -> Result<Place, String> {
+        let to = self.fresh(from.dtype, &from.layout.shape)?;
+        insts.push(Inst::Copy(Copy {
+            from: from.clone(),
+            to: to.clone(),
+            why,
+            node: node.clone(),
+        }));
+        Ok(to)
     }
 }

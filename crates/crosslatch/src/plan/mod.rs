@@ -1,9 +1,9 @@
 //! Plans: a program made ready to run for one set of sizes.
 //!
-//! Four steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
+//! Five steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
 //! as a list of [`instructions`] over storages: every fresh result, every copy that the meaning of
 //! the program asks for, has one of its own. What no plan can be right for is refused
-//! ([`hazard`]). [`coalesce`] then proves which storages can be one
+//! ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves which storages can be one
 //! memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
@@ -18,6 +18,7 @@ pub mod lower;
 #[cfg(test)]
 mod properties;
 mod results;
+pub mod spread;
 
 use std::sync::Arc;
 
@@ -54,6 +55,43 @@ pub struct Plan {
     pub copies: Vec<PlannedCopy>,
     /// The copies that were proved unnecessary.
     pub elided: Vec<PlannedCopy>,
+    /// Where the tensors of the program live.
+    pub values: Vec<PlannedValue>,
+}
+
+/// A tensor of the program and the memory that it lives in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedValue {
+    /// Its name; inside a branch, behind the names of the `cond` and the branch: `k/then/p`.
+    pub name: String,
+    /// The memory.
+    pub memory: Memory,
+    /// What made it: an operator, or for a `cond` what its branches return.
+    pub made_by: String,
+}
+
+/// Memory that a value lives in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// A state slot, by name.
+    State(String),
+    /// A weight, by name.
+    Weight(String),
+    /// An input of the caller, by name.
+    Input(String),
+    /// The memory of the run.
+    Run,
+}
+
+impl std::fmt::Display for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Memory::State(name) => write!(f, "state @{name}"),
+            Memory::Weight(name) => write!(f, "weight @{name}"),
+            Memory::Input(name) => write!(f, "input @{name}"),
+            Memory::Run => f.write_str("the run's memory"),
+        }
+    }
 }
 
 /// Where an output is found after a run.
@@ -73,6 +111,8 @@ pub struct PlannedCopy {
     pub bytes: usize,
     /// Whether the memory that it reads or writes is state: a cache.
     pub state: bool,
+    /// Whether it stores a new value where an operator says, which somebody has to do.
+    pub store: bool,
     /// Why the program asks for it, and why it stays if it does.
     pub reason: String,
 }
@@ -100,6 +140,8 @@ pub struct RunStep {
     pub outputs: Vec<Operand>,
     /// Its working memory.
     pub scratch: Region,
+    /// Arithmetic operations that it takes, about.
+    pub flops: u64,
     /// The node that it comes from, for messages.
     pub node: Arc<str>,
 }
@@ -115,6 +157,69 @@ pub struct Operand {
     pub layout: Layout,
 }
 
+/// What steps cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Arithmetic operations, about.
+    pub flops: u64,
+    /// Bytes of all operands and results.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work {
+            flops: self.flops + other.flops,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+impl Plan {
+    /// What every run costs, whichever branches are taken, and what is added where a `cond` takes
+    /// its more expensive branch: the work that is done once per input.
+    pub fn work(&self) -> [Work; 2] {
+        work(&self.steps)
+    }
+}
+
+fn work(steps: &[Step]) -> [Work; 2] {
+    let mut total = [Work::default(); 2];
+    for step in steps {
+        let [always, more] = match step {
+            Step::Run(step) => {
+                let operands = step.inputs.iter().chain(&step.outputs);
+                let bytes = operands.map(|o| o.layout.numel() * o.dtype.size());
+                let own = Work {
+                    flops: step.flops,
+                    bytes: bytes.sum::<usize>() as u64,
+                };
+                [own, Work::default()]
+            }
+            Step::Cond { branches, .. } => {
+                let [a, b] = branches.each_ref().map(|branch| {
+                    let [always, more] = work(branch);
+                    always + more
+                });
+                let (low, high) = if (a.flops, a.bytes) <= (b.flops, b.bytes) {
+                    (a, b)
+                } else {
+                    (b, a)
+                };
+                let more = Work {
+                    flops: high.flops - low.flops,
+                    bytes: high.bytes.saturating_sub(low.bytes),
+                };
+                [low, more]
+            }
+        };
+        total = [total[0] + always, total[1] + more];
+    }
+    total
+}
+
 /// Plans a method for inputs of these layouts.
 ///
 /// # Errors
@@ -126,7 +231,8 @@ pub fn plan(
     state: &[Option<Region>],
     kernels: KernelSet,
 ) -> Result<Plan, Error> {
-    let lowered = lower::lower(model, method, inputs, kernels)?;
+    let mut lowered = lower::lower(model, method, inputs, kernels)?;
+    spread::spread(&mut lowered);
     let events = liveness::Events::collect(&lowered);
     hazard::check(&lowered, &events).map_err(|hazard| Error::Node {
         method: model.methods()[method].program.name.clone(),

@@ -4,6 +4,8 @@
 //! buffers still hold what the graph left in them. Storing new contents may destroy what another
 //! buffer or an output still needs; whatever would be lost is copied first.
 
+use std::sync::Arc;
+
 use super::conflict::Conflict;
 use super::instructions::{Copy, CopyReason, Inst, LoweredOutput, Origin, Place, StorageId};
 use super::lower::{Lowerer, Value, lowerer_error};
@@ -143,15 +145,8 @@ impl Lowerer<'_> {
         why: CopyReason,
         insts: &mut Vec<Inst>,
     ) -> Result<Place, Error> {
-        let own = self
-            .fresh(place.dtype, &place.layout.shape)
-            .map_err(|reason| lowerer_error(self.method, name, reason))?;
-        insts.push(Inst::Copy(Copy {
-            from: place,
-            to: own.clone(),
-            why,
-            node: format!("`{name}`").into(),
-        }));
-        Ok(own)
+        let node: Arc<str> = format!("`{name}`").into();
+        self.copy_of(&place, why, &node, insts)
+            .map_err(|reason| lowerer_error(self.method, name, reason))
     }
 }
