@@ -104,3 +104,14 @@ def test_no_cache_bytes_are_copied(crosslatch, exported):
     (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
     assert decoder["plan"]["cache_bytes_copied"] == 0
     assert len(decoder["state"]) == 4 * len(model.model.decoder.layers)
+
+
+def test_a_cache_that_was_never_filled_is_not_handed_out(crosslatch, exported, tmp_path):
+    path, model = exported
+    _, _, steps, _ = decode_eagerly(model, seed=1)
+    later = tmp_path / "later.npz"
+    np.savez(later, **steps[1])
+    for options in ([], ["--reference"]):
+        _, error = crosslatch("run", path, "--method", "decoder", "--input", later,
+                              "--output", tmp_path / "out.npz", *options, status=1)
+        assert "cross_keys" in error and "has not filled it yet" in error

@@ -46,6 +46,19 @@ pub enum Error {
         /// What is wrong with which input.
         reason: String,
     },
+    /// A `cond` takes a cache for filled that nothing has filled in this session.
+    #[error(
+        "method `{method}`, node `{node}`: the predicate says that `{slot}` is filled, but this \
+         session has not filled it yet; start with the step that computes it"
+    )]
+    NotFilled {
+        /// The method.
+        method: String,
+        /// The `cond`.
+        node: String,
+        /// The state slot.
+        slot: String,
+    },
     /// A node cannot be computed for these sizes, or failed while running.
     #[error("method `{method}`, node {node}: {reason}")]
     Node {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crosslatch_kernels::DType;
 
+use crate::effects::{Readiness, readiness};
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
@@ -39,6 +40,27 @@ pub struct Method {
     pub program: Program,
     /// For each slot that is not an input, its contents in the file.
     pub bindings: Vec<Option<Weight>>,
+    /// The caches that a `cond` hands back or fills, and which are empty in the file.
+    pub readiness: Vec<Readiness>,
+}
+
+impl Method {
+    fn new(program: Program, bindings: Vec<Option<Weight>>) -> Method {
+        let readiness = readiness(&program);
+        Method {
+            program,
+            bindings,
+            readiness,
+        }
+    }
+
+    /// Slots that need not be filled first, because the file does not bring them empty, are not
+    /// waited for.
+    fn forget_filled(&mut self, bytes: impl Fn(&Weight) -> bool) {
+        let bindings = &self.bindings;
+        let is_empty = |r: &Readiness| bindings[r.slot].as_ref().is_some_and(&bytes);
+        self.readiness.retain(is_empty);
+    }
 }
 
 impl Model {
@@ -124,8 +146,9 @@ impl Model {
             })?;
             bindings.push(Some(weights.add(&contents)));
         }
-        let method = Method { program, bindings };
+        let mut method = Method::new(program, bindings);
         check_bindings(&method).map_err(VerifyError)?;
+        method.forget_filled(|weight| is_zero(weights.bytes(&[], weight)));
         Ok(Model(Arc::new(Inner {
             archive: None,
             weights,
@@ -226,10 +249,7 @@ fn load_method(archive: &Archive, weights: &mut Weights, name: &str) -> Result<M
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(fail)?;
-    let method = Method {
-        program: converted.program,
-        bindings,
-    };
+    let mut method = Method::new(converted.program, bindings);
     debug_assert!(
         method
             .program
@@ -241,7 +261,13 @@ fn load_method(archive: &Archive, weights: &mut Weights, name: &str) -> Result<M
     crate::ir::verify::verify(&method.program)
         .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
     check_bindings(&method).map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+    let file = archive.map().bytes();
+    method.forget_filled(|weight| is_zero(weights.bytes(file, weight)));
     Ok(method)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Element type and sizes, if the sizes are constants.

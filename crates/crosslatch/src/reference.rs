@@ -6,6 +6,7 @@
 //! the oracle that the planned execution is compared with, and small enough to be believed.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crosslatch_kernels::copy::copy;
@@ -20,6 +21,7 @@ use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
 use crate::model::{Method, Model};
+use crate::session::not_filled;
 use crate::tensor::Tensor;
 
 /// A session that is interpreted.
@@ -29,6 +31,8 @@ pub struct ReferenceSession {
     threads: Threads,
     /// For each method, the contents of its slots that are not inputs.
     slots: Vec<Vec<Option<Shared>>>,
+    /// For each method, the slots that a `cond` has filled in this session.
+    filled: Vec<RefCell<BTreeSet<usize>>>,
 }
 
 /// A tensor whose memory may be shared with others.
@@ -57,6 +61,7 @@ impl ReferenceSession {
             kernels,
             threads: Threads::new(1),
             slots: Vec::new(),
+            filled: Vec::new(),
         };
         session.reset();
         session
@@ -70,6 +75,7 @@ impl ReferenceSession {
             .iter()
             .map(|m| initial_slots(&self.model, m))
             .collect();
+        self.filled = vec![RefCell::default(); self.slots.len()];
     }
 
     /// What a state slot of a method holds now; `None` if there is no such slot.
@@ -106,7 +112,9 @@ impl ReferenceSession {
             });
         }
         let interpreter = Interpreter {
-            method: &program.name,
+            model: &model,
+            method: &model.methods()[index],
+            filled: &self.filled[index],
             kernels: self.kernels,
             threads: &self.threads,
         };
@@ -220,7 +228,9 @@ pub(crate) fn number_tensor(number: Number) -> Option<Tensor> {
 }
 
 struct Interpreter<'a> {
-    method: &'a str,
+    model: &'a Model,
+    method: &'a Method,
+    filled: &'a RefCell<BTreeSet<usize>>,
     kernels: KernelSet,
     threads: &'a Threads,
 }
@@ -260,7 +270,7 @@ impl Interpreter<'_> {
     fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
         let source = node.source.as_ref().map(|s| format!(", {s}"));
         Error::Node {
-            method: self.method.to_owned(),
+            method: self.method.program.name.clone(),
             node: format!("{}{}", label(graph, node), source.unwrap_or_default()),
             reason,
         }
@@ -286,9 +296,26 @@ impl Interpreter<'_> {
             Some(Value::Number(n)) => n.to_i64() != 0,
             None => unreachable!("verified: defined before use"),
         };
-        let branch = &node.branches[if taken { 0 } else { 1 }];
+        let (taken, other) = if taken { (0, 1) } else { (1, 0) };
+        for slot in self.waiting(node, taken) {
+            if !self.filled.borrow().contains(&slot) {
+                let name = &self.method.program.name;
+                return Err(not_filled(self.model, name, &label(graph, node), slot));
+            }
+        }
         let inputs = operands.iter().flatten().filter_map(|id| value(*id));
-        self.graph(branch, inputs.collect())
+        let results = self.graph(&node.branches[taken], inputs.collect())?;
+        self.filled.borrow_mut().extend(self.waiting(node, other));
+        Ok(results)
+    }
+
+    /// The slots that a branch of a `cond` needs filled.
+    fn waiting(&self, node: &Node, branch: usize) -> impl Iterator<Item = usize> {
+        let nodes = &self.method.program.graph.nodes;
+        self.method.readiness.iter().filter_map(move |r| {
+            let is_it = r.branch == branch && std::ptr::eq(&nodes[r.node], node);
+            is_it.then_some(r.slot)
+        })
     }
 
     fn node(&self, node: &Node, values: &[Option<Value>]) -> Result<Vec<Value>, Failure> {

@@ -71,6 +71,8 @@ struct MethodState {
     /// Where each state slot lies in `state`.
     slots: Vec<Option<Region>>,
     state: Storage,
+    /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
+    filled: Vec<bool>,
     arena: Storage,
     plans: Vec<(InputTypes, Plan)>,
     /// The plan that ran last, whose outputs are in the arena.
@@ -213,6 +215,7 @@ impl MethodState {
         MethodState {
             slots: Vec::new(),
             state: Storage::zeroed(0),
+            filled: Vec::new(),
             arena: Storage::zeroed(0),
             plans: Vec::new(),
             last: None,
@@ -248,6 +251,7 @@ impl MethodState {
     }
 
     fn fill_state(&mut self, model: &Model, index: usize) {
+        self.filled = vec![false; self.slots.len()];
         let bytes = self.state.bytes_mut();
         for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
             if let (Some(region), Some(weight)) = (region, binding) {
@@ -312,8 +316,21 @@ impl MethodState {
             blocks,
             threads,
             method,
+            model,
+            filled: &mut self.filled,
         };
         run.steps(&self.plans[plan].1.steps)
+    }
+}
+
+/// The error of a `cond` that takes a slot for filled.
+pub(crate) fn not_filled(model: &Model, method: &str, node: &str, slot: usize) -> Error {
+    let of = model.methods().iter().find(|m| m.program.name == method);
+    let slot = of.and_then(|m| m.program.slots.get(slot));
+    Error::NotFilled {
+        method: method.to_owned(),
+        node: node.to_owned(),
+        slot: slot.map_or(String::new(), |s| s.name.clone()),
     }
 }
 
@@ -321,6 +338,8 @@ struct Run<'r> {
     blocks: Blocks<'r>,
     threads: &'r Threads,
     method: &'r str,
+    model: &'r Model,
+    filled: &'r mut [bool],
 }
 
 impl Run<'_> {
@@ -333,11 +352,20 @@ impl Run<'_> {
                 Step::Cond {
                     predicate,
                     branches,
+                    needs,
+                    node,
                 } => {
                     let taken = self
                         .predicate(predicate)
-                        .map_err(|reason| self.error("`cond`", reason))?;
-                    self.steps(&branches[if taken { 0 } else { 1 }])?;
+                        .map_err(|reason| self.error(node, reason))?;
+                    let (taken, other) = if taken { (0, 1) } else { (1, 0) };
+                    if let Some(slot) = needs[taken].iter().find(|slot| !self.filled[**slot]) {
+                        return Err(not_filled(self.model, self.method, node, *slot));
+                    }
+                    self.steps(&branches[taken])?;
+                    for slot in &needs[other] {
+                        self.filled[*slot] = true;
+                    }
                 }
             }
         }

@@ -12,6 +12,10 @@
 //! The sets come from the schemas' annotations alone. "May" is meant: a set can be too large, never
 //! too small.
 
+mod readiness;
+
+pub use readiness::{Readiness, readiness};
+
 use std::collections::BTreeSet;
 
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind};

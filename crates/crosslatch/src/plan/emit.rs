@@ -210,11 +210,15 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                 Inst::Cond {
                     predicate,
                     branches,
+                    needs,
+                    node,
                 } => {
                     let [a, b] = branches;
                     steps.push(Step::Cond {
                         predicate: operand(&self.bases, &predicate),
                         branches: [self.steps(a), self.steps(b)],
+                        needs,
+                        node,
                     });
                 }
             }

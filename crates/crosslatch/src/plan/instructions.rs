@@ -71,6 +71,10 @@ pub enum Inst {
         predicate: Place,
         /// If it is true, and if it is false.
         branches: [Vec<Inst>; 2],
+        /// For each branch, the state slots that it needs filled, and the other one fills.
+        needs: [Vec<usize>; 2],
+        /// The node.
+        node: Arc<str>,
     },
 }
 

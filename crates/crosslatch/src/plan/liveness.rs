@@ -105,6 +105,7 @@ impl Events {
                 Inst::Cond {
                     predicate,
                     branches,
+                    ..
                 } => {
                     self.push(predicate.storage, at, Access::Read, None);
                     let mut ranges = [0..0, 0..0];

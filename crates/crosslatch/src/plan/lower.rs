@@ -19,9 +19,10 @@ use super::conflict::Conflict;
 use super::instructions::{
     Copy, CopyReason, Inst, Join, Lowered, NamedValue, Origin, Place, StorageId, StorageInfo,
 };
+use crate::effects::Readiness;
 use crate::error::Error;
 use crate::ir::call::{Known, bind_call};
-use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
+use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
 use crate::model::Model;
@@ -50,6 +51,8 @@ pub fn lower(
     let program = &method.program;
     let mut lowerer = Lowerer {
         method: &program.name,
+        program,
+        readiness: &method.readiness,
         kernels,
         storages: Vec::new(),
         joins: Vec::new(),
@@ -122,6 +125,8 @@ pub(super) fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
 /// The walk over a graph, and what it has found.
 pub(super) struct Lowerer<'a> {
     pub(super) method: &'a str,
+    program: &'a Program,
+    readiness: &'a [Readiness],
     kernels: KernelSet,
     pub(super) storages: Vec<StorageInfo>,
     joins: Vec<Join>,
@@ -310,8 +315,21 @@ impl Lowerer<'_> {
         insts.push(Inst::Cond {
             predicate,
             branches: [then_insts, else_insts],
+            needs: self.needs(node),
+            node: name,
         });
         Ok(results)
+    }
+
+    /// The slots that each branch of a `cond` of the program needs filled.
+    fn needs(&self, node: &Node) -> [Vec<usize>; 2] {
+        let nodes = &self.program.graph.nodes;
+        [0, 1].map(|branch| {
+            let of_this = self.readiness.iter().filter(|r| {
+                r.branch == branch && nodes.get(r.node).is_some_and(|n| std::ptr::eq(n, node))
+            });
+            of_this.map(|r| r.slot).collect()
+        })
     }
 
     fn branch(

@@ -127,6 +127,10 @@ pub enum Step {
         predicate: Operand,
         /// What to do if it is true, and if it is false.
         branches: [Vec<Step>; 2],
+        /// For each branch, the state slots that it needs filled, and the other one fills.
+        needs: [Vec<usize>; 2],
+        /// The node that it comes from, for messages.
+        node: Arc<str>,
     },
 }
 

@@ -138,6 +138,7 @@ fn count<'l>(insts: &'l [Inst], uses: &mut [Uses<'l>]) {
             Inst::Cond {
                 predicate,
                 branches,
+                ..
             } => {
                 uses[predicate.storage.0].reads += 1;
                 for branch in branches {
