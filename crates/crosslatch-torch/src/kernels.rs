@@ -1,0 +1,273 @@
+//! What the dispatcher calls.
+//!
+//! A boxed kernel gets its arguments as handles that it owns and leaves its results in their
+//! place.  `alias` is therefore nothing at all: arguments and results stand in the same places.
+//!
+//! The update has two forms.  On the CPU the bytes are moved here.  Elsewhere, and wherever autograd
+//! has to know, it is the composition that it is defined by, `cache[:, :, :S].copy_(value)`, called
+//! through the dispatcher.
+
+use std::ffi::{CStr, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::check::{self, UPDATE};
+use crate::copy::Plan;
+use crate::message::{Message, message};
+use crate::overlap;
+use crate::symbols::{Functions, StableValue, functions};
+use crate::tensor::{Description, Owned, succeeded};
+
+/// Copies of fewer bytes stay on the calling thread, and no thread gets less.
+const GRAIN: usize = 1 << 17;
+
+/// `executorch::alias(Tensor x, Tensor y) -> (Tensor, Tensor)`, for every device.
+pub unsafe extern "C-unwind" fn alias(_: *mut StableValue, _: u64, _: u64) {}
+
+/// `executorch::update_cross_attn_cache(Tensor value, Tensor cache) -> Tensor` on the CPU.
+pub unsafe extern "C-unwind" fn update_on_cpu(stack: *mut StableValue, _: u64, _: u64) {
+    // SAFETY: the dispatcher passes the arguments that the schema declares.
+    unsafe { update(stack, write_on_cpu) }
+}
+
+/// The same for every other device.
+pub unsafe extern "C-unwind" fn update_elsewhere(stack: *mut StableValue, _: u64, _: u64) {
+    // SAFETY: as above.
+    unsafe { update(stack, write_elsewhere) }
+}
+
+type Write = fn(&Functions, &Owned<'_>, &Owned<'_>) -> Result<(), Message>;
+
+/// Takes the arguments, writes, and leaves the cache; or raises, with everything given back.
+///
+/// # Safety
+/// `stack` holds the handles of `value` and `cache`, which become ours.
+unsafe fn update(stack: *mut StableValue, write: Write) {
+    // The kernels are registered through these functions, so that they are known.
+    let Ok(functions) = functions() else { return };
+    let outcome = {
+        // SAFETY: as the caller promises.
+        let (value, cache) = unsafe {
+            (
+                Owned::from_stack(functions, *stack),
+                Owned::from_stack(functions, *stack.add(1)),
+            )
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| write(functions, &value, &cache)))
+            .unwrap_or_else(|_| Err(message!("{UPDATE}: internal error, please report it")));
+        outcome.map(|()| cache.into_stack())
+    };
+    match outcome {
+        // SAFETY: the first place of the stack is the first result's.
+        Ok(cache) => unsafe { *stack = cache },
+        Err(message) => message.raise(functions),
+    }
+}
+
+fn write_on_cpu(
+    functions: &Functions,
+    value: &Owned<'_>,
+    cache: &Owned<'_>,
+) -> Result<(), Message> {
+    let (v, c) = checked(functions, value, cache)?;
+    if records(functions, value)? {
+        return slice_and_copy(functions, value, cache, v.shape.sizes[2]);
+    }
+    note_write(functions, cache)?;
+    // SAFETY: no arguments; a number that came from a tensor.
+    let element = unsafe { (functions.element_size)(v.dtype) };
+    let (from, to) = (value.data()?, cache.data()?);
+    let sizes = &v.shape.sizes[..4];
+    let (from_strides, to_strides) = (&v.strides[..4], &c.strides[..4]);
+    let from_bytes = overlap::extent(sizes, from_strides, element);
+    let to_bytes = overlap::extent(sizes, to_strides, element);
+    if !overlap::between(from as usize, from_bytes, to as usize, to_bytes) {
+        let plan = Plan::new(sizes, from_strides, to_strides, element);
+        // SAFETY: the descriptions are those of the tensors at these addresses, which the handles
+        // keep alive; they share no memory.
+        return unsafe { run(functions, &plan, from, to) };
+    }
+    if from == to && from_strides == to_strides {
+        return Ok(());
+    }
+    let mut aside = Vec::<u8>::new();
+    let bytes = element * sizes.iter().product::<i64>() as usize;
+    if aside.try_reserve_exact(bytes).is_err() {
+        return Err(message!(
+            "{UPDATE}: no memory to set aside value, which overlaps cache (value {}, cache {})",
+            v.shape,
+            c.shape
+        ));
+    }
+    let [_, h, s, d] = [sizes[0], sizes[1], sizes[2], sizes[3]];
+    let dense = [h * s * d, s * d, d, 1];
+    let away = Plan::new(sizes, from_strides, &dense, element);
+    let back = Plan::new(sizes, &dense, to_strides, element);
+    // SAFETY: the vector has room for all elements, which the first plan writes and the second
+    // reads; it shares memory with neither tensor.
+    unsafe {
+        run(functions, &away, from, aside.as_mut_ptr())?;
+        run(functions, &back, aside.as_ptr(), to)
+    }
+}
+
+fn write_elsewhere(
+    functions: &Functions,
+    value: &Owned<'_>,
+    cache: &Owned<'_>,
+) -> Result<(), Message> {
+    let (v, _) = checked(functions, value, cache)?;
+    slice_and_copy(functions, value, cache, v.shape.sizes[2])
+}
+
+fn checked(
+    functions: &Functions,
+    value: &Owned<'_>,
+    cache: &Owned<'_>,
+) -> Result<(Description, Description), Message> {
+    let describe = |tensor: &Owned<'_>, name: &str| {
+        tensor
+            .description()
+            .map_err(|_| message!("{UPDATE}: {name} must be a strided tensor"))
+    };
+    let (v, c) = (describe(value, "value")?, describe(cache, "cache")?);
+    check::fits(&v, &c, functions)?;
+    if records(functions, cache)? {
+        return Err(message!(
+            "{UPDATE}: cache requires grad; write it under torch.no_grad(), or detach it first \
+             (value {}, cache {})",
+            v.shape,
+            c.shape
+        ));
+    }
+    Ok((v, c))
+}
+
+/// Copies, on torch's threads if it is worth it.
+///
+/// # Safety
+/// As for [`Plan::run`], for all pieces.
+unsafe fn run(
+    functions: &Functions,
+    plan: &Plan,
+    from: *const u8,
+    to: *mut u8,
+) -> Result<(), Message> {
+    struct Work<'a> {
+        plan: &'a Plan,
+        from: *const u8,
+        to: *mut u8,
+    }
+
+    unsafe extern "C" fn piece(begin: i64, end: i64, work: *mut c_void) {
+        // SAFETY: `work` is the one passed below; the pieces of two calls do not meet.
+        unsafe {
+            let Work { plan, from, to } = *work.cast::<Work<'_>>();
+            plan.run(from, to, begin as usize, end as usize);
+        }
+    }
+
+    let total = plan.pieces() * plan.piece_bytes();
+    if total < 2 * GRAIN || plan.pieces() < 2 {
+        // SAFETY: the caller's promise.
+        unsafe { plan.run(from, to, 0, plan.pieces()) };
+        return Ok(());
+    }
+    let grain = GRAIN.div_ceil(plan.piece_bytes().max(1));
+    let mut work = Work { plan, from, to };
+    // SAFETY: the work outlives the call, which returns when all pieces are done.
+    let status = unsafe {
+        (functions.parallel_for)(
+            0,
+            plan.pieces() as i64,
+            grain as i64,
+            piece,
+            (&raw mut work).cast(),
+        )
+    };
+    succeeded(status, "parallel_for")
+}
+
+/// Whether autograd would record what is done with a tensor.
+///
+/// The C interface has no question for it.  But a view of a tensor is a leaf exactly if nothing is
+/// recorded.
+fn records(functions: &Functions, tensor: &Owned<'_>) -> Result<bool, Message> {
+    // SAFETY: no arguments.
+    if !unsafe { (functions.grad_enabled)() } {
+        return Ok(false);
+    }
+    let view = tensor_call(
+        functions,
+        c"aten::alias",
+        c"",
+        &mut [tensor.again()?.into_stack()],
+    )?;
+    let mut stack = [view.into_stack()];
+    call(functions, c"aten::is_leaf", c"", &mut stack)?;
+    Ok(stack[0] & 1 == 0)
+}
+
+/// Lets PyTorch know that a tensor is written: its version goes up, so that a backward pass that
+/// needs the old contents fails instead of using the new; and where writing is forbidden (a tensor
+/// of inference mode outside of it) this raises before anything is written.
+fn note_write(functions: &Functions, cache: &Owned<'_>) -> Result<(), Message> {
+    let nothing = slice(functions, cache, 0)?;
+    tensor_call(functions, c"aten::zero_", c"", &mut [nothing.into_stack()])?;
+    Ok(())
+}
+
+/// `cache[:, :, :rows].copy_(value)`
+fn slice_and_copy(
+    functions: &Functions,
+    value: &Owned<'_>,
+    cache: &Owned<'_>,
+    rows: i64,
+) -> Result<(), Message> {
+    let target = slice(functions, cache, rows)?;
+    let mut stack = [target.into_stack(), value.again()?.into_stack(), 0];
+    tensor_call(functions, c"aten::copy_", c"", &mut stack)?;
+    Ok(())
+}
+
+/// `tensor[:, :, :rows]`
+fn slice<'f>(
+    functions: &'f Functions,
+    tensor: &Owned<'f>,
+    rows: i64,
+) -> Result<Owned<'f>, Message> {
+    // An optional argument is the address of a value on the heap, which the call frees, or zero.
+    // The C++ side frees it with its own `delete`, so that Rust may not make one: begin and end are
+    // therefore left out where zero and everything are meant, and `narrow` takes plain numbers.
+    let mut stack = [tensor.again()?.into_stack(), 2, 0, rows as StableValue];
+    tensor_call(functions, c"aten::narrow", c"", &mut stack)
+}
+
+/// Calls an operator whose result is one tensor.
+fn tensor_call<'f>(
+    functions: &'f Functions,
+    name: &CStr,
+    overload: &CStr,
+    stack: &mut [StableValue],
+) -> Result<Owned<'f>, Message> {
+    call(functions, name, overload, stack)?;
+    // SAFETY: the call left its result, a new handle, in the first place.
+    Ok(unsafe { Owned::from_stack(functions, stack[0]) })
+}
+
+/// Calls an operator.  The handles in the stack become the call's.
+fn call(
+    functions: &Functions,
+    name: &CStr,
+    overload: &CStr,
+    stack: &mut [StableValue],
+) -> Result<(), Message> {
+    // SAFETY: the callers here pass what the operator's schema declares.
+    let status = unsafe { (functions.call)(name.as_ptr(), overload.as_ptr(), stack.as_mut_ptr()) };
+    match status {
+        0 => Ok(()),
+        _ => Err(message!(
+            "{UPDATE}: PyTorch refused {}",
+            name.to_string_lossy()
+        )),
+    }
+}
