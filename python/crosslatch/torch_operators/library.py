@@ -1,0 +1,68 @@
+"""Finds the native library and loads it.
+
+Loading it registers the operators with PyTorch's dispatcher.  An installed package has the library
+next to its modules; in a working tree it is where cargo put it.  Should another package have defined
+an operator of one of the names already, that definition stays (programs may hold it) and gets the
+native kernels.
+"""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+NAMES = {"alias": "alias", "update": "update_cross_attn_cache"}
+
+# Python drops a registration when the object that made it dies; a module global lives as long as
+# torch does.
+registrations = torch.library.Library("executorch", "FRAGMENT")
+
+
+def is_defined(name):
+    return hasattr(torch.ops.executorch, name)
+
+
+def find():
+    """The path of the library; `ImportError` with the places that were searched if there is none."""
+    file = f"libcrosslatch_torch.{'dylib' if sys.platform == 'darwin' else 'so'}"
+    package = Path(__file__).resolve().parent.parent
+    places = [package]
+    tree = package.parent.parent
+    if (tree / "crates" / "crosslatch-torch").is_dir():
+        builds = [os.environ.get("CROSSLATCH_TARGET"), tree / "target" / "release"]
+        places = [Path(build) for build in builds if build] + places
+    for place in places:
+        if (place / file).is_file():
+            return place / file
+    searched = ", ".join(map(str, places))
+    raise ImportError(f"{file} is not in {searched}; in a working tree, "
+                      "`cargo build --release -p crosslatch-torch` makes it")
+
+
+def load():
+    """Registers the operators; `ImportError` if this torch cannot have them."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < (2, 10):
+        raise ImportError(f"crosslatch.ops needs torch 2.10 or later, not {torch.__version__}")
+    path = find()
+    missing = [short for short, name in NAMES.items() if not is_defined(name)]
+    before = os.environ.get("CROSSLATCH_TORCH_DEFINE")
+    os.environ["CROSSLATCH_TORCH_DEFINE"] = ",".join(missing)
+    try:
+        torch.ops.load_library(str(path))
+    finally:
+        if before is None:
+            del os.environ["CROSSLATCH_TORCH_DEFINE"]
+        else:
+            os.environ["CROSSLATCH_TORCH_DEFINE"] = before
+    failure = ctypes.CDLL(str(path)).crosslatch_torch_failure
+    failure.restype = ctypes.c_char_p
+    if reason := failure():
+        raise ImportError(f"{path}: {reason.decode()}")
+    for name in NAMES.values():
+        # Autograd has nothing to add: an alias is its operand, with its history, and the update's
+        # kernel asks about gradients itself.
+        registrations.impl(name, torch.library.fallthrough_kernel, "Autograd",
+                           allow_override=True)

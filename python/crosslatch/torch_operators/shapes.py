@@ -1,0 +1,54 @@
+"""What the results look like, for tensors without data.
+
+Results are new tensors although the kernels return operands: who traces a branch of `torch.cond`
+would take a returned operand for forbidden aliasing.  Sizes may be symbolic; what the kernels refuse
+is refused here, with the same words, or becomes a guard where it depends on symbols.
+"""
+
+import torch
+
+from .library import registrations
+
+UPDATE = "executorch::update_cross_attn_cache"
+
+
+def like(tensor):
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype,
+                               device=tensor.device)
+
+
+def alias(x, y):
+    return like(x), like(y)
+
+
+def check(value, cache):
+    """Raises `RuntimeError` unless `value` can be written into `cache`."""
+    def require(condition, text):
+        torch._check(condition, lambda: f"{UPDATE}: {text} (value {list(value.shape)}, "
+                                        f"cache {list(cache.shape)})")
+
+    for name, tensor, axes in (("value", value, "[B, H, S, D]"),
+                               ("cache", cache, "[B, H, S_max, D]")):
+        require(tensor.dim() == 4,
+                f"{name} must have the 4 dimensions {axes}, not {tensor.dim()}")
+    for axis, what in ((0, "batch"), (1, "heads"), (3, "head size")):
+        require(value.shape[axis] == cache.shape[axis],
+                f"{what} of value is {value.shape[axis]}, of cache {cache.shape[axis]}")
+    require(value.shape[2] <= cache.shape[2],
+            f"value has {value.shape[2]} rows, more than the {cache.shape[2]} of cache")
+    names = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, cache)]
+    require(value.dtype == cache.dtype, f"data type of value is {names[0]}, of cache {names[1]}")
+    require(value.device == cache.device, f"value is on {value.device}, cache on {cache.device}")
+    require(not (torch.is_grad_enabled() and cache.requires_grad),
+            "cache requires grad; write it under torch.no_grad(), or detach it first")
+
+
+def update_cross_attn_cache(value, cache):
+    check(value, cache)
+    return like(cache)
+
+
+def register():
+    for name, shape in (("alias", alias), ("update_cross_attn_cache", update_cross_attn_cache)):
+        torch.library.register_fake(f"executorch::{name}", shape, lib=registrations,
+                                    allow_override=True)
