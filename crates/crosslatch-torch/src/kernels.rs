@@ -211,9 +211,15 @@ fn records(functions: &Functions, tensor: &Owned<'_>) -> Result<bool, Message> {
 /// needs the old contents fails instead of using the new; and where writing is forbidden (a tensor
 /// of inference mode outside of it) this raises before anything is written.
 fn note_write(functions: &Functions, cache: &Owned<'_>) -> Result<(), Message> {
-    let nothing = slice(functions, cache, 0)?;
-    tensor_call(functions, c"aten::zero_", c"", &mut [nothing.into_stack()])?;
-    Ok(())
+    let nothing = cache.first_rows(0)?;
+    // SAFETY: the handle is valid.
+    let status = unsafe { (functions.zero)(nothing.handle()) };
+    succeeded(status, "zero_").map_err(|_| {
+        message!(
+            "{UPDATE}: PyTorch does not allow cache to be written in place here (a tensor made in \
+             inference mode can be written there only)"
+        )
+    })
 }
 
 /// `cache[:, :, :rows].copy_(value)`
@@ -223,23 +229,12 @@ fn slice_and_copy(
     cache: &Owned<'_>,
     rows: i64,
 ) -> Result<(), Message> {
-    let target = slice(functions, cache, rows)?;
-    let mut stack = [target.into_stack(), value.again()?.into_stack(), 0];
-    tensor_call(functions, c"aten::copy_", c"", &mut stack)?;
-    Ok(())
-}
-
-/// `tensor[:, :, :rows]`
-fn slice<'f>(
-    functions: &'f Functions,
-    tensor: &Owned<'f>,
-    rows: i64,
-) -> Result<Owned<'f>, Message> {
-    // An optional argument is the address of a value on the heap, which the call frees, or zero.
-    // The C++ side frees it with its own `delete`, so that Rust may not make one: begin and end are
-    // therefore left out where zero and everything are meant, and `narrow` takes plain numbers.
-    let mut stack = [tensor.again()?.into_stack(), 2, 0, rows as StableValue];
-    tensor_call(functions, c"aten::narrow", c"", &mut stack)
+    let target = cache.first_rows(rows)?;
+    // SAFETY: the handles are valid.
+    succeeded(
+        unsafe { (functions.copy)(target.handle(), value.handle(), 0) },
+        "copy_",
+    )
 }
 
 /// Calls an operator whose result is one tensor.

@@ -72,6 +72,15 @@ functions! {
     /// Another handle of the same tensor.
     new_handle: unsafe extern "C" fn(Handle, *mut Handle) -> Status
         = "aoti_torch_new_tensor_handle";
+    /// A view of some rows: dimension, start, length.
+    narrow: unsafe extern "C" fn(Handle, i64, i64, i64, *mut Handle) -> Status
+        = "aoti_torch_cpu_narrow";
+    /// Fills with zeros.
+    zero: unsafe extern "C" fn(Handle) -> Status
+        = "aoti_torch_zero_";
+    /// Copies the second into the first.
+    copy: unsafe extern "C" fn(Handle, Handle, i32) -> Status
+        = "aoti_torch_copy_";
     /// Address of the first element.
     data: unsafe extern "C" fn(Handle, *mut *mut c_void) -> Status
         = "aoti_torch_get_data_ptr";

@@ -27,6 +27,23 @@ impl<'f> Owned<'f> {
         }
     }
 
+    /// The handle, lent.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// `tensor[:, :, :rows]`
+    pub fn first_rows(&self, rows: i64) -> Result<Self, Message> {
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: our handle is valid, and a place for the new one is lent.
+        let status = unsafe { (self.functions.narrow)(self.handle, 2, 0, rows, &raw mut handle) };
+        succeeded(status, "narrow")?;
+        Ok(Self {
+            functions: self.functions,
+            handle,
+        })
+    }
+
     /// Another handle of the same tensor.
     pub fn again(&self) -> Result<Self, Message> {
         let mut handle = std::ptr::null_mut();
