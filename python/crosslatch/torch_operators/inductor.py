@@ -15,6 +15,10 @@ with the `cond` as its writer.  The compiler would otherwise take them for fresh
 next operator work in place on the cache.
 """
 
+import hashlib
+import sys
+from pathlib import Path
+
 import torch
 from torch.utils import _pytree as pytree
 
@@ -30,9 +34,13 @@ def register():
     torch.compiler.config.cache_key_tag += f"crosslatch {_digest()}"
 
 
+def refresh():
+    """Puts the lowerings back, after somebody else registered theirs."""
+    if "torch._inductor.lowering" in sys.modules:
+        _register()
+
+
 def _digest():
-    import hashlib
-    from pathlib import Path
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
