@@ -14,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
   operators [ARGS…]
                  only the operators against PyTorch, with the report
+  bench ops      the operators for PyTorch, beside the published ones if there are any
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let outcome = match chore {
         "test" => test(&root, rest),
         "operators" => operators(&root, rest),
+        "bench" if rest.first().is_some_and(|what| what == "ops") => bench_ops(&root, &rest[1..]),
         "lint" => lint(&root),
         "env" => python::environment(&root).map(|_| ()),
         "lock" => python::lock(&root),
@@ -59,7 +61,13 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     run(cargo(root).args(["test", "--workspace", "--release"]))?;
     // Testing built everything but the command and the examples that the Python tests call.
     run(cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
+    operators_for_torch(root)?;
     pytest(root, &python, "python/tests", pytest_args)
+}
+
+/// Builds the shared object that `import crosslatch.ops` loads.
+fn operators_for_torch(root: &Path) -> Result<(), Failure> {
+    run(cargo(root).args(["build", "--release", "--package", "crosslatch-torch"]))
 }
 
 fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
@@ -71,9 +79,20 @@ fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
         "crosslatch",
         "--examples",
     ]))?;
+    operators_for_torch(root)?;
     let mut args = vec!["-s".to_owned()];
     args.extend_from_slice(pytest_args);
     pytest(root, &python, "python/tests/operators", &args)
+}
+
+fn bench_ops(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    operators_for_torch(root)?;
+    run(Command::new(python)
+        .arg("python/benches/ops.py")
+        .args(args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 
 fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
