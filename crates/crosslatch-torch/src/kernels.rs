@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::{self, UPDATE};
 use crate::copy::Plan;
-use crate::message::{Message, message};
+use crate::message::{Message, message, raise};
 use crate::overlap;
 use crate::symbols::{Functions, StableValue, functions};
 use crate::tensor::{Description, Owned, succeeded};
@@ -59,7 +59,7 @@ unsafe fn update(stack: *mut StableValue, write: Write) {
     match outcome {
         // SAFETY: the first place of the stack is the first result's.
         Ok(cache) => unsafe { *stack = cache },
-        Err(message) => message.raise(functions),
+        Err(message) => raise(message, functions),
     }
 }
 

@@ -1,82 +1,57 @@
 //! An error on its way to Python.
 //!
 //! The only way out of a kernel with an error is a C++ exception, which libtorch throws for us.  It
-//! passes through the kernel's frame, so nothing in that frame may need cleaning up: the text
-//! stands in a buffer of fixed size on the stack, and every handle is deleted before.  A text that
-//! is too long is cut.
-
-use std::fmt::{self, Write};
+//! passes through the frame of [`raise`], so nothing in that frame may need cleaning up: the text
+//! is moved to an array on the stack, cut if it is too long, and what it was in is freed first.
 
 use crate::symbols::Functions;
 
 const CAPACITY: usize = 1024;
 
-/// The text of an error, terminated by a zero.
-pub struct Message {
-    text: [u8; CAPACITY],
-    len: usize,
-}
+/// The text of an error.
+#[derive(Debug)]
+pub struct Message(pub String);
 
-impl Message {
-    /// Formats a text.
-    pub fn new(text: fmt::Arguments<'_>) -> Self {
-        let mut message = Self {
-            text: [0; CAPACITY],
-            len: 0,
-        };
-        // Writing fails only where a `Display` does, and then what is there already is the best
-        // text to be had.
-        let _ = message.write_fmt(text);
-        message
-    }
-
-    /// Raises the error; returns only if libtorch does not throw, which it promises to do.
-    pub fn raise(&self, functions: &Functions) {
-        // SAFETY: all texts are terminated by zeros and outlive the call: libtorch copies them into
-        // the exception before it leaves this frame, and nothing here needs cleaning up.
-        unsafe {
-            (functions.check)(
-                false,
-                c"kernel".as_ptr(),
-                c"crosslatch-torch".as_ptr(),
-                0,
-                self.text.as_ptr().cast(),
-            );
-        }
-    }
-
-    #[cfg(test)]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..self.len]).unwrap()
+/// Raises the error; returns only if libtorch does not throw, which it promises to do.
+pub fn raise(message: Message, functions: &Functions) {
+    let text = terminated(message);
+    // SAFETY: all texts are terminated by zeros and outlive the call: libtorch copies them into the
+    // exception before it leaves this frame, and nothing here needs cleaning up.
+    unsafe {
+        (functions.check)(
+            false,
+            c"kernel".as_ptr(),
+            c"crosslatch-torch".as_ptr(),
+            0,
+            text.as_ptr().cast(),
+        );
     }
 }
 
-impl Write for Message {
-    fn write_str(&mut self, part: &str) -> fmt::Result {
-        let room = CAPACITY - 1 - self.len;
-        let mut fits = part.len().min(room);
-        while !part.is_char_boundary(fits) {
-            fits -= 1;
-        }
-        self.text[self.len..self.len + fits].copy_from_slice(&part.as_bytes()[..fits]);
-        self.len += fits;
-        Ok(())
-    }
+/// The text and zeros up to the end; cut between characters if it is too long.
+fn terminated(Message(text): Message) -> [u8; CAPACITY] {
+    let mut array = [0; CAPACITY];
+    let fits = text.floor_char_boundary(CAPACITY - 1);
+    array[..fits].copy_from_slice(&text.as_bytes()[..fits]);
+    array
 }
 
 /// Makes a [`Message`] as `format!` makes a string.
 macro_rules! message {
-    ($($part:tt)*) => { $crate::message::Message::new(format_args!($($part)*)) };
+    ($($part:tt)*) => { $crate::message::Message(format!($($part)*)) };
 }
 pub(crate) use message;
 
 #[cfg(test)]
 mod tests {
+    use super::terminated;
+
     #[test]
     fn a_long_text_is_cut_between_characters() {
-        let long = "ä".repeat(2000);
-        let message = message!("{long}");
-        assert_eq!(message.as_str(), "ä".repeat(511));
-        assert_eq!(message.text[1023], 0);
+        let array = terminated(message!("{}", "ä".repeat(2000)));
+        assert_eq!(array[..1022], *"ä".repeat(511).as_bytes());
+        assert_eq!(array[1022..], [0, 0]);
+        let array = terminated(message!("short"));
+        assert!(array.starts_with(b"short\0"));
     }
 }

@@ -67,10 +67,8 @@ impl<'f> Owned<'f> {
     pub fn data(&self) -> Result<*mut u8, Message> {
         let mut data: *mut c_void = std::ptr::null_mut();
         // SAFETY: the handle is valid, and a place for the result is lent.
-        succeeded(
-            unsafe { (self.functions.data)(self.handle, &raw mut data) },
-            "get_data_ptr",
-        )?;
+        let status = unsafe { (self.functions.data)(self.handle, &raw mut data) };
+        succeeded(status, "get_data_ptr")?;
         Ok(data.cast())
     }
 
@@ -99,10 +97,8 @@ impl<'f> Owned<'f> {
             return Err(message!("a sparse tensor cannot be cached"));
         }
         // SAFETY: as above; a strided tensor has strides.
-        succeeded(
-            unsafe { (f.strides)(self.handle, &raw mut strides) },
-            "get_strides",
-        )?;
+        let status = unsafe { (f.strides)(self.handle, &raw mut strides) };
+        succeeded(status, "get_strides")?;
         let rank = rank as usize;
         let mut description = Description {
             shape: Shape {
