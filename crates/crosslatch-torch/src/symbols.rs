@@ -186,7 +186,7 @@ impl Loaded {
         match handle.is_null() {
             true => Err(format!(
                 "{} is loaded but cannot be opened",
-                path.display_lossy()
+                path.to_string_lossy()
             )),
             // The handle is never closed: kernels go on calling through it.
             false => Ok(Self(handle)),
@@ -208,16 +208,6 @@ impl Loaded {
                 name.trim_end_matches('\0')
             )
         })
-    }
-}
-
-trait DisplayLossy {
-    fn display_lossy(&self) -> String;
-}
-
-impl DisplayLossy for CString {
-    fn display_lossy(&self) -> String {
-        self.to_string_lossy().into_owned()
     }
 }
 
