@@ -1,16 +1,13 @@
 """What is refused, with which words, and that nothing is left behind."""
 
-import ctypes
 import gc
 import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
 import crosslatch.ops  # noqa: F401
-from conftest import ROOT
 
 alias = torch.ops.executorch.alias
 update = torch.ops.executorch.update_cross_attn_cache
@@ -144,49 +141,3 @@ def test_a_thousand_errors_leak_nothing():
             update(cache, value)
         counts.append((sys.getrefcount(value), value._use_count(), cache._use_count()))
     assert counts[0] == counts[1] and counts[0][1:] == (1, 1)
-
-
-def run(code, **environment):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT / "python")} | environment)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_without_torch_the_import_says_what_is_missing():
-    code = "import sys; sys.modules['torch'] = None\nimport crosslatch\nimport crosslatch.ops"
-    status, _, error = run(code)
-    assert status == 1 and "ImportError: crosslatch.ops needs torch 2.10 or later" in error
-
-
-def test_an_old_torch_is_refused():
-    code = "import torch; torch.__version__ = '2.9.1+cpu'\nimport crosslatch.ops"
-    status, _, error = run(code)
-    assert status == 1 and "needs torch 2.10 or later, not 2.9.1" in error
-
-
-def test_without_libtorch_the_library_says_so():
-    from crosslatch.torch_operators.library import find
-    code = (f"import ctypes; library = ctypes.CDLL({str(find())!r})\n"
-            "failure = library.crosslatch_torch_failure; failure.restype = ctypes.c_char_p\n"
-            "print(failure().decode())")
-    status, out, error = run(code)
-    assert status == 0 and "no libtorch is loaded" in out, error
-
-
-def test_as_a_plain_shared_object():
-    from crosslatch.torch_operators.library import find
-    code = (f"import torch; torch.ops.load_library({str(find())!r})\n"
-            "c = torch.zeros(1, 2, 6, 4)\n"
-            "with torch.no_grad():\n"
-            "    r = torch.ops.executorch.update_cross_attn_cache(torch.ones(1, 2, 3, 4), c)\n"
-            "    assert r is c and c.sum() == 24\n"
-            "    assert torch.ops.executorch.alias(c, r)[1] is c")
-    status, _, error = run(code)
-    assert status == 0, error
-
-
-def test_a_failure_is_not_forgotten():
-    from crosslatch.torch_operators.library import find
-    failure = ctypes.CDLL(str(find())).crosslatch_torch_failure
-    failure.restype = ctypes.c_char_p
-    assert failure() is None
