@@ -9,13 +9,15 @@ letters from the encoder's output (and is thrown away afterwards) teaches the en
 long before the decoder's attention would.  About three in ten samples carry timestamps, known
 from the synthesis; three in a hundred carry no speech and have an empty transcript.
 
-The defaults are a fixed number of steps and fixed seeds.  `--minutes` bounds the time instead, and
-`--further` goes on from the weights in the build folder.
+There are two stages with fixed numbers of steps and fixed seeds: the whole training, and a short
+one on full windows alone at a low rate.  The model is the mean of what they reach.  `--last-stage` only repeats the second, from the weights
+in the build folder.
 """
 
 import argparse
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +32,34 @@ from synthesise import Utterances, make_all
 from tokenizer import TIMESTAMP_STEP, make_tokenizer
 
 BUILD = Path(__file__).with_name("build")
-SHORT_STEPS, FULL_STEPS = 8000, 1000
-SHORT_SHARE = 0.8  # of the time, with --minutes
 BATCH = 16
-PEAK_RATE, WARM_UP = 1.5e-3, 200
+WARM_UP = 200
 POSITION = RATE // 50  # samples in one encoder position
 LETTERS = " abcdefghijklmnopqrstuvwxyz"  # CTC classes 1 to 27; 0 is blank
-CTC_WEIGHT = 0.3
 DIGITS = set("zero one two three four five six seven eight nine".split())
 NUMBER_REPEATS = 4
+
+
+@dataclass
+class Stage:
+    short_steps: int
+    full_steps: int
+    peak_rate: float
+    ctc_weight: float
+    seed: int
+
+    def progress(self, short, full):
+        """Of the schedule, from 0 to 1; the steps on full windows are its last fifth, if any are
+        short."""
+        share = 0.8 if self.short_steps else 0.0
+        done = share * short / max(self.short_steps, 1)
+        return done + (1 - share) * full / self.full_steps
+
+
+STAGES = [
+    Stage(8000, 1000, 1.5e-3, ctc_weight=0.3, seed=3),
+    Stage(0, 400, 3e-4, ctc_weight=0.0, seed=4),
+]
 
 
 class Batches:
@@ -143,35 +164,27 @@ def learning_rate(peak, step, progress):
     return peak * warm * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))
 
 
-def train(model, tokenizer, folder, minutes=None, further=False):
-    seed, peak = (4, PEAK_RATE / 2) if further else (3, PEAK_RATE)
-    torch.manual_seed(seed)
-    batches = Batches(Utterances(folder / "training.npz"), tokenizer, seed)
+def train(model, tokenizer, folder, stage):
+    torch.manual_seed(stage.seed)
+    batches = Batches(Utterances(folder / "training.npz"), tokenizer, stage.seed)
     check = Utterances(folder / "heldout_voices.npz")
     speller = torch.nn.Linear(model.config.d_model, len(LETTERS) + 1)
-    # A fresh CTC head would only disturb an encoder that already aligns.
-    ctc_weight = 0.0 if further else CTC_WEIGHT
     weights = [p for p in [*model.parameters(), *speller.parameters()] if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(weights, lr=stage.peak_rate, betas=(0.9, 0.98),
+                                  weight_decay=0.01)
     began = saved = time.time()
     short = full = 0
     means = np.zeros(2)
-    while True:
-        if minutes:
-            progress = (time.time() - began) / 60 / minutes
-            in_full = progress >= SHORT_SHARE
-        else:
-            in_full = short >= SHORT_STEPS
-            progress = SHORT_SHARE * short / SHORT_STEPS + (1 - SHORT_SHARE) * full / FULL_STEPS
-        if progress >= 1:
-            break
+    while full < stage.full_steps:
+        in_full = short >= stage.short_steps
+        progress = stage.progress(short, full)
         step = short + full
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(peak, step, progress)
+            group["lr"] = learning_rate(stage.peak_rate, step, progress)
         model.train()
         text, ctc = losses(model, speller, batches.next(in_full))
         optimizer.zero_grad(set_to_none=True)
-        ((1 - ctc_weight) * text + ctc_weight * ctc).backward()
+        ((1 - stage.ctc_weight) * text + stage.ctc_weight * ctc).backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         short, full = short + (not in_full), full + in_full
@@ -193,11 +206,19 @@ def train(model, tokenizer, folder, minutes=None, further=False):
     return model.eval()
 
 
+def snapshot(model):
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def average(snapshots):
+    """The mean of the weights after each stage: better than either (Izmailov et al. 2018)."""
+    return {name: sum(s[name] for s in snapshots) / len(snapshots) for name in snapshots[0]}
+
+
 def main():
     parser = argparse.ArgumentParser(description="Make the demo model.")
-    parser.add_argument("--minutes", type=float, help="train for a time, not for a number of steps")
-    parser.add_argument("--further", action="store_true",
-                        help="train the weights in the build folder further, at half the rate")
+    parser.add_argument("--last-stage", action="store_true",
+                        help="only the second stage, from the weights in the build folder")
     parser.add_argument("--build", type=Path, default=BUILD, help="folder for speech and weights")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("model.pt2"))
     parser.add_argument("--threads", type=int, default=2)
@@ -209,10 +230,16 @@ def main():
     make_all(arguments.build)
     tokenizer = make_tokenizer(Language().words)
     model = make_model(tokenizer)
-    if arguments.further:
+    stages = STAGES[-1:] if arguments.last_stage else STAGES
+    if arguments.last_stage:
         model.load_state_dict(torch.load(arguments.build / "model.pt", weights_only=True))
     print(sum(p.numel() for p in model.parameters()), "parameters")
-    train(model, tokenizer, arguments.build, arguments.minutes, arguments.further)
+    reached = [snapshot(model)] if arguments.last_stage else []
+    for stage in stages:
+        train(model, tokenizer, arguments.build, stage)
+        reached.append(snapshot(model))
+    model.load_state_dict(average(reached))
+    torch.save(model.state_dict(), arguments.build / "model.pt")
     report(model, tokenizer, arguments.build)
     if not arguments.no_export:
         from export import export_whisper

@@ -1,13 +1,10 @@
-//! Arithmetic of two operands: sums, products, quotients, remainders, powers.
+//! Arithmetic of two operands: sums, products, extremes and functions of two numbers.
 
-use crosslatch_kernels::elementwise::contains_zero;
-use crosslatch_kernels::{DType, KernelError, Operands};
+use crosslatch_kernels::DType;
 
 use super::Table;
-use super::pointwise::{
-    Operand, Pointwise, common_float, common_type, joint_shape, lower_in_own_type, number_in,
-};
-use crate::ir::operator::{Call, Compute, Lowering, Number, OpError};
+use super::pointwise::{Operand, Pointwise, common_float, common_type, lower_in_own_type};
+use crate::ir::operator::{Call, Lowering, Number, OpError};
 
 pub(super) const OPERATORS: Table = &[
     (
@@ -51,96 +48,6 @@ pub(super) const OPERATORS: Table = &[
     (
         "aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor",
         mul,
-    ),
-    ("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
-    ("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
-    (
-        "aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
-        div,
-    ),
-    (
-        "aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
-        div,
-    ),
-    (
-        "aten::divide.Tensor(Tensor self, Tensor other) -> Tensor",
-        div,
-    ),
-    (
-        "aten::divide.Scalar(Tensor self, Scalar other) -> Tensor",
-        div,
-    ),
-    (
-        "aten::divide.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
-        div,
-    ),
-    (
-        "aten::divide.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
-        div,
-    ),
-    (
-        "aten::true_divide.Tensor(Tensor self, Tensor other) -> Tensor",
-        div,
-    ),
-    (
-        "aten::true_divide.Scalar(Tensor self, Scalar other) -> Tensor",
-        div,
-    ),
-    (
-        "aten::floor_divide(Tensor self, Tensor other) -> Tensor",
-        floor_divide,
-    ),
-    (
-        "aten::floor_divide_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)",
-        floor_divide,
-    ),
-    (
-        "aten::floor_divide.Scalar(Tensor self, Scalar other) -> Tensor",
-        floor_divide,
-    ),
-    (
-        "aten::remainder.Tensor(Tensor self, Tensor other) -> Tensor",
-        remainder,
-    ),
-    (
-        "aten::remainder.Scalar(Tensor self, Scalar other) -> Tensor",
-        remainder,
-    ),
-    (
-        "aten::remainder.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
-        remainder,
-    ),
-    (
-        "aten::fmod.Tensor(Tensor self, Tensor other) -> Tensor",
-        fmod,
-    ),
-    (
-        "aten::fmod.Scalar(Tensor self, Scalar other) -> Tensor",
-        fmod,
-    ),
-    (
-        "aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
-        pow,
-    ),
-    (
-        "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
-        pow,
-    ),
-    (
-        "aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor",
-        pow,
-    ),
-    (
-        "aten::float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
-        float_power,
-    ),
-    (
-        "aten::float_power.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
-        float_power,
-    ),
-    (
-        "aten::float_power.Scalar(Scalar self, Tensor exponent) -> Tensor",
-        float_power,
     ),
     (
         "aten::maximum(Tensor self, Tensor other) -> Tensor",
@@ -210,7 +117,7 @@ pub(super) fn pair<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> 
 
 /// The type that operands of a sum, product or quotient are taken through. A number, or a tensor
 /// without dimensions, is not rounded to 16 bits before it is computed with.
-fn through(operands: &[Operand<'_>], ty: DType) -> DType {
+pub(super) fn through(operands: &[Operand<'_>], ty: DType) -> DType {
     match ty {
         DType::F16 | DType::BF16 if operands.iter().any(Operand::is_single) => DType::F32,
         _ => ty,
@@ -283,215 +190,6 @@ fn mul(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-fn div(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let mode = match call.has("rounding_mode") {
-        true => call.optional_str("rounding_mode")?,
-        false => None,
-    };
-    match mode {
-        None => {
-            let operands = pair(call)?;
-            let ty = common_float(&operands);
-            let quotient = Pointwise::new(operands, through(&operands, ty))?;
-            Ok(quotient.floats(ty, |[x, y]| x / y, |[x, y]| x / y))
-        }
-        Some("floor") => floor_divide(call),
-        Some("trunc") => {
-            let quotient = Pointwise::new(pair(call)?, dividing_type(call)?)?;
-            let ty = dividing_type(call)?;
-            let lowering = lower_in_own_type!(
-                quotient,
-                ty,
-                [x, y],
-                (x / y).trunc(),
-                x.checked_div(y).unwrap_or(x)
-            );
-            without_zero(call, lowering)
-        }
-        Some(other) => Err(OpError::new(format!("`rounding_mode` is `{other}`"))),
-    }
-}
-
-/// The common type of the operands of a whole division.
-fn dividing_type(call: &Call<'_>) -> Result<DType, OpError> {
-    match common_type(&pair(call)?) {
-        DType::Bool => Err(OpError::new(
-            "truth values cannot be divided into whole numbers",
-        )),
-        ty => Ok(ty),
-    }
-}
-
-/// A division of integers, which fails if one of the divisors is zero.
-fn without_zero(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError> {
-    let [a, b] = pair(call)?;
-    let ty = common_type(&[a, b]);
-    let Lowering::Compute(compute) = lowering else {
-        return Ok(lowering);
-    };
-    let is_empty = joint_shape(&[a, b])?.contains(&0);
-    if ty.is_float() || is_empty {
-        return Ok(Lowering::Compute(compute));
-    }
-    let Compute {
-        results, kernel, ..
-    } = compute;
-    let divide = move |o: &mut Operands<'_, '_>, zero: bool| match zero {
-        true => Err(KernelError::DivisionByZero),
-        false => kernel.run(o),
-    };
-    Ok(Lowering::Compute(match b {
-        Operand::Tensor(divisor) => {
-            let index = divisor.index;
-            Compute::new(results, move |o: &mut Operands<'_, '_>| {
-                let zero = contains_zero(&o.inputs[index], ty);
-                divide(o, zero)
-            })
-        }
-        Operand::Number(divisor) => {
-            let zero = number_in::<i64>(divisor, ty) == 0;
-            Compute::new(results, move |o: &mut Operands<'_, '_>| divide(o, zero))
-        }
-    }))
-}
-
-/// The quotient rounded down, without the error that rounding the quotient first would make.
-macro_rules! floor_of_quotient {
-    ($name:ident, $type:ty) => {
-        fn $name([x, y]: [$type; 2]) -> $type {
-            if y == 0.0 {
-                return x / y;
-            }
-            let rest = x % y;
-            let mut quotient = (x - rest) / y;
-            if rest != 0.0 && (y < 0.0) != (rest < 0.0) {
-                quotient -= 1.0;
-            }
-            if quotient == 0.0 {
-                return (0.0 as $type).copysign(x / y);
-            }
-            let floor = quotient.floor();
-            if quotient - floor > 0.5 {
-                floor + 1.0
-            } else {
-                floor
-            }
-        }
-    };
-}
-
-floor_of_quotient!(floor_of_quotient_f32, f32);
-floor_of_quotient!(floor_of_quotient_f64, f64);
-
-fn floor_divide(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let quotient = Pointwise::new(pair(call)?, ty)?;
-    let lowering = quotient.lower(
-        ty,
-        floor_of_quotient_f32,
-        floor_of_quotient_f64,
-        |[x, y]| {
-            match x.checked_div(y) {
-                Some(q) if x.wrapping_rem(y) != 0 && (x < 0) != (y < 0) => q - 1,
-                Some(q) => q,
-                // Divisors of 0 do not come here; what is left is the one overflow.
-                None => x,
-            }
-        },
-    );
-    without_zero(call, lowering)
-}
-
-/// What is left by a quotient rounded down: it has the sign of the divisor.
-fn remainder(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let rest = Pointwise::new(pair(call)?, ty)?;
-    let lowering = lower_in_own_type!(
-        rest,
-        ty,
-        [x, y],
-        {
-            let r = x % y;
-            if r != 0.0 && (r < 0.0) != (y < 0.0) {
-                r + y
-            } else {
-                r
-            }
-        },
-        {
-            let r = x.checked_rem(y).unwrap_or(0);
-            if r != 0 && (r < 0) != (y < 0) {
-                r + y
-            } else {
-                r
-            }
-        }
-    );
-    without_zero(call, lowering)
-}
-
-/// What is left by a quotient cut off: it has the sign of the dividend.
-fn fmod(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let rest = Pointwise::new(pair(call)?, ty)?;
-    let lowering = lower_in_own_type!(rest, ty, [x, y], x % y, x.checked_rem(y).unwrap_or(0));
-    without_zero(call, lowering)
-}
-
-fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [base, exponent] = pair(call)?;
-    let ty = common_type(&[base, exponent]);
-    if ty == DType::Bool {
-        return Err(OpError::new("truth values have no powers"));
-    }
-    if let Operand::Number(n) = exponent {
-        if ty.is_int() && n.to_i64() < 0 {
-            return Err(OpError::new("an integer to a negative power is no integer"));
-        }
-        if ty.is_float()
-            && let Some(lowering) = simple_power(base, n.to_f64(), ty)?
-        {
-            return Ok(lowering);
-        }
-    }
-    Ok(Pointwise::new([base, exponent], ty)?.lower(
-        ty,
-        |[x, y]| x.powf(y),
-        |[x, y]| x.powf(y),
-        |[x, y]| match u32::try_from(y) {
-            Ok(y) => x.wrapping_pow(y),
-            // Of whole numbers only 1 and -1 have whole reciprocals; and what is too large an
-            // exponent for anything else is none for them.
-            Err(_) => match x {
-                1 => 1,
-                -1 => 1 - 2 * (y & 1),
-                _ => 0,
-            },
-        },
-    ))
-}
-
-/// Powers that take no logarithm.
-fn simple_power(base: Operand<'_>, exponent: f64, ty: DType) -> Result<Option<Lowering>, OpError> {
-    let x = Pointwise::new([base], ty)?;
-    macro_rules! powers {
-        ($($value:literal => |$x:ident| $power:expr;)*) => {
-            match exponent {
-                $(e if e == $value => Some(x.floats(ty, |[$x]| $power, |[$x]| $power)),)*
-                _ => None,
-            }
-        };
-    }
-    Ok(powers! {
-        2.0 => |x| x * x;
-        3.0 => |x| x * x * x;
-        0.5 => |x| x.sqrt();
-        -0.5 => |x| 1.0 / x.sqrt();
-        -1.0 => |x| 1.0 / x;
-        -2.0 => |x| 1.0 / (x * x);
-    })
-}
-
 /// Functions of two operands in their common type.
 macro_rules! in_common_type {
     ($($name:ident: |$x:ident, $y:ident| $float:expr, $int:expr;)*) => {
@@ -551,14 +249,4 @@ fn greatest_common_divisor(call: &Call<'_>) -> Result<Lowering, OpError> {
         }
         a
     }))
-}
-
-/// `float_power` is always computed in double precision.
-fn float_power(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let power = Pointwise::new(pair(call)?, DType::F64)?;
-    Ok(power.floats(
-        DType::F64,
-        |[x, y]: [f32; 2]| x.powf(y),
-        |[x, y]: [f64; 2]| x.powf(y),
-    ))
 }

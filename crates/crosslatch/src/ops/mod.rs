@@ -20,6 +20,7 @@ mod conversions;
 mod convolution;
 mod creation;
 mod cross_attention_cache;
+mod division;
 mod einsum;
 mod embedding;
 mod extremes;
@@ -30,6 +31,7 @@ mod normalization;
 mod numbers;
 mod ordering;
 mod pointwise;
+mod powers;
 mod promotion;
 mod rearranging;
 mod reductions;
@@ -69,6 +71,7 @@ const FAMILIES: &[Table] = &[
     convolution::OPERATORS,
     creation::OPERATORS,
     cross_attention_cache::OPERATORS,
+    division::OPERATORS,
     einsum::OPERATORS,
     embedding::OPERATORS,
     extremes::OPERATORS,
@@ -78,6 +81,7 @@ const FAMILIES: &[Table] = &[
     normalization::OPERATORS,
     numbers::OPERATORS,
     ordering::OPERATORS,
+    powers::OPERATORS,
     rearranging::OPERATORS,
     reductions::OPERATORS,
     repeating::OPERATORS,

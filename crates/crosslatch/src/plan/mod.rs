@@ -8,6 +8,7 @@
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
 pub mod arena;
+mod branches;
 pub mod coalesce;
 pub mod conflict;
 pub mod emit;
