@@ -41,8 +41,9 @@ class LayerCaches(nn.Module):
 
 
 class DecoderProgram(nn.Module):
-    def __init__(self, model):
+    def __init__(self, model, plain=False):
         super().__init__()
+        self.cross_attention = plain_cross_attention if plain else cross_attention
         config = model.config
         self.decoder, self.proj_out = model.model.decoder, model.proj_out
         self.positions = config.max_target_positions
@@ -61,8 +62,8 @@ class DecoderProgram(nn.Module):
             normed = layer.self_attn_layer_norm(hidden)
             hidden = hidden + self_attention(layer.self_attn, normed, caches, cache_position, mask)
             normed = layer.encoder_attn_layer_norm(hidden)
-            hidden = hidden + cross_attention(layer.encoder_attn, normed, caches,
-                                              encoder_hidden_states, cached)
+            hidden = hidden + self.cross_attention(layer.encoder_attn, normed, caches,
+                                                   encoder_hidden_states, cached)
             normed = layer.final_layer_norm(hidden)
             hidden = hidden + layer.fc2(layer.activation_fn(layer.fc1(normed)))
         return self.proj_out(self.decoder.layer_norm(hidden))
@@ -85,6 +86,23 @@ def self_attention(attention, hidden, caches, cache_position, mask):
     return attend(attention, hidden, caches.keys, caches.values, mask)
 
 
+def plain_cross_attention(attention, hidden, caches, encoder_hidden_states, cached):
+    """The same without the operators: branches that `torch.cond` allows, and buffers that take the
+    result.  Run literally, it copies both caches at every step."""
+    def use_cached_kv(cached_keys, cached_values, key_value_states):
+        return cached_keys.clone(), cached_values.clone()
+
+    def recompute_kv(cached_keys, cached_values, key_value_states):
+        return (split_heads(attention, attention.k_proj(key_value_states)).contiguous(),
+                split_heads(attention, attention.v_proj(key_value_states)).contiguous())
+
+    keys, values = torch.cond(cached, use_cached_kv, recompute_kv,
+                              (caches.cross_keys, caches.cross_values, encoder_hidden_states))
+    caches.cross_keys.copy_(keys)
+    caches.cross_values.copy_(values)
+    return attend(attention, hidden, keys, values, None)
+
+
 def cross_attention(attention, hidden, caches, encoder_hidden_states, cached):
     def use_cached_kv(cached_keys, cached_values, key_value_states):
         return ops.alias(cached_keys, cached_values)
@@ -100,8 +118,9 @@ def cross_attention(attention, hidden, caches, encoder_hidden_states, cached):
     return attend(attention, hidden, keys, values, None)
 
 
-def export_programs(model, decompose=True):
-    """{"encoder": …, "decoder": …}; the decoder takes any number of tokens at once."""
+def export_programs(model, decompose=True, plain=False):
+    """{"encoder": …, "decoder": …}; the decoder takes any number of tokens at once.  `plain` does
+    without the operators."""
     config = model.config
     states = torch.zeros(1, config.max_source_positions, config.d_model)
     features = torch.zeros(1, config.num_mel_bins, 2 * config.max_source_positions)
@@ -110,7 +129,7 @@ def export_programs(model, decompose=True):
         programs = {
             "encoder": torch.export.export(EncoderProgram(model).eval(), (features,), strict=False),
             "decoder": torch.export.export(
-                DecoderProgram(model).eval(),
+                DecoderProgram(model, plain).eval(),
                 (torch.zeros(1, 4, dtype=torch.int64), torch.arange(4), states), strict=False,
                 dynamic_shapes={"input_ids": {1: tokens}, "cache_position": {0: tokens},
                                 "encoder_hidden_states": None}),

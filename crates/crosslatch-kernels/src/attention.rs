@@ -4,8 +4,8 @@
 //! in memory: keys are taken a block at a time, and for each query the greatest score so far, the
 //! sum of the exponentials and the weighted sum of the values are carried along and corrected when
 //! a greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of
-//! a decoder, are done one by one ([`few`]); many are done in panels, side by side in the lanes of
-//! vectors ([`panels`]). Keys and values are read where they lie, in caches with any strides.
+//! a decoder, are done one by one (`few`); many are done in panels, side by side in the lanes of
+//! vectors (`panels`). Keys and values are read where they lie, in caches with any strides.
 //!
 //! Which way is taken, and where the keys are cut, depends on the shape alone, so that results are
 //! the same for any strides and any number of threads.

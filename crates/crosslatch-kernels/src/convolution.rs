@@ -2,7 +2,7 @@
 //!
 //! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
 //! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
-//! slices of its right side anyway ([`crate::gemm`]), and here it packs them from the input. The
+//! slices of its right side anyway (`gemm`), and here it packs them from the input. The
 //! oracle is the definition.
 
 use std::ops::Range;

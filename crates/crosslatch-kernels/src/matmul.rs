@@ -2,8 +2,8 @@
 //!
 //! One function for all of them: `out[…, m, n] = sum over k of a[…, m, k] * b[…, k, n]`, plus a
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
-//! are two fast ways: [`few_rows`](crate::few_rows) for the steps of a decoder, which run at the
-//! speed of memory, and [`gemm`](crate::gemm) for larger products. Everything else, and the
+//! are two fast ways: `few_rows` for the steps of a decoder, which run at the
+//! speed of memory, and `gemm` for larger products. Everything else, and the
 //! oracle, is three plain loops.
 
 use crate::few_rows::{FEW, FewRows};

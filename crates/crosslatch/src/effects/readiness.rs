@@ -91,7 +91,8 @@ fn written_elsewhere(program: &Program, index: usize, slot: usize) -> bool {
     }
     for (i, node) in graph.nodes.iter().enumerate() {
         let (results, written) = node_effects(node, &origins);
-        if i != index && written.contains(&slot) {
+        let stores = is_copy_of_own_result(node, &graph.nodes[index], graph.inputs[slot]);
+        if i != index && written.contains(&slot) && !stores {
             return true;
         }
         for (id, set) in node.results.iter().zip(results) {
@@ -108,6 +109,14 @@ fn written_elsewhere(program: &Program, index: usize, slot: usize) -> bool {
             (Output::Mutation { slot: s }, _) => *s == slot,
             _ => false,
         })
+}
+
+/// Whether a node copies a result of `cond` over the whole of `memory`.
+fn is_copy_of_own_result(node: &Node, cond: &Node, memory: ValueId) -> bool {
+    let mut operands = node.operands();
+    node.op.schema.name == "aten::copy_"
+        && operands.next() == Some(memory)
+        && operands.next().is_some_and(|v| cond.results.contains(&v))
 }
 
 #[cfg(test)]
@@ -147,6 +156,11 @@ mod tests {
         let branches = format!("then{TYPES} {{\n  {new}\n}} else{TYPES} {{\n  {clone}\n}}");
         assert_eq!(found(&branches, "return @cache=%k, \"k\"=%k"), [(1, 2)]);
         assert_eq!(found(&branches, "return @cache=%x, \"k\"=%k"), []);
+        let stored = |source| {
+            format!("%z: f32[1, 1, 2, 2] = aten::copy_(self=%cache, src={source})\nreturn \"k\"=%k")
+        };
+        assert_eq!(found(&branches, &stored("%k")), [(1, 2)]);
+        assert_eq!(found(&branches, &stored("%x")), []);
     }
 
     #[test]
