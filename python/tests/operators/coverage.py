@@ -55,7 +55,8 @@ ENTRIES: list[Entry] = [
         nn.functional.linear nn.functional.conv1d nn.functional.embedding
         nn.functional.layer_norm native_layer_norm nn.functional.rms_norm
         nn.functional.scaled_dot_product_attention softmax log_softmax
-        nn.functional.gelu nn.functional.silu nn.functional.relu nn.functional.leaky_relu
+        nn.functional.gelu nn.functional.silu nn.functional.glu nn.functional.relu
+        nn.functional.leaky_relu
         nn.functional.elu nn.functional.hardtanh clamp clamp_min clamp_max
         matmul bmm mm addmm baddbmm einsum
         pow mean sum amax amin max min any all var

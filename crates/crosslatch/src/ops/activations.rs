@@ -17,6 +17,7 @@ pub(super) const OPERATORS: Table = &[
     ),
     ("aten::silu(Tensor self) -> Tensor", silu),
     ("aten::mish(Tensor self) -> Tensor", mish),
+    ("aten::glu(Tensor self, int dim=-1) -> Tensor", glu),
     (
         "aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
         softplus,
@@ -210,6 +211,44 @@ fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
         [x, limit, value],
         if x <= limit { value } else { x },
         if x <= limit { value } else { x }
+    ))
+}
+
+/// The first half of a dimension, gated: multiplied by the sigmoid of the second half.
+fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = float_operand(call)?;
+    let dim = x.dim(call.int("dim")?)?;
+    let Some(&whole) = x.shape().get(dim) else {
+        return Err(OpError::new("a number has no halves"));
+    };
+    if whole % 2 != 0 {
+        return Err(OpError::new(format!(
+            "dimension {dim} of length {whole} has no halves"
+        )));
+    }
+    let (dtype, half) = (x.dtype, whole / 2);
+    let mut shape = x.layout.shape.clone();
+    shape[dim] = half;
+    Ok(Lowering::compute(
+        dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
+            let halves = [0, half].map(|start| x.layout().slice(dim, start, half, 1));
+            let (value, gate) = (reread(x, &halves[0])?, reread(x, &halves[1])?);
+            macro_rules! run {
+                ($C:ty) => {{
+                    let sources = [Source::Tensor(&value), Source::Tensor(&gate)];
+                    let f = |[value, gate]: [$C; 2]| value / (1.0 + (-gate).exp());
+                    apply::<$C, 2>(out, sources, dtype, threads, f);
+                }};
+            }
+            match Class::of(dtype) {
+                Class::F64 => run!(f64),
+                _ => run!(f32),
+            }
+            Ok(())
+        },
     ))
 }
 

@@ -1,0 +1,149 @@
+"""`export`: a Hugging Face encoder–decoder model to one `.pt2` file.
+
+The file holds two programs, `encoder` and `decoder` (`programs`), the cross-attention of the latter
+latched (`latch`), and the tokenizer, the feature extractor and the configurations.  Before it is
+written, the decoder program is run and compared with the model: a family whose cache is used in a
+way that was not foreseen is refused, not exported wrongly.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+
+from ..latching import latch
+from ..latching.report import LatchReport
+from .archive import describing_files, write_archive
+from .programs import export_decoder, export_encoder, longest_output, step
+from .refused import Refused
+from .sources import first_of, source_of
+
+DEFAULT_TOKENS = 512
+TOLERANCE = 1e-3
+
+
+@dataclass
+class Exported:
+    """What `export` wrote."""
+
+    path: Path
+    files: list
+    latched: LatchReport
+
+
+def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, tokenizer=None,
+           feature_extractor=None, say=lambda line: print(line, file=sys.stderr)):
+    """Writes a Hugging Face encoder–decoder model to `path` and returns an `Exported`.
+
+    `model_or_path` is a model, a folder, or a name on the hub; for the latter two, tokenizer and
+    feature extractor are loaded as well.  `batch` is fixed by the export.  `max_tokens` and
+    `max_source` bound the lengths of output and input; by default the configuration does.  Raises
+    `Refused` with the reason if the model is not supported.
+    """
+    model = model_or_path
+    if not isinstance(model, torch.nn.Module):
+        say(f"loading {model_or_path}")
+        model, tokenizer, feature_extractor = load(model_or_path, tokenizer, feature_extractor)
+    check_supported(model)
+    training = model.training
+    try:
+        programs = export_programs(model.eval(), batch, max_tokens, max_source, say)
+    finally:
+        model.train(training)
+    files = describing_files(model, tokenizer, feature_extractor)
+    say(f"writing {path}")
+    write_archive(path, programs, files)
+    return Exported(Path(path), sorted(files), programs["decoder"].latch_report)
+
+
+def load(path, tokenizer=None, feature_extractor=None):
+    """A model and what belongs to it, from a folder or the hub."""
+    config = transformers.AutoConfig.from_pretrained(path)
+    names = config.architectures or []
+    kind = next((getattr(transformers, name) for name in names if hasattr(transformers, name)), None)
+    if kind is None:
+        raise Refused(f"{path}: transformers has no architecture {names or 'named in its config'}")
+    model = kind.from_pretrained(path)
+    return (model, tokenizer or _load_if_there(transformers.AutoTokenizer, path),
+            feature_extractor or _load_if_there(transformers.AutoFeatureExtractor, path)
+            or _load_if_there(transformers.AutoImageProcessor, path))
+
+
+def _load_if_there(kind, path):
+    try:
+        return kind.from_pretrained(path)
+    except (OSError, ValueError, ImportError, KeyError):
+        return None  # text models have no feature extractor, some speech models no tokenizer
+
+
+def check_supported(model):
+    name = type(model).__name__
+    config = getattr(model, "config", None)
+    if not isinstance(model, transformers.PreTrainedModel) or config is None:
+        raise Refused(f"{name} is not a model of transformers")
+    if not getattr(config, "is_encoder_decoder", False):
+        raise Refused(f"{name} is not an encoder–decoder model")
+    if not model.can_generate():
+        raise Refused(f"{name} has no head that generates tokens")
+    if model.get_encoder() is model:
+        raise Refused(f"{name} has no encoder of its own")
+
+
+def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None):
+    """{"encoder": …, "decoder": …}; the decoder latched."""
+    source = source_of(model, batch, max_source)
+    say("tracing the encoder")
+    encoder = export_encoder(model, source)
+    with torch.no_grad():
+        states = model.get_encoder()(**source.arguments()).last_hidden_state
+    decoder_config = model.config.get_text_config(decoder=True)
+    tokens = max_tokens or first_of(decoder_config, "max_target_positions",
+                                    "max_text_positions", "max_position_embeddings", "n_positions") or DEFAULT_TOKENS
+    say("tracing the decoder")
+    plain = export_decoder(model, states, source.masked, longest_output(encoder), tokens)
+    named = ["encoder_hidden_states"] + ["encoder_attention_mask"] * source.masked
+    decoder = latch(plain, named)
+    say(str(decoder.latch_report).splitlines()[0])
+    say("comparing with the model")
+    try:
+        compare(model, decoder, states, source.masked, tokens)
+    except RuntimeError as reason:
+        raise Refused(f"the exported decoder does not run: {reason}") from reason
+    return {"encoder": encoder, "decoder": decoder}
+
+
+@torch.no_grad()
+def compare(model, decoder, states, masked, max_tokens):
+    """Refuses if the program's logits are not the model's, for two inputs in a row.
+
+    The buffers of the program are those that will be written to the file, so it runs on a copy.
+    """
+    program = _with_own_state(decoder)
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    count = min(6, max_tokens)
+    for _ in range(2):
+        states = torch.randn(states.shape, generator=generator)
+        ids = torch.randint(0, vocabulary, (states.shape[0], count), generator=generator)
+        mask = torch.ones(states.shape[:2], dtype=torch.int64)
+        mask[:, states.shape[1] - states.shape[1] // 3:] = 0
+        extra = {"encoder_attention_mask": mask} if masked else {}
+        expected = step(model, None, ids, states, **extra).logits
+        for start, end in [(0, 3)] + [(i, i + 1) for i in range(3, count)]:
+            logits = program(input_ids=ids[:, start:end], cache_position=torch.arange(start, end)[:],
+                             encoder_hidden_states=states, **extra)
+            distance = (logits - expected[:, start:end]).abs().max().item()
+            if not distance <= TOLERANCE * max(1.0, expected.abs().max().item()):
+                raise Refused(f"the exported decoder's logits differ from the model's by {distance:g} "
+                              f"at token {start}")
+
+
+def _with_own_state(program):
+    """The program as a module whose buffers are copies."""
+    module = program.module()
+    for owner in module.modules():
+        for name, buffer in owner._buffers.items():
+            owner._buffers[name] = buffer.clone()
+    return module

@@ -1,0 +1,104 @@
+"""Caches in the form that transformers' models ask for, made for export.
+
+A transformers decoder keeps no cache itself: it is handed one, and asks it three things: how many
+tokens were seen (`get_seq_length`), how large the mask is (`get_mask_sizes`), and what the keys and
+values are after new ones came (`update`).  So a decoder is exported by handing it caches of ours:
+
+* self-attention: buffers of fixed length, written at `cache_position`, which is an input of the
+  program.  "Tokens seen" is then `cache_position[0]`, a tensor, which the models allow because
+  transformers' own static cache answers with a tensor too.
+* cross-attention: nothing is kept.  `update` hands back what it was given, so the traced program
+  computes keys and values at every step, and says nothing about when they could be reused; finding
+  that out is the business of `latch`.
+
+Positions are those of the whole sequence even for layers with a sliding window: such a layer keeps
+all positions and its mask hides the old ones.  That costs memory and keeps the program simple.
+"""
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, EncoderDecoderCache
+
+
+class LayerBuffers(nn.Module):
+    """The self-attention keys and values of one layer, zero at first."""
+
+    def __init__(self, keys, values, positions):
+        """`keys` and `values` are examples, [B, H, any, D]; `positions` is the length to keep."""
+        super().__init__()
+        for name, example in (("keys", keys), ("values", values)):
+            batch, heads, _, size = example.shape
+            self.register_buffer(name, example.new_zeros(batch, heads, positions, size))
+
+
+class BufferLayer(CacheLayerMixin):
+    """Writes new keys and values at `cache_position` and hands out the whole buffers."""
+
+    is_sliding = False
+
+    def __init__(self, buffers, cache_position):
+        super().__init__()
+        self.keys, self.values = buffers.keys, buffers.values
+        self.cache_position = cache_position
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states, value_states):
+        """Nothing to do: the buffers exist from the start."""
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        self.keys.index_copy_(2, self.cache_position, key_states)
+        self.values.index_copy_(2, self.cache_position, value_states)
+        return self.keys, self.values
+
+    def get_mask_sizes(self, query_length):
+        return self.keys.shape[2], 0
+
+    def get_seq_length(self):
+        return self.cache_position[0]
+
+    def get_max_length(self):
+        return self.keys.shape[2]
+
+
+class ThroughLayer(CacheLayerMixin):
+    """Keeps nothing: the keys and values of this step are all that there are."""
+
+    is_sliding = False
+
+    def lazy_initialization(self, key_states, value_states):
+        """Nothing to do: nothing is kept."""
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        return key_states, value_states
+
+    def get_mask_sizes(self, query_length):
+        return query_length, 0
+
+    def get_seq_length(self):
+        return 0
+
+    def get_max_length(self):
+        return -1
+
+
+def make_cache(layers, cache_position):
+    """What a decoder takes as `past_key_values` for one step."""
+    return EncoderDecoderCache(
+        Cache(layers=[BufferLayer(buffers, cache_position) for buffers in layers]),
+        Cache(layers=[ThroughLayer() for _ in layers]))
+
+
+def observe_layers(run, positions):
+    """The buffers that a decoder needs.
+
+    `run` takes a cache and runs one step with it; the shapes of what it leaves there are those of
+    the model, whatever its configuration calls heads and sizes.
+    """
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    with torch.no_grad():
+        run(cache)
+    layers = cache.self_attention_cache.layers
+    if not layers or any(layer.keys is None for layer in layers):
+        raise ValueError("its decoder left no self-attention keys and values in the cache it was "
+                         "given")
+    return nn.ModuleList(LayerBuffers(layer.keys, layer.values, positions) for layer in layers)

@@ -1,0 +1,138 @@
+"""A Hugging Face encoder–decoder model as two exported programs.
+
+The encoder program is the model's encoder.  The decoder program is the whole model, handed an encoder
+output and caches of ours (`caches`), so what comes around the decoder in some families (a projection
+of the encoder output, scaled embeddings, a bias on the logits) is in it without a line for them.
+
+* encoder: the source (`sources`) → `last_hidden_state`
+* decoder: `input_ids` [B, T], `cache_position` [T], `encoder_hidden_states` [B, S, D], for text also
+  `encoder_attention_mask` [B, S] → logits [B, T, V]
+
+T is any number from 1; S is too where the source varies in length.  B is fixed, because the caches
+are.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.export import Dim
+from torch.utils._sympy.value_ranges import bound_sympy
+from transformers.modeling_outputs import BaseModelOutput
+
+from .attention import exportable_attention
+from .caches import make_cache, observe_layers
+from .refused import Refused
+
+EXAMPLE_TOKENS = 4
+MESSAGE_LENGTH = 1000  # of the tracer's own words in a refusal
+
+
+@dataclass
+class EncoderStates(BaseModelOutput):
+    """An encoder output as the models take it; some also ask it for a mask of their own."""
+
+    attention_mask: torch.Tensor | None = None
+
+
+class EncoderProgram(nn.Module):
+    """The inputs of a program are called as the arguments of `forward`: hence one for each kind."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.encoder = model.get_encoder()
+
+
+class TextEncoder(EncoderProgram):
+    def forward(self, input_ids, attention_mask):
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+
+class SpectrogramEncoder(EncoderProgram):
+    def forward(self, input_features):
+        return self.encoder(input_features).last_hidden_state
+
+
+class WaveformEncoder(EncoderProgram):
+    def forward(self, input_values):
+        return self.encoder(input_values).last_hidden_state
+
+
+class PictureEncoder(EncoderProgram):
+    def forward(self, pixel_values):
+        return self.encoder(pixel_values).last_hidden_state
+
+
+ENCODERS = {"input_ids": TextEncoder, "input_features": SpectrogramEncoder,
+            "input_values": WaveformEncoder, "pixel_values": PictureEncoder}
+
+
+class DecoderProgram(nn.Module):
+    def __init__(self, model, layers):
+        super().__init__()
+        self.model, self.caches = model, layers
+
+    def forward(self, input_ids, cache_position, encoder_hidden_states,
+                encoder_attention_mask=None):
+        return step(self.model, make_cache(self.caches, cache_position), input_ids,
+                    encoder_hidden_states, encoder_attention_mask).logits
+
+
+def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
+    """One call of the decoder."""
+    masks = {} if encoder_attention_mask is None else {"attention_mask": encoder_attention_mask}
+    return model(encoder_outputs=EncoderStates(last_hidden_state=encoder_hidden_states),
+                 decoder_input_ids=input_ids, past_key_values=cache, use_cache=True, **masks)
+
+
+def export_encoder(model, source):
+    with exportable_attention(model), torch.no_grad():
+        return traced("encoder", ENCODERS[source.name](model), source.arguments(),
+                      source.dynamic_shapes())
+
+
+def export_decoder(model, states, masked, longest_source, max_tokens):
+    """`states` is an example of an encoder output; `longest_source` is None if its length is fixed."""
+    batch, length, _ = states.shape
+    arguments = {"input_ids": torch.zeros(batch, EXAMPLE_TOKENS, dtype=torch.int64),
+                 "cache_position": torch.arange(EXAMPLE_TOKENS),
+                 "encoder_hidden_states": states}
+    tokens = Dim("tokens", min=1, max=max_tokens)
+    source = {} if longest_source is None else {1: Dim("source", min=1, max=longest_source)}
+    shapes = {"input_ids": {1: tokens}, "cache_position": {0: tokens},
+              "encoder_hidden_states": source}
+    if masked:
+        arguments["encoder_attention_mask"] = torch.ones(batch, length, dtype=torch.int64)
+        shapes["encoder_attention_mask"] = source
+    with exportable_attention(model), torch.no_grad():
+        first = arguments["input_ids"][:, :1]
+        mask = arguments.get("encoder_attention_mask")
+        try:
+            layers = observe_layers(lambda cache: step(model, cache, first, states, mask), max_tokens)
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as reason:
+            raise Refused(f"its decoder does not run with a cache from outside: {reason}") from reason
+        return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
+
+
+def traced(name, module, arguments, shapes):
+    """An exported program, with in-place operators replaced.
+
+    Convolutions with strides make the tracer ask things of the lengths that hold for all of them but
+    that it cannot prove; those become assertions, which are checked when the program runs.
+    """
+    try:
+        program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=shapes,
+                                      strict=False, prefer_deferred_runtime_asserts_over_guards=True)
+    except Exception as reason:  # the tracer raises whatever the model's code raises
+        raise Refused(f"its {name} cannot be traced: {type(reason).__name__}: "
+                      f"{str(reason)[:MESSAGE_LENGTH].strip()}") from reason
+    return program.run_decompositions({})
+
+
+def longest_output(program):
+    """The greatest length of an encoder's output, or None if it is fixed."""
+    (spec,) = program.graph_signature.user_outputs
+    value = next(n for n in program.graph.nodes if n.name == spec).meta["val"]
+    if isinstance(value.shape[1], int):
+        return None
+    return int(bound_sympy(value.shape[1].node.expr, program.range_constraints).upper)

@@ -1,0 +1,93 @@
+"""What an encoder takes in: its name, an example, and which of its sizes may vary.
+
+transformers says only the name of a model's main input; its sizes are in the configuration, under
+names that differ from kind to kind of model.  Text has a mask, because a batch of texts has padding;
+sounds and pictures have none here (one sound at a time, or windows of one length).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.export import Dim
+
+from .refused import Refused
+
+DEFAULT_TEXT_LENGTH = 512
+DEFAULT_SECONDS = 30
+FRAMES_PER_SECOND = 100
+
+
+@dataclass
+class Source:
+    """The inputs of an encoder program."""
+
+    name: str                      # the encoder's main input
+    example: torch.Tensor
+    varying: dict                  # axis → Dim
+    masked: bool = False           # whether it comes with `attention_mask` of the same size
+
+    def arguments(self):
+        return {self.name: self.example} | (
+            {"attention_mask": torch.ones_like(self.example)} if self.masked else {})
+
+    def dynamic_shapes(self):
+        return dict.fromkeys(self.arguments(), self.varying)
+
+
+def first_of(config, *names):
+    """The first of the settings that a configuration has a number for."""
+    for name in names:
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def source_of(model, batch, longest=None):
+    """The source of a model; `longest` is in the units of its varying axis."""
+    encoder = model.get_encoder()
+    name = getattr(encoder, "main_input_name", None) or model.main_input_name
+    makers = {"input_ids": text, "input_features": features, "input_values": waveform,
+              "pixel_values": picture}
+    if name not in makers:
+        raise Refused(f"its encoder takes {name!r}; known are {', '.join(makers)}")
+    if name == "input_ids" and hasattr(model.config, "vision_config"):
+        raise Refused("its encoder takes text and pictures together")
+    return makers[name](encoder.config, batch, longest)
+
+
+def text(config, batch, longest):
+    longest = longest or first_of(config, "max_position_embeddings", "n_positions",
+                                  "max_source_positions") or DEFAULT_TEXT_LENGTH
+    return Source("input_ids", torch.ones(batch, min(7, longest), dtype=torch.int64),
+                  {1: Dim("source", min=1, max=longest)}, masked=True)
+
+
+def features(config, batch, longest):
+    """Spectrograms: [B, bins, frames] of one length for Whisper, [B, frames, bins] for others."""
+    bins = first_of(config, "num_mel_bins", "input_feat_per_channel", "feature_projection_input_dim")
+    if bins is None:
+        raise Refused("its configuration does not say how many bins a frame has")
+    if config.model_type == "whisper":
+        return Source("input_features",
+                      torch.zeros(batch, bins, 2 * config.max_source_positions), {})
+    longest = longest or first_of(config, "max_source_positions") \
+        or DEFAULT_SECONDS * FRAMES_PER_SECOND
+    return Source("input_features", torch.zeros(batch, min(50, longest), bins),
+                  {1: Dim("frames", min=min(8, longest), max=longest)})
+
+
+def waveform(config, batch, longest):
+    rate = first_of(config, "sampling_rate", "sample_rate") or 16000
+    longest = longest or DEFAULT_SECONDS * rate
+    return Source("input_values", torch.zeros(batch, min(2 * rate, longest)),
+                  {1: Dim("samples", min=min(rate // 10, longest), max=longest)})
+
+
+def picture(config, batch, longest):
+    size = getattr(config, "image_size", None)
+    height, width = (size, size) if isinstance(size, int) else size or (None, None)
+    if height is None:
+        raise Refused("its configuration does not say how large a picture is")
+    return Source("pixel_values",
+                  torch.zeros(batch, first_of(config, "num_channels") or 3, height, width), {})

@@ -1,0 +1,67 @@
+"""Where a kept value is kept: a buffer of the program, in the form that the cache operator writes."""
+
+import math
+
+import torch
+
+from .calls import call, module_of
+from .frontier import varying_axes
+from .report import LatchedValue
+
+aten, executorch = torch.ops.aten, torch.ops.executorch
+
+
+class Buffer:
+    """A kept value's buffer: how the value is laid out there.
+
+    The operator writes the third of four axes.  Values with four axes that vary in the third or
+    nowhere go in as they are; of others, all axes before the varying one become one, and all after.
+    """
+
+    def __init__(self, node, name, sizes):
+        self.node, self.name = node, name
+        value = node.meta["val"]
+        axes, self.largest = varying_axes(value), [sizes.largest(s) for s in value.shape]
+        self.axis = axes[0] if axes else None
+        self.plain = value.dim() == 4 and self.axis in (None, 2)
+        if self.plain:
+            self.shape = self.largest
+        else:
+            split = self.axis if axes else value.dim()
+            self.shape = [1, math.prod(self.largest[:split]),
+                          self.largest[split] if axes else 1, math.prod(self.largest[split + 1:])]
+
+    @property
+    def bytes(self):
+        return math.prod(self.shape) * self.node.meta["val"].element_size()
+
+    def described(self):
+        return LatchedValue(
+            buffer=self.name, name=self.node.name, module=module_of(self.node),
+            shape=list(self.largest), bytes=self.bytes,
+            dtype=str(self.node.meta["val"].dtype).removeprefix("torch."))
+
+    def write(self, graph, value, length, cache):
+        """In the branch: `value`, of `length` along its varying axis, into `cache`."""
+        if value.target is aten.clone.default and self.plain:
+            value = value.args[0]  # a change of layout on the way is made by the write
+        if not self.plain:
+            shape = [*self.shape[:2], length if self.axis is not None else 1, self.shape[3]]
+            value = call(graph, aten.clone.default, value,
+                          memory_format=torch.contiguous_format)
+            value = call(graph, aten.view.default, value, shape)
+        return call(graph, executorch.update_cross_attn_cache.default, value, cache)
+
+    def read(self, graph, cache, length):
+        """Behind the cond: the value, a view of the cache."""
+        if self.axis is not None:
+            cache = call(graph, aten.slice.Tensor, cache, 2, 0, length)
+            # The tracer says min(length, largest); the range of the length makes that the length.
+            meta = cache.meta["val"]
+            with meta.fake_mode:
+                size = [*meta.shape[:2], self.node.meta["val"].shape[self.axis], meta.shape[3]]
+                cache.meta["val"] = meta.as_strided(size, meta.stride())
+        if not self.plain:
+            shape = [length if axis == self.axis else size for axis, size in enumerate(self.largest)]
+            cache = call(graph, aten.view.default, cache, shape)
+        return cache
