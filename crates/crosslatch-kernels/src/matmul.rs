@@ -4,10 +4,13 @@
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
 //! are two fast ways: `few_rows` for the steps of a decoder, which run at the
 //! speed of memory, and `gemm` for larger products. Everything else, and the
-//! oracle, is three plain loops.
+//! oracle, is three plain loops. Weights in a narrow format ([`crate::narrow`]) have a function of
+//! their own, with the same choice: `few_narrow`, or `gemm` that widens what it packs.
 
+use crate::few_narrow::FewNarrow;
 use crate::few_rows::{FEW, FewRows};
 use crate::gemm::{Gemm, Matrices, matrix_offset};
+use crate::narrow::NarrowMatrix;
 use crate::result::ResultLayout;
 use crate::wide::Wide;
 use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
@@ -127,6 +130,84 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
     }
 }
 
+/// A linear layer with narrow weights: `out[…, m, n] = sum over k of a[…, m, k] * weight[n, k]`,
+/// plus a bias, in `f32`.
+pub struct NarrowLinear<'a> {
+    /// The left matrices, of rank 2 or more.
+    pub a: TensorRef<'a>,
+    /// The weights.
+    pub weight: NarrowMatrix<'a>,
+    /// What is added, if anything, `[…, m, n]`; broadcast by strides.
+    pub bias: Option<TensorRef<'a>>,
+}
+
+/// Computes a linear layer into `out`, laid out as for [`matmul`]. `plain` asks for plain loops.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn narrow_linear(
+    out: &mut TensorMut<'_>,
+    linear: &NarrowLinear<'_>,
+    plain: bool,
+    threads: &Threads,
+) {
+    let a = linear.a.layout();
+    let (rank, depth) = (a.rank(), linear.weight.columns());
+    let layout = out.layout().clone();
+    let result = ResultLayout::new(&layout, layout.rank() + 2 - rank);
+    let [m, n] = result.size();
+    assert_eq!([a.shape[rank - 2], a.shape[rank - 1]], [m, depth]);
+    assert_eq!(linear.weight.rows(), n);
+    let left = matrices_of(&linear.a, a);
+    let bias = linear.bias.as_ref().map(|t| matrices_of(t, t.layout()));
+    let right = &linear.weight;
+    if plain || depth == 0 {
+        narrow_loops(out.data(), result, left, right, bias);
+    } else if m <= FEW {
+        let few = FewNarrow {
+            left,
+            right: *right,
+            bias,
+        };
+        few.run(out.data(), result, threads);
+    } else {
+        let gemm = Gemm {
+            left,
+            right,
+            bias,
+            alpha: 1.0,
+            beta: 1.0,
+        };
+        gemm.run(out.data(), result, threads);
+    }
+}
+
+/// The oracle: each weight is widened, and three plain loops.
+fn narrow_loops(
+    out: &mut [f32],
+    result: ResultLayout<'_>,
+    left: Matrices<'_>,
+    right: &NarrowMatrix<'_>,
+    bias: Option<Matrices<'_>>,
+) {
+    let [m, n] = result.size();
+    for batch in 0..result.batches() {
+        let (left, bias) = (left.at(batch), bias.map(|b| b.at(batch)));
+        let places = result.of_batch(batch);
+        for j in 0..n {
+            for i in 0..m {
+                let mut sum = 0f32;
+                for k in 0..right.columns() {
+                    let mut weight = [0f32];
+                    right.widen(j, k..k + 1, &mut weight);
+                    sum += left.from(i, k).data[0] * weight[0];
+                }
+                out[places.at(i, j)] = sum + bias.map_or(0.0, |b| b.from(i, j).data[0]);
+            }
+        }
+    }
+}
+
 /// Columns are in groups if the result has a dimension more than the operands.
 fn result_layout<'a>(layout: &'a Layout, product: &Product<'_>) -> ResultLayout<'a> {
     let batch_dims = product.a.layout().rank() - 2;
@@ -144,6 +225,59 @@ fn matrices_of<'a>(tensor: &TensorRef<'a>, layout: &'a Layout) -> Matrices<'a> {
 mod tests {
     use super::*;
     use crate::Storage;
+
+    #[test]
+    fn narrow_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() {
+        use crate::narrow::Format;
+        for (m, n, k) in [
+            (1, 1, 1),
+            (1, 300, 65),
+            (2, 63, 16),
+            (3, 65, 15),
+            (4, 17, 17),
+            (5, 129, 63),
+            (16, 9, 64),
+            (17, 33, 300),
+            (40, 5, 0),
+        ] {
+            let (a, w, c) = (filled(2 * m * k, 1), filled(n * k, 2), filled(n, 3));
+            // The left rows lie in order, or as columns; the result's columns together or in
+            // groups that lie apart.
+            let rows = Layout::contiguous(&[2, m, k]);
+            let turned = Layout::contiguous(&[2, k, m]).transpose(1, 2);
+            let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
+            let plain_out = Layout::contiguous(&[2, m, n]);
+            let spread = Layout::contiguous(&[2, n, m]).transpose(1, 2);
+            for format in [Format::Bf16, Format::Int8] {
+                let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
+                let from = bytemuck::cast_slice(w.bytes());
+                format
+                    .encode(from, [n, k], stored.bytes_mut(), &Threads::new(1))
+                    .unwrap_or_else(|e| panic!("{e}"));
+                let weight = NarrowMatrix::new(format, n, k, stored.bytes()).unwrap();
+                for la in [&rows, &turned] {
+                    let run = |lo: &Layout, plain, threads| {
+                        let linear = NarrowLinear {
+                            a: TensorRef::new(DType::F32, la, a.bytes()).unwrap(),
+                            weight,
+                            bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                        };
+                        let mut out = Storage::zeroed(4 * lo.numel());
+                        let mut view = TensorMut::new(DType::F32, lo, out.bytes_mut()).unwrap();
+                        narrow_linear(&mut view, &linear, plain, &Threads::new(threads));
+                        view.as_ref().to_vec::<f32>()
+                    };
+                    let oracle = run(&plain_out, true, 1);
+                    let one = run(&plain_out, false, 1);
+                    assert_eq!(one, run(&plain_out, false, 3));
+                    assert_eq!(one, run(&spread, false, 2));
+                    for (x, y) in oracle.iter().zip(&one) {
+                        assert!((x - y).abs() < 2e-3, "{format:?} {m} {n} {k}: {x} {y}");
+                    }
+                }
+            }
+        }
+    }
 
     fn filled(n: usize, seed: usize) -> Storage {
         let mut storage = Storage::zeroed(4 * n);

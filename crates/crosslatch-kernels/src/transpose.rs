@@ -21,7 +21,7 @@ pub(crate) fn transpose(
     if columns == 0 || depth == 0 {
         return;
     }
-    assert!(columns <= width && depth * width <= to.len());
+    assert!(columns <= width && (depth - 1) * width + columns <= to.len());
     assert!((columns - 1) * stride + depth <= data.len());
     // A few steps of all columns at a time, so that what is written stays in the cache.
     for k in (0..depth).step_by(SIDE) {

@@ -5,9 +5,10 @@
 //! Loading reads the programs and checks everything; weights stay in the memory map.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crosslatch_kernels::DType;
+use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::{DType, Threads};
 
 use crate::effects::{Readiness, readiness};
 use crate::error::{ArchiveError, Error, MissingOperators};
@@ -15,10 +16,11 @@ use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
+use crate::precision::{Narrowed, Precision};
 use crate::pt2::archive::Archive;
 use crate::pt2::convert::{ConvertError, convert};
 use crate::pt2::schema::{ExportedProgram, MAJOR_VERSION, Versioned};
-use crate::pt2::weights::{Weight, WeightTable, Weights};
+use crate::pt2::weights::{Source, Weight, WeightTable, Weights};
 use crate::tensor::Tensor;
 
 /// A loaded model. Cheap to clone: clones share everything.
@@ -31,6 +33,8 @@ struct Inner {
     archive: Option<Archive>,
     weights: Weights,
     methods: Vec<Method>,
+    /// The weights in each narrow format, where a session has asked for it.
+    narrowed: [OnceLock<Narrowed>; 2],
 }
 
 /// A program with the weights that belong to it.
@@ -108,6 +112,7 @@ impl Model {
             archive: Some(archive),
             weights,
             methods,
+            narrowed: Default::default(),
         })))
     }
 
@@ -153,6 +158,7 @@ impl Model {
             archive: None,
             weights,
             methods: vec![method],
+            narrowed: Default::default(),
         })))
     }
 
@@ -197,6 +203,29 @@ impl Model {
     /// The bytes of a weight of this model.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
         self.0.weights.bytes(self.file_bytes(), weight)
+    }
+
+    /// The bytes of a payload of this model.
+    pub(crate) fn source_bytes(&self, source: &Source) -> &[u8] {
+        self.0.weights.source_bytes(self.file_bytes(), source)
+    }
+
+    /// The weights in a precision, converted now, by these threads, if no session has asked for it
+    /// before; nothing for [`Precision::F32`].
+    pub fn narrowed(&self, precision: Precision, threads: &Threads) -> Option<&Narrowed> {
+        let format = precision.format()?;
+        let cell = match format {
+            Format::Bf16 => &self.0.narrowed[0],
+            Format::Int8 => &self.0.narrowed[1],
+        };
+        Some(cell.get_or_init(|| Narrowed::of(self, format, threads)))
+    }
+
+    /// Tells the system that a payload will not be wanted soon.
+    pub(crate) fn release(&self, source: &Source) {
+        if let (Some(archive), Source::File(range)) = (&self.0.archive, source) {
+            archive.map().release(range.clone());
+        }
     }
 
     /// The whole file in memory, which weights are pieces of.

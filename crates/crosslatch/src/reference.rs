@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crosslatch_kernels::copy::copy;
+use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{
     DType, Element, Kernel, Layout, Operands, Storage, TensorMut, TensorRef, Threads, with_element,
 };
@@ -21,6 +22,7 @@ use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
 use crate::model::{Method, Model};
+use crate::precision::{Narrowed, Precision, Stored};
 use crate::session::not_filled;
 use crate::tensor::Tensor;
 
@@ -28,6 +30,7 @@ use crate::tensor::Tensor;
 pub struct ReferenceSession {
     model: Model,
     kernels: KernelSet,
+    precision: Precision,
     threads: Threads,
     /// For each method, the contents of its slots that are not inputs.
     slots: Vec<Vec<Option<Shared>>>,
@@ -41,6 +44,8 @@ struct Shared {
     storage: Rc<RefCell<Storage>>,
     dtype: DType,
     layout: Layout,
+    /// The format that a weight is stored in, if not as it is typed.
+    narrow: Option<Format>,
 }
 
 #[derive(Clone)]
@@ -56,9 +61,19 @@ impl ReferenceSession {
     /// A fresh session. `kernels` chooses between plain loops, the oracle for kernels, and the
     /// kernels that the planned execution uses, the oracle for plans.
     pub fn new(model: &Model, kernels: KernelSet) -> ReferenceSession {
+        ReferenceSession::with_precision(model, kernels, Precision::F32)
+    }
+
+    /// The same, with weights stored in this precision.
+    pub fn with_precision(
+        model: &Model,
+        kernels: KernelSet,
+        precision: Precision,
+    ) -> ReferenceSession {
         let mut session = ReferenceSession {
             model: model.clone(),
             kernels,
+            precision,
             threads: Threads::new(1),
             slots: Vec::new(),
             filled: Vec::new(),
@@ -69,11 +84,9 @@ impl ReferenceSession {
 
     /// Puts all state back to what the file has.
     pub fn reset(&mut self) {
-        self.slots = self
-            .model
-            .methods()
-            .iter()
-            .map(|m| initial_slots(&self.model, m))
+        let narrowed = self.model.narrowed(self.precision, &self.threads);
+        self.slots = (0..self.model.methods().len())
+            .map(|method| initial_slots(&self.model, method, narrowed))
             .collect();
         self.filled = vec![RefCell::default(); self.slots.len()];
     }
@@ -147,18 +160,25 @@ impl ReferenceSession {
     }
 }
 
-fn initial_slots(model: &Model, method: &Method) -> Vec<Option<Shared>> {
-    method
-        .program
-        .slots
-        .iter()
-        .zip(&method.bindings)
-        .map(|(slot, binding)| {
+fn initial_slots(model: &Model, method: usize, narrowed: Option<&Narrowed>) -> Vec<Option<Shared>> {
+    let stored = narrowed.map_or(&[][..], |n| n.slots(method));
+    let method = &model.methods()[method];
+    let slots = method.program.slots.iter().zip(&method.bindings);
+    slots
+        .enumerate()
+        .map(|(i, (slot, binding))| {
             let weight = binding.as_ref().filter(|_| slot.kind != SlotKind::Input)?;
+            let (bytes, narrow) = match (stored.get(i), narrowed) {
+                (Some(Stored::Narrow(format, range)), Some(narrowed)) => {
+                    (&narrowed.bytes()[range.clone()], Some(*format))
+                }
+                _ => (model.weight_bytes(weight), None),
+            };
             Some(Shared {
-                storage: Rc::new(RefCell::new(Storage::copy_of(model.weight_bytes(weight)))),
+                storage: Rc::new(RefCell::new(Storage::copy_of(bytes))),
                 dtype: weight.dtype,
                 layout: weight.layout.clone(),
+                narrow,
             })
         })
         .collect()
@@ -174,6 +194,7 @@ impl Shared {
             storage: Rc::new(RefCell::new(Storage::zeroed(bytes))),
             dtype,
             layout: Layout::contiguous(shape),
+            narrow: None,
         })
     }
 
@@ -183,6 +204,7 @@ impl Shared {
             storage: Rc::new(RefCell::new(Storage::copy_of(owned.bytes()))),
             dtype: owned.dtype(),
             layout: Layout::contiguous(owned.shape()),
+            narrow: None,
         }
     }
 
@@ -326,7 +348,11 @@ impl Interpreter<'_> {
                 Value::Number(n) => Known::Number(*n),
             })
         };
-        let bound = bind_call(node, &known).map_err(text)?;
+        let narrow = |id: ValueId| match values[id.index()].as_ref()? {
+            Value::Tensor(t) => t.narrow,
+            Value::Number(_) => None,
+        };
+        let bound = bind_call(node, &known, &narrow).map_err(text)?;
         let operands: Vec<Shared> = bound
             .operands
             .iter()
@@ -445,10 +471,19 @@ impl Interpreter<'_> {
         outputs: &[Shared],
     ) -> Result<(), Failure> {
         let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
+        // Of a weight in a narrow format, a kernel gets the bytes.
+        let bytes: Vec<_> = borrowed
+            .iter()
+            .map(|s| Layout::contiguous(&[s.len()]))
+            .collect();
         let inputs: Vec<_> = inputs
             .iter()
-            .zip(&borrowed)
-            .map(|(t, s)| read(t, s))
+            .zip(borrowed.iter().zip(&bytes))
+            .map(|(t, (storage, bytes))| match t.narrow {
+                Some(_) => TensorRef::new(DType::U8, bytes, storage.bytes())
+                    .unwrap_or_else(|e| unreachable!("{e}")),
+                None => read(t, storage),
+            })
             .collect();
         let mut borrowed: Vec<_> = outputs.iter().map(|t| t.storage.borrow_mut()).collect();
         let mut outputs: Vec<_> = outputs

@@ -19,6 +19,7 @@ use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
 use crate::model::Model;
 use crate::plan::{Operand, Plan, PlannedOutput, RunStep, Step, block};
+use crate::precision::{Narrowed, Precision};
 use crate::reference::is_true;
 
 /// How a session runs.
@@ -28,6 +29,8 @@ pub struct Options {
     pub threads: usize,
     /// Which kernels to choose; plain ones are for comparing.
     pub kernels: KernelSet,
+    /// How weights are stored. The first session in a precision converts them, for all sessions.
+    pub precision: Precision,
 }
 
 impl Default for Options {
@@ -35,6 +38,7 @@ impl Default for Options {
         Options {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             kernels: KernelSet::Fast,
+            precision: Precision::F32,
         }
     }
 }
@@ -63,6 +67,7 @@ impl<'a> From<TensorRef<'a>> for Input<'a> {
 pub struct Session {
     model: Model,
     kernels: KernelSet,
+    precision: Precision,
     threads: Threads,
     methods: Vec<MethodState>,
 }
@@ -88,10 +93,13 @@ impl Session {
         let methods = (0..model.methods().len())
             .map(|i| MethodState::new(model, i))
             .collect();
+        let threads = Threads::new(options.threads);
+        model.narrowed(options.precision, &threads);
         Session {
             model: model.clone(),
             kernels: options.kernels,
-            threads: Threads::new(options.threads),
+            precision: options.precision,
+            threads,
             methods,
         }
     }
@@ -99,6 +107,10 @@ impl Session {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    fn narrowed(&self) -> Option<&Narrowed> {
+        self.model.narrowed(self.precision, &self.threads)
     }
 
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
@@ -143,8 +155,9 @@ impl Session {
     /// The plan for inputs of these types and layouts.
     pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
         let index = self.model.method_index(method)?;
+        let narrowed = self.model.narrowed(self.precision, &self.threads);
         let state = &mut self.methods[index];
-        let plan = state.find_or_make(&self.model, index, inputs, self.kernels)?;
+        let plan = state.find_or_make(&self.model, index, inputs, self.kernels, narrowed)?;
         Ok(&state.plans[plan].1)
     }
 
@@ -200,11 +213,11 @@ impl Session {
                     .iter()
                     .map(|t| (t.dtype(), t.layout().clone()))
                     .collect();
-                current.find_or_make(&self.model, index, &types, self.kernels)?
+                current.find_or_make(&self.model, index, &types, self.kernels, self.narrowed())?
             }
         };
         current.last = None;
-        current.execute(&self.model, &program.name, plan, &tensors, &self.threads)?;
+        current.execute(self, &program.name, plan, &tensors)?;
         current.last = Some(plan);
         Ok(())
     }
@@ -283,11 +296,12 @@ impl MethodState {
         index: usize,
         types: &[(DType, Layout)],
         kernels: KernelSet,
+        narrowed: Option<&Narrowed>,
     ) -> Result<usize, Error> {
         if let Some(found) = self.plans.iter().position(|(t, _)| t == types) {
             return Ok(found);
         }
-        let plan = crate::plan::plan(model, index, types, &self.slots, kernels)?;
+        let plan = crate::plan::plan(model, index, types, &self.slots, kernels, narrowed)?;
         if self.arena.len() < plan.arena_bytes {
             self.arena = Storage::zeroed(plan.arena_bytes);
             self.last = None;
@@ -298,23 +312,24 @@ impl MethodState {
 
     fn execute(
         &mut self,
-        model: &Model,
+        session: &Session,
         method: &str,
         plan: usize,
         tensors: &[TensorRef<'_>],
-        threads: &Threads,
     ) -> Result<(), Error> {
+        let model = &session.model;
         let mut blocks = Blocks::new();
         blocks.push_exclusive(self.arena.bytes_mut());
         blocks.push_exclusive(self.state.bytes_mut());
         blocks.push_shared(model.file_bytes());
         blocks.push_shared(model.copied_bytes());
+        blocks.push_shared(session.narrowed().map_or(&[], Narrowed::bytes));
         for tensor in tensors {
             blocks.push_shared(tensor.bytes());
         }
         let mut run = Run {
             blocks,
-            threads,
+            threads: &session.threads,
             method,
             model,
             filled: &mut self.filled,

@@ -111,6 +111,7 @@ fn check(file: &Path) -> Result<(), String> {
         Options {
             threads: 2,
             kernels: KernelSet::Fast,
+            ..Options::default()
         },
     );
     let types: Vec<_> = inputs

@@ -236,7 +236,7 @@ impl GraphBuilder {
 
     /// What the results of a call will be.
     fn infer(&self, node: &Node) -> Result<Vec<Known>, String> {
-        let bound = bind_call(node, &|id| self.known.get(id.index()).cloned())
+        let bound = bind_call(node, &|id| self.known.get(id.index()).cloned(), &|_| None)
             .map_err(|e| e.to_string())?;
         let operand = |i: usize| {
             let id = bound.operands.get(i);

@@ -5,6 +5,7 @@
 //! value; this module collects these, and numbers the tensor operands in the order in which
 //! kernels get them.
 
+use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Layout};
 
 use super::graph::{Arg, Node, ValueId};
@@ -27,11 +28,20 @@ pub struct BoundCall {
     pub operands: Vec<ValueId>,
 }
 
-/// Collects the arguments of a node.
+/// Collects the arguments of a node. `narrow` says which values are weights in a narrow format.
 pub fn bind_call(
     node: &Node,
     known: &dyn Fn(ValueId) -> Option<Known>,
+    narrow: &dyn Fn(ValueId) -> Option<Format>,
 ) -> Result<BoundCall, OpError> {
+    for (i, arg) in node.args.iter().enumerate() {
+        let takes = node.op.narrow.is_some_and(|n| n.param == i);
+        if !takes && arg.values().any(|id| narrow(id).is_some()) {
+            return Err(OpError::new(
+                "a weight in a narrow format stands where none may",
+            ));
+        }
+    }
     let mut operands = Vec::new();
     let mut value = |id: ValueId| -> Result<CallArg, OpError> {
         Ok(match known(id) {
@@ -42,6 +52,7 @@ pub fn bind_call(
                     index: operands.len() - 1,
                     dtype,
                     layout,
+                    narrow: narrow(id),
                 })
             }
             None => return Err(OpError::new("an argument has no value")),

@@ -6,6 +6,7 @@
 //! this kernel). The shape rule and the kernel thus stand in one function. The reference
 //! interpreter and the planner both drive it; they differ in what they do about memory.
 
+use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Dims, Kernel, Layout};
 
 use super::schema::{ArgType, Schema};
@@ -16,6 +17,17 @@ pub struct Operator {
     pub schema: Schema,
     /// Shape rule, view rule and kernel.
     pub lower: Lower,
+    /// The argument that may be stored in a narrow format, if there is one.
+    pub narrow: Option<NarrowParam>,
+}
+
+/// An argument that an operator has narrow kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NarrowParam {
+    /// Index among the arguments of the schema.
+    pub param: usize,
+    /// Whether a call reads all of it, not some rows.
+    pub whole: bool,
 }
 
 /// The function that lowers an operator.
@@ -82,6 +94,8 @@ pub struct Compute {
     pub kernel: Box<dyn Kernel>,
     /// Arithmetic operations that this takes, for reports; about.
     pub flops: u64,
+    /// Bytes that this reads and writes, for reports, if not those of all operands and results.
+    pub bytes: Option<u64>,
 }
 
 impl Compute {
@@ -90,6 +104,7 @@ impl Compute {
         let numel = |(_, shape): &(DType, Dims)| shape.iter().product::<usize>() as u64;
         Compute {
             flops: results.iter().map(numel).sum(),
+            bytes: None,
             results,
             kernel: Box::new(kernel),
         }
@@ -169,6 +184,14 @@ impl Lowering {
         self
     }
 
+    /// The same, where it reads and writes so many bytes.
+    pub fn with_bytes(mut self, bytes: u64) -> Lowering {
+        if let Lowering::Compute(compute) = &mut self {
+            compute.bytes = Some(bytes);
+        }
+        self
+    }
+
     /// An update of one operand.
     pub fn update(of: &TensorArg, kernel: impl Kernel + 'static) -> Lowering {
         Lowering::Update(Update {
@@ -231,6 +254,8 @@ pub struct TensorArg {
     pub dtype: DType,
     /// Its shape, strides and offset.
     pub layout: Layout,
+    /// The format that it is stored in, if not as it is typed: the kernel then gets its bytes.
+    pub narrow: Option<Format>,
 }
 
 impl TensorArg {

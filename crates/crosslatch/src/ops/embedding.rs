@@ -1,9 +1,10 @@
 //! Embedding: rows of a table, chosen by index; and dropout, which inference does not have.
 
-use crosslatch_kernels::Operands;
-use crosslatch_kernels::embedding::embedding as embed;
+use crosslatch_kernels::embedding::{embedding as embed, narrow_embedding};
+use crosslatch_kernels::{NarrowMatrix, Operands};
 
 use super::Table;
+use super::matrices::internal;
 use super::sizes::checked_shape;
 use crate::ir::operator::{Call, Lowering, OpError};
 
@@ -18,6 +19,9 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
+/// The table; rows of it are read.
+pub(super) const NARROW: (&str, &str, bool) = ("aten::embedding", "weight", false);
+
 fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (table, indices) = (call.tensor("weight")?, call.tensor("indices")?);
     if table.rank() != 2 || indices.dtype.is_float() {
@@ -29,14 +33,21 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     shape.push(table.shape()[1]);
     let shape = checked_shape(shape)?;
     let (table_index, indices_index) = (table.index, indices.index);
-    Ok(Lowering::compute(
-        table.dtype,
-        &shape,
-        move |o: &mut Operands<'_, '_>| {
+    let chosen = shape.iter().product::<usize>() * table.dtype.size();
+    let bytes = 2 * chosen + indices.layout.numel() * indices.dtype.size();
+    let (dtype, rows, columns) = (table.dtype, table.shape()[0], table.shape()[1]);
+    let lowering = match table.narrow {
+        None => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
             let (table, indices) = (&o.inputs[table_index], &o.inputs[indices_index]);
             embed(&mut o.outputs[0], table, indices, o.threads)
-        },
-    ))
+        }),
+        Some(format) => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
+            let bytes = o.inputs[table_index].bytes();
+            let table = NarrowMatrix::new(format, rows, columns, bytes).map_err(internal)?;
+            narrow_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
+        }),
+    };
+    Ok(lowering.with_bytes(bytes as u64))
 }
 
 /// Dropout, which does nothing outside of training.

@@ -6,8 +6,8 @@
 
 use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::layout::broadcast_shapes;
-use crosslatch_kernels::matmul::{Product, matmul};
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
+use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
+use crosslatch_kernels::{Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands};
 
 use super::Table;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
@@ -38,6 +38,9 @@ pub(super) const OPERATORS: Table = &[
         add_matrix_vector,
     ),
 ];
+
+/// The weight of a linear layer.
+pub(super) const NARROW: (&str, &str, bool) = ("aten::linear", "weight", true);
 
 /// A product to be lowered: operands with the layouts that the kernel wants.
 struct Form<'a> {
@@ -88,31 +91,61 @@ impl Form<'_> {
         };
         let (ia, ib) = (self.a.0.index, self.b.0.index);
         let (alpha, beta, plain) = (self.alpha, self.beta, call.plain());
-        let shape = full.clone();
-        let accepts = move |layout: &Layout| in_matrices(layout, &shape).is_some();
-        let shape = full.clone();
         let flops = 2 * (full.iter().product::<usize>() as u64) * k as u64;
-        let kernel = AnyLayout {
-            accepts,
-            run: move |o: &mut Operands<'_, '_>| {
-                let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
-                let product = Product {
-                    a: view(ia, &a)?,
-                    b: view(ib, &b)?,
-                    bias: match &bias {
-                        Some((i, layout)) => Some(view(*i, layout)?),
-                        None => None,
-                    },
-                    alpha,
-                    beta,
-                };
-                let out = in_matrices(o.outputs[0].layout(), &shape).ok_or_else(misplaced)?;
-                let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
-                matmul(&mut target, &product, plain, o.threads);
-                Ok(())
-            },
+        let dtype = self.a.0.dtype;
+        let lowering = match self.b.0.narrow {
+            None => {
+                let kernel = into_matrices(full, move |o, out| {
+                    let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
+                    let bias = bias.as_ref().map(|(i, layout)| view(*i, layout));
+                    let product = Product {
+                        a: view(ia, &a)?,
+                        b: view(ib, &b)?,
+                        bias: bias.transpose()?,
+                        alpha,
+                        beta,
+                    };
+                    let mut target = o.outputs[0].with_layout(out).map_err(internal)?;
+                    matmul(&mut target, &product, plain, o.threads);
+                    Ok(())
+                });
+                Lowering::compute(dtype, &self.shape, kernel)
+            }
+            // The weight of `linear`, whose factors are 1.
+            Some(format) => {
+                let kernel = into_matrices(full, move |o, out| {
+                    let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
+                    let bias = bias.as_ref().map(|(i, layout)| view(*i, layout));
+                    let linear = NarrowLinear {
+                        a: view(ia, &a)?,
+                        weight: NarrowMatrix::new(format, n, k, o.inputs[ib].bytes())
+                            .map_err(internal)?,
+                        bias: bias.transpose()?,
+                    };
+                    let mut target = o.outputs[0].with_layout(out).map_err(internal)?;
+                    narrow_linear(&mut target, &linear, plain, o.threads);
+                    Ok(())
+                });
+                Lowering::compute(dtype, &self.shape, kernel)
+            }
         };
-        Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
+        Ok(lowering.with_flops(flops))
+    }
+}
+
+/// A kernel that fills a result of this shape, also with its columns in groups; it is told how the
+/// result lies.
+fn into_matrices<F>(shape: Dims, run: F) -> impl Kernel
+where
+    F: Fn(&mut Operands<'_, '_>, &Layout) -> Result<(), KernelError> + Send + Sync,
+{
+    let accepted = shape.clone();
+    AnyLayout {
+        accepts: move |layout: &Layout| in_matrices(layout, &accepted).is_some(),
+        run: move |o: &mut Operands<'_, '_>| {
+            let out = in_matrices(o.outputs[0].layout(), &shape).ok_or_else(misplaced)?;
+            run(o, &out)
+        },
     }
 }
 

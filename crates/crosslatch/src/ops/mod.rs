@@ -52,7 +52,7 @@ pub use control_flow::COND;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::ir::operator::{Lower, Operator};
+use crate::ir::operator::{Lower, NarrowParam, Operator};
 use crate::ir::schema::{AliasInfo, Schema};
 
 /// A family's table: schema and lowering of each operator.
@@ -95,6 +95,10 @@ const FAMILIES: &[Table] = &[
     views::OPERATORS,
 ];
 
+/// Operators that have kernels for an argument in a narrow format: the operator, the argument, and
+/// whether a call reads all of it.
+const NARROW: &[(&str, &str, bool)] = &[matrices::NARROW, embedding::NARROW];
+
 /// All operators by name.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -116,7 +120,19 @@ impl Catalogue {
         for &(text, lower) in families.iter().copied().flatten() {
             let schema = Schema::parse(text).unwrap_or_else(|e| panic!("{e}"));
             let name = schema.name.clone();
-            let before = operators.insert(name.clone(), Arc::new(Operator { schema, lower }));
+            let narrow = NARROW.iter().find(|(op, ..)| *op == name);
+            let narrow = narrow.map(|(_, param, whole)| NarrowParam {
+                param: schema
+                    .position(param)
+                    .unwrap_or_else(|| panic!("`{name}` has no `{param}`")),
+                whole: *whole,
+            });
+            let operator = Operator {
+                schema,
+                lower,
+                narrow,
+            };
+            let before = operators.insert(name.clone(), Arc::new(operator));
             assert!(before.is_none(), "operator `{name}` is declared twice");
         }
         let derived: Vec<_> = operators
@@ -167,6 +183,7 @@ fn in_place(op: &Operator) -> Option<Operator> {
     Some(Operator {
         schema,
         lower: op.lower,
+        narrow: None,
     })
 }
 

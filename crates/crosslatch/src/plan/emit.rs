@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crosslatch_kernels::copy::copy;
 use crosslatch_kernels::memory::Region;
-use crosslatch_kernels::{Kernel, Layout, Operands};
+use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 
 use super::arena::{self, Piece};
 use super::coalesce::Decisions;
@@ -12,15 +12,18 @@ use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId
 use super::{Memory, Operand, Plan, PlannedOutput, PlannedValue, RunStep, Step, block};
 use crate::error::Error;
 use crate::model::Model;
+use crate::precision::Stored;
 use crate::pt2::weights::Source;
 
-/// Turns instructions into steps. `state` says where in the state block each slot lies.
+/// Turns instructions into steps. `state` says where in the state block each slot lies, `stored`
+/// which weights are narrow.
 pub fn emit(
     lowered: Lowered,
     decisions: Decisions,
     model: &Model,
     method: usize,
     state: &[Option<Region>],
+    stored: &[Stored],
 ) -> Result<Plan, Error> {
     let method = &model.methods()[method];
     let fail = |reason: &str| Error::Node {
@@ -76,13 +79,18 @@ pub fn emit(
                 let weight = method.bindings[slot]
                     .as_ref()
                     .ok_or_else(|| fail("a weight has no payload"))?;
-                match &weight.source {
-                    Source::File(range) => Region {
+                match (stored.get(slot), &weight.source) {
+                    (Some(Stored::Narrow(_, range)), _) => Region {
+                        block: block::NARROW,
+                        start: range.start,
+                        len: range.len(),
+                    },
+                    (_, Source::File(range)) => Region {
                         block: block::FILE,
                         start: range.start,
                         len: range.len(),
                     },
-                    Source::Copied(range) => Region {
+                    (_, Source::Copied(range)) => Region {
                         block: block::COPIED,
                         start: range.start,
                         len: range.len(),
@@ -182,6 +190,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     inputs,
                     outputs,
                     flops,
+                    bytes,
                     node,
                     ..
                 } => {
@@ -193,6 +202,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     let mut step = self.run(kernel, &inputs, &outputs, node);
                     step.scratch = scratch;
                     step.flops = flops;
+                    step.bytes = bytes.unwrap_or(step.bytes);
                     steps.push(Step::Run(step));
                 }
                 Inst::Copy(c) => {
@@ -233,11 +243,16 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
         outputs: &[Place],
         node: Arc<str>,
     ) -> RunStep {
-        let operands = |places: &[Place]| places.iter().map(|p| operand(&self.bases, p)).collect();
+        let operands = |places: &[Place]| -> Vec<Operand> {
+            places.iter().map(|p| operand(&self.bases, p)).collect()
+        };
+        let (inputs, outputs) = (operands(inputs), operands(outputs));
+        let bytes = |o: &Operand| o.layout.numel() * o.dtype.size();
         RunStep {
             kernel,
-            inputs: operands(inputs),
-            outputs: operands(outputs),
+            bytes: inputs.iter().chain(&outputs).map(bytes).sum::<usize>() as u64,
+            inputs,
+            outputs,
             scratch: Region {
                 block: block::ARENA,
                 start: 0,
@@ -249,9 +264,17 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
     }
 }
 
-/// The region of a place: from its first element to its last.
+/// The region of a place: from its first element to its last. Of a weight in a narrow format it is
+/// all bytes, of which the kernel knows what they mean.
 fn operand(bases: &[Region], place: &Place) -> Operand {
     let base = bases[place.storage.0];
+    if base.block == block::NARROW {
+        return Operand {
+            region: base,
+            dtype: DType::U8,
+            layout: Layout::contiguous(&[base.len]),
+        };
+    }
     let size = place.dtype.size();
     let layout = Layout {
         offset: 0,

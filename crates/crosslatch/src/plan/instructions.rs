@@ -46,6 +46,13 @@ pub struct Place {
     pub layout: Layout,
 }
 
+impl Place {
+    /// Bytes of the tensor.
+    pub fn bytes(&self) -> usize {
+        self.layout.numel() * self.dtype.size()
+    }
+}
+
 /// An instruction.
 pub enum Inst {
     /// Run a kernel.
@@ -60,6 +67,8 @@ pub enum Inst {
         partial: bool,
         /// Arithmetic operations, about.
         flops: u64,
+        /// Bytes read and written, about, if not those of all operands and results.
+        bytes: Option<u64>,
         /// The node.
         node: Arc<str>,
     },

@@ -26,6 +26,7 @@ use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
 use crate::model::Model;
+use crate::precision::Stored;
 
 /// What a value of the graph is when sizes are known.
 #[derive(Clone)]
@@ -34,12 +35,14 @@ pub(super) enum Value {
     Number(Number),
 }
 
-/// Lowers a method of a model for inputs of these layouts.
+/// Lowers a method of a model for inputs of these layouts, with its slots stored like this; with
+/// none given, as they are typed.
 pub fn lower(
     model: &Model,
     method: usize,
     inputs: &[(DType, Layout)],
     kernels: KernelSet,
+    stored: &[Stored],
 ) -> Result<Lowered, Error> {
     let method = &model.methods()[method];
     let program = &method.program;
@@ -48,6 +51,7 @@ pub fn lower(
         program,
         readiness: &method.readiness,
         kernels,
+        stored,
         storages: Vec::new(),
         joins: Vec::new(),
         values: Vec::new(),
@@ -122,6 +126,7 @@ pub(super) struct Lowerer<'a> {
     pub(super) program: &'a Program,
     pub(super) readiness: &'a [Readiness],
     kernels: KernelSet,
+    stored: &'a [Stored],
     pub(super) storages: Vec<StorageInfo>,
     pub(super) joins: Vec<Join>,
     values: Vec<NamedValue>,
@@ -226,7 +231,14 @@ impl Lowerer<'_> {
                 Value::Number(n) => Known::Number(*n),
             })
         };
-        let bound = bind_call(node, &known).map_err(text)?;
+        let narrow = |id: ValueId| match values[id.index()].as_ref()? {
+            Value::Place(p) => match self.storages[p.storage.0].origin {
+                Origin::Weight(slot) => self.stored.get(slot)?.format(),
+                _ => None,
+            },
+            Value::Number(_) => None,
+        };
+        let bound = bind_call(node, &known, &narrow).map_err(text)?;
         let operands: Vec<Place> = bound
             .operands
             .iter()
@@ -271,6 +283,7 @@ impl Lowerer<'_> {
                     outputs: outputs.clone(),
                     partial: false,
                     flops: compute.flops,
+                    bytes: compute.bytes,
                     node: name.clone(),
                 });
                 if !in_place {
@@ -324,12 +337,15 @@ impl Lowerer<'_> {
                         self.apart_from(&target, other, &name, insts)?
                     });
                 }
+                // What is changed is as much as what is stored there, not the whole target.
+                let stored_bytes = inputs.iter().map(Place::bytes).sum::<usize>() as u64 * 2;
                 insts.push(Inst::Run {
                     kernel: update.kernel,
                     inputs,
                     outputs: vec![target.clone()],
                     partial: true,
                     flops: 0,
+                    bytes: Some(stored_bytes),
                     node: name,
                 });
                 Ok(vec![Value::Place(target)])

@@ -29,6 +29,7 @@ use crosslatch_kernels::{DType, Kernel, Layout};
 use crate::error::Error;
 use crate::ir::operator::KernelSet;
 use crate::model::Model;
+use crate::precision::Narrowed;
 
 /// Blocks of memory that a plan's regions refer to; inputs follow as further blocks.
 pub mod block {
@@ -40,8 +41,10 @@ pub mod block {
     pub const FILE: usize = 2;
     /// Payloads of the file that had to be copied.
     pub const COPIED: usize = 3;
+    /// Weights in a narrow format.
+    pub const NARROW: usize = 4;
     /// The first input.
-    pub const INPUTS: usize = 4;
+    pub const INPUTS: usize = 5;
 }
 
 /// A method made ready for one set of input shapes.
@@ -147,6 +150,8 @@ pub struct RunStep {
     pub scratch: Region,
     /// Arithmetic operations that it takes, about.
     pub flops: u64,
+    /// Bytes that it reads and writes, about.
+    pub bytes: u64,
     /// The node that it comes from, for messages.
     pub node: Arc<str>,
 }
@@ -167,7 +172,7 @@ pub struct Operand {
 pub struct Work {
     /// Arithmetic operations, about.
     pub flops: u64,
-    /// Bytes of all operands and results.
+    /// Bytes that are read and written, about.
     pub bytes: u64,
 }
 
@@ -195,11 +200,9 @@ fn work(steps: &[Step]) -> [Work; 2] {
     for step in steps {
         let [always, more] = match step {
             Step::Run(step) => {
-                let operands = step.inputs.iter().chain(&step.outputs);
-                let bytes = operands.map(|o| o.layout.numel() * o.dtype.size());
                 let own = Work {
                     flops: step.flops,
-                    bytes: bytes.sum::<usize>() as u64,
+                    bytes: step.bytes,
                 };
                 [own, Work::default()]
             }
@@ -225,7 +228,7 @@ fn work(steps: &[Step]) -> [Work; 2] {
     total
 }
 
-/// Plans a method for inputs of these layouts.
+/// Plans a method for inputs of these layouts, with weights stored as `narrowed` says, if it does.
 ///
 /// # Errors
 /// If a node cannot be computed for these sizes.
@@ -235,8 +238,10 @@ pub fn plan(
     inputs: &[(DType, Layout)],
     state: &[Option<Region>],
     kernels: KernelSet,
+    narrowed: Option<&Narrowed>,
 ) -> Result<Plan, Error> {
-    let mut lowered = lower::lower(model, method, inputs, kernels)?;
+    let stored = narrowed.map_or(&[][..], |n| n.slots(method));
+    let mut lowered = lower::lower(model, method, inputs, kernels, stored)?;
     spread::spread(&mut lowered);
     let events = liveness::Events::collect(&lowered);
     hazard::check(&lowered, &events).map_err(|hazard| Error::Node {
@@ -245,5 +250,5 @@ pub fn plan(
         reason: hazard.reason,
     })?;
     let decisions = coalesce::coalesce(&lowered, &events);
-    emit::emit(lowered, decisions, model, method, state)
+    emit::emit(lowered, decisions, model, method, state, stored)
 }

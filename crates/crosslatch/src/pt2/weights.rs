@@ -113,7 +113,12 @@ impl Weights {
 
     /// The bytes of a weight.
     pub fn bytes<'a>(&'a self, file: &'a [u8], weight: &Weight) -> &'a [u8] {
-        match &weight.source {
+        self.source_bytes(file, &weight.source)
+    }
+
+    /// The bytes of a payload.
+    pub fn source_bytes<'a>(&'a self, file: &'a [u8], source: &Source) -> &'a [u8] {
+        match source {
             Source::File(range) => &file[range.clone()],
             Source::Copied(range) => &self.copies.bytes()[range.clone()],
         }

@@ -113,6 +113,7 @@ fn outcome(seed: u64, size: usize) -> Outcome {
     let options = Options {
         threads: 1,
         kernels: KernelSet::Fast,
+        ..Options::default()
     };
     let mut planned = Session::new(&model, options);
     let mut reference = ReferenceSession::new(&model, KernelSet::Fast);
