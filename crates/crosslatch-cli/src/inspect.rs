@@ -1,13 +1,15 @@
 //! `crosslatch inspect`: what is in a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 
 use crosslatch::inputs::types_for;
-use crosslatch::ir::graph::{Graph, SlotKind};
+use crosslatch::ir::graph::{Graph, Slot, SlotKind};
 use crosslatch::plan::{Memory, PlannedValue, Work};
-use crosslatch::{Model, Options, Session};
+use crosslatch::precision::Stored;
+use crosslatch::pt2::weights::{Source, Weight};
+use crosslatch::{Model, Options, Precision, Session};
 use serde_json::{Value, json};
 
 use crate::CommandError;
@@ -23,6 +25,9 @@ pub struct Args {
     /// Print the programs in the text form of the intermediate representation.
     #[arg(long)]
     ir: bool,
+    /// How weights are stored: f32, bf16 or int8.
+    #[arg(long, value_name = "P", default_value_t)]
+    precision: Precision,
     /// Print JSON.
     #[arg(long, conflicts_with = "ir")]
     json: bool,
@@ -39,10 +44,11 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
         return Ok(());
     }
     let methods: Vec<Value> = (0..model.methods().len())
-        .map(|i| describe(&model, i))
+        .map(|i| describe(&model, i, args.precision))
         .collect::<Result<_, _>>()?;
     let description = json!({
         "file": args.model.display().to_string(),
+        "precision": args.precision.name(),
         "methods": methods,
         "extra_files": model.extra_files().collect::<Vec<_>>(),
     });
@@ -55,12 +61,11 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn describe(model: &Model, index: usize) -> Result<Value, CommandError> {
+fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, CommandError> {
     let method = &model.methods()[index];
     let program = &method.program;
     let mut inputs = Vec::new();
     let mut state = Vec::new();
-    let mut weight_bytes = 0;
     for ((slot, binding), value) in program
         .slots
         .iter()
@@ -76,19 +81,74 @@ fn describe(model: &Model, index: usize) -> Result<Value, CommandError> {
             SlotKind::State => {
                 state.push(json!({"name": slot.name, "type": ty, "bytes": bytes}));
             }
-            SlotKind::Weight => weight_bytes += bytes,
+            SlotKind::Weight => {}
         }
     }
+    let options = Options {
+        precision,
+        ..Options::default()
+    };
+    let mut session = Session::new(model, options);
     let mut operators = BTreeMap::new();
     count_operators(&program.graph, &mut operators);
     Ok(json!({
         "name": program.name,
         "inputs": inputs,
         "state": state,
-        "weight_bytes": weight_bytes,
+        "weights": describe_weights(model, &session, index),
         "operators": operators,
-        "plan": describe_plan(model, index)?,
+        "plan": describe_plan(&mut session, index)?,
     }))
+}
+
+/// Bytes of the weights, each payload once, and which of them stay as they are typed.
+fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
+    let method = &model.methods()[index];
+    let stored = session.narrowed().map_or(&[][..], |n| n.slots(index));
+    let slots = method
+        .program
+        .slots
+        .iter()
+        .zip(&method.bindings)
+        .enumerate();
+    let (narrow, as_typed): (Vec<_>, Vec<_>) = slots
+        .filter(|(_, (slot, _))| slot.kind == SlotKind::Weight)
+        .filter_map(|(i, (slot, binding))| Some((i, slot, binding.as_ref()?)))
+        .partition(|(i, ..)| stored.get(*i).is_some_and(|s| s.format().is_some()));
+    let typed_bytes = |weight: &Weight| weight.layout.numel() * weight.dtype.size();
+    let kept: Vec<Value> = as_typed
+        .iter()
+        .filter_map(|(i, slot, weight)| match stored.get(*i) {
+            Some(Stored::AsTyped(reason)) => Some(json!({
+                "name": slot.name,
+                "bytes": typed_bytes(weight),
+                "reason": reason.to_string(),
+            })),
+            _ => None,
+        })
+        .collect();
+    let mut seen: HashSet<Source> = HashSet::new();
+    let mut sum = |weights: &[(usize, &Slot, &Weight)]| {
+        let mut total = (0, 0);
+        for (i, _, weight) in weights {
+            if seen.insert(weight.source.clone()) {
+                let bytes = match stored.get(*i) {
+                    Some(Stored::Narrow(_, range)) => range.len(),
+                    _ => typed_bytes(weight),
+                };
+                total = (total.0 + 1, total.1 + bytes);
+            }
+        }
+        total
+    };
+    let narrow = sum(&narrow);
+    let wide = sum(&as_typed);
+    json!({
+        "bytes": narrow.1 + wide.1,
+        "narrow": {"count": narrow.0, "bytes": narrow.1},
+        "as_typed": {"count": wide.0, "bytes": wide.1},
+        "kept": kept,
+    })
 }
 
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
@@ -101,12 +161,12 @@ fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
 }
 
 /// The plan for the smallest sizes that the program takes: a decoder's single step.
-fn describe_plan(model: &Model, index: usize) -> Result<Value, CommandError> {
+fn describe_plan(session: &mut Session, index: usize) -> Result<Value, CommandError> {
+    let model = session.model().clone();
     let program = &model.methods()[index].program;
     let Some(types) = types_for(program, |symbol| symbol.min.max(1)) else {
         return Ok(Value::Null);
     };
-    let mut session = Session::new(model, Options::default());
     let plan = session.plan(&program.name, &types)?;
     let copy = |c: &crosslatch::plan::PlannedCopy| json!({"value": c.value, "bytes": c.bytes, "state": c.state, "store": c.store, "reason": c.reason});
     let state_bytes: usize = plan
@@ -157,7 +217,18 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
                 text(&slot["type"])
             )?;
         }
-        writeln!(out, "  weights {}", bytes(number(&method["weight_bytes"])))?;
+        let weights = &method["weights"];
+        write!(out, "  weights {}", bytes(number(&weights["bytes"])))?;
+        match number(&weights["narrow"]["count"]) {
+            0 => writeln!(out)?,
+            count => writeln!(
+                out,
+                ": {} in {count} matrices of {}, {} as typed",
+                bytes(number(&weights["narrow"]["bytes"])),
+                text(&description["precision"]),
+                bytes(number(&weights["as_typed"]["bytes"]))
+            )?,
+        }
         let plan = &method["plan"];
         if plan.is_null() {
             writeln!(out, "  plan    depends on sizes that are not bounded")?;

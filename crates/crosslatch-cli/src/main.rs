@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod inspect;
 mod npz;
 mod run;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Args),
     /// Shows what is in a model: methods, state, memory, copies.
     Inspect(inspect::Args),
+    /// Measures how long a model takes, beside what memory allows.
+    Bench(bench::Args),
     /// Proves that a model's sharing of memory is safe, or names the hazard.
     Verify(verify::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Transcribe(args) => transcribe::transcribe(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Verify(args) => verify::verify(&args),
     };
     match outcome {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{Input, KernelSet, Model, Options, Session};
+use crosslatch::{Input, KernelSet, Model, Options, Precision, Session};
 
 use crate::{CommandError, npz};
 
@@ -33,6 +33,9 @@ pub struct Args {
     /// Choose plain loops instead of fast kernels.
     #[arg(long)]
     plain: bool,
+    /// How weights are stored: f32, bf16 or int8.
+    #[arg(long, value_name = "P", default_value_t)]
+    precision: Precision,
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -48,12 +51,14 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
         } else {
             KernelSet::Fast
         },
+        precision: args.precision,
         ..Options::default()
     };
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let mut reference = ReferenceSession::new(&model, options.kernels);
+    let mut reference =
+        ReferenceSession::with_precision(&model, options.kernels, options.precision);
     let mut session = Session::new(&model, options);
     let mut writer = npz::Writer::create(&args.output)?;
     for (i, path) in args.input.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Model, Options};
+use crosslatch::{Model, Options, Precision};
 use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
 use crosslatch_tasks::generation::GenerationOptions;
 use crosslatch_tasks::{Format, SpeechPipeline, Transcript, audio};
@@ -32,6 +32,9 @@ pub struct Args {
     /// The language spoken, such as `en`; detected where the model can if left out.
     #[arg(long, value_name = "LANGUAGE")]
     language: Option<String>,
+    /// How weights are stored: f32, bf16 or int8.
+    #[arg(long, value_name = "P", default_value_t)]
+    precision: Precision,
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -55,7 +58,10 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let model = Model::open(&path)?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = pipeline(&model).map_err(|e| at_model(&e))?;
-    let mut options = Options::default();
+    let mut options = Options {
+        precision: args.precision,
+        ..Options::default()
+    };
     if let Some(threads) = args.threads {
         options.threads = threads;
     }

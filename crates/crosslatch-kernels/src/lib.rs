@@ -11,6 +11,7 @@
 
 pub mod approximate;
 pub mod attention;
+pub mod bandwidth;
 pub mod bits;
 pub mod blocks;
 pub mod contraction;

@@ -23,7 +23,8 @@ pub mod reference;
 pub mod session;
 pub mod tensor;
 
-pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef};
+pub use crosslatch_kernels::bandwidth;
+pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::Error;
 pub use ir::operator::KernelSet;
 pub use model::Model;

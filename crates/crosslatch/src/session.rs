@@ -109,7 +109,8 @@ impl Session {
         &self.model
     }
 
-    fn narrowed(&self) -> Option<&Narrowed> {
+    /// How this session's weights are stored, if not as they are typed.
+    pub fn narrowed(&self) -> Option<&Narrowed> {
         self.model.narrowed(self.precision, &self.threads)
     }
 
