@@ -1,10 +1,12 @@
-"""Builds the native library of `crosslatch.ops` into the package.
+"""Builds the two native libraries into the package.
 
-The library is a plain shared object that PyTorch loads, not a Python module: it links neither
-Python nor torch.  So one wheel serves every Python, and building it takes a Rust toolchain only.
+The engine is an extension module for the stable interface of CPython 3.10 and later; the operators
+for PyTorch are a plain shared object, which links neither Python nor torch.  So one wheel serves
+every Python, and building it takes a Rust toolchain only.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,31 +19,40 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 
 
-def built_library():
-    """Builds the library and returns where cargo put it."""
-    done = subprocess.run(["cargo", "build", "--release", "--package", "crosslatch-torch", "--lib",
+# What cargo calls a library, and its name in the package.
+LIBRARIES = {
+    "crosslatch_python": "_engine.abi3.so",
+    "crosslatch_torch": f"libcrosslatch_torch.{'dylib' if sys.platform == 'darwin' else 'so'}",
+}
+
+
+def built_libraries():
+    """Builds the libraries and returns where cargo put each."""
+    packages = [word for name in LIBRARIES for word in ("--package", name.replace("_", "-"))]
+    done = subprocess.run(["cargo", "build", "--release", "--lib", *packages,
                            "--message-format", "json-render-diagnostics"],
-                          cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+                          cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+                          env={"CARGO_PROFILE_RELEASE_STRIP": "symbols", **os.environ})
     messages = map(json.loads, done.stdout.splitlines())
-    files = [Path(file) for message in messages if message["reason"] == "compiler-artifact"
-             and message["target"]["name"] == "crosslatch_torch" for file in message["filenames"]]
-    (library,) = [file for file in files if file.suffix in (".so", ".dylib")]
-    return library
+    return {message["target"]["name"]: Path(file)
+            for message in messages if message["reason"] == "compiler-artifact"
+            for file in message["filenames"] if Path(file).suffix in (".so", ".dylib")}
 
 
 class Build(build_py):
     def run(self):
         super().run()
-        library = built_library()
-        # An editable install uses the working tree, where the library is found by itself.
+        built = built_libraries()
+        # An editable install uses the working tree, where the libraries are found by themselves.
         if not self.editable_mode:
-            shutil.copy2(library, Path(self.build_lib) / "crosslatch" / library.name)
+            for library, name in LIBRARIES.items():
+                shutil.copy2(built[library], Path(self.build_lib) / "crosslatch" / name)
 
 
 class Wheel(bdist_wheel):
     def get_tag(self):
         _, _, platform = super().get_tag()
-        return "py3", "none", platform
+        return "cp310", "abi3", platform
 
 
 class Native(Distribution):
@@ -50,5 +61,5 @@ class Native(Distribution):
 
 
 if sys.platform == "win32":
-    sys.exit("the operators for PyTorch are built for Linux and macOS only")
+    sys.exit("Crosslatch for Python is built for Linux and macOS only")
 setup(distclass=Native, cmdclass={"build_py": Build, "bdist_wheel": Wheel})

@@ -1,20 +1,66 @@
 """Crosslatch for Python: encoder–decoder models whose cross-attention cache is part of the graph.
 
-`import crosslatch.ops` defines the two operators that such graphs use.  `crosslatch.latch` finds in
-any exported decoder what depends on the encoder output alone and computes it once per input;
-`crosslatch.export` writes a Hugging Face model to one `.pt2` file that way, or raises
-`crosslatch.Refused`.  torch and transformers are imported when one of them is first used.
+`load` opens a `.pt2` file and its sessions run it; `Transcriber` writes down what is said in sound.
+Neither needs torch.  `import crosslatch.ops` defines the two operators that such graphs use, for
+PyTorch.  `latch` finds in any exported decoder what depends on the encoder output alone and computes
+it once per input; `export` writes a Hugging Face model to one `.pt2` file that way, or raises
+`Refused`.  Each part is loaded when it is first used, so that it works without what the others need.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-# The modules are not called like the functions: importing `crosslatch.latch` as a module would
-# hide the function of that name.
-_HOMES = {"latch": "latching", "export": "exporting", "Refused": "exporting.refused"}
-__all__ = list(_HOMES)
+from . import native
+
+if TYPE_CHECKING:
+    from ._engine import (
+        Error,
+        Method,
+        Output,
+        Program,
+        Segment,
+        Session,
+        TensorInfo,
+        Transcriber,
+        Transcript,
+        Transcription,
+        load,
+    )
+    from .exporting import export
+    from .exporting.refused import Refused
+    from .latching import latch
+
+__all__ = [
+    "Error",
+    "Method",
+    "Output",
+    "Program",
+    "Refused",
+    "Segment",
+    "Session",
+    "TensorInfo",
+    "Transcriber",
+    "Transcript",
+    "Transcription",
+    "export",
+    "latch",
+    "load",
+]
+
+# Where to find what is not the engine's.  The modules are not called like the functions: importing
+# `crosslatch.latch` as a module would hide the function of that name.
+_HOMES = {"latch": ".latching", "export": ".exporting", "Refused": ".exporting.refused"}
+
+native.serve_tree()
 
 
-def __getattr__(name):
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    home = importlib.import_module(_HOMES.get(name, "._engine"), __name__)
+    globals()[name] = value = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

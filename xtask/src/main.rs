@@ -59,9 +59,16 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     // First, because it needs the network and fails early.
     let python = python::environment(root)?;
     run(cargo(root).args(["test", "--workspace", "--release"]))?;
-    // Testing built everything but the command and the examples that the Python tests call.
-    run(cargo(root).args(["build", "--release", "--workspace", "--bins", "--examples"]))?;
-    operators_for_torch(root)?;
+    // Testing built everything but the command, the examples and the shared objects that the
+    // Python tests use.
+    run(cargo(root).args([
+        "build",
+        "--release",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--examples",
+    ]))?;
     pytest(root, &python, "python/tests", pytest_args)
 }
 

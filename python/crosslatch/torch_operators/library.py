@@ -1,17 +1,16 @@
 """Finds the native library and loads it.
 
-Loading it registers the operators with PyTorch's dispatcher.  An installed package has the library
-next to its modules; in a working tree it is where cargo put it.  Should another package have defined
+Loading it registers the operators with PyTorch's dispatcher.  Should another package have defined
 an operator of one of the names already, that definition stays (programs may hold it) and gets the
 native kernels.
 """
 
 import ctypes
 import os
-import sys
-from pathlib import Path
 
 import torch
+
+from .. import native
 
 NAMES = {"alias": "alias", "update": "update_cross_attn_cache"}
 
@@ -25,20 +24,8 @@ def is_defined(name):
 
 
 def find():
-    """The path of the library; `ImportError` with the places that were searched if there is none."""
-    file = f"libcrosslatch_torch.{'dylib' if sys.platform == 'darwin' else 'so'}"
-    package = Path(__file__).resolve().parent.parent
-    places = [package]
-    tree = package.parent.parent
-    if (tree / "crates" / "crosslatch-torch").is_dir():
-        builds = [os.environ.get("CROSSLATCH_TARGET"), tree / "target" / "release"]
-        places = [Path(build) for build in builds if build] + places
-    for place in places:
-        if (place / file).is_file():
-            return place / file
-    searched = ", ".join(map(str, places))
-    raise ImportError(f"{file} is not in {searched}; in a working tree, "
-                      "`cargo build --release -p crosslatch-torch` makes it")
+    """The path of the library."""
+    return native.find("crosslatch-torch")
 
 
 def load():

@@ -6,6 +6,8 @@
 //! position 1. A remainder of less than a tenth of a second behind the last full window holds no
 //! word and would only invite an invented one; it is counted in the duration and not decoded.
 
+use std::ops::ControlFlow;
+
 use super::greedy::{choose, choose_among};
 use super::{Segment, SpeechModel, TranscribeError, Transcript, join};
 use crate::features::LogMel;
@@ -58,7 +60,24 @@ impl SpeechPipeline {
         model: &mut M,
         samples: &[f32],
         options: &GenerationOptions,
+        progress: impl FnMut(f64, f64),
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
+        let go_on = |_: &Segment| ControlFlow::Continue(());
+        self.transcribe_each(model, samples, options, progress, go_on)
+    }
+
+    /// As [`transcribe`](SpeechPipeline::transcribe), and calls `each` with every segment as soon
+    /// as it is decoded. If that breaks, the transcript ends there.
+    ///
+    /// # Errors
+    /// Any [`TranscribeError`].
+    pub fn transcribe_each<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        samples: &[f32],
+        options: &GenerationOptions,
         mut progress: impl FnMut(f64, f64),
+        mut each: impl FnMut(&Segment) -> ControlFlow<()>,
     ) -> Result<Transcript, TranscribeError<M::Error>> {
         if samples.is_empty() {
             return Err(TranscribeError::NoSound);
@@ -95,15 +114,20 @@ impl SpeechPipeline {
                 join::append(&mut text, &segment);
             }
             let end = run.seconds + cut.len() as f64 / rate;
-            segments.push(Segment {
+            let segment = Segment {
                 start: run.seconds,
                 end,
                 text: segment,
                 avg_logprob: decoded.avg_logprob,
                 complete: decoded.complete,
                 tokens: decoded.tokens,
-            });
+            };
+            let next = each(&segment);
+            segments.push(segment);
             progress(end, duration);
+            if next.is_break() {
+                break;
+            }
         }
         progress(duration, duration);
         let language = match run.detected {

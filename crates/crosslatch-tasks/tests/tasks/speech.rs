@@ -1,6 +1,7 @@
 //! The decoding loop over scripted models.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use crosslatch_tasks::generation::{GenerationConfig, GenerationOptions};
 use crosslatch_tasks::{
@@ -129,6 +130,38 @@ fn the_prompt_goes_in_at_once_and_tokens_one_by_one_until_the_end() {
     );
     let expected = -(1.0 + 31.0 * (-10.0_f32).exp()).ln();
     assert!((segment.avg_logprob - expected).abs() < 1e-5);
+}
+
+#[test]
+fn each_segment_is_handed_out_when_it_is_decoded_and_a_break_ends_the_transcript() {
+    let rows = || Scripted::preferring(&[10, 1, 11, 1, 12, 1]);
+    let (pipeline, samples) = (pipeline(serde_json::json!({})), [0.1; 48_000]);
+    let (mut texts, mut model) = (Vec::new(), rows());
+    let transcript = pipeline.transcribe_each(
+        &mut model,
+        &samples,
+        &english(),
+        |_, _| {},
+        |segment| {
+            texts.push(segment.text.clone());
+            ControlFlow::Continue(())
+        },
+    );
+    assert_eq!(texts, ["w10", "w11", "w12"]);
+    assert_eq!(transcript.unwrap().text, "w10 w11 w12");
+    let mut model = rows();
+    let transcript = pipeline.transcribe_each(
+        &mut model,
+        &samples,
+        &english(),
+        |_, _| {},
+        |segment| match segment.text.as_str() {
+            "w11" => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        },
+    );
+    assert_eq!(transcript.unwrap().text, "w10 w11");
+    assert_eq!(model.windows.len(), 2);
 }
 
 #[test]

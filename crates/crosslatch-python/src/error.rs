@@ -1,0 +1,54 @@
+//! Which exception an error becomes.
+//!
+//! There is one exception for everything that Crosslatch itself has to say, with the words that the
+//! command prints. What the operating system refuses is an `OSError`, as everywhere in Python: a
+//! file that is not there is a `FileNotFoundError`.
+
+use std::path::Path;
+
+use crosslatch_tasks::AudioError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+pyo3::create_exception!(
+    crosslatch,
+    Error,
+    PyRuntimeError,
+    "A model or an input cannot be used; the text says what is wrong, where, and what to do."
+);
+
+/// The exception for a failure that people can act on.
+pub fn failure(message: impl std::fmt::Display) -> PyErr {
+    Error::new_err(message.to_string())
+}
+
+/// The exception for an error of the engine.
+pub fn engine(error: crosslatch::Error) -> PyErr {
+    match &error {
+        crosslatch::Error::Io { path, source } => {
+            system(path, source).unwrap_or_else(|| failure(error))
+        }
+        _ => failure(error),
+    }
+}
+
+/// The exception for sound that cannot be read.
+pub fn audio(error: AudioError) -> PyErr {
+    match &error {
+        AudioError::Io { file, source } => {
+            system(Path::new(file), source).unwrap_or_else(|| failure(error))
+        }
+        _ => failure(error),
+    }
+}
+
+/// Python chooses the subclass of `OSError` by the number. `None` if there is no number.
+fn system(path: &Path, source: &std::io::Error) -> Option<PyErr> {
+    let number = source.raw_os_error()?;
+    let mut text = source.to_string();
+    // Rust appends the number, and so does Python.
+    if let Some(end) = text.find(" (os error") {
+        text.truncate(end);
+    }
+    Some(PyOSError::new_err((number, text, path.as_os_str().to_owned())))
+}

@@ -1,0 +1,99 @@
+//! From the engine's tensors to NumPy arrays.
+//!
+//! A session works in the same memory again at its next run, so what goes out is a copy. The copy
+//! lies in a `bytearray`, which owns it, and the array is a view of that: NumPy is called like any
+//! Python function, and this crate is tied to no version of its C interface.
+//!
+//! NumPy has no bfloat16. If the package `ml_dtypes` is there, which gives it one, that is used;
+//! else such a tensor comes out as float32, which holds each of its values.
+
+use crosslatch::{Bool, DType, Outputs, Tensor, TensorRef};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyDict, PyTuple};
+
+/// The name that NumPy (or `ml_dtypes`) has for an element type.
+pub fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Bool => "bool",
+        DType::U8 => "uint8",
+        DType::I8 => "int8",
+        DType::I16 => "int16",
+        DType::I32 => "int32",
+        DType::I64 => "int64",
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F32 => "float32",
+        DType::F64 => "float64",
+    }
+}
+
+/// NumPy; imported when it is first needed.
+pub fn numpy<'py>(py: Python<'py>) -> PyResult<&'py Bound<'py, PyModule>> {
+    static NUMPY: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = NUMPY.get_or_try_init(py, || py.import("numpy").map(Bound::unbind))?;
+    Ok(module.bind(py))
+}
+
+/// The outputs of a run by name, all of them or the chosen ones, copied.
+pub fn arrays<'py>(
+    py: Python<'py>,
+    outputs: &Outputs<'_>,
+    chosen: Option<&[String]>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let arrays = PyDict::new(py);
+    for (name, tensor) in outputs.iter() {
+        if chosen.is_none_or(|chosen| chosen.iter().any(|c| c == name)) {
+            arrays.set_item(name, array(py, &tensor)?)?;
+        }
+    }
+    Ok(arrays)
+}
+
+/// A copy of a tensor as a NumPy array that may be written.
+pub fn array<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py, PyAny>> {
+    let name = dtype_name(tensor.dtype());
+    let (dtype, memory) = match tensor.dtype() {
+        DType::BF16 => match bfloat16(py)? {
+            Some(dtype) => (dtype, row_major(py, tensor)),
+            None => {
+                let wide = tensor.to_vec::<half::bf16>().into_iter();
+                let bytes: Vec<u8> = wide.flat_map(|x| x.to_f32().to_ne_bytes()).collect();
+                ("float32".into_pyobject(py)?.into_any(), PyByteArray::new(py, &bytes))
+            }
+        },
+        DType::Bool => {
+            // The engine takes any byte but zero for true, NumPy only one.
+            let truth = tensor.to_vec::<Bool>().into_iter();
+            let bytes: Vec<u8> = truth.map(|x| x.get() as u8).collect();
+            (name.into_pyobject(py)?.into_any(), PyByteArray::new(py, &bytes))
+        }
+        _ => (name.into_pyobject(py)?.into_any(), row_major(py, tensor)),
+    };
+    let shape = PyTuple::new(py, tensor.shape())?;
+    numpy(py)?.call_method1("ndarray", (shape, dtype, memory))
+}
+
+/// The elements' bytes in row-major order.
+fn row_major<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> Bound<'py, PyByteArray> {
+    let (layout, size) = (tensor.layout(), tensor.dtype().size());
+    let in_order = layout.is_contiguous().then(|| {
+        let start = layout.offset * size;
+        tensor.bytes().get(start..start + layout.numel() * size)
+    });
+    match in_order.flatten() {
+        Some(bytes) => PyByteArray::new(py, bytes),
+        None => PyByteArray::new(py, Tensor::copy_of(tensor).bytes()),
+    }
+}
+
+/// The type `ml_dtypes.bfloat16`, if that package is installed.
+fn bfloat16(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    static BFLOAT16: PyOnceLock<Option<Py<PyAny>>> = PyOnceLock::new();
+    let found = BFLOAT16.get_or_try_init(py, || match py.import("ml_dtypes") {
+        Ok(module) => Ok(Some(module.getattr("bfloat16")?.unbind())),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyImportError>(py) => Ok(None),
+        Err(error) => Err(error),
+    })?;
+    Ok(found.as_ref().map(|dtype| dtype.bind(py).clone()))
+}

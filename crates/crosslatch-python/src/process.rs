@@ -1,0 +1,56 @@
+//! What belongs to the process that made it.
+//!
+//! A session has threads. When a process forks, as `multiprocessing` does on Linux, the child gets a
+//! copy of the session's memory and none of its threads: to use it, or to wait for its threads at
+//! the end, would take forever. So a value remembers its process; in a child it is refused, and
+//! forgotten instead of dropped.
+
+use std::mem::ManuallyDrop;
+
+use pyo3::PyResult;
+
+use crate::error::failure;
+
+/// A value that is used, and dropped, in the process that made it only.
+pub struct Local<T> {
+    process: u32,
+    value: ManuallyDrop<T>,
+}
+
+impl<T> Local<T> {
+    /// Makes it this process's.
+    pub fn new(value: T) -> Local<T> {
+        Local {
+            process: std::process::id(),
+            value: ManuallyDrop::new(value),
+        }
+    }
+
+    /// Whether this process made it.
+    pub fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// If another process made it.
+    pub fn get_mut(&mut self) -> PyResult<&mut T> {
+        match self.is_own() {
+            true => Ok(&mut self.value),
+            false => Err(failure(
+                "this session was made before the process forked, and its threads were left \
+                 behind; make sessions in the process that uses them",
+            )),
+        }
+    }
+}
+
+impl<T> Drop for Local<T> {
+    fn drop(&mut self) {
+        if self.is_own() {
+            // SAFETY: this is the only place that drops the value, and it runs once.
+            unsafe { ManuallyDrop::drop(&mut self.value) }
+        }
+    }
+}

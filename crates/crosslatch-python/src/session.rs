@@ -1,0 +1,220 @@
+//! A session: one input being worked on, with state of its own.
+//!
+//! Runs of one session follow each other, since each finds what the one before left behind. Two
+//! threads that run one session at the same time would mix two inputs, and no order of their runs
+//! would be right, so the second is refused and not made to wait. Sessions of one program have
+//! nothing in common but weights, which nobody writes: they run side by side.
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use crosslatch::ir::graph::ValueType;
+use crosslatch::{DType, Input};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMapping};
+
+use crate::error::{engine, failure};
+use crate::inputs::{Given, Refusal, take};
+use crate::outputs::{array, arrays};
+use crate::process::Local;
+use crate::program::Program;
+
+/// One input being worked on: the state of every method, isolated from all other sessions.
+///
+/// A session is used by one thread at a time; a second thread gets an error.
+#[pyclass(frozen, module = "crosslatch")]
+pub struct Session {
+    program: Py<Program>,
+    session: Mutex<Local<crosslatch::Session>>,
+}
+
+impl Session {
+    /// A fresh session.
+    pub fn new(program: &Bound<'_, Program>) -> Session {
+        let Program { model, options, .. } = program.get();
+        let session = crosslatch::Session::new(model, *options);
+        Session {
+            program: program.clone().unbind(),
+            session: Mutex::new(Local::new(session)),
+        }
+    }
+
+    fn lock(&self) -> PyResult<MutexGuard<'_, Local<crosslatch::Session>>> {
+        self.session.try_lock().map_err(|e| {
+            failure(match e {
+                TryLockError::WouldBlock => {
+                    "another thread is using this session; a session works on one input, so give \
+                     each thread its own, with `program.session()`"
+                }
+                TryLockError::Poisoned(_) => {
+                    "a run of this session ended in a defect of the engine; make a new one"
+                }
+            })
+        })
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// The program that the session runs.
+    #[getter]
+    fn program(&self, py: Python<'_>) -> Py<Program> {
+        self.program.clone_ref(py)
+    }
+
+    /// Runs a method and returns its outputs by name, as NumPy arrays of their own memory.
+    ///
+    /// Inputs are given by name: NumPy arrays, PyTorch tensors, anything with `__dlpack__`, Python
+    /// numbers and lists of them, or an `Output` of this session. Arrays are read where they lie and
+    /// must not be written before `run` returns. `outputs` names those to return; all if it is
+    /// `None`. State is then what the run made of it.
+    #[pyo3(signature = (method, inputs, *, outputs = None))]
+    fn run<'py>(
+        slf: &Bound<'py, Self>,
+        method: &str,
+        inputs: &Bound<'py, PyMapping>,
+        outputs: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (py, this) = (slf.py(), slf.get());
+        let program = this.program.get();
+        for name in outputs.iter().flatten() {
+            program.check_output(method, name)?;
+        }
+        let named = sources(slf, program.method(method)?, inputs)?;
+        let inputs: Vec<(&str, Input<'_>)> = named
+            .iter()
+            .map(|(name, source)| (name.as_str(), source.input()))
+            .collect();
+        let mut guard = this.lock()?;
+        let session = guard.get_mut()?;
+        py.detach(|| session.run(method, &inputs).map(|_| ()))
+            .map_err(engine)?;
+        arrays(py, &session.outputs(method).map_err(engine)?, outputs.as_deref())
+    }
+
+    /// What a method returns, to be an input of another method of this session. Nothing is copied.
+    ///
+    /// It stands for the output of the method's latest run, at the time when it is used.
+    fn output(slf: &Bound<'_, Self>, method: String, name: String) -> PyResult<Output> {
+        slf.get().program.get().check_output(&method, &name)?;
+        Ok(Output {
+            session: slf.clone().unbind(),
+            method,
+            name,
+        })
+    }
+
+    /// Puts all state back to the start, as in a fresh session.
+    fn reset(&self) -> PyResult<()> {
+        self.lock()?.get_mut()?.reset();
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<crosslatch.Session of {}>", self.program.get().path.display())
+    }
+}
+
+/// Where an input comes from.
+enum Source {
+    Tensor(Given),
+    Output { method: String, name: String },
+}
+
+fn sources<'py>(
+    session: &Bound<'py, Session>,
+    program: &crosslatch::ir::Program,
+    inputs: &Bound<'py, PyMapping>,
+) -> PyResult<Vec<(String, Source)>> {
+    let mut given: Vec<(String, Bound<'py, PyAny>)> = Vec::new();
+    for pair in inputs.items()?.iter() {
+        given.push(pair.extract()?);
+    }
+    // Before anything is converted, because that asks for the input's type.
+    let names: Vec<(&str, ())> = given.iter().map(|(name, _)| (name.as_str(), ())).collect();
+    crosslatch::inputs::order(program, &names).map_err(engine)?;
+    let source = |(name, value): (String, Bound<'py, PyAny>)| {
+        let source = Source::of(session, program, &name, &value)?;
+        Ok((name, source))
+    };
+    given.into_iter().map(source).collect()
+}
+
+impl Source {
+    fn of<'py>(
+        session: &Bound<'py, Session>,
+        program: &crosslatch::ir::Program,
+        name: &str,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Source> {
+        let fail = |reason: &str| {
+            failure(crosslatch::Error::Input {
+                method: program.name.clone(),
+                reason: format!("input `{name}` {reason}"),
+            })
+        };
+        if let Ok(output) = value.cast::<Output>() {
+            let output = output.get();
+            if !output.session.is(session) {
+                return Err(fail(
+                    "is an output of another session; take it out with `.numpy()`",
+                ));
+            }
+            return Ok(Source::Output {
+                method: output.method.clone(),
+                name: output.name.clone(),
+            });
+        }
+        match take(value, declared(program, name)) {
+            Ok(given) => Ok(Source::Tensor(given)),
+            Err(Refusal::Reason(reason)) => Err(fail(&reason)),
+            Err(Refusal::Raised(error)) => {
+                let raised = fail(&format!("cannot be read: {}", error.value(value.py())));
+                raised.set_cause(value.py(), Some(error));
+                Err(raised)
+            }
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        match self {
+            Source::Tensor(given) => Input::Tensor(given.view()),
+            Source::Output { method, name } => Input::Output { method, name },
+        }
+    }
+}
+
+/// The element type of an input.
+fn declared(program: &crosslatch::ir::Program, name: &str) -> Option<DType> {
+    let (slot, _) = crosslatch::inputs::input_slots(program).find(|(_, n)| *n == name)?;
+    match &program.graph.value(program.graph.inputs[slot]).ty {
+        ValueType::Tensor(ty) => Some(ty.dtype),
+        _ => None,
+    }
+}
+
+/// An output where it lies in its session.
+#[pyclass(frozen, module = "crosslatch")]
+pub struct Output {
+    session: Py<Session>,
+    #[pyo3(get)]
+    method: String,
+    #[pyo3(get)]
+    name: String,
+}
+
+#[pymethods]
+impl Output {
+    /// A copy as a NumPy array.
+    fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut guard = self.session.get().lock()?;
+        let outputs = guard.get_mut()?.outputs(&self.method).map_err(engine)?;
+        let tensor = outputs.get(&self.name).ok_or_else(|| {
+            failure(format!("method `{}` has not run in this session", self.method))
+        })?;
+        array(py, &tensor)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<crosslatch.Output `{}` of `{}`>", self.name, self.method)
+    }
+}

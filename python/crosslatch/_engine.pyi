@@ -1,0 +1,224 @@
+"""The engine, as Python sees it."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, Protocol, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Error(RuntimeError):
+    """A model or an input cannot be used; the text says what is wrong, where, and what to do."""
+
+class SupportsDLPack(Protocol):
+    """Whatever lends its memory through DLPack: PyTorch tensors, JAX arrays, …"""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+Numbers: TypeAlias = bool | int | float | Sequence["Numbers"]
+TensorLike: TypeAlias = NDArray[Any] | np.generic | SupportsDLPack | Numbers | "Output"
+
+def load(
+    path: str | PathLike[str], *, precision: Literal["f32"] = "f32", threads: int | None = None
+) -> Program:
+    """Loads a `.pt2` file.
+
+    Weights stay in the file, mapped into memory. `threads` is the number of threads that each
+    session uses, all cores if it is `None`.
+    """
+
+@final
+class Program:
+    """A loaded model. Its sessions share its weights."""
+
+    @property
+    def path(self) -> str:
+        """The file that the program was loaded from."""
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The methods by name."""
+
+    @property
+    def extra_files(self) -> list[str]:
+        """Names of the files beside the programs, such as `tokenizer.json`."""
+
+    def extra_file(self, name: str) -> bytes:
+        """The contents of one of them; `KeyError` if there is no such file."""
+
+    def session(self) -> Session:
+        """A fresh session: state of its own, at the start."""
+
+@final
+class Method:
+    """What a method takes and returns."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """Its inputs."""
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Its outputs."""
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int | None]]:
+        """Smallest and largest value of each symbolic size; the largest is `None` if there is none."""
+
+@final
+class TensorInfo:
+    """Name, element type and shape of an input or output."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def dtype(self) -> str:
+        """The element type, as NumPy calls it: `float32`, `int64`, `bool`, …"""
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """Length of each dimension: a number, or an expression over the names in `Method.sizes`."""
+
+@final
+class Session:
+    """One input being worked on: the state of every method, isolated from all other sessions.
+
+    A session is used by one thread at a time; a second thread gets an error.
+    """
+
+    @property
+    def program(self) -> Program:
+        """The program that the session runs."""
+
+    def run(
+        self,
+        method: str,
+        inputs: Mapping[str, TensorLike],
+        *,
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Runs a method and returns its outputs by name, as NumPy arrays of their own memory.
+
+        Inputs are given by name: NumPy arrays, PyTorch tensors, anything with `__dlpack__`, Python
+        numbers and lists of them, or an `Output` of this session. Arrays are read where they lie and
+        must not be written before `run` returns. `outputs` names those to return; all if it is
+        `None`.
+        """
+
+    def output(self, method: str, name: str) -> Output:
+        """What a method returns, to be an input of another method of this session. Nothing is copied.
+
+        It stands for the output of the method's latest run, at the time when it is used.
+        """
+
+    def reset(self) -> None:
+        """Puts all state back to the start, as in a fresh session."""
+
+@final
+class Output:
+    """An output where it lies in its session."""
+
+    @property
+    def method(self) -> str:
+        """The method that returns it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy as a NumPy array."""
+
+@final
+class Transcriber:
+    """Writes down what is said in sound.
+
+    `model` is a `.pt2` file of a speech model. Transcripts may be made in several threads at once.
+    """
+
+    def __new__(
+        cls,
+        model: str | PathLike[str],
+        *,
+        precision: Literal["f32"] = "f32",
+        threads: int | None = None,
+    ) -> Transcriber: ...
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second that the model works with; other sound is resampled."""
+
+    def transcribe(
+        self,
+        audio: str | PathLike[str] | NDArray[np.float32] | SupportsDLPack,
+        sample_rate: int | None = None,
+        *,
+        language: str | None = None,
+        task: Literal["transcribe", "translate"] | None = None,
+        max_new_tokens: int | None = None,
+    ) -> Transcription:
+        """Transcribes a sound file (WAV, FLAC or MP3), or samples: float32, one channel, at
+        `sample_rate` Hz.
+
+        Returns an iterator over segments, each of which comes out as soon as it is decoded.
+        `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
+        `None`. `task` is "transcribe" or "translate" (to English).
+        """
+
+@final
+class Transcription:
+    """A transcript while it is made: iterate over it for the segments, or ask for the whole."""
+
+    def __iter__(self) -> Transcription: ...
+    def __next__(self) -> Segment: ...
+    def transcript(self) -> Transcript:
+        """Decodes what is left and returns the whole, with the segments that came out before."""
+
+@final
+class Segment:
+    """The text of a stretch of sound."""
+
+    @property
+    def start(self) -> float:
+        """Where it begins, in seconds."""
+
+    @property
+    def end(self) -> float:
+        """Where it ends, in seconds."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens that the model chose for it."""
+
+    @property
+    def avg_logprob(self) -> float:
+        """Mean natural logarithm of the tokens' probabilities."""
+
+@final
+class Transcript:
+    """A whole transcript."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+    @property
+    def language(self) -> str | None:
+        """The language spoken, as a code such as `en`; `None` if the model names none."""
+
+    @property
+    def duration(self) -> float:
+        """Length of the sound in seconds."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments, in order of time."""
