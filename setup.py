@@ -6,7 +6,6 @@ every Python, and building it takes a Rust toolchain only.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,11 +27,14 @@ LIBRARIES = {
 
 def built_libraries():
     """Builds the libraries and returns where cargo put each."""
-    packages = [word for name in LIBRARIES for word in ("--package", name.replace("_", "-"))]
-    done = subprocess.run(["cargo", "build", "--release", "--lib", *packages,
+    options = []
+    for library in LIBRARIES:
+        package = library.replace("_", "-")
+        options += ["--package", package,
+                    "--config", f"profile.release.package.{package}.strip='symbols'"]
+    done = subprocess.run(["cargo", "build", "--release", "--lib", *options,
                            "--message-format", "json-render-diagnostics"],
-                          cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
-                          env={"CARGO_PROFILE_RELEASE_STRIP": "symbols", **os.environ})
+                          cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = map(json.loads, done.stdout.splitlines())
     return {message["target"]["name"]: Path(file)
             for message in messages if message["reason"] == "compiler-artifact"

@@ -8,7 +8,7 @@ put them, under the names that cargo gives them; `serve_tree` lets Python find t
 import importlib.util
 import os
 import sys
-from importlib.machinery import ExtensionFileLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -16,11 +16,11 @@ TREE = PACKAGE.parent.parent
 ENGINE = f"{__package__}._engine"
 
 
-def in_tree():
+def in_tree() -> bool:
     return (TREE / "crates").is_dir()
 
 
-def find(crate):
+def find(crate: str) -> Path:
     """The path of a crate's library; `ImportError` with the places that were searched if there is
     none."""
     suffix = "dylib" if sys.platform == "darwin" else "so"
@@ -41,7 +41,7 @@ class TreeFinder:
     """Finds the engine where cargo put it."""
 
     @staticmethod
-    def find_spec(name, path=None, target=None):
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != ENGINE:
             return None
         file = str(find("crosslatch-python"))
@@ -49,7 +49,7 @@ class TreeFinder:
             name, file, loader=ExtensionFileLoader(name, file))
 
 
-def serve_tree():
+def serve_tree() -> None:
     """In a working tree, makes the engine importable."""
     if in_tree() and TreeFinder not in sys.meta_path:
         sys.meta_path.append(TreeFinder)

@@ -53,6 +53,11 @@ impl<'a> TensorRef<'a> {
     /// Views `bytes` as a tensor.
     pub fn new(dtype: DType, layout: &'a Layout, bytes: &'a [u8]) -> Result<Self, TensorError> {
         check(dtype, layout, bytes)?;
+        // No memory at all may be given by any pointer; kernels see an aligned one.
+        let bytes = match bytes {
+            [] => bytemuck::cast_slice::<u64, u8>(&[]),
+            bytes => bytes,
+        };
         Ok(TensorRef {
             dtype,
             layout,
@@ -216,5 +221,14 @@ mod tests {
                 .unwrap_err(),
             TensorError::Misaligned(DType::F32)
         );
+    }
+
+    #[test]
+    fn no_memory_is_an_empty_tensor_wherever_it_is() {
+        let memory = Storage::zeroed(8);
+        let layout = Layout::contiguous(&[0, 3]);
+        let empty = TensorRef::new(DType::I64, &layout, &memory.bytes()[1..1]).unwrap();
+        assert!(empty.data::<i64>().is_empty() && empty.to_vec::<i64>().is_empty());
+        assert!(bytemuck::try_cast_slice::<u8, u64>(empty.bytes()).is_ok());
     }
 }

@@ -50,5 +50,9 @@ fn system(path: &Path, source: &std::io::Error) -> Option<PyErr> {
     if let Some(end) = text.find(" (os error") {
         text.truncate(end);
     }
-    Some(PyOSError::new_err((number, text, path.as_os_str().to_owned())))
+    Some(PyOSError::new_err((
+        number,
+        text,
+        path.as_os_str().to_owned(),
+    )))
 }

@@ -118,7 +118,9 @@ fn plain_array(array: &Bound<'_, PyAny>, meaning: Option<DType>) -> Result<Lent,
             other => return other,
         }
     }
-    let native = array.getattr("dtype")?.call_method1("newbyteorder", ("=",))?;
+    let native = array
+        .getattr("dtype")?
+        .call_method1("newbyteorder", ("=",))?;
     let options = PyDict::new(py);
     options.set_item("order", "C")?;
     let copy = numpy(py)?.call_method("array", (array, native), Some(&options))?;

@@ -59,14 +59,20 @@ pub fn array<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py
             None => {
                 let wide = tensor.to_vec::<half::bf16>().into_iter();
                 let bytes: Vec<u8> = wide.flat_map(|x| x.to_f32().to_ne_bytes()).collect();
-                ("float32".into_pyobject(py)?.into_any(), PyByteArray::new(py, &bytes))
+                (
+                    "float32".into_pyobject(py)?.into_any(),
+                    PyByteArray::new(py, &bytes),
+                )
             }
         },
         DType::Bool => {
             // The engine takes any byte but zero for true, NumPy only one.
             let truth = tensor.to_vec::<Bool>().into_iter();
             let bytes: Vec<u8> = truth.map(|x| x.get() as u8).collect();
-            (name.into_pyobject(py)?.into_any(), PyByteArray::new(py, &bytes))
+            (
+                name.into_pyobject(py)?.into_any(),
+                PyByteArray::new(py, &bytes),
+            )
         }
         _ => (name.into_pyobject(py)?.into_any(), row_major(py, tensor)),
     };

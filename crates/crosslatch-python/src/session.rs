@@ -88,7 +88,11 @@ impl Session {
         let session = guard.get_mut()?;
         py.detach(|| session.run(method, &inputs).map(|_| ()))
             .map_err(engine)?;
-        arrays(py, &session.outputs(method).map_err(engine)?, outputs.as_deref())
+        arrays(
+            py,
+            &session.outputs(method).map_err(engine)?,
+            outputs.as_deref(),
+        )
     }
 
     /// What a method returns, to be an input of another method of this session. Nothing is copied.
@@ -110,7 +114,10 @@ impl Session {
     }
 
     fn __repr__(&self) -> String {
-        format!("<crosslatch.Session of {}>", self.program.get().path.display())
+        format!(
+            "<crosslatch.Session of {}>",
+            self.program.get().path.display()
+        )
     }
 }
 
@@ -209,7 +216,10 @@ impl Output {
         let mut guard = self.session.get().lock()?;
         let outputs = guard.get_mut()?.outputs(&self.method).map_err(engine)?;
         let tensor = outputs.get(&self.name).ok_or_else(|| {
-            failure(format!("method `{}` has not run in this session", self.method))
+            failure(format!(
+                "method `{}` has not run in this session",
+                self.method
+            ))
         })?;
         array(py, &tensor)
     }

@@ -125,7 +125,9 @@ impl Transcriber {
         let sound = match (sound(audio)?, sample_rate) {
             (Sound::File(path), None) => Sound::File(path),
             (Sound::File(_), Some(_)) => {
-                return Err(PyTypeError::new_err("a sound file says its sample rate itself"));
+                return Err(PyTypeError::new_err(
+                    "a sound file says its sample rate itself",
+                ));
             }
             (samples, Some(_)) => samples,
             (_, None) => {
@@ -136,10 +138,11 @@ impl Transcriber {
         };
         let rate = self.sample_rate();
         let samples = match &sound {
-            Sound::File(path) => py
-                .detach(|| audio::read_file(path, rate))
-                .map_err(error::audio)?
-                .samples,
+            Sound::File(path) => {
+                py.detach(|| audio::read_file(path, rate))
+                    .map_err(error::audio)?
+                    .samples
+            }
             Sound::Samples(given) => {
                 let samples = given.view();
                 py.detach(|| resampled(&samples, sample_rate.unwrap_or(rate), rate))?
@@ -198,7 +201,9 @@ fn resampled(samples: &TensorRef<'_>, from: u32, to: u32) -> PyResult<Vec<f32>> 
     }
     let samples = samples.to_vec::<f32>();
     if let Some(at) = samples.iter().position(|x| !x.is_finite()) {
-        return Err(failure(format!("sample {at} of the sound is not a finite number")));
+        return Err(failure(format!(
+            "sample {at} of the sound is not a finite number"
+        )));
     }
     match from == to {
         true => Ok(samples),

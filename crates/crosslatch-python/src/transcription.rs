@@ -49,7 +49,9 @@ impl From<&crosslatch_tasks::Segment> for Segment {
 #[pymethods]
 impl Segment {
     fn __repr__(&self) -> String {
-        let Segment { start, end, text, .. } = self;
+        let Segment {
+            start, end, text, ..
+        } = self;
         format!("<crosslatch.Segment {start:.2} to {end:.2} s: {text:?}>")
     }
 }
@@ -82,7 +84,10 @@ impl From<crosslatch_tasks::Transcript> for Transcript {
 #[pymethods]
 impl Transcript {
     fn __repr__(&self) -> String {
-        format!("<crosslatch.Transcript of {:.2} s: {:?}>", self.duration, self.text)
+        format!(
+            "<crosslatch.Transcript of {:.2} s: {:?}>",
+            self.duration, self.text
+        )
     }
 }
 
@@ -116,7 +121,9 @@ impl Transcription {
             .name("transcription".to_owned())
             .spawn(move || decode(&speech, session, &samples, &options, &sender))
             .map_err(|e| failure(format!("no thread to decode in: {e}")))?;
-        Ok(Transcription(Mutex::new(Local::new(Progress::Running(receiver)))))
+        Ok(Transcription(Mutex::new(Local::new(Progress::Running(
+            receiver,
+        )))))
     }
 }
 

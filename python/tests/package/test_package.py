@@ -1,0 +1,89 @@
+"""The package as a whole: what importing it needs, its types, its documentation."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+
+import crosslatch
+from conftest import ROOT
+
+PYTHON = ROOT / "python"
+
+
+def python(*args, **variables):
+    done = subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True,
+                          cwd=ROOT, env=os.environ | {"PYTHONPATH": str(PYTHON)} | variables)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_importing_loads_neither_torch_nor_numpy_nor_the_engine():
+    status, output = python("-c", """
+import sys
+import crosslatch
+assert not {"torch", "numpy", "crosslatch._engine"} & set(sys.modules)
+assert "load" in dir(crosslatch) and not hasattr(crosslatch, "nothing")
+from crosslatch import Transcriber, load
+assert load.__name__ == "load" and crosslatch.load is load
+assert not {"torch", "numpy"} & set(sys.modules)
+""")
+    assert status == 0, output
+
+
+def test_the_engine_runs_where_torch_is_not_installed():
+    status, output = python("-c", """
+import sys
+sys.modules["torch"] = None
+import crosslatch
+print(crosslatch.Transcriber("demo/model.pt2").transcribe("demo/samples/light.wav").transcript().text)
+""")
+    assert status == 0 and output.strip() == "make the bedroom light green", output
+
+
+def test_an_engine_that_was_not_built_is_an_error_that_says_how(tmp_path):
+    for folder in ("crates", "python"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "python" / "crosslatch").symlink_to(PYTHON / "crosslatch")
+    code = """
+import pathlib
+resolve = pathlib.Path.resolve
+pathlib.Path.resolve = pathlib.Path.absolute      # the tree that the link is in
+import crosslatch
+crosslatch.load
+"""
+    status, output = python("-c", code, PYTHONPATH=str(tmp_path / "python"), CROSSLATCH_TARGET="")
+    assert status == 1 and "cargo build --release -p crosslatch-python" in output
+
+
+def test_everything_public_is_documented():
+    for name in crosslatch.__all__:
+        assert getattr(crosslatch, name).__doc__, name
+
+
+def test_the_types_fit_a_program_that_uses_them(tmp_path):
+    status, output = python("-m", "mypy", "--strict", "--python-version", "3.11", "--cache-dir",
+                            tmp_path, "--follow-imports", "normal",
+                            ROOT / "python/tests/package/typed.py", MYPYPATH=str(PYTHON))
+    assert status == 0, output
+
+
+def test_the_stubs_are_what_the_extension_module_is(tmp_path):
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\ncache_dir = {tmp_path}\n")
+    status, output = python("-m", "mypy.stubtest", "crosslatch._engine", "--mypy-config-file",
+                            tmp_path / "mypy.ini", MYPYPATH=str(PYTHON))
+    assert status == 0, output
+
+
+def test_the_examples_in_the_documentation_print_what_it_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs" / "python.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == text.count("```python") == 2
+    names = {}
+    for code, printed in examples:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(code, names)
+        assert out.getvalue() == printed

@@ -1,0 +1,48 @@
+"""A program that uses all of the package, for the type checker only."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import assert_type
+
+import crosslatch
+
+
+def run(path: Path, features: NDArray[np.float32], ids: torch.Tensor) -> NDArray[np.float32]:
+    program = crosslatch.load(path, precision="f32", threads=2)
+    for name, method in program.methods.items():
+        lengths = [length for tensor in method.inputs for length in tensor.shape]
+        assert_type(lengths, list[int | str])
+        print(name, method.sizes, method.outputs[0].dtype)
+    assert_type(program.extra_file(program.extra_files[0]), bytes)
+    session = program.session()
+    session.run("encoder", {"input_features": features}, outputs=[])
+    states = session.output("encoder", "states")
+    outputs = session.run("decoder", {"ids": ids, "at": [[0]], "ready": True, "states": states})
+    session.reset()
+    try:
+        return outputs["logits"] + states.numpy()
+    except crosslatch.Error as error:
+        raise SystemExit(str(error)) from None
+
+
+def transcribe(path: str, samples: NDArray[np.float32]) -> list[str]:
+    transcriber = crosslatch.Transcriber(path, threads=2)
+    texts = [segment.text for segment in transcriber.transcribe("talk.mp3", language="en")]
+    transcript = transcriber.transcribe(samples, transcriber.sample_rate).transcript()
+    assert_type(transcript.language, str | None)
+    tokens = [token for segment in transcript.segments for token in segment.tokens]
+    assert_type(tokens, list[int])
+    return [*texts, transcript.text]
+
+
+def wrong(program: crosslatch.Program) -> None:
+    crosslatch.load(1)  # type: ignore[arg-type]
+    crosslatch.load("m.pt2", precision="f64")  # type: ignore[arg-type]
+    program.session().run("model", {"x": object()})  # type: ignore[dict-item]
+    program.session().run("model", {"x": "text"})  # type: ignore[dict-item]
+    program.path = "other"  # type: ignore[misc]
+    crosslatch.Segment()
+    crosslatch.nothing  # type: ignore[attr-defined]
