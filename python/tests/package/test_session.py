@@ -247,7 +247,7 @@ if child == 0:
     signal.alarm(60)
     try:
         session.run("encoder", features)
-    except Error as error:
+    except crosslatch.Error as error:
         assert "before the process forked" in str(error), error
     else:
         os._exit(2)
