@@ -54,12 +54,14 @@ _HOMES = {"latch": ".latching", "export": ".exporting", "Refused": ".exporting.r
 native.serve_tree()
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(_HOMES.get(name, "._engine"), __name__)
-    globals()[name] = value = getattr(home, name)
-    return value
+# For a type checker, that would make every name one of this module's.
+if not TYPE_CHECKING:
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(_HOMES.get(name, "._engine"), __name__)
+        globals()[name] = value = getattr(home, name)
+        return value
 
 
 def __dir__() -> list[str]:

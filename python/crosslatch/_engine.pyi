@@ -2,29 +2,46 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, Protocol, TypeAlias, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Error",
+    "Method",
+    "Output",
+    "Program",
+    "Segment",
+    "Session",
+    "TensorInfo",
+    "Transcriber",
+    "Transcript",
+    "Transcription",
+    "load",
+]
+
 class Error(RuntimeError):
     """A model or an input cannot be used; the text says what is wrong, where, and what to do."""
 
-class SupportsDLPack(Protocol):
+@type_check_only
+class _SupportsDLPack(Protocol):
     """Whatever lends its memory through DLPack: PyTorch tensors, JAX arrays, …"""
 
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
-Numbers: TypeAlias = bool | int | float | Sequence["Numbers"]
-TensorLike: TypeAlias = NDArray[Any] | np.generic | SupportsDLPack | Numbers | "Output"
+_Numbers: TypeAlias = bool | int | float | Sequence["_Numbers"]
+_Precision: TypeAlias = Literal["f32", "bf16", "int8"]
+_TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
 def load(
-    path: str | PathLike[str], *, precision: Literal["f32"] = "f32", threads: int | None = None
+    path: str | PathLike[str], *, precision: _Precision = "f32", threads: int | None = None
 ) -> Program:
     """Loads a `.pt2` file.
 
-    Weights stay in the file, mapped into memory. `threads` is the number of threads that each
-    session uses, all cores if it is `None`.
+    Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
+    layers are converted, once, when the first session is made. `threads` is the number of threads
+    that each session uses, all cores if it is `None`.
     """
 
 @final
@@ -99,7 +116,7 @@ class Session:
     def run(
         self,
         method: str,
-        inputs: Mapping[str, TensorLike],
+        inputs: Mapping[str, _TensorLike],
         *,
         outputs: Sequence[str] | None = None,
     ) -> dict[str, NDArray[Any]]:
@@ -146,7 +163,7 @@ class Transcriber:
         cls,
         model: str | PathLike[str],
         *,
-        precision: Literal["f32"] = "f32",
+        precision: _Precision = "f32",
         threads: int | None = None,
     ) -> Transcriber: ...
     @property
@@ -155,7 +172,7 @@ class Transcriber:
 
     def transcribe(
         self,
-        audio: str | PathLike[str] | NDArray[np.float32] | SupportsDLPack,
+        audio: str | PathLike[str] | NDArray[np.float32] | _SupportsDLPack,
         sample_rate: int | None = None,
         *,
         language: str | None = None,

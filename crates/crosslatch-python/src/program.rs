@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Arg, Output, SlotKind, ValueType};
-use crosslatch::{DType, Model, Options};
+use crosslatch::{DType, Model, Options, Precision};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -17,7 +17,8 @@ use crate::session::Session;
 
 /// Loads a `.pt2` file.
 ///
-/// Weights stay in the file, mapped into memory. `threads` is the number of threads that each
+/// Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
+/// layers are converted, once, when the first session is made. `threads` is the number of threads that each
 /// session uses, all cores if it is `None`.
 #[pyfunction]
 #[pyo3(signature = (path, *, precision = "f32", threads = None))]
@@ -38,12 +39,13 @@ pub fn load(
 
 /// What a caller may choose about running, checked.
 pub fn options(precision: &str, threads: Option<usize>) -> PyResult<Options> {
-    if precision != "f32" {
-        return Err(PyValueError::new_err(format!(
-            "precision is {precision:?}; there is \"f32\" only"
-        )));
-    }
-    let mut options = Options::default();
+    let precision = precision
+        .parse::<Precision>()
+        .map_err(|e| PyValueError::new_err(e.to_string()))?;
+    let mut options = Options {
+        precision,
+        ..Options::default()
+    };
     match threads {
         Some(0) => return Err(PyValueError::new_err("threads is 0; give at least 1")),
         Some(threads) => options.threads = threads,

@@ -31,7 +31,8 @@ impl Session {
     /// A fresh session.
     pub fn new(program: &Bound<'_, Program>) -> Session {
         let Program { model, options, .. } = program.get();
-        let session = crosslatch::Session::new(model, *options);
+        // The first one in a narrow precision converts the weights.
+        let session = (program.py()).detach(|| crosslatch::Session::new(model, *options));
         Session {
             program: program.clone().unbind(),
             session: Mutex::new(Local::new(session)),

@@ -23,7 +23,8 @@ def run(path: Path, features: NDArray[np.float32], ids: torch.Tensor) -> NDArray
     outputs = session.run("decoder", {"ids": ids, "at": [[0]], "ready": True, "states": states})
     session.reset()
     try:
-        return outputs["logits"] + states.numpy()
+        logits: NDArray[np.float32] = outputs["logits"] + states.numpy()
+        return logits
     except crosslatch.Error as error:
         raise SystemExit(str(error)) from None
 
@@ -42,7 +43,15 @@ def wrong(program: crosslatch.Program) -> None:
     crosslatch.load(1)  # type: ignore[arg-type]
     crosslatch.load("m.pt2", precision="f64")  # type: ignore[arg-type]
     program.session().run("model", {"x": object()})  # type: ignore[dict-item]
-    program.session().run("model", {"x": "text"})  # type: ignore[dict-item]
     program.path = "other"  # type: ignore[misc]
     crosslatch.Segment()
     crosslatch.nothing  # type: ignore[attr-defined]
+
+
+def write(model: torch.nn.Module, program: torch.export.ExportedProgram) -> int:
+    crosslatch.latch(program, inputs=["encoder_hidden_states"])
+    crosslatch.latch(program, position=0)  # type: ignore[arg-type]
+    try:
+        return crosslatch.export(model, "m.pt2", max_tokens=64).latched.bytes
+    except crosslatch.Refused as refused:
+        raise SystemExit(str(refused)) from None
