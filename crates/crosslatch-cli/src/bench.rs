@@ -5,18 +5,18 @@
 //! precisions are measured in turns, so that rows of one table are comparable.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crosslatch::bandwidth::Probe;
-use crosslatch::inputs::{input_slots, types_for};
-use crosslatch::ir::graph::Symbol;
+use crosslatch::inputs::{fed_slots, types_for};
+use crosslatch::ir::graph::{SlotKind, Symbol};
 use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor, Threads};
 use crosslatch_tasks::SpeechModel;
 use crosslatch_tasks::exported::ExportedSpeechModel;
 use serde_json::{Value, json};
 
 use crate::CommandError;
+use crate::model::ModelArgs;
 
 /// Measures how long a model takes.
 ///
@@ -30,8 +30,8 @@ use crate::CommandError;
     process: compare precisions in runs of their own."
 )]
 pub struct Args {
-    /// The model.
-    model: PathBuf,
+    #[command(flatten)]
+    of: ModelArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -59,7 +59,7 @@ const SECONDS: f64 = 1.0;
 /// Runs the command.
 pub fn bench(args: &Args) -> Result<(), CommandError> {
     let start = Instant::now();
-    let model = Model::open(&args.model)?;
+    let model = args.of.open()?;
     let open = milliseconds(start);
     let defaults = Options::default();
     let threads = args.threads.unwrap_or(defaults.threads);
@@ -74,7 +74,7 @@ pub fn bench(args: &Args) -> Result<(), CommandError> {
         false => methods(&model, &args.precision, &options)?,
     };
     let report = json!({
-        "file": args.model.display().to_string(),
+        "file": args.of.model.display().to_string(),
         "threads": threads,
         "open_ms": open,
         "peak_memory_bytes": peak_memory(),
@@ -235,8 +235,9 @@ fn methods(
                  measure it with `crosslatch run`"
             )
         })?;
-        let tensors: Vec<(&str, Tensor)> = input_slots(program)
+        let tensors: Vec<(&str, Tensor)> = fed_slots(program)
             .zip(&types)
+            .filter(|((i, _), _)| program.slots[*i].kind == SlotKind::Input)
             .filter_map(|((_, slot), (dtype, layout))| Some((slot, input(*dtype, &layout.shape)?)))
             .collect();
         for &precision in precisions {
@@ -245,7 +246,11 @@ fn methods(
             let mut times = Vec::new();
             let begin = Instant::now();
             while times.len() < 4 || begin.elapsed().as_secs_f64() < SECONDS {
-                session.reset();
+                // A latched method is measured with its latched values at hand: what computes them
+                // has a row of its own.
+                if method.latch.is_none() {
+                    session.reset();
+                }
                 let inputs: Vec<(&str, Input<'_>)> =
                     tensors.iter().map(|(n, t)| (*n, t.view().into())).collect();
                 let start = Instant::now();

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
-use std::path::PathBuf;
 
 use crosslatch::inputs::types_for;
 use crosslatch::ir::graph::{Graph, Slot, SlotKind};
+use crosslatch::model::Method;
 use crosslatch::plan::{Memory, PlannedValue, Work};
 use crosslatch::precision::Stored;
 use crosslatch::pt2::weights::{Source, Weight};
@@ -13,6 +13,7 @@ use crosslatch::{Model, Options, Precision, Session};
 use serde_json::{Value, json};
 
 use crate::CommandError;
+use crate::model::ModelArgs;
 
 /// Shows what is in a model: methods, inputs and outputs, state, memory, and the copies that a
 /// run makes and avoids, each with its reason.
@@ -20,8 +21,8 @@ use crate::CommandError;
 #[command(after_help = "Examples:\n  crosslatch inspect m.pt2\n  \
     crosslatch inspect m.pt2 --ir | less\n  crosslatch inspect m.pt2 --json | jq .methods")]
 pub struct Args {
-    /// The model.
-    model: PathBuf,
+    #[command(flatten)]
+    of: ModelArgs,
     /// Print the programs in the text form of the intermediate representation.
     #[arg(long)]
     ir: bool,
@@ -35,7 +36,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn inspect(args: &Args) -> Result<(), CommandError> {
-    let model = Model::open(&args.model)?;
+    let model = args.of.open()?;
     let mut out = std::io::stdout().lock();
     if args.ir {
         for method in model.methods() {
@@ -47,7 +48,7 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
         .map(|i| describe(&model, i, args.precision))
         .collect::<Result<_, _>>()?;
     let description = json!({
-        "file": args.model.display().to_string(),
+        "file": args.of.model.display().to_string(),
         "precision": args.precision.name(),
         "methods": methods,
         "extra_files": model.extra_files().collect::<Vec<_>>(),
@@ -65,6 +66,7 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
     let method = &model.methods()[index];
     let program = &method.program;
     let mut inputs = Vec::new();
+    let mut latched = Vec::new();
     let mut state = Vec::new();
     for ((slot, binding), value) in program
         .slots
@@ -78,6 +80,7 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
             .map_or(0, |w| w.layout.numel() * w.dtype.size());
         match slot.kind {
             SlotKind::Input => inputs.push(json!({"name": slot.name, "type": ty})),
+            SlotKind::Latched => latched.push(json!({"name": slot.name, "type": ty})),
             SlotKind::State => {
                 state.push(json!({"name": slot.name, "type": ty, "bytes": bytes}));
             }
@@ -94,11 +97,20 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
     Ok(json!({
         "name": program.name,
         "inputs": inputs,
+        "latched": latched,
+        "not_latched": describe_left(method),
         "state": state,
         "weights": describe_weights(model, &session, index),
         "operators": operators,
         "plan": describe_plan(&mut session, index)?,
     }))
+}
+
+/// What depends on latched inputs alone and is computed at each run, with the reason.
+fn describe_left(method: &Method) -> Value {
+    let left = method.latch.iter().flat_map(|latch| &latch.left);
+    let left = left.map(|(name, reason)| json!({"name": name, "reason": reason}));
+    left.collect()
 }
 
 /// Bytes of the weights, each payload once, and which of them stay as they are typed.
@@ -209,13 +221,15 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
                 text(&input["type"])
             )?;
         }
-        for slot in list(&method["state"]) {
-            writeln!(
-                out,
-                "  state   {:<28} {}",
-                text(&slot["name"]),
-                text(&slot["type"])
-            )?;
+        for kind in ["latched", "state"] {
+            for slot in list(&method[kind]) {
+                let [name, ty] = [&slot["name"], &slot["type"]].map(text);
+                writeln!(out, "  {kind:<7} {name:<28} {ty}")?;
+            }
+        }
+        for left in list(&method["not_latched"]) {
+            let [name, reason] = [&left["name"], &left["reason"]].map(text);
+            writeln!(out, "  at each run: %{name}: {reason}")?;
         }
         let weights = &method["weights"];
         write!(out, "  weights {}", bytes(number(&weights["bytes"])))?;

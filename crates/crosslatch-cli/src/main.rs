@@ -8,6 +8,7 @@
 
 mod bench;
 mod inspect;
+mod model;
 mod npz;
 mod run;
 mod transcribe;

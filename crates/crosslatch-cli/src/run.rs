@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{Input, KernelSet, Model, Options, Precision, Session};
 
+use crate::model::ModelArgs;
 use crate::{CommandError, npz};
 
 /// Runs a method of a model on tensors from .npz files.
@@ -16,8 +17,8 @@ use crate::{CommandError, npz};
 #[command(after_help = "Example:\n  crosslatch run m.pt2 --method decoder \
     --input step0.npz step1.npz --output logits.npz")]
 pub struct Args {
-    /// The model.
-    model: PathBuf,
+    #[command(flatten)]
+    of: ModelArgs,
     /// Which of its methods; may be left out if there is one.
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
@@ -43,8 +44,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), CommandError> {
-    let model = Model::open(&args.model)?;
-    let method = method_name(&model, args.method.as_deref())?;
+    let model = args.of.open()?;
+    // Latching changes no result, so the oracle does without.
+    let plain = Model::open(&args.of.model)?;
+    let method = method_name(&plain, args.method.as_deref())?;
     let mut options = Options {
         kernels: if args.plain {
             KernelSet::Plain
@@ -58,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
         options.threads = threads;
     }
     let mut reference =
-        ReferenceSession::with_precision(&model, options.kernels, options.precision);
+        ReferenceSession::with_precision(&plain, options.kernels, options.precision);
     let mut session = Session::new(&model, options);
     let mut writer = npz::Writer::create(&args.output)?;
     for (i, path) in args.input.iter().enumerate() {

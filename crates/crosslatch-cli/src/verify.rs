@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 
 use crosslatch::inputs::types_for;
 use crosslatch::ir::graph::Symbol;
 use crosslatch::plan::{Memory, Plan};
-use crosslatch::{Model, Options, Session};
+use crosslatch::{Options, Session};
 
 use crate::CommandError;
+use crate::model::ModelArgs;
 
 /// Proves that running a model in shared memory means what running it node by node means, or names
 /// the node for which that cannot be.
@@ -20,13 +20,13 @@ use crate::CommandError;
     they are bounded."
 )]
 pub struct Args {
-    /// The model.
-    model: PathBuf,
+    #[command(flatten)]
+    of: ModelArgs,
 }
 
 /// Runs the command.
 pub fn verify(args: &Args) -> Result<(), CommandError> {
-    let model = Model::open(&args.model)?;
+    let model = args.of.open()?;
     let mut out = std::io::stdout().lock();
     for method in model.methods() {
         let program = &method.program;
@@ -50,7 +50,7 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
         if proved.is_empty() {
             return Err(format!(
                 "{}: method `{}` has sizes without bounds; nothing can be planned",
-                args.model.display(),
+                args.of.model.display(),
                 program.name
             )
             .into());

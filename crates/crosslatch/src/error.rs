@@ -46,6 +46,14 @@ pub enum Error {
         /// What is wrong with which input.
         reason: String,
     },
+    /// An input cannot be latched.
+    #[error("cannot latch `{input}`: {reason}")]
+    Latch {
+        /// The input.
+        input: String,
+        /// Why not.
+        reason: String,
+    },
     /// A `cond` takes a cache for filled that nothing has filled in this session.
     #[error(
         "method `{method}`, node `{node}`: the predicate says that `{slot}` is filled, but this \

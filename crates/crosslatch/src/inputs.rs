@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::ir::Size;
 use crate::ir::graph::{Program, SlotKind, Symbol, TensorType, ValueType};
 
-/// Checks one tensor for each input slot, in the order of the slots, against the program.
+/// Checks one tensor for each slot that a run is fed with, in the order of the slots, against the
+/// program.
 pub fn check(program: &Program, inputs: &[TensorRef<'_>]) -> Result<(), Error> {
     let fail = |reason: String| Error::Input {
         method: program.name.clone(),
@@ -65,7 +66,7 @@ fn typed<'a, 't>(
     program: &'a Program,
     inputs: &'a [TensorRef<'t>],
 ) -> impl Iterator<Item = (&'a str, &'a TensorType, &'a TensorRef<'t>)> {
-    input_slots(program)
+    fed_slots(program)
         .zip(inputs)
         .filter_map(|((slot, name), tensor)| {
             let value = program.graph.inputs[slot];
@@ -76,36 +77,37 @@ fn typed<'a, 't>(
         })
 }
 
-/// The slots that are inputs: index and name.
+/// The slots that the caller of a run gives: index and name.
 pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
+    fed_slots(program).filter(|(i, _)| program.slots[*i].kind == SlotKind::Input)
+}
+
+/// The slots that a run is fed with, by its caller or from latched values: index and name.
+pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     program
         .slots
         .iter()
         .enumerate()
         .filter(|(i, slot)| {
             let value = program.graph.value(program.graph.inputs[*i]);
-            slot.kind == SlotKind::Input && matches!(value.ty, ValueType::Tensor(_))
+            matches!(slot.kind, SlotKind::Input | SlotKind::Latched)
+                && matches!(value.ty, ValueType::Tensor(_))
         })
         .map(|(i, slot)| (i, slot.name.as_str()))
 }
 
-/// Types and contiguous layouts of the inputs where each symbol has the value that `choose` gives
-/// it; `None` if a size cannot be computed from symbols, or is negative.
+/// Types and contiguous layouts of all that a run is fed with, where each symbol has the value that
+/// `choose` gives it; `None` if a size cannot be computed from symbols, or is negative.
 pub fn types_for(
     program: &Program,
     choose: impl Fn(&Symbol) -> i64,
 ) -> Option<Vec<(DType, Layout)>> {
     let value = |name: &str| program.symbols.iter().find(|s| s.name == name).map(&choose);
-    let types = input_slots(program).map(|(slot, _)| {
+    let types = fed_slots(program).map(|(slot, _)| {
         let ValueType::Tensor(ty) = &program.graph.value(program.graph.inputs[slot]).ty else {
             return None;
         };
-        let sizes = ty
-            .sizes
-            .iter()
-            .map(|s| usize::try_from(s.eval(&value)?).ok());
-        let shape: Option<Vec<usize>> = sizes.collect();
-        Some((ty.dtype, Layout::contiguous(&shape?)))
+        ty.with_sizes(&value)
     });
     types.collect()
 }

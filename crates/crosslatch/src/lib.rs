@@ -3,7 +3,8 @@
 //!
 //! Data flows one way. [`pt2`] reads an archive; what is in it becomes programs of the [`ir`],
 //! calls of operators from [`ops`], collected in a [`model`]. [`effects`] says what the operators
-//! may do to whose memory. The plan decides the memory of every value, kernels of the crate
+//! may do to whose memory. The [`passes`] change programs: what depends on latched inputs alone is
+//! computed once. The plan decides the memory of every value, kernels of the crate
 //! `crosslatch-kernels` fill it, a session runs it. The [`mod@reference`] interpreter says what a
 //! program means, and everything else is measured against it.
 

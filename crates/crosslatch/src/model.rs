@@ -12,10 +12,12 @@ use crosslatch_kernels::{DType, Threads};
 
 use crate::effects::{Readiness, readiness};
 use crate::error::{ArchiveError, Error, MissingOperators};
+use crate::inputs::input_slots;
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
+use crate::passes::latch;
 use crate::precision::{Narrowed, Precision};
 use crate::pt2::archive::Archive;
 use crate::pt2::convert::{ConvertError, convert};
@@ -29,16 +31,22 @@ pub struct Model(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The file; a model that was built in memory has none.
-    archive: Option<Archive>,
-    weights: Weights,
+    file: Arc<Contents>,
     methods: Vec<Method>,
     /// The weights in each narrow format, where a session has asked for it.
     narrowed: [OnceLock<Narrowed>; 2],
 }
 
-/// A program with the weights that belong to it.
+/// What models of one file share.
 #[derive(Debug)]
+struct Contents {
+    /// The file; a model that was built in memory has none.
+    archive: Option<Archive>,
+    weights: Weights,
+}
+
+/// A program with the weights that belong to it.
+#[derive(Clone, Debug)]
 pub struct Method {
     /// The program.
     pub program: Program,
@@ -46,6 +54,19 @@ pub struct Method {
     pub bindings: Vec<Option<Weight>>,
     /// The caches that a `cond` hands back or fills, and which are empty in the file.
     pub readiness: Vec<Readiness>,
+    /// Where its latched slots come from, if it has any.
+    pub latch: Option<Latch>,
+}
+
+/// The part of a method that is run once for each set of latched inputs.
+#[derive(Clone, Debug)]
+pub struct Latch {
+    /// Index of the method that it is. Its inputs are the latched ones, its outputs have the names
+    /// of the latched slots.
+    pub once: usize,
+    /// What depends on latched inputs alone and is computed at every run all the same, with the
+    /// reason.
+    pub left: Vec<(String, &'static str)>,
 }
 
 impl Method {
@@ -55,7 +76,19 @@ impl Method {
             program,
             bindings,
             readiness,
+            latch: None,
         }
+    }
+
+    /// One of two parts of the method.
+    fn part(&self, part: latch::Part) -> Result<Method, VerifyError> {
+        crate::ir::verify::verify(&part.program)?;
+        let from = |slot: Option<usize>| self.bindings.get(slot?)?.clone();
+        let bindings = part.slots.iter().map(|slot| from(*slot)).collect();
+        let waits = |slot: usize| self.readiness.iter().any(|r| r.slot == slot);
+        let mut method = Method::new(part.program, bindings);
+        (method.readiness).retain(|r| part.slots[r.slot].is_some_and(waits));
+        Ok(method)
     }
 
     /// Slots that need not be filled first, because the file does not bring them empty, are not
@@ -108,12 +141,77 @@ impl Model {
                 missing,
             });
         }
-        Ok(Model(Arc::new(Inner {
-            archive: Some(archive),
-            weights,
+        Ok(Model::new(
+            Arc::new(Contents {
+                archive: Some(archive),
+                weights,
+            }),
+            methods,
+        ))
+    }
+
+    fn new(file: Arc<Contents>, methods: Vec<Method>) -> Model {
+        Model(Arc::new(Inner {
+            file,
             methods,
             narrowed: Default::default(),
-        })))
+        }))
+    }
+
+    /// The same model, in which what depends on weights and the inputs with these names alone is
+    /// computed once, and again when one of them changes. Nothing else changes: methods take what
+    /// they took and return, bit for bit, what they returned. What is computed once is a method
+    /// of its own, `NAME@once`.
+    ///
+    /// # Errors
+    /// If no method has one of the inputs, or the model is latched already.
+    pub fn latch(&self, inputs: &[&str]) -> Result<Model, Error> {
+        for input in inputs {
+            self.check_input(input)?;
+        }
+        let fail = |reason: String| Error::Latch {
+            input: inputs.join("`, `"),
+            reason,
+        };
+        if self.methods().iter().any(|m| m.latch.is_some()) {
+            return Err(fail(
+                "the model is latched already; name all inputs at once".into(),
+            ));
+        }
+        let fail = |e: VerifyError| fail(e.to_string());
+        let mut methods = Vec::new();
+        let mut parts = Vec::new();
+        for method in self.methods() {
+            let Some(latched) = latch::latch(&method.program, inputs) else {
+                methods.push(method.clone());
+                continue;
+            };
+            let mut step = method.part(latched.step).map_err(fail)?;
+            step.latch = Some(Latch {
+                once: self.methods().len() + parts.len(),
+                left: latched.left,
+            });
+            methods.push(step);
+            parts.push(method.part(latched.once).map_err(fail)?);
+        }
+        methods.append(&mut parts);
+        Ok(Model::new(self.0.file.clone(), methods))
+    }
+
+    fn check_input(&self, input: &str) -> Result<(), Error> {
+        let programs = || self.methods().iter().map(|m| &m.program);
+        let mut names = programs().flat_map(|p| input_slots(p).map(|(_, name)| name));
+        if names.any(|name| name == input) {
+            return Ok(());
+        }
+        let known = programs().map(|p| {
+            let inputs: Vec<&str> = input_slots(p).map(|(_, name)| name).collect();
+            format!("`{}` takes {}", p.name, inputs.join(", "))
+        });
+        Err(Error::Latch {
+            input: input.to_owned(),
+            reason: format!("no method has it; {}", known.collect::<Vec<_>>().join("; ")),
+        })
     }
 
     /// A model of one program that was built or parsed, with the contents of its weights and the
@@ -130,7 +228,7 @@ impl Model {
         let mut weights = Weights::default();
         let mut bindings = Vec::new();
         for (slot, input) in program.slots.iter().zip(&program.graph.inputs) {
-            if slot.kind == SlotKind::Input {
+            if matches!(slot.kind, SlotKind::Input | SlotKind::Latched) {
                 bindings.push(None);
                 continue;
             }
@@ -154,17 +252,16 @@ impl Model {
         let mut method = Method::new(program, bindings);
         check_bindings(&method).map_err(VerifyError)?;
         method.forget_filled(|weight| is_zero(weights.bytes(&[], weight)));
-        Ok(Model(Arc::new(Inner {
+        let contents = Contents {
             archive: None,
             weights,
-            methods: vec![method],
-            narrowed: Default::default(),
-        })))
+        };
+        Ok(Model::new(Arc::new(contents), vec![method]))
     }
 
     /// The file that the model was loaded from, if it was.
     pub fn path(&self) -> Option<&Path> {
-        self.0.archive.as_ref().map(Archive::path)
+        self.0.file.archive.as_ref().map(Archive::path)
     }
 
     /// The methods, by name in alphabetical order.
@@ -191,23 +288,23 @@ impl Model {
 
     /// The contents of an extra file, such as `tokenizer.json`.
     pub fn extra_file(&self, name: &str) -> Option<&[u8]> {
-        let archive = self.0.archive.as_ref()?;
+        let archive = self.0.file.archive.as_ref()?;
         archive.bytes(&format!("extra/{name}")).ok()
     }
 
     /// Names of the extra files.
     pub fn extra_files(&self) -> impl Iterator<Item = &str> {
-        self.0.archive.iter().flat_map(|a| a.below("extra/"))
+        self.0.file.archive.iter().flat_map(|a| a.below("extra/"))
     }
 
     /// The bytes of a weight of this model.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.weights.bytes(self.file_bytes(), weight)
+        self.0.file.weights.bytes(self.file_bytes(), weight)
     }
 
     /// The bytes of a payload of this model.
     pub(crate) fn source_bytes(&self, source: &Source) -> &[u8] {
-        self.0.weights.source_bytes(self.file_bytes(), source)
+        self.0.file.weights.source_bytes(self.file_bytes(), source)
     }
 
     /// The weights in a precision, converted now, by these threads, if no session has asked for it
@@ -223,19 +320,23 @@ impl Model {
 
     /// Tells the system that a payload will not be wanted soon.
     pub(crate) fn release(&self, source: &Source) {
-        if let (Some(archive), Source::File(range)) = (&self.0.archive, source) {
+        if let (Some(archive), Source::File(range)) = (&self.0.file.archive, source) {
             archive.map().release(range.clone());
         }
     }
 
     /// The whole file in memory, which weights are pieces of.
     pub(crate) fn file_bytes(&self) -> &[u8] {
-        self.0.archive.as_ref().map_or(&[], |a| a.map().bytes())
+        self.0
+            .file
+            .archive
+            .as_ref()
+            .map_or(&[], |a| a.map().bytes())
     }
 
     /// The payloads that could not be used in place.
     pub(crate) fn copied_bytes(&self) -> &[u8] {
-        self.0.weights.copies()
+        self.0.file.weights.copies()
     }
 }
 

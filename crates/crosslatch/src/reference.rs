@@ -100,6 +100,22 @@ impl ReferenceSession {
         Some(self.slots[index][i].as_ref()?.to_tensor())
     }
 
+    /// The latched values of a method. The oracle trusts no memory: they are computed at each run.
+    fn latched(
+        &mut self,
+        index: usize,
+        named: &[(&str, TensorRef<'_>)],
+    ) -> Result<Vec<(String, Tensor)>, Error> {
+        let model = self.model.clone();
+        let Some(latch) = &model.methods()[index].latch else {
+            return Ok(Vec::new());
+        };
+        let once = &model.methods()[latch.once].program;
+        let takes = |name: &str| inputs::input_slots(once).any(|(_, slot)| slot == name);
+        let named: Vec<_> = named.iter().copied().filter(|(n, _)| takes(n)).collect();
+        self.run(&once.name, &named)
+    }
+
     /// Runs a method; returns its named outputs.
     pub fn run(
         &mut self,
@@ -109,19 +125,28 @@ impl ReferenceSession {
         let index = self.model.method_index(method)?;
         let model = self.model.clone();
         let program = &model.methods()[index].program;
-        let given = inputs::order(program, named)?;
-        inputs::check(program, &given)?;
+        let mut given = inputs::order(program, named)?.into_iter();
+        let latched = self.latched(index, named)?;
+        let mut fed = Vec::new();
+        for (slot, name) in inputs::fed_slots(program) {
+            let tensor = match program.slots[slot].kind {
+                SlotKind::Latched => latched.iter().find(|(n, _)| n == name).map(|l| l.1.view()),
+                _ => given.next(),
+            };
+            fed.push(tensor.ok_or_else(|| Error::Input {
+                method: method.to_owned(),
+                reason: format!("nothing computes the latched value `{name}`"),
+            })?);
+        }
+        inputs::check(program, &fed)?;
+        let mut fed = inputs::fed_slots(program).zip(&fed).peekable();
         let mut values: Vec<Value> = Vec::new();
-        let mut given = given.iter();
-        let tensor_slots: Vec<usize> = inputs::input_slots(program).map(|(i, _)| i).collect();
         for (i, contents) in self.slots[index].iter().enumerate() {
-            values.push(match contents {
-                Some(shared) => Value::Tensor(shared.clone()),
-                None if tensor_slots.contains(&i) => match given.next() {
-                    Some(tensor) => Value::Tensor(Shared::copy_of(tensor)),
-                    None => unreachable!("inputs::order returns one tensor for each slot"),
-                },
-                None => Value::Number(Number::Int(0)),
+            let tensor = fed.next_if(|((slot, _), _)| *slot == i);
+            values.push(match (contents, tensor) {
+                (Some(shared), _) => Value::Tensor(shared.clone()),
+                (None, Some((_, tensor))) => Value::Tensor(Shared::copy_of(tensor)),
+                (None, None) => Value::Number(Number::Int(0)),
             });
         }
         let interpreter = Interpreter {
@@ -163,11 +188,11 @@ impl ReferenceSession {
 fn initial_slots(model: &Model, method: usize, narrowed: Option<&Narrowed>) -> Vec<Option<Shared>> {
     let stored = narrowed.map_or(&[][..], |n| n.slots(method));
     let method = &model.methods()[method];
-    let slots = method.program.slots.iter().zip(&method.bindings);
-    slots
+    let bindings = method.bindings.iter();
+    bindings
         .enumerate()
-        .map(|(i, (slot, binding))| {
-            let weight = binding.as_ref().filter(|_| slot.kind != SlotKind::Input)?;
+        .map(|(i, binding)| {
+            let weight = binding.as_ref()?;
             let (bytes, narrow) = match (stored.get(i), narrowed) {
                 (Some(Stored::Narrow(format, range)), Some(narrowed)) => {
                     (&narrowed.bytes()[range.clone()], Some(*format))

@@ -7,7 +7,9 @@
 //!
 //! A method's outputs stay in the session until the method runs again, and another method may
 //! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
-//! a copy.
+//! a copy. Latched values are such outputs too, of a method that the session runs by itself.
+
+mod latched;
 
 use crosslatch_kernels::memory::{Blocks, Region};
 use crosslatch_kernels::{DType, Layout, Operands, Storage, TensorMut, TensorRef, Threads};
@@ -21,6 +23,8 @@ use crate::model::Model;
 use crate::plan::{Operand, Plan, PlannedOutput, RunStep, Step, block};
 use crate::precision::{Narrowed, Precision};
 use crate::reference::is_true;
+
+use latched::{Given, Seen};
 
 /// How a session runs.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +86,10 @@ struct MethodState {
     plans: Vec<(InputTypes, Plan)>,
     /// The plan that ran last, whose outputs are in the arena.
     last: Option<usize>,
+    /// How often it was run.
+    runs: u64,
+    /// What its latched values were computed from.
+    seen: Seen,
 }
 
 /// What a plan is made for.
@@ -119,6 +127,7 @@ impl Session {
         for (i, method) in self.methods.iter_mut().enumerate() {
             method.fill_state(&self.model, i);
             method.last = None;
+            method.seen.forget();
         }
     }
 
@@ -130,17 +139,81 @@ impl Session {
     /// then what the nodes before the failing one made of it.
     pub fn run(&mut self, method: &str, named: &[(&str, Input<'_>)]) -> Result<Outputs<'_>, Error> {
         let index = self.model.method_index(method)?;
+        if let Some(once) = self.once(index) {
+            self.compute_latched(index, once, named)?;
+        }
+        self.run_method(index, named)?;
+        Ok(self.outputs_of(index))
+    }
+
+    /// The method that computes the latched values of this one.
+    fn once(&self, index: usize) -> Option<usize> {
+        let latch = self.model.methods()[index].latch.as_ref()?;
+        Some(latch.once)
+    }
+
+    /// Sees to it that the latched values of a method are those for these inputs.
+    fn compute_latched(
+        &mut self,
+        index: usize,
+        once: usize,
+        named: &[(&str, Input<'_>)],
+    ) -> Result<(), Error> {
+        let model = self.model.clone();
+        let [step, part] = [index, once].map(|i| &model.methods()[i].program);
+        let mut inputs: SmallVec<[(&str, Input<'_>); 8]> = SmallVec::new();
+        let mut given: SmallVec<[Given<'_>; 8]> = SmallVec::new();
+        for (_, slot) in inputs::input_slots(part) {
+            let (_, input) = named
+                .iter()
+                .find(|(name, _)| *name == slot)
+                .ok_or_else(|| missing(&step.name, slot))?;
+            inputs.push((slot, *input));
+            given.push(match *input {
+                Input::Tensor(tensor) => Given::Tensor(tensor),
+                Input::Output { method, name } => {
+                    let method = model.method_index(method)?;
+                    let run = self.methods[method].runs;
+                    Given::Output { method, run, name }
+                }
+            });
+        }
+        // A plan that was asked for since may have taken the memory.
+        let is_there = self.methods[once].last.is_some();
+        if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
+            return Ok(());
+        }
+        self.methods[index].seen.forget();
+        self.run_method(once, &inputs).map_err(|e| match e {
+            // It is the step that the caller gave them to.
+            Error::Input { reason, .. } => Error::Input {
+                method: step.name.clone(),
+                reason,
+            },
+            other => other,
+        })?;
+        let run = self.methods[once].runs;
+        self.methods[index].seen.remember(run, &given);
+        Ok(())
+    }
+
+    fn run_method(&mut self, index: usize, named: &[(&str, Input<'_>)]) -> Result<(), Error> {
         // Taken out, so that its memory can be written while other methods' outputs are read.
         let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
-        let result = self.run_method(index, &mut current, named);
+        current.runs += 1;
+        let result = self.run_taken(index, &mut current, named);
         self.methods[index] = current;
-        result?;
-        Ok(self.outputs_of(index))
+        result
     }
 
     /// The outputs of a method's last run.
     pub fn outputs(&self, method: &str) -> Result<Outputs<'_>, Error> {
         Ok(self.outputs_of(self.model.method_index(method)?))
+    }
+
+    /// How often this session has run a method, by itself for latched values or at a call.
+    pub fn runs(&self, method: &str) -> Result<u64, Error> {
+        Ok(self.methods[self.model.method_index(method)?].runs)
     }
 
     /// What a state slot of a method holds now; `None` if there is no such slot.
@@ -169,7 +242,7 @@ impl Session {
         }
     }
 
-    fn run_method(
+    fn run_taken(
         &self,
         index: usize,
         current: &mut MethodState,
@@ -181,7 +254,17 @@ impl Session {
             reason,
         };
         let mut tensors: SmallVec<[TensorRef<'_>; 8]> = SmallVec::new();
-        for (_, slot) in inputs::input_slots(program) {
+        let mut latched = 0;
+        for (i, slot) in inputs::fed_slots(program) {
+            if program.slots[i].kind == SlotKind::Latched {
+                let once = self.once(index).map(|once| self.outputs_of(once));
+                let value = once.and_then(|outputs| outputs.get(slot));
+                tensors.push(value.ok_or_else(|| {
+                    fail(format!("nothing has computed the latched value `{slot}`"))
+                })?);
+                latched += 1;
+                continue;
+            }
             let given = named.iter().find(|(name, _)| *name == slot);
             tensors.push(match given {
                 Some((_, Input::Tensor(tensor))) => *tensor,
@@ -199,10 +282,10 @@ impl Session {
                         ))
                     })?
                 }
-                None => return Err(fail(format!("input `{slot}` is missing"))),
+                None => return Err(missing(&program.name, slot)),
             });
         }
-        if tensors.len() != named.len() {
+        if tensors.len() != named.len() + latched {
             // Finds out which one is not known.
             inputs::order(program, named)?;
         }
@@ -233,6 +316,8 @@ impl MethodState {
             arena: Storage::zeroed(0),
             plans: Vec::new(),
             last: None,
+            runs: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -336,6 +421,13 @@ impl MethodState {
             filled: &mut self.filled,
         };
         run.steps(&self.plans[plan].1.steps)
+    }
+}
+
+fn missing(method: &str, input: &str) -> Error {
+    Error::Input {
+        method: method.to_owned(),
+        reason: format!("input `{input}` is missing"),
     }
 }
 

@@ -5,6 +5,8 @@
 //! reference interpreter in the same precision bit for bit, with one thread and with two, and both
 //! must be near `f32`.
 
+mod random;
+
 use std::path::Path;
 
 use crosslatch::ir::parse::parse;
@@ -14,43 +16,11 @@ use crosslatch::passes::narrow::narrow;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
 
+use random::Random;
+
 const RUNS: usize = 3;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    fn tensor(&mut self, dtype: DType, shape: &[usize]) -> Tensor {
-        let numel: usize = shape.iter().product();
-        let mut numbers =
-            |range: u64| -> Vec<u64> { (0..numel).map(|_| self.next() % range).collect() };
-        match dtype {
-            DType::F32 => {
-                let data: Vec<f32> = numbers(20001)
-                    .iter()
-                    .map(|n| *n as f32 / 1e4 - 1.0)
-                    .collect();
-                Tensor::from_slice(shape, &data).unwrap()
-            }
-            DType::I64 => {
-                let data: Vec<i64> = numbers(6).iter().map(|n| *n as i64).collect();
-                Tensor::from_slice(shape, &data).unwrap()
-            }
-            DType::Bool => {
-                let data: Vec<u8> = numbers(2).iter().map(|n| *n as u8).collect();
-                Tensor::from_bytes(DType::Bool, shape, &data).unwrap()
-            }
-            other => panic!("no random tensors of type {other}"),
-        }
-    }
-}
+/// Rows of the tables that integers look up.
+const ROWS: u64 = 6;
 
 #[test]
 fn every_weight_is_stored_as_its_file_says_and_runs_equal_the_reference() {
@@ -90,7 +60,7 @@ fn check(file: &Path) {
         let shape: Vec<usize> = sizes.collect();
         match slot.kind {
             SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape))),
+            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, ROWS))),
         }
     }
     let contents = contents.iter().map(|(n, t)| (n.as_str(), t.clone()));
@@ -101,7 +71,7 @@ fn check(file: &Path) {
         .map(|_| {
             inputs
                 .iter()
-                .map(|(_, dtype, shape)| random.tensor(*dtype, shape))
+                .map(|(_, dtype, shape)| random.tensor(*dtype, shape, ROWS))
                 .collect()
         })
         .collect();

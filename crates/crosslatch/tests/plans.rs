@@ -8,47 +8,19 @@
 //! the reference interpreter bit for bit, outputs and state, over several runs of one session on
 //! random inputs; state is seen through the outputs, so programs return it.
 
+mod random;
+
 use std::path::Path;
 
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{DType, Input, KernelSet, Layout, Model, Options, Session, Tensor};
+use crosslatch::{Input, KernelSet, Layout, Model, Options, Session, Tensor};
+
+use random::Random;
 
 const RUNS: usize = 4;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    /// Small whole numbers, so that integer inputs are valid indices and zero occurs.
-    fn tensor(&mut self, dtype: DType, shape: &[usize]) -> Tensor {
-        let numel: usize = shape.iter().product();
-        match dtype {
-            DType::F32 => {
-                let data: Vec<f32> = (0..numel).map(|_| (self.next() % 7) as f32 - 3.0).collect();
-                Tensor::from_slice(shape, &data).unwrap()
-            }
-            DType::I64 => {
-                let data: Vec<i64> = (0..numel).map(|_| (self.next() % 2) as i64).collect();
-                Tensor::from_slice(shape, &data).unwrap()
-            }
-            DType::Bool => {
-                let data: Vec<u8> = (0..numel).map(|_| (self.next() % 2) as u8).collect();
-                Tensor::from_bytes(DType::Bool, shape, &data).unwrap()
-            }
-            other => panic!("no random tensors of type {other}"),
-        }
-    }
-}
 
 #[test]
 fn every_program_is_planned_as_its_file_says_and_runs_as_it_means() {
@@ -96,7 +68,7 @@ fn check(file: &Path) -> Result<(), String> {
             .collect();
         match slot.kind {
             crosslatch::ir::SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape))),
+            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, 2))),
         }
     }
     let contents: Vec<(&str, Tensor)> = contents
@@ -162,7 +134,7 @@ fn check(file: &Path) -> Result<(), String> {
     for run in 0..RUNS {
         let tensors: Vec<_> = inputs
             .iter()
-            .map(|(name, dtype, shape)| (name.as_str(), random.tensor(*dtype, shape)))
+            .map(|(name, dtype, shape)| (name.as_str(), random.tensor(*dtype, shape, 2)))
             .collect();
         let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
         let wanted = reference.run(&name, &viewed).map_err(|e| e.to_string())?;

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind};
 
-/// Indices of inputs of a graph.
+/// Indices of what memory comes from: inputs of a graph, or values.
 pub type Origins = BTreeSet<usize>;
 
 /// What a graph may do to the memory of its inputs.
@@ -101,6 +101,26 @@ fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
         }
     }
     (results, written)
+}
+
+/// For each value of a graph, whether some node may change the memory that it lives in.
+pub fn overwritten(graph: &Graph) -> Vec<bool> {
+    let mut memory: Vec<Origins> = vec![Origins::new(); graph.values.len()];
+    let mut written = Origins::new();
+    for id in &graph.inputs {
+        memory[id.index()].insert(id.index());
+    }
+    for node in &graph.nodes {
+        let (results, own) = node_effects(node, &memory);
+        written.extend(own);
+        for (id, mut set) in node.results.iter().zip(results) {
+            // What may be an operand's memory may as well be fresh.
+            set.insert(id.index());
+            memory[id.index()] = set;
+        }
+    }
+    let is_written = |set: &Origins| !set.is_disjoint(&written);
+    memory.iter().map(is_written).collect()
 }
 
 /// Makes every weight that a run may change a state slot.

@@ -22,14 +22,15 @@
 //! # Ok::<(), crosslatch::ir::build::BuildError>(())
 //! ```
 
-use crosslatch_kernels::{DType, Dims, Layout};
+use crosslatch_kernels::{DType, Layout};
 
 use super::Size;
-use super::call::{Known, bind_call};
+use super::call::Known;
 use super::graph::{
     Arg, Graph, Node, Output, Program, Slot, SlotKind, TensorType, ValueId, ValueType,
 };
-use super::operator::{Assign, Call, KernelSet, Lowering, Number, Update};
+use super::infer::infer;
+use super::operator::Number;
 use super::verify::{VerifyError, verify};
 use crate::ops::{COND, Catalogue};
 
@@ -218,8 +219,9 @@ impl GraphBuilder {
             results: Vec::new(),
             source: None,
         };
-        let results = self.infer(&node).map_err(fail)?;
-        node.results = self.define_all(results);
+        let known = |id: ValueId| self.known.get(id.index()).cloned();
+        let inferred = infer(&node, &known).map_err(|e| fail(e.to_string()))?;
+        node.results = self.define_all(inferred.results);
         let ids = node.results.clone();
         self.graph.nodes.push(node);
         Ok(ids)
@@ -232,49 +234,6 @@ impl GraphBuilder {
             ids.push(self.define(name, known));
         }
         ids
-    }
-
-    /// What the results of a call will be.
-    fn infer(&self, node: &Node) -> Result<Vec<Known>, String> {
-        let bound = bind_call(node, &|id| self.known.get(id.index()).cloned(), &|_| None)
-            .map_err(|e| e.to_string())?;
-        let operand = |i: usize| {
-            let id = bound.operands.get(i);
-            id.and_then(|id| self.tensor(*id))
-                .ok_or("a result of nothing")
-        };
-        let fresh = |dtype: DType, shape: &Dims| Known::Tensor(dtype, Layout::contiguous(shape));
-        let call = Call {
-            schema: &node.op.schema,
-            args: &bound.args,
-            kernels: KernelSet::Fast,
-        };
-        let in_place = call.is_in_place();
-        let lowering = (node.op.lower)(&call).map_err(|e| e.to_string())?;
-        Ok(match lowering {
-            Lowering::Nothing => Vec::new(),
-            Lowering::Numbers(numbers) => numbers.into_iter().map(Known::Number).collect(),
-            Lowering::Views(views) => views
-                .into_iter()
-                .map(|view| Ok(Known::Tensor(operand(view.of)?.0, view.layout)))
-                .collect::<Result<_, &str>>()?,
-            Lowering::Copy(copy) => vec![fresh(operand(copy.view.of)?.0, &copy.shape)],
-            Lowering::Compute(_) if in_place => {
-                let (dtype, layout) = operand(0)?;
-                vec![Known::Tensor(dtype, layout.clone())]
-            }
-            Lowering::Compute(compute) => {
-                let results = compute.results.iter();
-                results.map(|(dtype, shape)| fresh(*dtype, shape)).collect()
-            }
-            Lowering::Update(Update { of, .. }) | Lowering::Assign(Assign { of, .. }) => {
-                let (dtype, layout) = operand(of)?;
-                vec![match in_place {
-                    true => Known::Tensor(dtype, layout.clone()),
-                    false => fresh(dtype, &layout.shape),
-                }]
-            }
-        })
     }
 
     /// Adds a choice between two graphs. Each branch is given the operands under names of its own

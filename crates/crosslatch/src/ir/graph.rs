@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crosslatch_kernels::DType;
+use crosslatch_kernels::{DType, Layout};
 
 use super::{Operator, Size};
 
@@ -46,6 +46,9 @@ pub struct Slot {
 pub enum SlotKind {
     /// Given at each run.
     Input,
+    /// Computed by another method, once for each set of latched inputs, and read at each run
+    /// ([`passes::latch`](crate::passes::latch)).
+    Latched,
     /// A parameter, buffer or constant that no run changes. All sessions read the same memory.
     Weight,
     /// A buffer that runs change. Each session has its own, which starts as the file has it.
@@ -134,6 +137,16 @@ pub struct TensorType {
     pub dtype: DType,
     /// Length of each dimension.
     pub sizes: Vec<Size>,
+}
+
+impl TensorType {
+    /// Element type and contiguous layout where symbols have these values; `None` if a size cannot
+    /// be computed from them, or is negative.
+    pub fn with_sizes(&self, lookup: &dyn Fn(&str) -> Option<i64>) -> Option<(DType, Layout)> {
+        let size = |size: &Size| usize::try_from(size.eval(lookup)?).ok();
+        let shape: Option<Vec<usize>> = self.sizes.iter().map(size).collect();
+        Some((self.dtype, Layout::contiguous(&shape?)))
+    }
 }
 
 /// A call of an operator.

@@ -13,6 +13,7 @@
 pub mod build;
 pub mod call;
 pub mod graph;
+pub mod infer;
 pub mod operator;
 pub mod parse;
 pub mod print;

@@ -151,6 +151,8 @@ impl<'a> Parser<'a> {
         loop {
             let kind = if self.keyword("input") {
                 SlotKind::Input
+            } else if self.keyword("latched") {
+                SlotKind::Latched
             } else if self.keyword("weight") {
                 SlotKind::Weight
             } else if self.keyword("state") {

@@ -29,6 +29,7 @@ impl fmt::Display for Program {
             let value = self.graph.value(*input);
             let kind = match slot.kind {
                 SlotKind::Input => "input",
+                SlotKind::Latched => "latched",
                 SlotKind::Weight => "weight",
                 SlotKind::State => "state",
             };

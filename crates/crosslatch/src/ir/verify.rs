@@ -26,7 +26,7 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
             continue;
         };
         match program.slots.get(*slot) {
-            Some(s) if s.kind == SlotKind::Weight => {
+            Some(s) if matches!(s.kind, SlotKind::Weight | SlotKind::Latched) => {
                 return fail(format!("slot `{}` is written but is no state", s.name));
             }
             Some(_) if matches!(value, Arg::Value(_)) => {}

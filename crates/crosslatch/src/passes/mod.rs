@@ -1,3 +1,4 @@
-//! Passes: what is decided about a program before it is planned. One pass a file.
+//! Passes: programs in, programs out, one pass a module.
 
+pub mod latch;
 pub mod narrow;

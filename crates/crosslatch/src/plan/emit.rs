@@ -113,7 +113,7 @@ pub fn emit(
                 len: piece.bytes,
             }),
     };
-    let input_names: Vec<&str> = crate::inputs::input_slots(&method.program)
+    let input_names: Vec<&str> = crate::inputs::fed_slots(&method.program)
         .map(|(_, name)| name)
         .collect();
     let slot = |i: usize| method.program.slots[i].name.clone();

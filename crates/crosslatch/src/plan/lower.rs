@@ -57,9 +57,7 @@ pub fn lower(
         values: Vec::new(),
         path: String::new(),
     };
-    let tensor_slots: Vec<usize> = crate::inputs::input_slots(program)
-        .map(|(i, _)| i)
-        .collect();
+    let tensor_slots: Vec<usize> = crate::inputs::fed_slots(program).map(|(i, _)| i).collect();
     let mut values = Vec::new();
     let mut slot_places = Vec::new();
     let mut prologue = Vec::new();
@@ -81,7 +79,7 @@ pub fn lower(
         slot_places.push(place.clone());
         values.push(match place {
             // A program may write its input; the caller's tensor stays as it is.
-            Some(place) if slot.kind == SlotKind::Input && written.contains(&i) => {
+            Some(place) if slot.kind != SlotKind::State && written.contains(&i) => {
                 let label: Arc<str> = format!("`{}`", slot.name).into();
                 let node_error = |reason| lowerer_error(&program.name, &label, reason);
                 let own = lowerer

@@ -1,0 +1,28 @@
+//! The model that a command works on: which file, and what of it is latched.
+
+use std::path::PathBuf;
+
+use crosslatch::{Error, Model};
+
+/// A model, and what of it to latch.
+#[derive(clap::Args)]
+pub struct ModelArgs {
+    /// The model.
+    #[arg(value_name = "M.pt2")]
+    pub model: PathBuf,
+    /// Inputs that stay the same for many runs: what depends on them alone is computed again only
+    /// when one of them changes.
+    #[arg(long, value_name = "INPUT", value_delimiter = ',')]
+    pub latch: Vec<String>,
+}
+
+impl ModelArgs {
+    /// Opens it.
+    pub fn open(&self) -> Result<Model, Error> {
+        let model = Model::open(&self.model)?;
+        match self.latch.as_slice() {
+            [] => Ok(model),
+            inputs => model.latch(&inputs.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
+    }
+}

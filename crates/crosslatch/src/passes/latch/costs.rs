@@ -1,0 +1,99 @@
+//! What fixed nodes cost, for typical sizes.
+//!
+//! The numbers steer a choice and need not be exact, but the choice must not depend on the sizes of a
+//! run: a value that was kept for one step must be the one that the next step wants. So symbols count
+//! with their upper bounds, and where they have none with a length that is usual for a text.
+
+use std::collections::HashMap;
+
+use crate::ir::call::Known;
+use crate::ir::graph::{Program, Symbol, ValueId, ValueType};
+use crate::ir::infer::{Kind, infer};
+
+use super::dependence::Fixed;
+
+/// A length for what has no upper bound.
+const USUAL: i64 = 1024;
+/// Operations that a CPU does while it fetches one byte from memory, within a factor of a few.
+const OPERATIONS_PER_BYTE: u64 = 10;
+/// Bytes moved at every step that one byte held for the session is worth. Two: what is made from
+/// something much smaller, by writing it and little else, is made again.
+const WORTH_OF_KEPT_BYTE: u64 = 2;
+
+/// The cost of one node.
+pub struct Cost {
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// Of computing it: bytes moved, and operations at their worth in bytes.
+    pub work: u64,
+    /// Of keeping its result, in the same unit; `None` if it is no single tensor.
+    pub keeping: Option<u64>,
+    /// Whether the result lies in memory as its shape says.
+    pub contiguous: bool,
+}
+
+/// The cost of each fixed node; `None` for others, and where it cannot be known.
+pub fn costs(program: &Program, fixed: &Fixed) -> Vec<Option<Cost>> {
+    let graph = &program.graph;
+    let sizes: HashMap<&str, i64> = program
+        .symbols
+        .iter()
+        .map(|s| (s.name.as_str(), typical(s)))
+        .collect();
+    let mut known: Vec<Option<Known>> = vec![None; graph.values.len()];
+    for id in &graph.inputs {
+        if let ValueType::Tensor(ty) = &graph.value(*id).ty {
+            let tensor = ty.with_sizes(&|name| sizes.get(name).copied());
+            known[id.index()] = tensor.map(|(dtype, layout)| Known::Tensor(dtype, layout));
+        }
+    }
+    let mut costs = Vec::with_capacity(graph.nodes.len());
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if !fixed.node(index) {
+            costs.push(None);
+            continue;
+        }
+        let lookup = |id: ValueId| known[id.index()].clone();
+        let Ok(inferred) = infer(node, &lookup) else {
+            costs.push(None);
+            continue;
+        };
+        let read: u64 = node.operands().filter_map(lookup).map(|k| bytes(&k)).sum();
+        let made: u64 = inferred.results.iter().map(bytes).sum();
+        let work = match inferred.kind {
+            Kind::Known | Kind::View => 0,
+            Kind::Copy => read + made,
+            Kind::Compute { flops } => read + made + flops / OPERATIONS_PER_BYTE,
+        };
+        let single = match inferred.results.as_slice() {
+            [Known::Tensor(_, layout)] => Some(layout.is_contiguous()),
+            _ => None,
+        };
+        costs.push(Some(Cost {
+            kind: inferred.kind,
+            work,
+            keeping: single.map(|_| made.saturating_mul(WORTH_OF_KEPT_BYTE)),
+            contiguous: single == Some(true),
+        }));
+        for (id, result) in node.results.iter().zip(inferred.results) {
+            known[id.index()] = Some(result);
+        }
+    }
+    costs
+}
+
+fn typical(symbol: &Symbol) -> i64 {
+    // What the tracer writes for "no bound" is far above what anybody has memory for.
+    const BOUND: i64 = 1 << 31;
+    symbol
+        .max
+        .filter(|max| *max < BOUND)
+        .unwrap_or(USUAL.max(symbol.min))
+}
+
+fn bytes(known: &Known) -> u64 {
+    match known {
+        Known::Tensor(dtype, layout) => (layout.numel() * dtype.size()) as u64,
+        Known::Number(_) => 0,
+    }
+}
