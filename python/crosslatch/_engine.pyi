@@ -35,13 +35,18 @@ _Precision: TypeAlias = Literal["f32", "bf16", "int8"]
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
 def load(
-    path: str | PathLike[str], *, precision: _Precision = "f32", threads: int | None = None
+    path: str | PathLike[str],
+    *,
+    precision: _Precision = "f32",
+    threads: int | None = None,
+    latch: Sequence[str] = [],
 ) -> Program:
     """Loads a `.pt2` file.
 
     Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
     layers are converted, once, when the first session is made. `threads` is the number of threads
-    that each session uses, all cores if it is `None`.
+    that each session uses, all cores if it is `None`. `latch` names inputs that stay the same for
+    many runs: what depends on them alone is computed again only when one of them changes.
     """
 
 @final

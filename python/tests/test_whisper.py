@@ -106,6 +106,42 @@ def test_two_windows_in_one_session_equal_eager(crosslatch, exported, tmp_path):
         assert (only(planned[step]).argmax(-1) == logits.argmax(-1)).all()
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_narrow_weights_are_near_and_planned_as_the_reference(crosslatch, exported, tmp_path,
+                                                              precision):
+    path, model = exported
+    features, _, steps, _ = decode_eagerly(model, seed=1)
+    narrow = ["--precision", precision]
+    for method, inputs in (("encoder", [{"input_features": features}]), ("decoder", steps)):
+        wide = crosslatch.run(path, method, inputs, tmp_path)
+        planned = crosslatch.run(path, method, inputs, tmp_path, *narrow)
+        reference = crosslatch.run(path, method, inputs, tmp_path, "--reference", *narrow)
+        plain = crosslatch.run(path, method, inputs, tmp_path, "--reference", "--plain", *narrow)
+        for f32, out, oracle, loops in zip(wide, planned, reference, plain):
+            f32, out, oracle, loops = map(only, (f32, out, oracle, loops))
+            assert out.tobytes() == oracle.tobytes()
+            assert out.tobytes() != f32.tobytes(), "the precision makes no difference"
+            np.testing.assert_allclose(out, loops, rtol=1e-3, atol=2e-3 * np.abs(f32).max())
+            error = np.linalg.norm(out - f32) / np.linalg.norm(f32)
+            cosine = (out * f32).sum() / np.linalg.norm(out) / np.linalg.norm(f32)
+            assert cosine >= 0.999
+            assert error <= 2e-2 or precision == "int8"
+
+
+def test_narrow_weights_take_fewer_bytes(crosslatch, exported):
+    path, _ = exported
+    sizes, steps = [], []
+    for precision in ("f32", "bf16", "int8"):
+        out, _ = crosslatch("inspect", path, "--json", "--precision", precision)
+        (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
+        sizes.append(decoder["weights"]["bytes"])
+        steps.append(decoder["plan"]["each_run"]["bytes"])
+        kept = {k["name"]: k["reason"] for k in decoder["weights"]["kept"]}
+        matrices = [name for name in kept if name.endswith("proj.weight") or ".fc" in name]
+        assert not [name for name in matrices if not name.endswith("bias")] or precision == "f32"
+    assert sizes[0] > sizes[1] > sizes[2] and steps[0] > steps[1] > steps[2]
+
+
 def test_no_cache_bytes_are_copied(crosslatch, exported):
     path, model = exported
     out, _ = crosslatch("inspect", path, "--json")

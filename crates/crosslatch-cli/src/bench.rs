@@ -181,6 +181,7 @@ impl Run {
             "first_step_ms": quartiles(&mut self.first)[1],
             "later_step_ms": step,
             "later_step_quartiles_ms": [low, high],
+            "later_step_best_ms": self.later.first(),
             "window_ms": quartiles(&mut self.window)[1],
             "step_bytes": self.bytes,
             "bandwidth_bytes_per_s": bandwidth[1],

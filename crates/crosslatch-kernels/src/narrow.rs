@@ -17,7 +17,7 @@ use crate::gemm::Right;
 use crate::target::Target;
 use crate::tensor::TensorError;
 use crate::transpose::transpose;
-use crate::vector::has_avx2;
+use crate::vector::{LANES, has_avx2, sum_lanes};
 use crate::{DType, Threads};
 
 /// How the elements of a narrow matrix are stored.
@@ -136,19 +136,44 @@ impl Format {
     }
 }
 
-/// Stores a row; its scale, or nothing if an element is not finite.
-fn encode_row(from: &[f32], to: &mut [i8]) -> Option<f32> {
-    let mut largest = 0f32;
-    for x in from {
-        if !x.is_finite() {
-            return None;
+/// Adding this rounds a small number to a whole one, which then stands in the lowest bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// The whole number next to a small one, in two's complement in the lowest bits.
+#[inline(always)]
+pub(crate) fn round_to_bits(x: f32) -> u32 {
+    (x + ROUND).to_bits()
+}
+
+/// The greatest magnitude; NaN if an element is not finite.
+#[inline(always)]
+pub(crate) fn largest_magnitude(x: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    // Zeros, or NaN where a value is not finite.
+    let mut zeros = [0f32; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let rest = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0.0));
+    for block in blocks.iter().chain([&rest]) {
+        for ((x, lane), zero) in block.iter().zip(&mut lanes).zip(&mut zeros) {
+            *lane = if x.abs() > *lane { x.abs() } else { *lane };
+            *zero += x * 0.0;
         }
-        largest = largest.max(x.abs());
+    }
+    lanes.into_iter().fold(0f32, f32::max) + sum_lanes(zeros)
+}
+
+/// Stores a row; its scale, or nothing if an element is not finite.
+#[inline(always)]
+fn encode_row_portable(from: &[f32], to: &mut [i8]) -> Option<f32> {
+    let largest = largest_magnitude(from);
+    if !largest.is_finite() {
+        return None;
     }
     // A row of numbers too small to have a factor is stored as zeros.
     let factor = Some(127.0 / largest).filter(|f| f.is_finite());
+    let by = factor.unwrap_or(0.0);
     for (to, x) in to.iter_mut().zip(from) {
-        *to = (x * factor.unwrap_or(0.0)).round_ties_even() as i8;
+        *to = round_to_bits(x * by) as i8;
     }
     Some(factor.map_or(0.0, |_| largest / 127.0))
 }
@@ -245,13 +270,13 @@ pub(crate) fn from_bf16(bits: u16) -> f32 {
 }
 
 /// Compiles a function of slices twice, as [`crate::vector`] does.
-macro_rules! widening {
-    ($name:ident($($arg:ident: $ty:ty),*), $portable:ident) => {
-        fn $name($($arg: $ty),*) {
+macro_rules! compiled_twice {
+    ($name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?, $portable:ident) => {
+        fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $ty),*) {
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
                     $portable($($arg),*)
                 }
                 if has_avx2() {
@@ -264,8 +289,9 @@ macro_rules! widening {
     };
 }
 
-widening! { widen_bf16(from: &[u16], to: &mut [f32]), widen_bf16_portable }
-widening! { widen_int8(from: &[i8], scale: f32, to: &mut [f32]), widen_int8_portable }
+compiled_twice! { encode_row(from: &[f32], to: &mut [i8]) -> Option<f32>, encode_row_portable }
+compiled_twice! { widen_bf16(from: &[u16], to: &mut [f32]), widen_bf16_portable }
+compiled_twice! { widen_int8(from: &[i8], scale: f32, to: &mut [f32]), widen_int8_portable }
 
 #[inline(always)]
 fn widen_bf16_portable(from: &[u16], to: &mut [f32]) {

@@ -67,7 +67,7 @@ impl From<String> for Refusal {
 /// Takes an object as a tensor. Python numbers become elements of type `declared`, if there is one.
 pub fn take(object: &Bound<'_, PyAny>, declared: Option<DType>) -> Result<Given, Refusal> {
     let py = object.py();
-    let is_numpy = |class: &str| Ok::<_, PyErr>(object.is_instance(&numpy(py)?.getattr(class)?)?);
+    let is_numpy = |class: &str| object.is_instance(&numpy(py)?.getattr(class)?);
     if is_numpy("ndarray")? {
         return numpy_array(object).map(Given::Lent);
     }

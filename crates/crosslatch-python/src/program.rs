@@ -19,17 +19,24 @@ use crate::session::Session;
 ///
 /// Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
 /// layers are converted, once, when the first session is made. `threads` is the number of threads that each
-/// session uses, all cores if it is `None`.
+/// session uses, all cores if it is `None`. `latch` names inputs that stay the same for many runs:
+/// what depends on them alone is computed again only when one of them changes.
 #[pyfunction]
-#[pyo3(signature = (path, *, precision = "f32", threads = None))]
+#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = Vec::new()))]
 pub fn load(
     py: Python<'_>,
     path: PathBuf,
     precision: &str,
     threads: Option<usize>,
+    latch: Vec<String>,
 ) -> PyResult<Program> {
     let options = options(precision, threads)?;
-    let model = py.detach(|| Model::open(&path)).map_err(engine)?;
+    let latch: Vec<&str> = latch.iter().map(String::as_str).collect();
+    let open = || match Model::open(&path)? {
+        model if latch.is_empty() => Ok(model),
+        model => model.latch(&latch),
+    };
+    let model = py.detach(open).map_err(engine)?;
     Ok(Program {
         model,
         options,

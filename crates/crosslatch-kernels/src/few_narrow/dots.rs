@@ -1,0 +1,397 @@
+//! Dot products of rows of `f32` with rows of stored elements.
+//!
+//! The left rows are prepared, so that widening a right one costs less than the bytes that it saves:
+//!
+//! * *bf16*: a vector load brings sixteen elements. The odd ones are `f32`s as they stand once the
+//!   lower half is masked out, the even ones after a shift; so the left rows are held with even
+//!   and odd elements apart, eight of each at a time.
+//! * *int8*: the left rows are rounded to 16 bits, one scale for each [`CHUNK`] elements. The error
+//!   is 1/65534 of the largest one, far below that of the weights. Products of 8 and 16 bits are
+//!   then added up in 32-bit integers, which cannot overflow within a chunk: 127 · 32767 · 4096 / 8
+//!   is less than 2³¹. Whole sums are exact, in any order.
+//!
+//! A row with a value that is not finite gives NaN in int8.
+//!
+//! A sum has eight lanes: elements `2i` and `2i + 1` of each sixteen go into lane `i`. The lanes are
+//! added up in one order; sums of chunks too. So the bits depend on nothing but the shape.
+
+use crate::approximate::multiply_add;
+use crate::narrow::{from_bf16, largest_magnitude, round_to_bits};
+use crate::tile::Strided;
+use crate::vector::{LANES, sum_lanes};
+use crate::wide::Wide;
+
+/// Elements that are summed without a break.
+pub const CHUNK: usize = 4096;
+
+/// Elements that are widened together.
+pub const BLOCK: usize = 2 * LANES;
+
+/// Dot products with stored elements.
+pub trait Dots {
+    /// What the left rows become.
+    type Left: bytemuck::Pod;
+    /// A stored element.
+    type Right: bytemuck::Pod + Sync;
+
+    /// Brings `filled` elements of a row into the form that [`dots`](Dots::dots) takes, and fills
+    /// `to` up with zeros; returns the factor of the sums.
+    fn prepare(row: Strided<'_>, filled: usize, to: &mut [Self::Left]) -> f32;
+
+    /// The dot product of each left slice, which is filled up to whole blocks, with each right
+    /// one. `FAST` promises that the machine has AVX2 and FMA.
+    fn dots<const FAST: bool, const R: usize, const C: usize>(
+        left: [&[Self::Left]; R],
+        right: [&[Self::Right]; C],
+    ) -> [[f32; C]; R];
+}
+
+pub struct Bf16;
+
+impl Dots for Bf16 {
+    type Left = f32;
+    type Right = u16;
+
+    #[inline(always)]
+    fn prepare(row: Strided<'_>, filled: usize, to: &mut [f32]) -> f32 {
+        for (b, block) in to.chunks_exact_mut(BLOCK).enumerate() {
+            for (i, x) in block.iter_mut().enumerate() {
+                let k = b * BLOCK + i % LANES * 2 + i / LANES;
+                *x = match k < filled {
+                    true => row.data[k * row.column_stride],
+                    false => 0.0,
+                };
+            }
+        }
+        1.0
+    }
+
+    #[inline(always)]
+    fn dots<const FAST: bool, const R: usize, const C: usize>(
+        left: [&[f32]; R],
+        right: [&[u16]; C],
+    ) -> [[f32; C]; R] {
+        #[cfg(target_arch = "x86_64")]
+        if FAST {
+            check(left, right);
+            // SAFETY: the caller's promise, and the lengths are right.
+            return unsafe { vectors::bf16(left, right) };
+        }
+        bf16_portable::<FAST, R, C>(left, right)
+    }
+}
+
+#[inline(always)]
+fn bf16_portable<const FUSED: bool, const R: usize, const C: usize>(
+    left: [&[f32]; R],
+    right: [&[u16]; C],
+) -> [[f32; C]; R] {
+    let mut results = [[0f32; C]; R];
+    for (row, x) in results.iter_mut().zip(left) {
+        for (result, w) in row.iter_mut().zip(right) {
+            let mut sums = [0f32; LANES];
+            for (k, w) in w.iter().enumerate() {
+                let (block, i) = (k / BLOCK, k % BLOCK);
+                let x = x[block * BLOCK + i % 2 * LANES + i / 2];
+                let sum = &mut sums[i / 2];
+                *sum = multiply_add::<FUSED>(x, from_bf16(*w), *sum);
+            }
+            *result = sum_lanes(sums);
+        }
+    }
+    results
+}
+
+pub struct Int8;
+
+impl Dots for Int8 {
+    type Left = i16;
+    type Right = i8;
+
+    #[inline(always)]
+    fn prepare(row: Strided<'_>, filled: usize, to: &mut [i16]) -> f32 {
+        let (to, rest) = to.split_at_mut(filled);
+        rest.fill(0);
+        let step = row.column_stride;
+        let at = |k: usize| row.data[k * step];
+        let largest = match step {
+            1 => largest_magnitude(&row.data[..filled]),
+            _ => (0..filled)
+                .map(|k| largest_magnitude(&[at(k)]))
+                .fold(0f32, Wide::larger),
+        };
+        // Numbers too small to have a factor count as zeros; a scale of NaN makes all sums NaN.
+        let (factor, scale) = match 32767.0 / largest {
+            factor if factor.is_finite() => (factor, largest / 32767.0),
+            factor => (0.0, if factor.is_nan() { factor } else { 0.0 }),
+        };
+        let rounded = |x: f32| round_to_bits(x * factor) as i16;
+        match step {
+            1 => {
+                for (to, x) in to.iter_mut().zip(row.data) {
+                    *to = rounded(*x);
+                }
+            }
+            _ => {
+                for (k, to) in to.iter_mut().enumerate() {
+                    *to = rounded(at(k));
+                }
+            }
+        }
+        scale
+    }
+
+    #[inline(always)]
+    fn dots<const FAST: bool, const R: usize, const C: usize>(
+        left: [&[i16]; R],
+        right: [&[i8]; C],
+    ) -> [[f32; C]; R] {
+        #[cfg(target_arch = "x86_64")]
+        if FAST {
+            check(left, right);
+            // SAFETY: the caller's promise, and the lengths are right.
+            return unsafe { vectors::int8(left, right) };
+        }
+        int8_portable(left, right)
+    }
+}
+
+#[inline(always)]
+fn int8_portable<const R: usize, const C: usize>(
+    left: [&[i16]; R],
+    right: [&[i8]; C],
+) -> [[f32; C]; R] {
+    let mut results = [[0f32; C]; R];
+    for (row, x) in results.iter_mut().zip(left) {
+        for (result, w) in row.iter_mut().zip(right) {
+            let mut sums = [0i32; LANES];
+            for (k, (x, w)) in x.iter().zip(w).enumerate() {
+                sums[k % BLOCK / 2] += *x as i32 * *w as i32;
+            }
+            *result = sum_lanes(sums.map(|s| s as f32));
+        }
+    }
+    results
+}
+
+/// All slices of a side are equally long, and the left ones end where the last block of the right
+/// ones does.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn check<X, W, const R: usize, const C: usize>(left: [&[X]; R], right: [&[W]; C]) {
+    let len = right[0].len();
+    assert!(len <= CHUNK);
+    for w in right {
+        assert_eq!(w.len(), len);
+    }
+    for x in left {
+        assert_eq!(x.len(), len.next_multiple_of(BLOCK));
+    }
+}
+
+/// The loops in AVX2. Both expect what [`check`] checks.
+#[cfg(target_arch = "x86_64")]
+mod vectors {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK, LANES};
+
+    /// # Safety
+    /// The lengths are as [`super::check`] says.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn bf16<const R: usize, const C: usize>(
+        left: [&[f32]; R],
+        right: [&[u16]; C],
+    ) -> [[f32; C]; R] {
+        let whole = right[0].len() / BLOCK * BLOCK;
+        let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+        let mut sums = [[_mm256_setzero_ps(); C]; R];
+        let mut tails = [[0u16; BLOCK]; C];
+        let mut k = 0;
+        while k < left[0].len() {
+            let mut x = [[_mm256_setzero_ps(); 2]; R];
+            for r in 0..R {
+                // SAFETY: the left slices have whole blocks.
+                unsafe {
+                    x[r][0] = _mm256_loadu_ps(left[r].as_ptr().add(k));
+                    x[r][1] = _mm256_loadu_ps(left[r].as_ptr().add(k + LANES));
+                }
+            }
+            for c in 0..C {
+                let from = match k < whole {
+                    // SAFETY: a whole block from `k` on.
+                    true => unsafe { right[c].as_ptr().add(k) },
+                    false => {
+                        let rest = &right[c][whole..];
+                        tails[c][..rest.len()].copy_from_slice(rest);
+                        tails[c].as_ptr()
+                    }
+                };
+                // SAFETY: `from` points to a block, of the slice or the copy of its end.
+                let w = unsafe { _mm256_loadu_si256(from.cast()) };
+                let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w));
+                let odd = _mm256_castsi256_ps(_mm256_and_si256(w, upper));
+                for r in 0..R {
+                    sums[r][c] = _mm256_fmadd_ps(x[r][0], even, sums[r][c]);
+                    sums[r][c] = _mm256_fmadd_ps(x[r][1], odd, sums[r][c]);
+                }
+            }
+            k += BLOCK;
+        }
+        sums.map(|row| row.map(|sum| sum_vector(sum)))
+    }
+
+    /// # Safety
+    /// The lengths are as [`super::check`] says.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn int8<const R: usize, const C: usize>(
+        left: [&[i16]; R],
+        right: [&[i8]; C],
+    ) -> [[f32; C]; R] {
+        let whole = right[0].len() / BLOCK * BLOCK;
+        let mut sums = [[_mm256_setzero_si256(); C]; R];
+        let mut tails = [[0i8; BLOCK]; C];
+        let mut k = 0;
+        while k < left[0].len() {
+            let mut x = [_mm256_setzero_si256(); R];
+            for r in 0..R {
+                // SAFETY: the left slices have whole blocks.
+                x[r] = unsafe { _mm256_loadu_si256(left[r].as_ptr().add(k).cast()) };
+            }
+            for c in 0..C {
+                let from = match k < whole {
+                    // SAFETY: a whole block from `k` on.
+                    true => unsafe { right[c].as_ptr().add(k) },
+                    false => {
+                        let rest = &right[c][whole..];
+                        tails[c][..rest.len()].copy_from_slice(rest);
+                        tails[c].as_ptr()
+                    }
+                };
+                // SAFETY: `from` points to a block, of the slice or the copy of its end.
+                let w = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(from.cast()) });
+                for r in 0..R {
+                    sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(x[r], w));
+                }
+            }
+            k += BLOCK;
+        }
+        sums.map(|row| row.map(|sum| sum_vector(_mm256_cvtepi32_ps(sum))))
+    }
+
+    /// In the order of [`sum_lanes`](super::sum_lanes).
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_vector(sum: __m256) -> f32 {
+        let four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
+        let two = _mm_hadd_ps(four, four);
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::has_avx2;
+
+    fn numbers(n: usize, seed: u32) -> Vec<f32> {
+        (0..n as u32)
+            .map(|i| ((i ^ (seed << 20)).wrapping_mul(2654435761) >> 8) as f32 * 1.2e-7 - 1.0)
+            .collect()
+    }
+
+    /// Lengths around blocks, and addresses that fit no vector.
+    fn lengths() -> impl Iterator<Item = (usize, usize)> {
+        let lengths = [0, 1, 7, 15, 16, 17, 31, 63, 64, 65, 200, 513, CHUNK];
+        lengths
+            .into_iter()
+            .flat_map(|n| (0..3).map(move |offset| (n, offset)))
+    }
+
+    fn prepared<D: Dots>(row: &[f32]) -> (Vec<D::Left>, f32) {
+        let mut to = vec![bytemuck::Zeroable::zeroed(); row.len().next_multiple_of(BLOCK)];
+        let row_of = |data| Strided {
+            data,
+            row_stride: 1,
+            column_stride: 1,
+        };
+        let scale = D::prepare(row_of(row), row.len(), &mut to);
+        (to, scale)
+    }
+
+    fn every_loop_gives_the_same_bits<D: Dots>(stored: impl Fn(u32) -> D::Right) {
+        for (n, offset) in lengths() {
+            let x: [Vec<D::Left>; 3] =
+                std::array::from_fn(|r| prepared::<D>(&numbers(n, r as u32)).0);
+            let w: [Vec<D::Right>; 5] = std::array::from_fn(|c| {
+                (0..(n + offset) as u32)
+                    .map(|i| stored(i * 7 + c as u32 * 31))
+                    .collect()
+            });
+            let left: [&[D::Left]; 3] = std::array::from_fn(|r| &x[r][..]);
+            let right: [&[D::Right]; 5] = std::array::from_fn(|c| &w[c][offset..]);
+            let plain = D::dots::<false, 3, 5>(left, right);
+            let single = D::dots::<false, 1, 1>([left[2]], [right[3]]);
+            assert_eq!(single[0][0].to_bits(), plain[2][3].to_bits());
+            if has_avx2() {
+                let fast = D::dots::<true, 3, 5>(left, right);
+                for (f, p) in fast.as_flattened().iter().zip(plain.as_flattened()) {
+                    let near = (f - p).abs() <= 1e-5 * (1.0 + n as f32);
+                    assert!(near || f.to_bits() == p.to_bits(), "{n}: {f} {p}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_loops_agree_at_odd_lengths_and_addresses() {
+        every_loop_gives_the_same_bits::<Bf16>(|i| {
+            half::bf16::from_f32((i * 37 % 61) as f32 / 30.0 - 1.0).to_bits()
+        });
+        if !has_avx2() {
+            return;
+        }
+        // With fused multiply-adds, the bits are equal too.
+        #[cfg(target_arch = "x86_64")]
+        for (n, offset) in lengths() {
+            #[target_feature(enable = "avx2,fma")]
+            fn fused(x: &[f32], w: &[u16]) -> f32 {
+                bf16_portable::<true, 1, 1>([x], [w])[0][0]
+            }
+            let (x, _) = prepared::<Bf16>(&numbers(n, 5));
+            let w: Vec<u16> = numbers(n + offset, 9)
+                .iter()
+                .map(|w| half::bf16::from_f32(*w).to_bits())
+                .collect();
+            let fast = Bf16::dots::<true, 1, 1>([&x], [&w[offset..]])[0][0];
+            // SAFETY: the machine has AVX2 and FMA.
+            assert_eq!(fast.to_bits(), unsafe { fused(&x, &w[offset..]) }.to_bits());
+        }
+    }
+
+    #[test]
+    fn int8_loops_agree_in_every_bit_also_at_the_limits() {
+        every_loop_gives_the_same_bits::<Int8>(|i| (i * 37) as i8);
+        let (x, w) = (vec![-32767i16; CHUNK], vec![-127i8; CHUNK]);
+        let exact = 32767.0 * 127.0 * CHUNK as f32;
+        assert_eq!(int8_portable([&x[..]], [&w[..]])[0][0], exact);
+        if has_avx2() {
+            assert_eq!(Int8::dots::<true, 1, 1>([&x], [&w])[0][0], exact);
+        }
+    }
+
+    #[test]
+    fn rounded_rows_are_near_and_what_is_not_finite_is_not_hidden() {
+        let row = numbers(301, 4);
+        let (rounded, scale) = prepared::<Int8>(&row);
+        for (x, q) in row.iter().zip(&rounded) {
+            assert!((x - *q as f32 * scale).abs() <= scale * 0.51);
+        }
+        assert!(rounded[301..].iter().all(|q| *q == 0));
+        assert_eq!(prepared::<Int8>(&[0.0; 9]).1, 0.0);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut row = row.clone();
+            row[77] = bad;
+            assert!(prepared::<Int8>(&row).1.is_nan());
+        }
+    }
+}
