@@ -12,6 +12,7 @@ import torch
 import transformers as tf
 
 VOCABULARY = 99
+DECODER_LAYERS = 2  # in every family
 SIZES = dict(vocab_size=VOCABULARY, d_model=32, encoder_layers=1, decoder_layers=2,
              encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48,
              decoder_ffn_dim=48, pad_token_id=0, bos_token_id=1, eos_token_id=2,
@@ -156,7 +157,7 @@ FAMILIES += [
                 num_key_value_heads=4, max_position_embeddings=512,
                 sliding_windows=((4, 1), (4, 0))),
             vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64,
+            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=128,
             decoder_start_token_id=1)),
         sound("input_values", (1, 16000), (1, 4800), (1, 9040)), {"max_source": 32000}),
     Family("CohereAsr", lambda: tf.CohereAsrForConditionalGeneration(tf.CohereAsrConfig(

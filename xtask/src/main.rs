@@ -103,8 +103,11 @@ fn bench_ops(root: &Path, args: &[String]) -> Result<(), Failure> {
 }
 
 fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     run(Command::new(python)
         .args(["-m", "pytest", "-q", tests])
+        // A file's tests share models that are exported once, so they stay together.
+        .args(["-n", &cores.to_string(), "--dist", "loadscope"])
         .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))

@@ -11,23 +11,38 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.modeling_utils import AttentionInterface
+from transformers.modeling_utils import AttentionInterface, PreTrainedModel
 
 NAME = "crosslatch"
+# How a model says that others may do its attention.
+SUPPORTS = ("_supports_sdpa", "_supports_attention_backend", "_supports_flash_attn",
+            "_supports_flex_attn")
 
 
 def attend(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None,
            position_bias=None, **kwargs):
     """[B, H, T, D] queries to ([B, T, H, D], None), as transformers wants it."""
-    groups = getattr(module, "num_key_value_groups", 1)
-    if groups > 1:
-        key, value = (kv.repeat_interleave(groups, dim=1) for kv in (key, value))
     mask = attention_mask if position_bias is None else biased(position_bias, attention_mask)
+    groups = query.shape[1] // key.shape[1]
+    tokens = query.shape[2]
+    if groups > 1:
+        # Heads that share keys and values become further rows of one head, so that the caches need
+        # not be repeated.
+        query = query.reshape(query.shape[0], key.shape[1], groups * tokens, query.shape[3])
+        mask = None if mask is None else rows_of_shared_heads(mask, key.shape[1], groups)
     if (cap := kwargs.get("softcap")) is None:
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     else:
         out = capped(query, key, value, mask, scaling, cap)
+    out = out.reshape(out.shape[0], -1, tokens, out.shape[3])
     return out.transpose(1, 2).contiguous(), None
+
+
+def rows_of_shared_heads(mask, heads, groups):
+    """[B, 1 or all heads, T, S] for [B, heads, groups · T, S] scores."""
+    if mask.shape[1] == 1:
+        return mask.repeat(1, 1, groups, 1)
+    return mask.reshape(mask.shape[0], heads, -1, mask.shape[3])
 
 
 def capped(query, key, value, mask, scaling, cap):
@@ -58,15 +73,21 @@ AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, whole_mask)
 
 
-def _configurations(model):
-    found = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
-    return list(found.values())
+def _replaceable(model):
+    """The configurations of those parts that let others do their attention.
+
+    The rest computes scores by itself, for masks of numbers that it adds; it exports as it is.
+    """
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    own = {id(part.config) for part in parts if not any(getattr(part, s, False) for s in SUPPORTS)}
+    return list({id(part.config): part.config for part in parts if id(part.config) not in own}
+                .values())
 
 
 @contextmanager
 def exportable_attention(model):
     """The model with this attention while the context lasts."""
-    before = [(c, c._attn_implementation) for c in _configurations(model)]
+    before = [(c, c._attn_implementation) for c in _replaceable(model)]
     try:
         for config, _ in before:
             config._attn_implementation_internal = NAME

@@ -23,6 +23,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from .attention import exportable_attention
 from .caches import make_cache, observe_layers
 from .refused import Refused
+from .rewriting import Exportable
 
 EXAMPLE_TOKENS = 4
 MESSAGE_LENGTH = 1000  # of the tracer's own words in a refusal
@@ -79,9 +80,9 @@ class DecoderProgram(nn.Module):
 
 
 def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
-    """One call of the decoder."""
+    """One call of the decoder.  It gets the encoder output to keep: some models write into it."""
     masks = {} if encoder_attention_mask is None else {"attention_mask": encoder_attention_mask}
-    return model(encoder_outputs=EncoderStates(last_hidden_state=encoder_hidden_states),
+    return model(encoder_outputs=EncoderStates(last_hidden_state=encoder_hidden_states.clone()),
                  decoder_input_ids=input_ids, past_key_values=cache, use_cache=True, **masks)
 
 
@@ -109,7 +110,8 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
         mask = arguments.get("encoder_attention_mask")
         try:
             layers = observe_layers(lambda cache: step(model, cache, first, states, mask), max_tokens)
-        except (TypeError, ValueError, AttributeError, NotImplementedError) as reason:
+        except (TypeError, ValueError, AttributeError, IndexError,
+                NotImplementedError) as reason:
             raise Refused(f"its decoder does not run with a cache from outside: {reason}") from reason
         return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
 
@@ -121,8 +123,10 @@ def traced(name, module, arguments, shapes):
     that it cannot prove; those become assertions, which are checked when the program runs.
     """
     try:
-        program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=shapes,
-                                      strict=False, prefer_deferred_runtime_asserts_over_guards=True)
+        with Exportable():
+            program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=shapes,
+                                          strict=False,
+                                          prefer_deferred_runtime_asserts_over_guards=True)
     except Exception as reason:  # the tracer raises whatever the model's code raises
         raise Refused(f"its {name} cannot be traced: {type(reason).__name__}: "
                       f"{str(reason)[:MESSAGE_LENGTH].strip()}") from reason

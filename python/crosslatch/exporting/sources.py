@@ -74,7 +74,7 @@ def features(config, batch, longest):
     longest = longest or first_of(config, "max_source_positions") \
         or DEFAULT_SECONDS * FRAMES_PER_SECOND
     return Source("input_features", torch.zeros(batch, min(50, longest), bins),
-                  {1: Dim("frames", min=min(8, longest), max=longest)})
+                  {1: Dim("frames", min=min(16, longest), max=longest)})
 
 
 def waveform(config, batch, longest):

@@ -5,6 +5,7 @@ read a value before reads the buffer behind the `cond`.
 """
 
 import copy
+from contextlib import nullcontext
 
 import torch
 from torch.export.exported_program import ExportedProgram
@@ -35,7 +36,16 @@ class Surgery:
         self.lengths = {}
 
     def result(self, report):
-        """The program; says in the report what is kept where, and when it is computed."""
+        """The program; says in the report what is kept where, and when it is computed.
+
+        Types of new nodes are found by trying them on the example's sizes.  What the tracer learns
+        there about them (is this as long as the buffer?) is no condition of the program.
+        """
+        shapes = self.fake_mode and self.fake_mode.shape_env
+        with shapes.suppress_guards() if shapes else nullcontext():
+            return self._result(report)
+
+    def _result(self, report):
         moved = needed_for(self.kept, self.fixed)
         buffers = [self._buffer(node, f"latched.{i}") for i, node in enumerate(self.kept)]
         report.values = [buffer.described() for buffer in buffers]
