@@ -106,3 +106,37 @@ def test_verify_proves_the_demo_model_and_refuses_a_hazard(crosslatch, tmp_path)
     torch.export.save(torch.export.export(Undecided(), example, strict=False), path)
     _, error = crosslatch("verify", path, status=1)
     assert "after one branch" in error and "higher_order::cond" in error
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_learns_every_command(crosslatch, shell):
+    script, _ = crosslatch("completions", shell)
+    for command in ("transcribe", "run", "inspect", "bench", "verify"):
+        assert command in script
+
+
+def test_the_manual_has_a_page_for_each_command(crosslatch):
+    overview, _ = crosslatch("man")
+    assert overview.startswith(".ie") and "transcribe" in overview
+    page, _ = crosslatch("man", "transcribe")
+    assert ".TH" in page and "\\-\\-language" in page
+    _, error = crosslatch("man", "nothing", status=1)
+    assert "no command `nothing`" in error
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_read_as_numpy_writes_them(crosslatch, tmp_path, compressed):
+    program = torch.export.export(Doubled(), (torch.zeros(2, 3),))
+    torch.export.save(program, tmp_path / "m.pt2")
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "in.npz", x=x)
+    crosslatch("run", tmp_path / "m.pt2", "--input", tmp_path / "in.npz",
+               "--output", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        (out,) = arrays.values()
+    np.testing.assert_array_equal(out, 2 * x)
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, x):
+        return x + x

@@ -11,12 +11,13 @@ mod inspect;
 mod model;
 mod npz;
 mod run;
+mod shell;
 mod transcribe;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Runs encoder–decoder models that PyTorch exported: speech to text, and any .pt2.
 #[derive(Parser)]
@@ -38,6 +39,10 @@ enum Command {
     Bench(bench::Args),
     /// Proves that a model's sharing of memory is safe, or names the hazard.
     Verify(verify::Args),
+    /// Prints completions for a shell.
+    Completions(shell::CompletionsArgs),
+    /// Prints the manual.
+    Man(shell::ManArgs),
 }
 
 /// What a command may fail with; its message is for people.
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use crosslatch::{DType, Tensor, TensorRef};
 use npyz::{DType as NpyType, NpyFile, TypeChar, WriterBuilder};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::CommandError;
 
@@ -18,16 +20,17 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let file = File::open(path).map_err(|e| at(&e))?;
     let size = file.metadata().map_err(|e| at(&e))?.len();
-    let mut archive = npyz::npz::NpzArchive::new(BufReader::new(file))
+    let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|e| at(&format!("not an .npz file: {e}")))?;
-    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
     let mut tensors = Vec::new();
-    for name in names {
-        let array = archive
-            .by_name(&name)
-            .map_err(|e| at(&format!("array `{name}`: {e}")))?
-            .ok_or_else(|| at(&format!("array `{name}` is gone")))?;
-        let tensor = tensor(array, size).map_err(|e| at(&format!("array `{name}`: {e}")))?;
+    for i in 0..archive.len() {
+        let entry = (archive.by_index(i)).map_err(|e| at(&format!("entry {i}: {e}")))?;
+        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_owned) else {
+            continue;
+        };
+        let in_array = |e: &dyn std::fmt::Display| at(&format!("array `{name}`: {e}"));
+        let array = NpyFile::new(entry).map_err(|e| in_array(&e))?;
+        let tensor = tensor(array, size).map_err(|e| in_array(&e))?;
         tensors.push((name, tensor));
     }
     Ok(tensors)
@@ -79,9 +82,12 @@ fn tensor<R: Read>(array: NpyFile<R>, file_size: u64) -> Result<Tensor, String> 
     }
 }
 
+/// Arrays from this size on need the archive's wider numbers, a header included.
+const LARGE: usize = u32::MAX as usize - (1 << 20);
+
 /// Writes named tensors. The file appears under its name when it is complete.
 pub struct Writer {
-    archive: npyz::npz::NpzWriter<BufWriter<File>>,
+    archive: ZipWriter<BufWriter<File>>,
     partial: std::path::PathBuf,
     path: std::path::PathBuf,
 }
@@ -94,7 +100,7 @@ impl Writer {
         let partial = path.with_file_name(name);
         let file = File::create(&partial).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Writer {
-            archive: npyz::npz::NpzWriter::new(BufWriter::new(file)),
+            archive: ZipWriter::new(BufWriter::new(file)),
             partial,
             path: path.to_owned(),
         })
@@ -138,25 +144,29 @@ impl Writer {
     /// Completes the file.
     pub fn finish(self) -> Result<(), CommandError> {
         let at = |e: std::io::Error| format!("{}: {e}", self.path.display());
-        let mut zip = self.archive;
-        zip.zip_writer().flush().map_err(at)?;
-        drop(zip);
+        let mut file = self.archive.finish().map_err(|e| at(e.into()))?;
+        file.flush().map_err(at)?;
+        drop(file);
         std::fs::rename(&self.partial, &self.path).map_err(at)?;
         Ok(())
     }
 }
 
 fn write_array<W: Write + Seek, T: npyz::AutoSerialize>(
-    archive: &mut npyz::npz::NpzWriter<W>,
+    archive: &mut ZipWriter<W>,
     name: &str,
     shape: &[usize],
     data: Vec<T>,
 ) -> std::io::Result<()> {
     let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
-    let mut writer = archive
-        .array(name, Default::default())?
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .large_file(size_of_val(&data[..]) >= LARGE);
+    archive.start_file(format!("{name}.npy"), options)?;
+    let mut writer = npyz::WriteOptions::new()
         .default_dtype()
         .shape(&shape)
+        .writer(archive)
         .begin_nd()?;
     writer.extend(data)?;
     writer.finish()
