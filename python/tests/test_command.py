@@ -2,6 +2,7 @@
 
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
