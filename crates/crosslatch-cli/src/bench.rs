@@ -11,8 +11,8 @@ use crosslatch::bandwidth::Probe;
 use crosslatch::inputs::{fed_slots, types_for};
 use crosslatch::ir::graph::{SlotKind, Symbol};
 use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor, Threads};
-use crosslatch_tasks::SpeechModel;
 use crosslatch_tasks::exported::ExportedSpeechModel;
+use crosslatch_tasks::{Decoder, SpeechModel};
 use serde_json::{Value, json};
 
 use crate::CommandError;
@@ -153,13 +153,13 @@ impl Run {
         self.speech.encode(features, mels, frames)?;
         let encoder = milliseconds(start);
         let begin = Instant::now();
-        let vocabulary = self.speech.decode(&[0; PROMPT], 0)?.len();
+        let vocabulary = self.speech.decode(0, &[0; PROMPT], 0)?.len();
         let first = milliseconds(begin);
         let mut later = Vec::with_capacity(STEPS);
         for i in 0..STEPS {
             let token = (i * 7919 + 11) % vocabulary;
             let begin = Instant::now();
-            self.speech.decode(&[token as i64], PROMPT + i)?;
+            self.speech.decode(0, &[token as i64], PROMPT + i)?;
             later.push(milliseconds(begin));
         }
         if counts {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crosslatch::{Model, Options, Precision};
 use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
-use crosslatch_tasks::generation::GenerationOptions;
-use crosslatch_tasks::{Format, SpeechPipeline, Transcript, audio};
+use crosslatch_tasks::{Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
@@ -66,9 +65,9 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         options.threads = threads;
     }
     let mut speech = ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?;
-    let generation = GenerationOptions {
+    let generation = TranscribeOptions {
         language: args.language.clone(),
-        ..GenerationOptions::default()
+        ..TranscribeOptions::default()
     };
     let mut failed = 0;
     for file in &args.files {
@@ -99,7 +98,7 @@ fn one_file(
     file: &Path,
     pipeline: &SpeechPipeline,
     speech: &mut ExportedSpeechModel,
-    generation: &GenerationOptions,
+    generation: &TranscribeOptions,
 ) -> Result<Transcript, CommandError> {
     // The reader's errors name the file already.
     let audio = audio::read_file(file, pipeline.features.sample_rate())?;

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex};
 use crosslatch::{DType, Model, TensorRef};
 use crosslatch_tasks::audio::{self, SAMPLE_RATES};
 use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
-use crosslatch_tasks::generation::GenerationOptions;
-use crosslatch_tasks::{SpeechPipeline, Task};
+use crosslatch_tasks::{SpeechPipeline, Task, TranscribeOptions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -115,13 +114,14 @@ impl Transcriber {
         task: Option<&str>,
         max_new_tokens: Option<usize>,
     ) -> PyResult<Transcription> {
-        let options = GenerationOptions {
+        let options = TranscribeOptions {
             language,
             task: task.map(named_task).transpose()?,
             max_new_tokens,
+            ..TranscribeOptions::default()
         };
         // A wish that the model cannot fulfil is refused here and not at the first segment.
-        self.0.pipeline.generation.plan(&options).map_err(failure)?;
+        self.0.pipeline.check(&options).map_err(failure)?;
         let sound = match (sound(audio)?, sample_rate) {
             (Sound::File(path), None) => Sound::File(path),
             (Sound::File(_), Some(_)) => {

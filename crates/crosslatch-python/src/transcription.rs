@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crosslatch_tasks::generation::GenerationOptions;
+use crosslatch_tasks::{Event, TranscribeOptions};
 use pyo3::prelude::*;
 
 use crate::error::failure;
@@ -113,7 +113,7 @@ impl Transcription {
     pub fn start(
         speech: Arc<Speech>,
         samples: Vec<f32>,
-        options: GenerationOptions,
+        options: TranscribeOptions,
     ) -> PyResult<Transcription> {
         let session = speech.session()?;
         let (sender, receiver) = sync_channel(1);
@@ -131,21 +131,24 @@ fn decode(
     speech: &Speech,
     mut session: Local<crosslatch_tasks::exported::ExportedSpeechModel>,
     samples: &[f32],
-    options: &GenerationOptions,
+    options: &TranscribeOptions,
     sender: &SyncSender<Message>,
 ) {
     let Ok(model) = session.get_mut() else {
         return;
     };
     use std::ops::ControlFlow::{Break, Continue};
-    let each = |segment: &_| match sender.send(Message::Segment(Segment::from(segment))) {
-        Ok(()) => Continue(()),
-        // Nobody is listening any more.
-        Err(_) => Break(()),
+    let observer = |event: Event<'_>| match event {
+        Event::Progress { .. } => Continue(()),
+        Event::Segment(segment) => match sender.send(Message::Segment(segment.into())) {
+            Ok(()) => Continue(()),
+            // Nobody is listening any more.
+            Err(_) => Break(()),
+        },
     };
     let outcome = speech
         .pipeline
-        .transcribe_each(model, samples, options, |_, _| {}, each);
+        .transcribe_with(model, samples, options, observer);
     speech.give_back(session);
     let last = match outcome {
         Ok(transcript) => Message::Done(transcript.into()),

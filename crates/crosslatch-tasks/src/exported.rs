@@ -4,15 +4,27 @@
 //! `cache_position` and `encoder_hidden_states`, and keeps its caches as state. What the encoder
 //! returned is read by the decoder where it lies. A new window is a new input: the session's state
 //! is put back, so that nothing of the last window can take part in the next.
+//!
+//! A decoder program takes one sequence at a time and keeps one self-attention cache, so each lane
+//! after the first is a session of its own, made when it is first asked for. All read the encoder's
+//! output where the first session has it, without a copy. Each computes and keeps its own
+//! cross-attention keys and values: for them to be shared, a session would have to lend a part of
+//! its state (the slots that are written only where `cache_position[0]` is 0) to others for reading,
+//! and a plan to accept a state slot that lies in another session's memory.
 
 use crosslatch::error::Error;
 use crosslatch::{DType, Input, Layout, Model, Options, Session, TensorRef};
 
+use crate::search::Decoder;
 use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
 
 /// A session on a speech model.
 pub struct ExportedSpeechModel {
+    model: Model,
+    options: Options,
+    /// The first lane, and what the encoder returned.
     session: Session,
+    others: Vec<Session>,
     encoder_output: String,
     decoder_output: String,
     positions: Vec<i64>,
@@ -71,6 +83,9 @@ impl ExportedSpeechModel {
             encoder_output: first_output("encoder")?,
             decoder_output: first_output("decoder")?,
             session: Session::new(model, options),
+            others: Vec::new(),
+            model: model.clone(),
+            options,
             positions: Vec::new(),
             logits: Vec::new(),
         })
@@ -78,8 +93,6 @@ impl ExportedSpeechModel {
 }
 
 impl SpeechModel for ExportedSpeechModel {
-    type Error = ExportedError;
-
     fn encode(
         &mut self,
         features: &[f32],
@@ -87,6 +100,7 @@ impl SpeechModel for ExportedSpeechModel {
         frames: usize,
     ) -> Result<(), ExportedError> {
         self.session.reset();
+        self.others.iter_mut().for_each(Session::reset);
         let layout = Layout::contiguous(&[1, mels, frames]);
         let features = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(features))
             .map_err(|e| ExportedError::Layout(format!("features: {e}")))?;
@@ -94,8 +108,24 @@ impl SpeechModel for ExportedSpeechModel {
             .run("encoder", &[("input_features", features.into())])?;
         Ok(())
     }
+}
 
-    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], ExportedError> {
+impl Decoder for ExportedSpeechModel {
+    type Error = ExportedError;
+
+    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        while self.others.len() + 1 < wanted {
+            self.others.push(Session::new(&self.model, self.options));
+        }
+        Ok(wanted.max(1))
+    }
+
+    fn decode(
+        &mut self,
+        lane: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], ExportedError> {
         let wrong = |e| ExportedError::Layout(format!("tokens: {e}"));
         self.positions.clear();
         self.positions
@@ -110,18 +140,27 @@ impl SpeechModel for ExportedSpeechModel {
             bytemuck::cast_slice(&self.positions),
         )
         .map_err(wrong)?;
-        let outputs = self.session.run(
+        let (session, states) = match lane.checked_sub(1) {
+            None => {
+                let (method, name) = ("encoder", self.encoder_output.as_str());
+                (&mut self.session, Input::Output { method, name })
+            }
+            Some(other) => {
+                let states = self.session.outputs("encoder")?.get(&self.encoder_output);
+                let states =
+                    states.ok_or_else(|| ExportedError::Layout("nothing was encoded".into()))?;
+                let session = self.others.get_mut(other);
+                let session = session
+                    .ok_or_else(|| ExportedError::Layout(format!("there is no lane {lane}")))?;
+                (session, Input::Tensor(states))
+            }
+        };
+        let outputs = session.run(
             "decoder",
             &[
                 ("input_ids", ids.into()),
                 ("cache_position", positions.into()),
-                (
-                    "encoder_hidden_states",
-                    Input::Output {
-                        method: "encoder",
-                        name: &self.encoder_output,
-                    },
-                ),
+                ("encoder_hidden_states", states),
             ],
         )?;
         let logits = outputs

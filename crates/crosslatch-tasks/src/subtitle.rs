@@ -159,6 +159,9 @@ mod tests {
             text: text.to_owned(),
             tokens: vec![7, 8],
             avg_logprob: -0.25,
+            compression_ratio: 1.0,
+            no_speech_prob: None,
+            temperature: 0.0,
             complete: true,
         };
         Transcript {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crosslatch::{Model, Options};
 use crosslatch_tasks::exported::ExportedSpeechModel;
-use crosslatch_tasks::speech::SpeechModel;
+use crosslatch_tasks::{Decoder, SpeechModel};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -31,13 +31,13 @@ fn decoding_in_the_steady_state_allocates_nothing() {
         let mut session = ExportedSpeechModel::new(&model, options).unwrap();
         for window in 0..2 {
             session.encode(&features, mels, frames).unwrap();
-            session.decode(&[1, 2, 3, 4], 0).unwrap();
+            session.decode(0, &[1, 2, 3, 4], 0).unwrap();
             let mut before = dhat::HeapStats::get();
             for step in 0..2 * STEPS {
                 if step == STEPS {
                     before = dhat::HeapStats::get();
                 }
-                session.decode(&[5 + step as i64], 4 + step).unwrap();
+                session.decode(0, &[5 + step as i64], 4 + step).unwrap();
             }
             let after = dhat::HeapStats::get();
             assert_eq!(
@@ -47,7 +47,7 @@ fn decoding_in_the_steady_state_allocates_nothing() {
         }
         // The counter works: a plan for other sizes is memory.
         let before = dhat::HeapStats::get();
-        session.decode(&[1, 2], 60).unwrap();
+        session.decode(0, &[1, 2], 60).unwrap();
         assert!(dhat::HeapStats::get().total_blocks > before.total_blocks);
     }
 }

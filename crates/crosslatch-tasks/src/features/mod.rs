@@ -16,13 +16,17 @@
 //! far below what `f32` leaves in `transformers` itself. Frames that are silent throughout, such
 //! as the padding behind a short clip, are known without a transform.
 
+mod bands;
 mod config;
 mod mel;
+mod whole;
 
 use realfft::RealFftPlanner;
 
+use bands::Bands;
 pub use config::FeatureConfig;
 pub use mel::{MelFilter, mel_filters};
+pub use whole::WholeSound;
 
 /// Why features cannot be computed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +125,11 @@ impl LogMel {
         self.config.frames()
     }
 
+    /// Frames that so many samples make, where they are not padded.
+    pub fn frames_of(&self, samples: usize) -> usize {
+        samples / self.config.hop_length
+    }
+
     /// Samples of a window.
     pub fn window_samples(&self) -> usize {
         self.config.window_samples()
@@ -148,42 +157,24 @@ impl LogMel {
         let padded = self.padded(samples);
         out.clear();
         out.resize(mels * frames, 0.0);
-        let mut input = self.fft.make_input_vec();
-        let mut spectrum = self.fft.make_output_vec();
-        let mut scratch = self.fft.make_scratch_vec();
-        let mut power = vec![0.0_f64; spectrum.len()];
+        let mut bands = Bands::new(self);
         let mut highest = f64::NEG_INFINITY;
-        let floor = 1e-10_f64;
         for frame in 0..frames {
             let start = frame * self.config.hop_length;
             let cut = &padded[start..start + self.config.n_fft];
-            if cut.iter().all(|&x| x == 0.0) {
-                power.fill(0.0);
-            } else {
-                for ((x, &sample), &weight) in input.iter_mut().zip(cut).zip(&self.window) {
-                    *x = f64::from(sample) * weight;
-                }
-                self.fft
-                    .process_with_scratch(&mut input, &mut spectrum, &mut scratch)
-                    .map_err(|e| FeatureError::Fft(e.to_string()))?;
-                for (p, c) in power.iter_mut().zip(&spectrum) {
-                    *p = c.norm_sqr();
-                }
-            }
-            for (mel, filter) in self.filters.iter().enumerate() {
-                let log = filter.apply(&power).max(floor).log10();
+            bands.compute(cut, |mel, log| {
                 highest = highest.max(log);
                 out[mel * frames + frame] = log as f32;
-            }
+            })?;
         }
         // An f64 holds the energy of any finite f32, so this is the samples' fault. (`max` skips a
         // NaN, hence the check of the samples themselves.)
         if !highest.is_finite() || samples.iter().any(|x| !x.is_finite()) {
             return Err(FeatureError::NotFinite);
         }
-        let lowest = (highest - 8.0) as f32;
+        let lowest = lowest(highest);
         for x in out.iter_mut() {
-            *x = (x.max(lowest) + 4.0) / 4.0;
+            *x = scaled(*x, lowest);
         }
         Ok(())
     }
@@ -207,6 +198,16 @@ impl LogMel {
         }
         padded
     }
+}
+
+/// Where the features of a sound whose highest logarithm is `highest` are cut off below.
+fn lowest(highest: f64) -> f32 {
+    (highest - 8.0) as f32
+}
+
+/// The last step.
+fn scaled(log: f32, lowest: f32) -> f32 {
+    (log.max(lowest) + 4.0) / 4.0
 }
 
 /// Adds normally distributed noise of deviation `dither`, from a fixed seed so that a run can be

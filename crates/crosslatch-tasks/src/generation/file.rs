@@ -11,12 +11,19 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::GenerationError;
+use crate::search::EarlyStopping;
 
 const GENERATION: &str = "generation_config.json";
 const MODEL: &str = "config.json";
 
 /// Token ids beyond this are no ids: no model has such a vocabulary, and memory may follow.
 const MAX_ID: i64 = 1 << 24;
+
+/// Beams that make sense: each has a cache of its own.
+pub(super) const BEAMS: std::ops::RangeInclusive<usize> = 1..=64;
+
+/// What transformers draws among where the file does not say.
+const DEFAULT_TOP_K: usize = 50;
 
 /// What the two files say about decoding.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,12 +52,36 @@ pub struct GenerationConfig {
     pub suppress_tokens: Vec<u32>,
     /// Tokens not taken as the first one.
     pub begin_suppress_tokens: Vec<u32>,
+    /// The token that opens the text so far, before the start token.
+    pub prev_sot_token_id: Option<u32>,
+    /// Greatest point in time that may come first, in steps of 20 ms.
+    pub max_initial_timestamp_index: Option<u32>,
+    /// Whether the file asks for points in time.
+    pub return_timestamps: bool,
+    /// Whether the file asks for each window's prompt to be the text before it.
+    pub condition_on_prev_tokens: bool,
+    /// Thresholds that the file presets.
+    pub compression_ratio_threshold: Option<f32>,
+    /// See [`GenerationConfig::compression_ratio_threshold`].
+    pub logprob_threshold: Option<f32>,
+    /// See [`GenerationConfig::compression_ratio_threshold`].
+    pub no_speech_threshold: Option<f32>,
+    /// Beams that the file presets.
+    pub num_beams: Option<usize>,
+    /// Exponent of the length in the score of a beam.
+    pub length_penalty: f32,
+    /// When a beam search stops.
+    pub early_stopping: EarlyStopping,
+    /// Tokens drawn among, at temperatures above 0; 0 for all.
+    pub top_k: usize,
     /// Greatest number of tokens with the prompt, as the file has it.
     pub max_length: Option<usize>,
     /// Greatest number of tokens after the prompt; takes precedence over `max_length`.
     pub max_new_tokens: Option<usize>,
     /// Positions that the decoder has.
     pub max_target_positions: usize,
+    /// Tokens that the model scores; `None` if the file does not say.
+    pub vocab_size: Option<usize>,
 }
 
 impl GenerationConfig {
@@ -102,9 +133,21 @@ impl GenerationConfig {
             task: file.get("task")?,
             suppress_tokens: file.ids("suppress_tokens")?.unwrap_or_default(),
             begin_suppress_tokens: file.ids("begin_suppress_tokens")?.unwrap_or_default(),
+            prev_sot_token_id: file.id("prev_sot_token_id")?,
+            max_initial_timestamp_index: file.id("max_initial_timestamp_index")?,
+            return_timestamps: file.get("return_timestamps")?.unwrap_or(false),
+            condition_on_prev_tokens: file.get("condition_on_prev_tokens")?.unwrap_or(false),
+            compression_ratio_threshold: file.get("compression_ratio_threshold")?,
+            logprob_threshold: file.get("logprob_threshold")?,
+            no_speech_threshold: file.get("no_speech_threshold")?,
+            num_beams: file.beams()?,
+            length_penalty: file.get("length_penalty")?.unwrap_or(1.0),
+            early_stopping: file.early_stopping()?,
+            top_k: file.get("top_k")?.unwrap_or(DEFAULT_TOP_K),
             max_length: file.get("max_length")?,
             max_new_tokens: file.get("max_new_tokens")?,
             max_target_positions,
+            vocab_size: model.get("vocab_size")?,
         })
     }
 }
@@ -198,8 +241,28 @@ impl File {
         Ok(Some(forced))
     }
 
-    /// Settings that change the scores of a greedy decoder and are not implemented. Each has a
-    /// value at which it does nothing.
+    fn beams(&self) -> Result<Option<usize>, GenerationError> {
+        let name = "num_beams";
+        match self.get::<usize>(name)? {
+            Some(beams) if !BEAMS.contains(&beams) => {
+                Err(self.bad(name, format!("must be 1 to {}", BEAMS.end())))
+            }
+            beams => Ok(beams),
+        }
+    }
+
+    fn early_stopping(&self) -> Result<EarlyStopping, GenerationError> {
+        let name = "early_stopping";
+        match self.value(name) {
+            None | Some(Value::Bool(false)) => Ok(EarlyStopping::Heuristic),
+            Some(Value::Bool(true)) => Ok(EarlyStopping::WhenFull),
+            Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::WhenHopeless),
+            Some(_) => Err(self.bad(name, "must be true, false or \"never\"")),
+        }
+    }
+
+    /// Settings that change the scores and are not implemented. Each has a value at which it does
+    /// nothing.
     fn refuse_unsupported(&self) -> Result<(), GenerationError> {
         let neutral: &[(&'static str, f64)] = &[
             ("repetition_penalty", 1.0),
@@ -228,12 +291,6 @@ impl File {
             if self.value(name).is_some() {
                 return Err(self.bad(name, "is not supported; remove it from the file"));
             }
-        }
-        if self.value("return_timestamps") == Some(&Value::Bool(true)) {
-            return Err(self.bad(
-                "return_timestamps",
-                "timestamps are not supported; set it to false",
-            ));
         }
         Ok(())
     }

@@ -1,24 +1,25 @@
-//! The rules by which a model's scores become tokens.
+//! What a Whisper model's own files say about decoding.
 //!
-//! A speech model gives a score to every token at every step; which token may be taken, with which
-//! tokens the decoder starts, and when it stops, is written in two files beside the weights,
-//! `generation_config.json` and `config.json`. This module reads them and answers with a [`Plan`]:
-//! the prompt, the token ranges that are allowed, the tokens that end the text and the greatest
-//! length.
+//! With which tokens the decoder starts, which tokens may be taken, and when it stops, is written in
+//! two files beside the weights, `generation_config.json` and `config.json`. This module reads them,
+//! adds a caller's wishes ([`TranscribeOptions`]) and answers with a [`Plan`]: the prompt, the
+//! [rules](crate::rules), the tokens that end the text and the lengths.
 //!
-//! The reference is `transformers.WhisperForConditionalGeneration.generate`, version 5.23, for one
-//! window, greedy, without timestamps; the order in which it consults its settings is kept, even
-//! where it surprises, so that the same model gives the same tokens. Settings that would change the
-//! scores in ways not supported here are refused, never ignored. Beams and sampling do not
-//! apply to a greedy decoder and are not consulted.
+//! The reference is `transformers.WhisperForConditionalGeneration.generate`, version 5.23; the order
+//! in which it consults its settings is kept, even where it surprises, so that the same model gives
+//! the same tokens. Settings that would change the scores in ways not supported here are refused,
+//! never ignored. `do_sample`, `temperature` and `top_p` are not consulted: temperatures are the
+//! caller's.
 
 mod file;
 mod languages;
+mod options;
 mod plan;
 
 pub use file::GenerationConfig;
-pub(crate) use plan::bare;
-pub use plan::{GenerationOptions, Plan, Task};
+pub use options::{Task, TranscribeOptions};
+pub use plan::Plan;
+pub(crate) use plan::{Lengths, bare};
 
 /// Why a plan cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,28 @@ pub enum GenerationError {
         "the model's generation_config.json has no token for the task {0:?}; leave out the task"
     )]
     Task(&'static str),
+    /// Timestamps were asked of a model that has no tokens for them.
+    #[error("this model has no tokens for points in time; leave out the timestamps")]
+    NoTimestamps,
+    /// No or too many beams.
+    #[error("a beam search with {given} beams; ask for 1 to {most}")]
+    Beams {
+        /// Beams asked for.
+        given: usize,
+        /// Greatest number.
+        most: usize,
+    },
+    /// A prompt that cannot be given to this model.
+    #[error("the prompt cannot be used: {0}")]
+    Prompt(String),
+    /// Options that contradict each other, or a number out of range.
+    #[error("{name}: {cause}")]
+    Option {
+        /// Name of the option.
+        name: &'static str,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
     /// Prompt and new tokens do not fit the decoder.
     #[error(
         "a prompt of {prompt} tokens and {new} new ones exceed the decoder's {limit} positions; ask for fewer new tokens"

@@ -1,48 +1,17 @@
-//! From settings and wishes to a prompt, allowed ranges and a length.
+//! From settings and wishes to a prompt, rules and lengths.
 //!
-//! Two ideas. The prompt is built exactly as `_retrieve_init_tokens` of transformers builds it:
-//! start token; then the old `forced_decoder_ids` unless a language or a task is set; then the
-//! language, appended or put in second place; then the task; then the no-timestamps token. A
-//! language that is neither set nor forced is left open, to be detected from the sound. And a set
-//! of suppressed tokens becomes a short list of *allowed ranges*, so that choosing a token walks
-//! over plain slices, with no mask to add and no copy of the scores.
+//! The prompt is built exactly as `_retrieve_init_tokens` of transformers builds it: start token;
+//! then the old `forced_decoder_ids` unless a language or a task is set; then the language, appended
+//! or put in second place; then the task; then, unless points in time are wanted, the no-timestamps
+//! token. A language that is neither set nor forced is left open, to be detected from the sound.
 
-use std::ops::Range;
-
+use super::file::BEAMS;
 use super::languages::language_token;
-use super::{GenerationConfig, GenerationError};
+use super::{GenerationConfig, GenerationError, Task, TranscribeOptions};
+use crate::rules::{Rule, Suppress, Timestamps};
+use crate::search::BeamOptions;
 
-/// What to do with the speech.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// Write it down in its own language.
-    Transcribe,
-    /// Write it down in English.
-    Translate,
-}
-
-impl Task {
-    /// The name that configuration files use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Transcribe => "transcribe",
-            Task::Translate => "translate",
-        }
-    }
-}
-
-/// What a caller may choose for one transcript; the default leaves everything to the model's files.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct GenerationOptions {
-    /// The language spoken, as `de`, `german` or `<|de|>`; `None` to detect it where the model can.
-    pub language: Option<String>,
-    /// The task; `None` for the model's own choice.
-    pub task: Option<Task>,
-    /// Greatest number of tokens a window; `None` for what the files say.
-    pub max_new_tokens: Option<usize>,
-}
-
-/// How to decode one window.
+/// How to decode one transcript.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The prompt; `None` at the place of the language, if it has to be detected.
@@ -51,18 +20,51 @@ pub struct Plan {
     languages: Vec<(u32, String)>,
     language: Option<String>,
     eos: Vec<u32>,
-    allowed: Vec<Range<usize>>,
-    allowed_first: Vec<Range<usize>>,
-    max_length: usize,
+    suppressed: Vec<u32>,
+    suppressed_first: Vec<u32>,
+    timestamps: Option<Timestamps>,
+    lengths: Lengths,
+    beam: BeamOptions,
     first_timestamp: Option<u32>,
 }
 
+/// How long a window's text may be. transformers raises `max_length` by the prompt of every window
+/// anew and keeps the sum, so that this is a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    max_length: usize,
+    max_new_tokens: Option<usize>,
+    limit: usize,
+}
+
 impl GenerationConfig {
-    /// The plan for one transcript.
+    /// Whether the model has tokens for points in time.
+    pub fn has_timestamps(&self) -> bool {
+        let first = self.no_timestamps_token_id.map(|id| id as usize + 1);
+        first.is_some_and(|first| self.vocab_size.is_none_or(|size| size > first))
+    }
+
+    /// The plan for one transcript; `is_long` says that the sound is longer than one window.
     ///
     /// # Errors
     /// Every [`GenerationError`] but [`GenerationError::Json`] and [`GenerationError::Missing`].
-    pub fn plan(&self, options: &GenerationOptions) -> Result<Plan, GenerationError> {
+    pub fn plan(
+        &self,
+        options: &TranscribeOptions,
+        is_long: bool,
+    ) -> Result<Plan, GenerationError> {
+        let timestamps = match options.timestamps {
+            Some(true) if !self.has_timestamps() => return Err(GenerationError::NoTimestamps),
+            Some(wanted) => wanted,
+            None => self.has_timestamps() && (is_long || self.return_timestamps),
+        };
+        let beams = options.beam_size.or(self.num_beams).unwrap_or(1);
+        if !BEAMS.contains(&beams) {
+            return Err(GenerationError::Beams {
+                given: beams,
+                most: *BEAMS.end(),
+            });
+        }
         if self.is_multilingual == Some(false)
             && (options.language.is_some() || options.task.is_some())
         {
@@ -103,10 +105,13 @@ impl GenerationConfig {
             }
             None => {}
         }
-        if let Some(id) = self.no_timestamps_token_id
-            && prompt.last() != Some(&Some(id))
-        {
-            prompt.push(Some(id));
+        if let Some(id) = self.no_timestamps_token_id {
+            let last = prompt.last() == Some(&Some(id));
+            match (timestamps, last) {
+                (false, false) => prompt.push(Some(id)),
+                (true, true) => prompt.truncate(prompt.len() - 1),
+                _ => {}
+            }
         }
         if languages.is_empty() {
             prompt.retain(Option::is_some);
@@ -118,18 +123,34 @@ impl GenerationConfig {
                 id.is_some() || place == 2
             });
         }
-        let mut first = self.suppress_tokens.clone();
-        first.extend(&self.begin_suppress_tokens);
-        Ok(Plan {
-            max_length: self.total_length(prompt.len(), options)?,
+        // An end that is not known forbids nothing.
+        let timestamps = timestamps.then(|| Timestamps {
+            no_timestamps: self.no_timestamps_token_id.unwrap_or(u32::MAX - 1),
+            eos: self.eos_token_ids.first().copied().unwrap_or(0),
+            max_initial_index: self.max_initial_timestamp_index,
+        });
+        let plan = Plan {
             prompt,
             languages,
             language: token,
             eos: self.eos_token_ids.clone(),
-            allowed: complement(self.suppress_tokens.clone()),
-            allowed_first: complement(first),
+            suppressed: self.suppress_tokens.clone(),
+            suppressed_first: self.begin_suppress_tokens.clone(),
+            timestamps,
+            lengths: Lengths {
+                max_length: self.max_length.unwrap_or(DEFAULT_MAX_LENGTH),
+                max_new_tokens: options.max_new_tokens.or(self.max_new_tokens),
+                limit: self.max_target_positions,
+            },
+            beam: BeamOptions {
+                beams,
+                length_penalty: self.length_penalty,
+                early_stopping: self.early_stopping,
+            },
             first_timestamp: self.no_timestamps_token_id.map(|id| id + 1),
-        })
+        };
+        plan.lengths().next(plan.prompt.len())?;
+        Ok(plan)
     }
 
     fn language_id(&self, language: &str) -> Result<(String, u32), GenerationError> {
@@ -166,33 +187,32 @@ impl GenerationConfig {
         let known = self.task_to_id.as_ref().and_then(|tasks| tasks.get(name));
         known.copied().ok_or(GenerationError::Task(name))
     }
+}
 
-    /// Greatest number of tokens with the prompt, by the rules of
-    /// `_set_max_new_tokens_and_length` and `_prepare_generated_length`: new tokens go first, then
-    /// `max_length` *plus the prompt*, then the library's default of 20 new tokens.
-    fn total_length(
-        &self,
-        prompt: usize,
-        options: &GenerationOptions,
-    ) -> Result<usize, GenerationError> {
-        let limit = self.max_target_positions;
+/// The `max_length` of transformers where neither file nor caller sets a length.
+const DEFAULT_MAX_LENGTH: usize = 20;
+
+impl Lengths {
+    /// Greatest number of tokens of the next window, those of its prompt included, by the rules of
+    /// `_set_max_new_tokens_and_length`: new tokens go first, then `max_length` *plus the prompt*.
+    pub fn next(&mut self, prompt: usize) -> Result<usize, GenerationError> {
+        let limit = self.limit;
         let too_long = |new, limit| Err(GenerationError::Length { prompt, new, limit });
-        let new_tokens = options.max_new_tokens.or(self.max_new_tokens);
-        let total = match (new_tokens, self.max_length) {
-            (Some(new), _) if new.saturating_add(prompt) > limit => return too_long(new, limit),
-            (Some(new), _) => prompt + new,
-            (None, Some(length)) => length.saturating_add(prompt.min(limit / 2 - 1)).min(limit),
-            (None, None) => prompt + DEFAULT_NEW_TOKENS,
+        let total = match self.max_new_tokens {
+            Some(new) if new.saturating_add(prompt) > limit => return too_long(new, limit),
+            Some(new) => prompt + new,
+            None => {
+                let added = prompt.min(limit / 2 - 1);
+                self.max_length = self.max_length.saturating_add(added).min(limit);
+                self.max_length
+            }
         };
         if prompt >= total || prompt >= limit {
             return too_long(total.saturating_sub(prompt).max(1), total.min(limit));
         }
-        Ok(total.min(limit))
+        Ok(total)
     }
 }
-
-/// What transformers generates where neither file nor caller sets a length.
-const DEFAULT_NEW_TOKENS: usize = 20;
 
 impl Plan {
     /// The prompt, with `language` (a token of [`Plan::languages`]) at the open place, if any.
@@ -213,24 +233,36 @@ impl Plan {
         self.language.as_deref().map(bare)
     }
 
-    /// Whether a token ends the text.
-    pub fn ends(&self, token: u32) -> bool {
-        self.eos.contains(&token)
+    /// Tokens that end the text.
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
     }
 
-    /// Ranges of tokens that may be chosen, ascending, the last one open-ended; `first` for the
-    /// first token after the prompt.
-    pub fn allowed(&self, first: bool) -> &[Range<usize>] {
-        if first {
-            &self.allowed_first
-        } else {
-            &self.allowed
+    /// Conditions on the next token, in the order in which transformers applies them.
+    pub fn rules(&self) -> Vec<Box<dyn Rule>> {
+        let mut rules: Vec<Box<dyn Rule>> = vec![
+            Box::new(Suppress::first(self.suppressed_first.clone())),
+            Box::new(Suppress::always(self.suppressed.clone())),
+        ];
+        if let Some(timestamps) = &self.timestamps {
+            rules.push(Box::new(timestamps.clone()));
         }
+        rules
     }
 
-    /// Greatest number of tokens, those of the prompt included.
-    pub fn max_length(&self) -> usize {
-        self.max_length
+    /// The token that is time zero, if the text is to have points in time.
+    pub fn time_zero(&self) -> Option<u32> {
+        self.first_timestamp.filter(|_| self.timestamps.is_some())
+    }
+
+    /// How to search with several hypotheses; one beam is greedy choice.
+    pub fn beam(&self) -> BeamOptions {
+        self.beam
+    }
+
+    /// The lengths of windows, beginning with the first.
+    pub(crate) fn lengths(&self) -> Lengths {
+        self.lengths
     }
 
     /// Whether a token stands for text or a special token, not for a point in time.
@@ -252,21 +284,4 @@ fn set_second(prompt: &mut Vec<Option<u32>>, id: Option<u32>) {
         Some(place) => *place = id,
         None => prompt.push(id),
     }
-}
-
-/// Everything but `tokens`.
-fn complement(mut tokens: Vec<u32>) -> Vec<Range<usize>> {
-    tokens.sort_unstable();
-    tokens.dedup();
-    let mut ranges = Vec::with_capacity(tokens.len() + 1);
-    let mut start = 0;
-    for token in tokens {
-        let token = token as usize;
-        if token > start {
-            ranges.push(start..token);
-        }
-        start = token + 1;
-    }
-    ranges.push(start..usize::MAX);
-    ranges
 }

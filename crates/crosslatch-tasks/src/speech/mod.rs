@@ -1,44 +1,52 @@
 //! Sound to text with any model that can encode a window and decode a step.
 //!
-//! The problem is a loop: cut the sound into windows, run the encoder once for each, then ask the
-//! decoder for one token after another until it says that the text has ended. The idea is to keep
-//! the loop apart from whatever runs the model: [`SpeechModel`] has two methods, and everything
-//! that decides *what* to decode (the prompt, the tokens that are allowed, the length) comes from a
-//! [`Plan`](crate::generation::Plan). A test drives the same loop with a scripted model.
-//!
-//! In the steady loop nothing is allocated: the token list has its greatest length from the start
-//! and scores are read where the model left them.
+//! The problem is a loop: put a window on the sound, run the encoder once for it, let a
+//! [search](crate::search) find the text, decide whether it is good enough, cut it into segments, and
+//! place the next window. The idea is to keep the loop apart from whatever runs the model
+//! ([`SpeechModel`]), and everything that decides *what* to decode (the prompt, the tokens that are
+//! allowed, the length) apart from the loop: it comes from a [`Plan`](crate::generation::Plan). A
+//! test drives the same loop with a scripted model.
 //!
 //! Assumed of the model: the scores of a step are finite for at least one allowed token. Scores
 //! that are not numbers end the transcript with an error that says at which position.
 
-mod greedy;
+mod context;
+mod fallback;
 mod join;
+mod seek;
+mod silence;
 mod transcribe;
+mod window;
 
 pub use transcribe::SpeechPipeline;
 
 use crate::features::FeatureError;
 use crate::generation::GenerationError;
+use crate::search::Decoder;
 use crate::tokenizer::TokenizerError;
 
 /// What decoding needs of a speech model: one encoder run per window, then decoder steps.
-pub trait SpeechModel {
-    /// Why the model failed.
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// Encodes one window of features, `[mels, frames]` row-major, and starts a fresh decoder.
+pub trait SpeechModel: Decoder {
+    /// Encodes one window of features, `[mels, frames]` row-major, and starts a fresh decoder: no
+    /// lane holds anything.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
     fn encode(&mut self, features: &[f32], mels: usize, frames: usize) -> Result<(), Self::Error>;
+}
 
-    /// Feeds `tokens` at positions `position..position + tokens.len()`, returns the logits of the
-    /// last token, `[vocab]`.
-    ///
-    /// # Errors
-    /// Whatever the model's runtime reports.
-    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], Self::Error>;
+/// What happens while a transcript is made.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// So many seconds of all are done.
+    Progress {
+        /// Seconds done.
+        done: f64,
+        /// Seconds in all.
+        total: f64,
+    },
+    /// A segment has been decoded and will not change.
+    Segment(&'a Segment),
 }
 
 /// The text of a sound, whole and in pieces.
@@ -50,24 +58,32 @@ pub struct Transcript {
     pub language: Option<String>,
     /// Length of the sound in seconds.
     pub duration: f64,
-    /// One segment a window, in order of time.
+    /// Segments in order of time: between points in time where the model writes them, else one a
+    /// window.
     pub segments: Vec<Segment>,
 }
 
-/// The text of one window.
+/// The text of one window, or of a part of it between two points in time.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Segment {
-    /// Where the window begins, in seconds.
+    /// Where it begins, in seconds.
     pub start: f64,
-    /// Where the window, or the sound in it, ends, in seconds.
+    /// Where it, or the sound in it, ends, in seconds.
     pub end: f64,
     /// The text, without space around it.
     pub text: String,
-    /// The tokens that the model chose, without prompt and end.
+    /// The tokens that the model chose, without prompt and end, with points in time.
     pub tokens: Vec<u32>,
-    /// Mean natural logarithm of the probability of each token chosen, the end included.
+    /// Mean natural logarithm of the probability of each token of the window, the end included.
     pub avg_logprob: f32,
-    /// Whether the model ended the text itself; `false` if the greatest length cut it off.
+    /// How well the window's tokens can be compressed; high for a text that repeats itself.
+    pub compression_ratio: f32,
+    /// Probability that nothing is spoken in the window; `None` if no threshold asks for it.
+    pub no_speech_prob: Option<f32>,
+    /// Temperature at which the window was decoded; 0 if nothing was left to chance.
+    pub temperature: f32,
+    /// Whether the model ended the text itself, or closed it with a point in time; `false` if the
+    /// greatest length cut it off.
     pub complete: bool,
 }
 

@@ -1,21 +1,34 @@
-//! The loop over windows and tokens.
+//! The loop over windows.
 //!
-//! Sound longer than the model's window is cut into consecutive windows, each decoded on its own;
-//! a language that has to be detected is detected in the first and kept, as transformers does. The
-//! start token that the detection has fed is not fed again: the rest of the prompt follows it at
-//! position 1. A remainder of less than a tenth of a second behind the last full window holds no
-//! word and would only invite an invented one; it is counted in the duration and not decoded.
+//! Sound that is longer than the model's window is decoded window by window. Where the model writes
+//! points in time, the next window begins at the last of them ([`seek`]); else windows follow each
+//! other without overlap, each with features of its own. A language that has to be detected is
+//! detected in the first window and kept, as transformers does. A remainder of less than a tenth of
+//! a second behind the last full window holds no word and would only invite an invented one; it is
+//! counted in the duration and not decoded (transformers, seeking, decodes it, and so is it done
+//! there).
 
 use std::ops::ControlFlow;
 
-use super::greedy::{choose, choose_among};
-use super::{Segment, SpeechModel, TranscribeError, Transcript, join};
-use crate::features::LogMel;
-use crate::generation::{GenerationConfig, GenerationOptions, Plan};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::context::{Context, wants_history};
+use super::fallback::Thresholds;
+use super::seek::{self, Piece};
+use super::silence::Silence;
+use super::window::{Decoded, Windows};
+use super::{Event, Segment, SpeechModel, TranscribeError, Transcript, join};
+use crate::features::{LogMel, WholeSound};
+use crate::generation::{GenerationConfig, GenerationError, Plan, TranscribeOptions};
+use crate::search::Lanes;
 use crate::tokenizer::TextTokenizer;
 
 /// Remainders shorter than this, in seconds, are not decoded.
 const SHORTEST_REMAINDER: f64 = 0.1;
+
+/// Above this temperature a window's text is not shown to the next one.
+const TRUSTED_TEMPERATURE: f32 = 0.5;
 
 /// Everything beside the weights that turns sound into text.
 #[derive(Debug)]
@@ -48,6 +61,19 @@ impl SpeechPipeline {
         })
     }
 
+    /// Whether the model can do what `options` ask for, on sound of any length.
+    ///
+    /// # Errors
+    /// Every [`GenerationError`] but [`GenerationError::Json`] and [`GenerationError::Missing`].
+    pub fn check(&self, options: &TranscribeOptions) -> Result<(), GenerationError> {
+        let plan = self.generation.plan(options, true)?;
+        let own = plan.prompt(plan.languages().first().map(|&(id, _)| id));
+        let context = Context::new(options, &self.generation, &self.tokenizer)?;
+        plan.lengths().next(context.prompt(&own).len())?;
+        check_temperatures(options)?;
+        Thresholds::new(options, &self.generation).map(drop)
+    }
+
     /// Transcribes `samples`, mono at [`LogMel::sample_rate`] of [`SpeechPipeline::features`].
     ///
     /// `progress` is called with the seconds done and the seconds in all: once at the start, then
@@ -59,191 +85,276 @@ impl SpeechPipeline {
         &self,
         model: &mut M,
         samples: &[f32],
-        options: &GenerationOptions,
-        progress: impl FnMut(f64, f64),
+        options: &TranscribeOptions,
+        mut progress: impl FnMut(f64, f64),
     ) -> Result<Transcript, TranscribeError<M::Error>> {
-        let go_on = |_: &Segment| ControlFlow::Continue(());
-        self.transcribe_each(model, samples, options, progress, go_on)
+        self.transcribe_with(model, samples, options, |event| {
+            if let Event::Progress { done, total } = event {
+                progress(done, total);
+            }
+            ControlFlow::Continue(())
+        })
     }
 
-    /// As [`transcribe`](SpeechPipeline::transcribe), and calls `each` with every segment as soon
-    /// as it is decoded. If that breaks, the transcript ends there.
+    /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does and tells `observer` of each
+    /// segment as soon as it is decoded, and of progress. If that breaks, the transcript ends there.
     ///
     /// # Errors
     /// Any [`TranscribeError`].
-    pub fn transcribe_each<M: SpeechModel>(
+    pub fn transcribe_with<M: SpeechModel>(
         &self,
         model: &mut M,
         samples: &[f32],
-        options: &GenerationOptions,
-        mut progress: impl FnMut(f64, f64),
-        mut each: impl FnMut(&Segment) -> ControlFlow<()>,
+        options: &TranscribeOptions,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Transcript, TranscribeError<M::Error>> {
         if samples.is_empty() {
             return Err(TranscribeError::NoSound);
         }
-        let plan = self.generation.plan(options)?;
-        let rate = f64::from(self.features.sample_rate());
-        let window = self.features.window_samples();
-        let duration = samples.len() as f64 / rate;
-        let mut features = Vec::with_capacity(self.features.mels() * self.features.frames());
-        let mut run = Run {
-            model,
-            plan: &plan,
-            seconds: 0.0,
-            detected: None,
+        let is_long = self.features.frames_of(samples.len()) > self.features.frames();
+        let plan = self.generation.plan(options, is_long)?;
+        let mut context = Context::new(options, &self.generation, &self.tokenizer)?;
+        let mut windows = self.windows(model, &plan, options)?;
+        let mut cursor = Cursor::new(&self.features, samples, &plan)?;
+        let silence = options
+            .skip_silence
+            .map(|level| Silence::new(samples, self.features.sample_rate(), level));
+        let uses_history = wants_history(options, &self.generation);
+        let mut transcript = Transcript {
+            text: String::new(),
+            language: None,
+            duration: samples.len() as f64 / f64::from(self.features.sample_rate()),
+            segments: Vec::new(),
         };
-        let mut text = String::new();
-        let mut segments = Vec::with_capacity(samples.len().div_ceil(window));
-        progress(0.0, duration);
-        for (index, cut) in samples.chunks(window).enumerate() {
-            if index > 0 && (cut.len() as f64) < SHORTEST_REMAINDER * rate {
+        let total = transcript.duration;
+        let mut flow = observer(Event::Progress { done: 0.0, total });
+        let mut features = Vec::new();
+        while flow.is_continue() {
+            if let Some(silence) = &silence {
+                cursor.move_to(silence.skip(cursor.sample()));
+            }
+            if cursor.is_done() {
                 break;
             }
-            run.seconds = (index * window) as f64 / rate;
-            self.features.extract(cut, &mut features)?;
-            let decoded = run.window(&features, self.features.mels(), self.features.frames())?;
-            let words: Vec<u32> = decoded
-                .tokens
-                .iter()
-                .copied()
-                .filter(|&token| plan.is_text(token))
-                .collect();
-            let segment = self.tokenizer.decode(&words)?.trim().to_owned();
-            if !segment.is_empty() {
-                join::append(&mut text, &segment);
+            cursor.features(&mut features)?;
+            let (mels, frames) = (self.features.mels(), self.features.frames());
+            windows.encode(cursor.seconds(), &features, mels, frames)?;
+            let own = windows.own_prompt()?;
+            let decoded = windows.decode(&context.prompt(&own), own.len())?;
+            context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
+            let offset = cursor.seconds();
+            if decoded.is_silent {
+                cursor.advance(None);
+            } else {
+                for piece in cursor.cut(&decoded) {
+                    if flow.is_break() {
+                        break;
+                    }
+                    let segment = self.segment(&plan, &decoded, piece, offset)?;
+                    context.add(&segment.tokens, plan.time_zero());
+                    if !segment.text.is_empty() {
+                        join::append(&mut transcript.text, &segment.text);
+                    }
+                    flow = observer(Event::Segment(&segment));
+                    transcript.segments.push(segment);
+                }
             }
-            let end = run.seconds + cut.len() as f64 / rate;
-            let segment = Segment {
-                start: run.seconds,
-                end,
-                text: segment,
-                avg_logprob: decoded.avg_logprob,
-                complete: decoded.complete,
-                tokens: decoded.tokens,
-            };
-            let next = each(&segment);
-            segments.push(segment);
-            progress(end, duration);
-            if next.is_break() {
-                break;
+            if flow.is_continue() {
+                let done = cursor.seconds().min(total);
+                flow = observer(Event::Progress { done, total });
             }
         }
-        progress(duration, duration);
-        let language = match run.detected {
-            Some(id) => plan.languages().iter().find(|&&(known, _)| known == id),
-            None => None,
-        };
-        let language = language
-            .map(|(_, name)| crate::generation::bare(name))
-            .or(plan.language());
-        let language = language.map(str::to_owned);
-        Ok(Transcript {
-            text,
-            language,
-            duration,
-            segments,
+        if flow.is_continue() {
+            // There is nothing left to break off.
+            let _ = observer(Event::Progress { done: total, total });
+        }
+        let detected = windows.detected.and_then(|id| {
+            let mut known = plan.languages().iter();
+            known.find(|&&(token, _)| token == id)
+        });
+        let detected = detected.map(|(_, name)| crate::generation::bare(name));
+        transcript.language = detected.or(plan.language()).map(str::to_owned);
+        Ok(transcript)
+    }
+
+    fn windows<'a, M: SpeechModel>(
+        &self,
+        model: &'a mut M,
+        plan: &'a Plan,
+        options: &'a TranscribeOptions,
+    ) -> Result<Windows<'a, M>, GenerationError> {
+        check_temperatures(options)?;
+        let vocabulary = self.generation.vocab_size;
+        Ok(Windows {
+            model,
+            plan,
+            rules: plan.rules(),
+            lengths: plan.lengths(),
+            temperatures: match options.temperatures.as_slice() {
+                [] => &[0.0],
+                temperatures => temperatures,
+            },
+            thresholds: Thresholds::new(options, &self.generation)?,
+            top_k: self.generation.top_k,
+            vocabulary: vocabulary.unwrap_or_else(|| self.tokenizer.vocabulary_size()),
+            // It stands before the token that says that no timestamps follow.
+            no_speech: self
+                .generation
+                .no_timestamps_token_id
+                .and_then(|id| id.checked_sub(1)),
+            random: ChaCha8Rng::seed_from_u64(options.seed),
+            lanes: Lanes::default(),
+            seconds: 0.0,
+            detected: None,
+        })
+    }
+
+    fn segment<E: std::error::Error>(
+        &self,
+        plan: &Plan,
+        decoded: &Decoded,
+        piece: Piece,
+        offset: f64,
+    ) -> Result<Segment, TranscribeError<E>> {
+        let all = &decoded.generated.tokens;
+        let complete = piece.closed || decoded.generated.end.is_some();
+        let tokens = all.get(piece.tokens).unwrap_or_default().to_vec();
+        let words: Vec<u32> = tokens
+            .iter()
+            .copied()
+            .filter(|&token| plan.is_text(token))
+            .collect();
+        Ok(Segment {
+            start: offset + piece.start,
+            end: offset + piece.end,
+            text: self.tokenizer.decode(&words)?.trim().to_owned(),
+            tokens,
+            avg_logprob: decoded.generated.avg_logprob,
+            compression_ratio: decoded.compression_ratio,
+            no_speech_prob: decoded.no_speech,
+            temperature: decoded.temperature,
+            complete,
         })
     }
 }
 
-/// What one window gave.
-struct Decoded {
-    tokens: Vec<u32>,
-    avg_logprob: f32,
-    complete: bool,
+fn check_temperatures(options: &TranscribeOptions) -> Result<(), GenerationError> {
+    let mut temperatures = options.temperatures.iter();
+    match temperatures.any(|t| !t.is_finite() || *t < 0.0) {
+        true => Err(GenerationError::Option {
+            name: "temperatures",
+            cause: "must be finite numbers, 0 or above",
+        }),
+        false => Ok(()),
+    }
 }
 
-/// The state of one transcript.
-struct Run<'a, M> {
-    model: &'a mut M,
-    plan: &'a Plan,
-    /// Where the current window begins.
-    seconds: f64,
-    /// Token of the detected language.
-    detected: Option<u32>,
+/// Where in the sound the next window begins.
+struct Cursor<'a> {
+    extractor: &'a LogMel,
+    samples: &'a [f32],
+    /// The whole sound's features and the token of time zero, if the text tells where to go on.
+    seeking: Option<(WholeSound<'a>, u32)>,
+    /// In frames of features when seeking, else in samples.
+    at: usize,
 }
 
-impl<M: SpeechModel> Run<'_, M> {
-    fn window(
-        &mut self,
-        features: &[f32],
-        mels: usize,
-        frames: usize,
-    ) -> Result<Decoded, TranscribeError<M::Error>> {
-        let seconds = self.seconds;
-        let decoder = |position| {
-            move |source| TranscribeError::Decoder {
-                seconds,
-                position,
-                source,
-            }
+impl<'a> Cursor<'a> {
+    fn new(
+        extractor: &'a LogMel,
+        samples: &'a [f32],
+        plan: &Plan,
+    ) -> Result<Self, crate::features::FeatureError> {
+        let seeking = match plan.time_zero() {
+            Some(zero) => Some((extractor.whole(samples)?, zero)),
+            None => None,
         };
-        let scores = |position| {
-            move |cause| TranscribeError::Scores {
-                seconds,
-                position,
-                cause,
-            }
-        };
-        self.model
-            .encode(features, mels, frames)
-            .map_err(|source| TranscribeError::Encoder { seconds, source })?;
-
-        let mut fed = 0;
-        if !self.plan.languages().is_empty() && self.detected.is_none() {
-            let start: Vec<i64> = self
-                .plan
-                .prompt(None)
-                .into_iter()
-                .take(1)
-                .map(i64::from)
-                .collect();
-            let row = self.model.decode(&start, 0).map_err(decoder(0))?;
-            let languages = self.plan.languages().iter().map(|&(id, _)| id);
-            self.detected = Some(choose_among(row, languages).map_err(scores(0))?);
-            fed = 1;
-        }
-        let prompt: Vec<i64> = self
-            .plan
-            .prompt(self.detected)
-            .into_iter()
-            .map(i64::from)
-            .collect();
-        let room = self.plan.max_length().saturating_sub(prompt.len());
-        let mut tokens = Vec::with_capacity(room);
-        let mut total = 0.0_f64;
-        let mut steps = 0_u32;
-        let mut complete = false;
-        let mut position = prompt.len();
-        let mut row = self
-            .model
-            .decode(&prompt[fed..], fed)
-            .map_err(decoder(fed))?;
-        loop {
-            let allowed = self.plan.allowed(tokens.is_empty());
-            let choice = choose(row, allowed).map_err(scores(position - 1))?;
-            total += f64::from(choice.logprob);
-            steps += 1;
-            if self.plan.ends(choice.token) {
-                complete = true;
-                break;
-            }
-            tokens.push(choice.token);
-            if tokens.len() >= room {
-                break;
-            }
-            row = self
-                .model
-                .decode(&[i64::from(choice.token)], position)
-                .map_err(decoder(position))?;
-            position += 1;
-        }
-        let avg_logprob = (total / f64::from(steps)) as f32;
-        Ok(Decoded {
-            tokens,
-            avg_logprob,
-            complete,
+        Ok(Self {
+            extractor,
+            samples,
+            seeking,
+            at: 0,
         })
+    }
+
+    /// Samples of a unit of `at`.
+    fn unit(&self) -> usize {
+        match self.seeking {
+            Some(_) => self.extractor.config().hop_length,
+            None => 1,
+        }
+    }
+
+    fn sample(&self) -> usize {
+        self.at * self.unit()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.sample() as f64 / f64::from(self.extractor.sample_rate())
+    }
+
+    /// Goes on at a sample, or a little before.
+    fn move_to(&mut self, sample: usize) {
+        self.at = match sample >= self.samples.len() {
+            true => usize::MAX / 2,
+            false => (sample / self.unit()).max(self.at),
+        };
+    }
+
+    fn is_done(&self) -> bool {
+        if let Some((sound, _)) = &self.seeking {
+            return self.at >= sound.frames();
+        }
+        let left = self.samples.len().saturating_sub(self.at) as f64;
+        left == 0.0
+            || (self.at > 0 && left < SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate()))
+    }
+
+    /// Samples or frames of sound in this window.
+    fn span(&self) -> usize {
+        match &self.seeking {
+            Some((sound, _)) => self
+                .extractor
+                .frames()
+                .min(sound.frames().saturating_sub(self.at)),
+            None => self
+                .extractor
+                .window_samples()
+                .min(self.samples.len().saturating_sub(self.at)),
+        }
+    }
+
+    fn features(&self, out: &mut Vec<f32>) -> Result<(), crate::features::FeatureError> {
+        match &self.seeking {
+            Some((sound, _)) => sound.window(self.at, out),
+            None => {
+                let cut = &self.samples[self.at..self.at + self.span()];
+                self.extractor.extract(cut, out)
+            }
+        }
+    }
+
+    /// Goes on by some units; `None` for the whole window.
+    fn advance(&mut self, units: Option<usize>) {
+        self.at += units.unwrap_or_else(|| self.span());
+    }
+
+    /// The segments of the window, which the cursor then leaves.
+    fn cut(&mut self, decoded: &Decoded) -> Vec<Piece> {
+        let tokens = &decoded.generated.tokens;
+        let Some((_, zero)) = &self.seeking else {
+            let rate = f64::from(self.extractor.sample_rate());
+            let piece = Piece {
+                start: 0.0,
+                end: self.span() as f64 / rate,
+                tokens: 0..tokens.len(),
+                closed: false,
+            };
+            self.advance(None);
+            return vec![piece];
+        };
+        let (pieces, frames) = seek::cut(tokens, *zero, self.span());
+        self.advance(Some(frames));
+        pieces
     }
 }

@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 
-use crosslatch_tasks::generation::{GenerationConfig, GenerationError, GenerationOptions, Task};
-use crosslatch_tasks::{LogMel, SpeechModel, SpeechPipeline};
+use crosslatch_tasks::generation::{GenerationConfig, GenerationError, Task, TranscribeOptions};
+use crosslatch_tasks::rules::History;
+use crosslatch_tasks::{Decoder, LogMel, SpeechModel, SpeechPipeline};
 use serde_json::{Value, json};
 
 use crate::fixture;
@@ -18,14 +19,16 @@ struct Formula {
 }
 
 impl SpeechModel for Formula {
-    type Error = Infallible;
-
     fn encode(&mut self, _: &[f32], _: usize, _: usize) -> Result<(), Infallible> {
         self.prompt.clear();
         Ok(())
     }
+}
 
-    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], Infallible> {
+impl Decoder for Formula {
+    type Error = Infallible;
+
+    fn decode(&mut self, _: usize, tokens: &[i64], position: usize) -> Result<&[f32], Infallible> {
         if position <= 1 {
             self.prompt.extend(tokens);
         }
@@ -70,15 +73,16 @@ fn equal_to_transformers_generate() {
             .unwrap(),
         };
         let arguments = &case["arguments"];
-        let options = GenerationOptions {
+        let options = TranscribeOptions {
             language: arguments["language"].as_str().map(str::to_owned),
             task: arguments["task"].as_str().map(|task| match task {
                 "translate" => Task::Translate,
                 _ => Task::Transcribe,
             }),
             max_new_tokens: arguments["max_new_tokens"].as_u64().map(|n| n as usize),
+            ..TranscribeOptions::default()
         };
-        let plan = pipeline.generation.plan(&options).unwrap();
+        let plan = pipeline.generation.plan(&options, false).unwrap();
         assert_eq!(
             !plan.languages().is_empty(),
             case["detected"] == true,
@@ -103,7 +107,7 @@ fn equal_to_transformers_generate() {
         let segment = &transcript.segments[0];
         if segment.complete {
             let end = generated.pop().unwrap();
-            assert!(plan.ends(end), "{name}");
+            assert!(plan.eos().contains(&end), "{name}");
         }
         assert_eq!(segment.tokens, generated, "{name}");
         let expected = case["avg_logprob"].as_f64().unwrap() as f32;
@@ -135,44 +139,53 @@ fn without_a_generation_file_the_model_file_serves() {
         (5, [6].as_slice())
     );
     assert_eq!(config.begin_suppress_tokens, [220]);
-    let plan = config.plan(&GenerationOptions::default()).unwrap();
-    assert_eq!((plan.prompt(None), plan.max_length()), (vec![5, 7], 448));
-    assert_eq!(plan.allowed(false), [0..1, 3..usize::MAX]);
-    assert_eq!(plan.allowed(true), [0..1, 3..220, 221..usize::MAX]);
+    let plan = config.plan(&TranscribeOptions::default(), false).unwrap();
+    assert_eq!(plan.prompt(None), [5, 7]);
+    let forbidden = |tokens: &[u32]| {
+        let mut scores = [0.0; 300];
+        for rule in plan.rules() {
+            rule.apply(History { tokens, prompt: 2 }, &mut scores);
+        }
+        (0..300)
+            .filter(|&token| scores[token].is_infinite())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(forbidden(&[5, 7, 9]), [1, 2]);
+    assert_eq!(forbidden(&[5, 7]), [1, 2, 220]);
 }
 
 #[test]
 fn wishes_that_a_model_cannot_meet_are_errors() {
-    let german = GenerationOptions {
+    let german = TranscribeOptions {
         language: Some("de".to_owned()),
-        ..GenerationOptions::default()
+        ..TranscribeOptions::default()
     };
     let english_only =
         config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
     assert!(matches!(
-        english_only.plan(&german),
+        english_only.plan(&german, false),
         Err(GenerationError::EnglishOnly)
     ));
     let multi =
         config(json!({"decoder_start_token_id": 2, "lang_to_id": {"<|en|>": 3, "<|fr|>": 4}}))
             .unwrap();
-    let error = multi.plan(&german).unwrap_err();
+    let error = multi.plan(&german, false).unwrap_err();
     assert_eq!(
         error.to_string(),
         "language \"de\" is not known to this model; it knows en, fr"
     );
-    let translate = GenerationOptions {
+    let translate = TranscribeOptions {
         task: Some(Task::Translate),
-        ..GenerationOptions::default()
+        ..TranscribeOptions::default()
     };
     assert!(matches!(
-        multi.plan(&translate),
+        multi.plan(&translate, false),
         Err(GenerationError::Task("translate"))
     ));
     let preset = config(json!({"decoder_start_token_id": 2, "task": "sing"})).unwrap();
     assert!(
         preset
-            .plan(&GenerationOptions::default())
+            .plan(&TranscribeOptions::default(), false)
             .unwrap_err()
             .to_string()
             .contains("sing")
@@ -193,7 +206,9 @@ fn damaged_and_unsupported_files_are_errors_that_name_the_setting() {
         ("repetition_penalty", json!(1.2)),
         ("no_repeat_ngram_size", json!(3)),
         ("bad_words_ids", json!([[1]])),
-        ("return_timestamps", json!(true)),
+        ("return_timestamps", json!("word")),
+        ("num_beams", json!(0)),
+        ("early_stopping", json!("soon")),
     ] {
         let mut file =
             json!({"decoder_start_token_id": 2, "repetition_penalty": 1.0, "num_beams": 5});

@@ -3,6 +3,7 @@
 mod audio;
 mod features;
 mod generation;
+mod longform;
 mod speech;
 
 use std::path::PathBuf;

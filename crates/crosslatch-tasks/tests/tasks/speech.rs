@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use crosslatch_tasks::generation::{GenerationConfig, GenerationOptions};
+use crosslatch_tasks::generation::{GenerationConfig, TranscribeOptions};
 use crosslatch_tasks::{
-    LogMel, SpeechModel, SpeechPipeline, TextTokenizer, TranscribeError, Transcript,
+    Decoder, Event, LogMel, SpeechModel, SpeechPipeline, TextTokenizer, TranscribeError, Transcript,
 };
 
 /// A tokenizer whose token `i` is the word `w<i>`, token 1 being special.
@@ -66,16 +66,18 @@ fn ranked(best: &[usize]) -> Vec<f32> {
 }
 
 impl SpeechModel for Scripted {
-    type Error = Ended;
-
     fn encode(&mut self, features: &[f32], mels: usize, frames: usize) -> Result<(), Ended> {
         assert_eq!(features.len(), mels * frames);
         let high = features.iter().copied().fold(f32::MIN, f32::max);
         self.windows.push((high, mels, frames));
         Ok(())
     }
+}
 
-    fn decode(&mut self, tokens: &[i64], position: usize) -> Result<&[f32], Ended> {
+impl Decoder for Scripted {
+    type Error = Ended;
+
+    fn decode(&mut self, _: usize, tokens: &[i64], position: usize) -> Result<&[f32], Ended> {
         self.fed.push((tokens.to_vec(), position));
         self.row = self.rows.pop_front().ok_or(Ended)?;
         Ok(&self.row)
@@ -100,17 +102,18 @@ fn pipeline(generation: serde_json::Value) -> SpeechPipeline {
     }
 }
 
-fn english() -> GenerationOptions {
-    GenerationOptions {
+fn english() -> TranscribeOptions {
+    TranscribeOptions {
         language: Some("en".to_owned()),
-        ..GenerationOptions::default()
+        timestamps: Some(false),
+        ..TranscribeOptions::default()
     }
 }
 
 fn run(
     pipeline: &SpeechPipeline,
     model: &mut Scripted,
-    options: &GenerationOptions,
+    options: &TranscribeOptions,
 ) -> Result<Transcript, TranscribeError<Ended>> {
     pipeline.transcribe(model, &[0.1; 16_000], options, |_, _| {})
 }
@@ -137,29 +140,20 @@ fn each_segment_is_handed_out_when_it_is_decoded_and_a_break_ends_the_transcript
     let rows = || Scripted::preferring(&[10, 1, 11, 1, 12, 1]);
     let (pipeline, samples) = (pipeline(serde_json::json!({})), [0.1; 48_000]);
     let (mut texts, mut model) = (Vec::new(), rows());
-    let transcript = pipeline.transcribe_each(
-        &mut model,
-        &samples,
-        &english(),
-        |_, _| {},
-        |segment| {
+    let transcript = pipeline.transcribe_with(&mut model, &samples, &english(), |event| {
+        if let Event::Segment(segment) = event {
             texts.push(segment.text.clone());
-            ControlFlow::Continue(())
-        },
-    );
+        }
+        ControlFlow::Continue(())
+    });
     assert_eq!(texts, ["w10", "w11", "w12"]);
     assert_eq!(transcript.unwrap().text, "w10 w11 w12");
     let mut model = rows();
-    let transcript = pipeline.transcribe_each(
-        &mut model,
-        &samples,
-        &english(),
-        |_, _| {},
-        |segment| match segment.text.as_str() {
-            "w11" => ControlFlow::Break(()),
+    let transcript =
+        pipeline.transcribe_with(&mut model, &samples, &english(), |event| match event {
+            Event::Segment(segment) if segment.text == "w11" => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
-        },
-    );
+        });
     assert_eq!(transcript.unwrap().text, "w10 w11");
     assert_eq!(model.windows.len(), 2);
 }
@@ -178,7 +172,10 @@ fn a_language_is_detected_once_among_the_languages() {
         .transcribe(
             &mut model,
             &samples,
-            &GenerationOptions::default(),
+            &TranscribeOptions {
+                language: None,
+                ..english()
+            },
             |_, _| {},
         )
         .unwrap();
@@ -215,7 +212,7 @@ fn lengths_hold() {
         (serde_json::json!({"max_new_tokens": 3}), Some(5), 5),
     ] {
         let mut model = Scripted::preferring(&[10; 40]);
-        let options = GenerationOptions {
+        let options = TranscribeOptions {
             max_new_tokens: options,
             ..english()
         };
@@ -225,7 +222,7 @@ fn lengths_hold() {
         // The last token is not fed: there may be no position for it.
         assert_eq!(model.fed.len(), expected);
     }
-    let options = GenerationOptions {
+    let options = TranscribeOptions {
         max_new_tokens: Some(13),
         ..english()
     };

@@ -1,53 +1,34 @@
-//! The best allowed token of a row of scores, and how sure the model was.
+//! The best token of a row of scores, and how sure the model was.
 //!
 //! A vocabulary has some 50,000 tokens and this runs once a token, so it must cost microseconds.
-//! The row is walked over as plain slices between the suppressed tokens. The first pass finds the
-//! maximum and any NaN, in independent lanes that the compiler turns into vector instructions; the
-//! place of the maximum is then a search; the last pass sums `exp(score - maximum)`. The chosen
-//! token being the maximum, its log-probability is minus the logarithm of that sum: no other
-//! probability is ever computed. Among equal scores the lowest id wins, as `torch.argmax` does.
-
-use std::ops::Range;
-
-/// A chosen token.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Choice {
-    pub token: u32,
-    /// Natural logarithm of its probability among the allowed tokens.
-    pub logprob: f32,
-}
+//! The first pass finds the maximum and any NaN, in independent lanes that the compiler turns into
+//! vector instructions; the place of the maximum is then a search; the last pass sums
+//! `exp(score - maximum)`. The chosen token being the maximum, its log-probability is minus the
+//! logarithm of that sum: no other probability is ever computed. Among equal scores the lowest id
+//! wins, as `torch.argmax` does. Forbidden tokens have the score −∞.
 
 const LANES: usize = 16;
 
-/// The highest score within `allowed`, whose ranges ascend and may reach beyond the row.
-pub(super) fn choose(scores: &[f32], allowed: &[Range<usize>]) -> Result<Choice, &'static str> {
-    let slices = || {
-        allowed.iter().filter_map(|range| {
-            let range = range.start..range.end.min(scores.len());
-            Some((range.start, scores.get(range)?))
-        })
-    };
-    let mut best = f32::NEG_INFINITY;
-    for (_, slice) in slices() {
-        best = best.max(maximum(slice).ok_or("are not numbers (NaN)")?);
-    }
-    if best == f32::INFINITY {
-        return Err("are infinite");
-    }
-    let token = slices()
-        .filter(|_| best > f32::NEG_INFINITY)
-        .find_map(|(start, slice)| Some(start + slice.iter().position(|&x| x == best)?))
-        .ok_or("allow no token at all")?;
-    let sum: f64 = slices().map(|(_, slice)| sum_exp(slice, best)).sum();
-    let token = u32::try_from(token).map_err(|_| "are more than there can be tokens")?;
+/// A chosen token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Choice {
+    pub token: u32,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+/// The highest score.
+pub(crate) fn choose(scores: &[f32]) -> Result<Choice, &'static str> {
+    let best = highest(scores)?;
+    let token = scores.iter().position(|&x| x == best).unwrap_or(0);
     Ok(Choice {
-        token,
-        logprob: -(sum.ln() as f32),
+        token: u32::try_from(token).map_err(|_| "are more than there can be tokens")?,
+        logprob: -(sum_exp(scores, best).ln() as f32),
     })
 }
 
 /// The highest score among single tokens, such as those of the languages.
-pub(super) fn choose_among(
+pub(crate) fn choose_among(
     scores: &[f32],
     tokens: impl Iterator<Item = u32>,
 ) -> Result<u32, &'static str> {
@@ -64,6 +45,30 @@ pub(super) fn choose_among(
         }
     }
     best.map(|(_, token)| token).ok_or("allow no token at all")
+}
+
+/// The highest of scores that can be chosen from: finite, and none of them NaN.
+pub(crate) fn highest(scores: &[f32]) -> Result<f32, &'static str> {
+    match maximum(scores).ok_or("are not numbers (NaN)")? {
+        f32::INFINITY => Err("are infinite"),
+        f32::NEG_INFINITY => Err("allow no token at all"),
+        best => Ok(best),
+    }
+}
+
+/// `ln Σ exp(score)`; −∞ if there is no finite score, NaN if one is NaN.
+pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
+    match maximum(scores) {
+        None => f64::NAN,
+        Some(best) if best.is_infinite() => f64::from(best),
+        Some(best) => f64::from(best) + sum_exp(scores, best).ln(),
+    }
+}
+
+/// Probability of a token; 0 if there is no such token.
+pub(crate) fn probability(scores: &[f32], token: u32) -> f32 {
+    let score = scores.get(token as usize).copied();
+    score.map_or(0.0, |x| (f64::from(x) - log_sum_exp(scores)).exp() as f32)
 }
 
 /// The greatest value, −∞ for none; `None` if a value is NaN.
@@ -131,14 +136,6 @@ fn exp(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    fn only(range: Range<usize>) -> impl std::ops::Deref<Target = [Range<usize>]> {
-        Vec::from_iter([range])
-    }
-
-    fn all() -> impl std::ops::Deref<Target = [Range<usize>]> {
-        only(0..usize::MAX)
-    }
-
     #[test]
     fn exp_is_close_everywhere() {
         for i in 0..200_000 {
@@ -158,32 +155,33 @@ mod tests {
         let scores: Vec<f32> = (0..1000)
             .map(|i| ((i * 37) % 1000) as f32 / 100.0)
             .collect();
-        let choice = choose(&scores, &all()).unwrap();
+        let choice = choose(&scores).unwrap();
         assert_eq!(scores[choice.token as usize], 9.99);
         let sum: f64 = scores.iter().map(|&x| f64::from(x).exp()).sum();
         assert!((f64::from(choice.logprob) - (f64::from(9.99_f32) - sum.ln())).abs() < 1e-5);
+        assert!((log_sum_exp(&scores) - sum.ln()).abs() < 1e-6);
+        let expected = (f64::from(scores[7]).exp() / sum) as f32;
+        assert!((probability(&scores, 7) / expected - 1.0).abs() < 1e-5);
     }
 
     #[test]
-    fn ranges_hide_tokens_and_ties_go_to_the_lowest() {
-        let scores = [9.0, 1.0, 5.0, 5.0, 9.0];
-        let choice = choose(&scores, &only(1..4)).unwrap();
+    fn forbidden_tokens_count_for_nothing_and_ties_go_to_the_lowest() {
+        const NO: f32 = f32::NEG_INFINITY;
+        let choice = choose(&[NO, 1.0, 5.0, 5.0, NO]).unwrap();
         assert_eq!(choice.token, 2);
-        assert_eq!(choose(&scores, &all()).unwrap().token, 0);
-        assert_eq!(choose(&scores, &[1..2, 4..usize::MAX]).unwrap().token, 4);
         let probability = 1.0 / (2.0 + (-4.0_f32).exp());
         assert!((choice.logprob - probability.ln()).abs() < 1e-6);
+        assert_eq!(log_sum_exp(&[NO, NO]), f64::NEG_INFINITY);
+        assert_eq!(log_sum_exp(&[]), f64::NEG_INFINITY);
     }
 
     #[test]
     fn bad_scores_are_errors() {
-        assert!(choose(&[1.0, f32::NAN], &all()).is_err());
-        assert!(choose(&[1.0, f32::NAN], &only(0..1)).is_ok());
-        assert!(choose(&[1.0, f32::INFINITY], &all()).is_err());
-        assert!(choose(&[f32::NEG_INFINITY; 40], &all()).is_err());
-        assert!(choose(&[f32::NEG_INFINITY, 0.0], &all()).is_ok());
-        assert!(choose(&[], &all()).is_err());
-        assert!(choose(&[1.0], &only(5..6)).is_err());
+        assert!(choose(&[1.0, f32::NAN]).is_err());
+        assert!(choose(&[1.0, f32::INFINITY]).is_err());
+        assert!(choose(&[f32::NEG_INFINITY; 40]).is_err());
+        assert!(choose(&[f32::NEG_INFINITY, 0.0]).is_ok());
+        assert!(choose(&[]).is_err());
         assert!(choose_among(&[1.0, f32::NAN], [1].into_iter()).is_err());
         assert!(choose_among(&[1.0], [1].into_iter()).is_err());
     }

@@ -1,0 +1,122 @@
+//! Features of a sound of any length, window by window, at any place.
+//!
+//! Who follows a long sound by the points in time that the model writes needs windows that begin
+//! anywhere, and all of one piece: transformers computes the features of the whole sound at once (the
+//! edges are reflected, and what is quiet is cut off, for the whole), takes pieces of them, and fills
+//! the last piece with zeros. An hour of that is 115 MB; so here one pass over the sound finds the
+//! highest value, by which the quiet is cut off, and each window is computed when it is asked for,
+//! with the same result.
+//!
+//! A sound that fits one window is padded to the window first, as transformers does by default; its
+//! pieces then hold the features of padding, not zeros, behind the end.
+
+use std::borrow::Cow;
+
+use super::bands::Bands;
+use super::{FeatureError, LogMel, add_dither, lowest, scaled};
+
+/// A sound to take windows of features from.
+pub struct WholeSound<'a> {
+    extractor: &'a LogMel,
+    frames: usize,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    /// The features of one padded window.
+    Padded(Vec<f32>),
+    /// Samples, and where what is quiet is cut off.
+    Samples(Cow<'a, [f32]>, f32),
+}
+
+impl LogMel {
+    /// Takes a whole sound, mono at [`LogMel::sample_rate`].
+    ///
+    /// # Errors
+    /// [`FeatureError::NotFinite`].
+    pub fn whole<'a>(&'a self, samples: &'a [f32]) -> Result<WholeSound<'a>, FeatureError> {
+        let hop = self.config.hop_length;
+        if samples.len() <= self.window_samples() {
+            let mut features = Vec::new();
+            self.extract(samples, &mut features)?;
+            return Ok(WholeSound {
+                extractor: self,
+                frames: samples.len().div_ceil(hop),
+                source: Source::Padded(features),
+            });
+        }
+        let mut samples = Cow::Borrowed(samples);
+        if self.config.dither != 0.0 {
+            add_dither(samples.to_mut(), self.config.dither);
+        }
+        let frames = samples.len() / hop;
+        let (mut bands, mut cut) = (Bands::new(self), Vec::new());
+        let mut highest = f64::NEG_INFINITY;
+        for frame in 0..frames {
+            self.cut(&samples, frame, &mut cut);
+            bands.compute(&cut, |_, log| highest = highest.max(log))?;
+        }
+        if !highest.is_finite() || samples.iter().any(|x| !x.is_finite()) {
+            return Err(FeatureError::NotFinite);
+        }
+        Ok(WholeSound {
+            extractor: self,
+            frames,
+            source: Source::Samples(samples, lowest(highest)),
+        })
+    }
+
+    /// The samples of one frame of a sound longer than a frame, its edges reflected.
+    fn cut(&self, samples: &[f32], frame: usize, cut: &mut Vec<f32>) {
+        let (n, half) = (self.config.n_fft, self.config.n_fft / 2);
+        // In samples, the start lies `half` before this.
+        let at = frame * self.config.hop_length;
+        cut.clear();
+        if at >= half && at + half <= samples.len() {
+            cut.extend_from_slice(&samples[at - half..at + half]);
+            return;
+        }
+        let last = samples.len() - 1;
+        cut.extend((at..at + n).map(|i| {
+            let i = i.abs_diff(half);
+            samples[if i > last { 2 * last - i } else { i }]
+        }));
+    }
+}
+
+impl WholeSound<'_> {
+    /// Frames that hold sound, padding left out.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// The features of the window that begins at frame `start`, `[mels, frames of a window]`
+    /// row-major, in `out` (overwritten).
+    ///
+    /// # Errors
+    /// [`FeatureError::Fft`].
+    pub fn window(&self, start: usize, out: &mut Vec<f32>) -> Result<(), FeatureError> {
+        let (mels, window) = (self.extractor.mels(), self.extractor.frames());
+        out.clear();
+        out.resize(mels * window, 0.0);
+        match &self.source {
+            Source::Padded(features) => {
+                let rows = out.chunks_exact_mut(window);
+                for (row, all) in rows.zip(features.chunks_exact(window)) {
+                    let rest = all.get(start..).unwrap_or_default();
+                    row[..rest.len()].copy_from_slice(rest);
+                }
+            }
+            Source::Samples(samples, lowest) => {
+                let (mut bands, mut cut) = (Bands::new(self.extractor), Vec::new());
+                for frame in 0..window.min(self.frames.saturating_sub(start)) {
+                    self.extractor.cut(samples, start + frame, &mut cut);
+                    bands.compute(&cut, |mel, log| {
+                        out[mel * window + frame] = scaled(log as f32, *lowest);
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

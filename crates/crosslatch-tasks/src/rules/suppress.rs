@@ -1,0 +1,61 @@
+//! Tokens that are never chosen, or not first.
+
+use super::{History, Rule};
+
+/// Forbids a set of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suppress {
+    tokens: Vec<u32>,
+    first_only: bool,
+}
+
+impl Suppress {
+    /// At every step (`SuppressTokensLogitsProcessor` of transformers).
+    pub fn always(tokens: Vec<u32>) -> Self {
+        Self {
+            tokens,
+            first_only: false,
+        }
+    }
+
+    /// At the first step after the prompt (`SuppressTokensAtBeginLogitsProcessor`).
+    pub fn first(tokens: Vec<u32>) -> Self {
+        Self {
+            tokens,
+            first_only: true,
+        }
+    }
+}
+
+impl Rule for Suppress {
+    fn apply(&self, history: History<'_>, scores: &mut [f32]) {
+        if self.first_only && !history.chosen().is_empty() {
+            return;
+        }
+        for &token in &self.tokens {
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_forbidden_always_or_first_and_unknown_ones_ignored() {
+        let scores = |rule: &Suppress, tokens: &[u32]| {
+            let mut scores = [0.0; 4];
+            rule.apply(History { tokens, prompt: 1 }, &mut scores);
+            scores.map(|x| x == 0.0)
+        };
+        let always = Suppress::always(vec![1, 9]);
+        assert_eq!(scores(&always, &[7]), [true, false, true, true]);
+        assert_eq!(scores(&always, &[7, 8]), [true, false, true, true]);
+        let first = Suppress::first(vec![0, 3]);
+        assert_eq!(scores(&first, &[7]), [false, true, true, false]);
+        assert_eq!(scores(&first, &[7, 8]), [true; 4]);
+    }
+}

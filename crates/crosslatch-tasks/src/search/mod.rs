@@ -1,0 +1,137 @@
+//! From a decoder's scores to tokens: greedily, by sampling, or with several hypotheses at once.
+//!
+//! A decoder is asked for one token after another until it says that the text has ended. This
+//! module does the asking and knows nothing else: what is encoded, what tokens mean, which are
+//! allowed is the caller's affair. A caller gives a [`Decoder`], a prompt, a list of
+//! [rules](crate::rules), the tokens that end a text and a greatest length ([`Request`]) and gets
+//! the tokens ([`Generated`]), from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use
+//! the same functions.
+//!
+//! The results are those of transformers' `generate` (5.23) with the same settings.
+
+mod beam;
+mod lanes;
+mod scores;
+mod step;
+
+pub use beam::{BeamOptions, EarlyStopping, beam_search};
+pub use lanes::Lanes;
+pub(crate) use scores::{choose_among, log_sum_exp, probability};
+pub use step::{Sampling, greedy, sample};
+
+use crate::rules::{History, Rule};
+
+/// A decoder that keeps its self-attention cache between calls, in one or several *lanes*.
+///
+/// A lane is a cache of its own: hypotheses in different lanes do not disturb each other. All lanes
+/// read the same encoder output.
+pub trait Decoder {
+    /// Why the model failed.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Asks for `wanted` lanes; returns how many there are, at least one. With fewer lanes than
+    /// hypotheses, a search takes turns and feeds again what was overwritten: slower, and right.
+    ///
+    /// # Errors
+    /// Whatever the model's runtime reports.
+    fn lanes(&mut self, wanted: usize) -> Result<usize, Self::Error> {
+        let _ = wanted;
+        Ok(1)
+    }
+
+    /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a lane and
+    /// returns the scores of the token after the last, `[vocab]`.
+    ///
+    /// `position` is at most the number of tokens that the lane holds; what it held from there on is
+    /// forgotten. What depends on the encoder's output only is computed when `position` is 0.
+    ///
+    /// # Errors
+    /// Whatever the model's runtime reports.
+    fn decode(
+        &mut self,
+        lane: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], Self::Error>;
+}
+
+/// What to generate.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The tokens that the decoder starts with, at least one.
+    pub prompt: &'a [u32],
+    /// Conditions on the next token, applied in order.
+    pub rules: &'a [Box<dyn Rule>],
+    /// Tokens that end a text.
+    pub eos: &'a [u32],
+    /// Greatest number of tokens, those of the prompt included.
+    pub max_length: usize,
+}
+
+impl Request<'_> {
+    fn apply_rules(&self, tokens: &[u32], scores: &mut [f32]) {
+        let history = History {
+            tokens,
+            prompt: self.prompt.len(),
+        };
+        for rule in self.rules {
+            rule.apply(history, scores);
+        }
+    }
+}
+
+/// What was generated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The tokens after the prompt, without the one that ended the text.
+    pub tokens: Vec<u32>,
+    /// The token that ended the text; `None` if the greatest length cut it off.
+    pub end: Option<u32>,
+    /// Mean natural logarithm of the probability of each token among those allowed, the end
+    /// included.
+    pub avg_logprob: f32,
+}
+
+/// Why nothing could be generated; `E` is the model's own error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError<E: std::error::Error + 'static> {
+    /// The model failed.
+    #[error("the decoder failed at position {position}: {source}")]
+    Decoder {
+        /// Position of the first token fed.
+        position: usize,
+        /// What the model's runtime reported.
+        source: E,
+    },
+    /// The scores of a step cannot be chosen from.
+    #[error(
+        "the model's scores at position {position} {cause}; the model file is damaged, or its precision too low for it"
+    )]
+    Scores {
+        /// Position of the token whose scores they are.
+        position: usize,
+        /// What is wrong with them.
+        cause: &'static str,
+    },
+    /// The prompt is empty, or leaves no room below the greatest length.
+    #[error("a prompt of {prompt} tokens leaves no room in a length of {max_length}")]
+    Prompt {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// The greatest length asked for.
+        max_length: usize,
+    },
+}
+
+impl<'a> Request<'a> {
+    fn check<E: std::error::Error>(&self) -> Result<(), SearchError<E>> {
+        if self.prompt.is_empty() || self.prompt.len() >= self.max_length {
+            return Err(SearchError::Prompt {
+                prompt: self.prompt.len(),
+                max_length: self.max_length,
+            });
+        }
+        Ok(())
+    }
+}
