@@ -156,8 +156,7 @@ def test_cache_is_not_copied(crosslatch, case):
     methods = json.loads(crosslatch("inspect", case.path, "--json")[0])["methods"]
     (decoder,) = [method for method in methods if method["name"] == "decoder"]
     case.row["copied"] = str(decoder["plan"]["cache_bytes_copied"])
-    # The mask of two texts is computed in one place and written row by row, once per input.
-    assert decoder["plan"]["cache_bytes_copied"] == (2 if case.family is BATCHED else 0)
+    assert decoder["plan"]["cache_bytes_copied"] == 0
     keys_and_values = 2 * DECODER_LAYERS
     assert len([s for s in decoder["state"] if not s["name"].startswith("latched")]) \
         == keys_and_values

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from ..latching import latch
+from ..latching import latch_functional
 from ..latching.report import LatchReport
 from .archive import describing_files, write_archive
 from .programs import export_decoder, export_encoder, longest_output, step
@@ -104,7 +104,7 @@ def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda
     say("tracing the decoder")
     plain = export_decoder(model, states, source.masked, longest_output(encoder), tokens)
     named = ["encoder_hidden_states"] + ["encoder_attention_mask"] * source.masked
-    decoder = latch(plain, named)
+    decoder = latch_functional(plain, named)
     say(str(decoder.latch_report).splitlines()[0])
     say("comparing with the model")
     try:

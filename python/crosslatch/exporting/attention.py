@@ -48,10 +48,15 @@ def rows_of_shared_heads(mask, heads, groups):
 def capped(query, key, value, mask, scaling, cap):
     """Attention whose scores are squeezed into (-cap, cap) before they are masked."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = torch.tanh(query @ key.transpose(2, 3) * (scale / cap)) * cap
+    batch, heads, _, _ = query.shape
+    # Three axes: of four, the tracer makes a transposed copy of the keys.
+    query, key, value = (t.flatten(0, 1) for t in (query, key, value))
+    scores = torch.bmm(query, key.transpose(1, 2)).unflatten(0, (batch, heads))
+    scores = torch.tanh(scores * (scale / cap)) * cap
     if mask is not None:
         scores = biased(scores, mask)
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    shares = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.bmm(shares.flatten(0, 1), value).unflatten(0, (batch, heads))
 
 
 def biased(position_bias, mask):

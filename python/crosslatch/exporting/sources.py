@@ -15,6 +15,7 @@ from .refused import Refused
 DEFAULT_TEXT_LENGTH = 512
 DEFAULT_SECONDS = 30
 FRAMES_PER_SECOND = 100
+SUBSAMPLING = 8  # frames for one position, at the most, where the configuration does not say
 
 
 @dataclass
@@ -73,8 +74,10 @@ def features(config, batch, longest):
                       torch.zeros(batch, bins, 2 * config.max_source_positions), {})
     longest = longest or first_of(config, "max_source_positions") \
         or DEFAULT_SECONDS * FRAMES_PER_SECOND
+    # More than one position: the tracer takes a size that can be 1 for one that is broadcast.
+    least = (first_of(config, "subsampling_factor") or SUBSAMPLING) + 1
     return Source("input_features", torch.zeros(batch, min(50, longest), bins),
-                  {1: Dim("frames", min=min(16, longest), max=longest)})
+                  {1: Dim("frames", min=min(least, longest), max=longest)})
 
 
 def waveform(config, batch, longest):

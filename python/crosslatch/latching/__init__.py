@@ -28,7 +28,8 @@ import torch
 from .. import ops  # noqa: F401  defines the two operators
 from .calls import call
 from .costs import Sizes, is_projection, operations, total_operations
-from .frontier import choose_kept, find_fixed, needed_for, varying_axes, why_not_kept
+from .frontier import choose_kept, find_fixed, needed_for, why_not_kept
+from .layouts import varying_axes
 from .report import LatchReport
 from .surgery import Surgery
 
@@ -49,7 +50,11 @@ def latch(exported_program, inputs=("encoder_hidden_states",), position=None):
     attribute `latch_report` says what is computed once.  It can be saved and loaded wherever
     `crosslatch.ops` is imported.  The given program stays as it was; weights are shared with it.
     """
-    program = exported_program.run_decompositions({})
+    return latch_functional(exported_program.run_decompositions({}), inputs, position)
+
+
+def latch_functional(program, inputs=("encoder_hidden_states",), position=None):
+    """`latch` for a program that is functional already, and nobody else's: it is changed."""
     names = set(program.graph_signature.user_inputs)
     if unknown := [name for name in inputs if name not in names]:
         raise ValueError(f"no input {', '.join(map(repr, unknown))}; the program has "

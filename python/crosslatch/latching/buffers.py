@@ -5,7 +5,7 @@ import math
 import torch
 
 from .calls import call, module_of
-from .frontier import varying_axes
+from .layouts import is_contiguous, is_plain, varying_axes
 from .report import LatchedValue
 
 aten, executorch = torch.ops.aten, torch.ops.executorch
@@ -23,7 +23,7 @@ class Buffer:
         value = node.meta["val"]
         axes, self.largest = varying_axes(value), [sizes.largest(s) for s in value.shape]
         self.axis = axes[0] if axes else None
-        self.plain = value.dim() == 4 and self.axis in (None, 2)
+        self.plain = is_plain(value)
         if self.plain:
             self.shape = self.largest
         else:
@@ -47,21 +47,21 @@ class Buffer:
             value = value.args[0]  # a change of layout on the way is made by the write
         if not self.plain:
             shape = [*self.shape[:2], length if self.axis is not None else 1, self.shape[3]]
-            value = call(graph, aten.clone.default, value,
-                          memory_format=torch.contiguous_format)
+            if not is_contiguous(value.meta["val"]):
+                value = call(graph, aten.clone.default, value,
+                             memory_format=torch.contiguous_format)
             value = call(graph, aten.view.default, value, shape)
         return call(graph, executorch.update_cross_attn_cache.default, value, cache)
 
     def read(self, graph, cache, length):
         """Behind the cond: the value, a view of the cache."""
+        if not self.plain:  # the whole of it first: a piece of unknown length may not have a view
+            cache = call(graph, aten.view.default, cache, self.largest)
         if self.axis is not None:
-            cache = call(graph, aten.slice.Tensor, cache, 2, 0, length)
+            cache = call(graph, aten.slice.Tensor, cache, self.axis, 0, length)
             # The tracer says min(length, largest); the range of the length makes that the length.
-            meta = cache.meta["val"]
+            meta, size = cache.meta["val"], list(self.largest)
             with meta.fake_mode:
-                size = [*meta.shape[:2], self.node.meta["val"].shape[self.axis], meta.shape[3]]
+                size[self.axis] = self.node.meta["val"].shape[self.axis]
                 cache.meta["val"] = meta.as_strided(size, meta.stride())
-        if not self.plain:
-            shape = [length if axis == self.axis else size for axis, size in enumerate(self.largest)]
-            cache = call(graph, aten.view.default, cache, shape)
         return cache

@@ -11,9 +11,9 @@ value, and the edge between them, cut, costs its bytes; an entry there is a node
 step, and the edge from the source, cut, costs its work.  A node can only be computed from operands at
 hand: an edge that cannot be cut leads from the operand's exit to the entry.  Weights and inputs are at
 hand for nothing.  Of several least cuts the one nearest to the uses is taken, so that keys and values
-are kept in the layout in which attention reads them.  One byte kept is held to be worth one byte moved
-at each step: views are never kept (they cost nothing, and an expanded view would cost more), and a
-projection always is.
+are kept in the layout in which attention reads them, if they can be written so without a copy.  One
+byte kept is held to be worth one byte moved at each step: an expanded view is never kept, what it
+expands costs less, and a projection always is.
 
 Not everything can be kept: no sizes, no tuples, no values that depend on weights alone (one copy per
 session of what belongs to the program), no mere copies of an input, nothing whose size has no bound,
@@ -27,11 +27,14 @@ import torch
 from torch.export.graph_signature import InputKind
 
 from .costs import Sizes, UnboundedSize, is_view, tensors, work
+from .layouts import needs_copy, varying_axes
 
 aten = torch.ops.aten
 CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 COPIES = (aten.clone.default, aten._to_copy.default, aten.lift_fresh_copy.default)
 SOURCE, SINK = "source", "sink"
+# A value that has to be rearranged for its buffer is copied once per input: a share of its bytes.
+REARRANGING = 8
 
 
 @dataclass
@@ -100,10 +103,6 @@ def find_fixed(program, inputs):
     return fixed
 
 
-def varying_axes(value):
-    return [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
-
-
 def _is_copy_of_leaf(node, fixed):
     while node in fixed.nodes and (is_view(node) or node.target in COPIES):
         node = node.all_input_nodes[0]
@@ -152,7 +151,9 @@ def choose_kept(program, fixed):
             network.add_edge(SOURCE, (node, "in"), capacity=0)
         if why_not_kept(node, fixed, sizes) is None:
             # A view weighs as much as what it looks at, or more; never less.
-            network.add_edge((node, "in"), (node, "out"), capacity=sizes.bytes(node.meta["val"]))
+            value = node.meta["val"]
+            rearranging = sizes.bytes(value) // REARRANGING if needs_copy(value) else 0
+            network.add_edge((node, "in"), (node, "out"), capacity=sizes.bytes(value) + rearranging)
         else:
             network.add_edge((node, "in"), (node, "out"))
         for arg in node.all_input_nodes:

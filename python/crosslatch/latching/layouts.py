@@ -1,0 +1,32 @@
+"""How a value lies in memory, and whether the cache operator can write it as it is.
+
+`update_cross_attn_cache` writes the third of four axes.  Such a value goes in whatever its strides
+are; another one goes in under another shape, for which it must be contiguous.
+"""
+
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+
+def varying_axes(value):
+    return [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
+
+
+def is_plain(value):
+    """Whether the operator takes the value under its own shape."""
+    return value.dim() == 4 and varying_axes(value) in ([], [2])
+
+
+def is_contiguous(value):
+    """Whether it is for all sizes; asking the tensor would ask the sizes of the example."""
+    expected = 1
+    for size, stride in reversed(list(zip(value.shape, value.stride()))):
+        if not statically_known_true(size == 1):
+            if not statically_known_true(stride == expected):
+                return False
+            expected = expected * size
+    return True
+
+
+def needs_copy(value):
+    """Whether writing the value takes a copy of it first."""
+    return not is_plain(value) and not is_contiguous(value)
