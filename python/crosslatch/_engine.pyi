@@ -39,7 +39,7 @@ def load(
     *,
     precision: _Precision = "f32",
     threads: int | None = None,
-    latch: Sequence[str] = [],
+    latch: Sequence[str] | None = None,
 ) -> Program:
     """Loads a `.pt2` file.
 

@@ -22,16 +22,16 @@ use crate::session::Session;
 /// session uses, all cores if it is `None`. `latch` names inputs that stay the same for many runs:
 /// what depends on them alone is computed again only when one of them changes.
 #[pyfunction]
-#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = Vec::new()))]
+#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None))]
 pub fn load(
     py: Python<'_>,
     path: PathBuf,
     precision: &str,
     threads: Option<usize>,
-    latch: Vec<String>,
+    latch: Option<Vec<String>>,
 ) -> PyResult<Program> {
     let options = options(precision, threads)?;
-    let latch: Vec<&str> = latch.iter().map(String::as_str).collect();
+    let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
     let open = || match Model::open(&path)? {
         model if latch.is_empty() => Ok(model),
         model => model.latch(&latch),

@@ -28,9 +28,10 @@ pub struct Resampler {
 
 /// The converter proper; absent where the two rates are equal.
 struct Stage {
-    fft: Fft<f32>,
-    pending: Vec<f32>,
-    block_out: Vec<f32>,
+    /// In `f64`, as the features are: the transform of each type is a large piece of code.
+    fft: Fft<f64>,
+    pending: Vec<f64>,
+    block_out: Vec<f64>,
     /// Output samples still to drop: the filter's delay.
     skip: usize,
     produced: u64,
@@ -66,7 +67,7 @@ impl Resampler {
             .div_ceil(unit_in.max(unit_out))
             .max(1)
             .next_multiple_of(2);
-        let fft = Fft::<f32>::new_custom(
+        let fft = Fft::<f64>::new_custom(
             from as usize,
             to as usize,
             unit_in * units,
@@ -110,7 +111,7 @@ impl Resampler {
         let block = stage.fft.input_frames_next();
         while !input.is_empty() {
             let (now, later) = input.split_at(input.len().min(block - stage.pending.len()));
-            stage.pending.extend_from_slice(now);
+            stage.pending.extend(now.iter().copied().map(f64::from));
             input = later;
             if stage.pending.len() == block {
                 stage
@@ -161,7 +162,7 @@ impl Stage {
         let fresh = &self.block_out[..written];
         let skipped = self.skip.min(fresh.len());
         self.skip -= skipped;
-        output.extend_from_slice(&fresh[skipped..]);
+        output.extend(fresh[skipped..].iter().map(|x| *x as f32));
         self.produced += (written - skipped) as u64;
         Ok(())
     }
