@@ -20,8 +20,8 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let file = File::open(path).map_err(|e| at(&e))?;
     let size = file.metadata().map_err(|e| at(&e))?.len();
-    let mut archive = ZipArchive::new(BufReader::new(file))
-        .map_err(|e| at(&format!("not an .npz file: {e}")))?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(file)).map_err(|e| at(&format!("not an .npz file: {e}")))?;
     let mut tensors = Vec::new();
     for i in 0..archive.len() {
         let entry = (archive.by_index(i)).map_err(|e| at(&format!("entry {i}: {e}")))?;

@@ -22,7 +22,9 @@ pub struct CompletionsArgs {
 
 /// Prints the manual, one page for each command, as `man` reads it.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  crosslatch man | man -l -\n  crosslatch man transcribe | man -l -")]
+#[command(
+    after_help = "Examples:\n  crosslatch man | man -l -\n  crosslatch man transcribe | man -l -"
+)]
 pub struct ManArgs {
     /// A command; the overview if left out.
     command: Option<String>,
