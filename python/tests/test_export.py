@@ -16,13 +16,12 @@ from torch.export.pt2_archive._package import load_pt2
 
 from conftest import ROOT
 from families import BATCHED, DECODER_LAYERS, FAMILIES, REFUSED
+from families_table import TABLE, classes, one_stack_line, refused_row, supported_row
 
 import crosslatch as python_package  # the fixture `crosslatch` is the command
 
 NEW_TOKENS = 16
 PROMPT = 3
-REASON_LENGTH = 160  # of a refusal, in the table
-TABLE = ROOT / "docs" / "families.md"
 
 
 class Case:
@@ -64,31 +63,14 @@ class Case:
         return [step for inputs in self.inputs for step in self.steps(inputs)]
 
 
-rows = {}
+def together(family):
+    """A family's tests run in one process, which exports it once."""
+    return pytest.param(family, id=str(family), marks=pytest.mark.xdist_group(family.name))
 
 
-@pytest.fixture(scope="module")
-def table(request):
-    """Writes the table of families, if all of them ran."""
-    yield
-    families = [family.name for family in [*FAMILIES, *REFUSED]]
-    if set(rows) == set(families):
-        write_table([rows[name] for name in families])
-
-
-@pytest.fixture(scope="module", params=[*FAMILIES, BATCHED], ids=str)
-def case(request, tmp_path_factory, table):
-    family = request.param
-    row = rows.setdefault(family.name, {"family": family.name, "exports": "no"}) \
-        if family is not BATCHED else {}
-    try:
-        made = Case(family, tmp_path_factory.mktemp("family"))
-    except python_package.Refused as reason:
-        row["exports"] = f"no: {reason}"
-        raise
-    row["exports"] = "yes"
-    made.row = row
-    return made
+@pytest.fixture(scope="module", params=map(together, [*FAMILIES, BATCHED]))
+def case(request, tmp_path_factory):
+    return Case(request.param, tmp_path_factory.mktemp("family"))
 
 
 def only(outputs):
@@ -111,11 +93,9 @@ def test_three_inputs_in_one_session_equal_eager(crosslatch, case, tmp_path):
              for i in range(0, len(steps), per_input)]
     assert len(set(texts)) == 3, "the model says the same, whatever it is given"
     outputs = crosslatch.run(case.path, "decoder", [inputs for inputs, _, _ in steps], tmp_path)
-    case.row["tokens"] = "no"
     for out, (_, logits, tokens) in zip(outputs, steps, strict=True):
         np.testing.assert_allclose(only(out), logits, rtol=1e-3, atol=1e-3)
         assert (only(out).argmax(-1) == tokens).all()
-    case.row["tokens"] = "yes"
 
 
 def test_saved_program_equals_eager_in_pytorch(case):
@@ -135,7 +115,6 @@ def test_later_steps_do_not_read_the_encoder_output(crosslatch, case, tmp_path):
     expected = crosslatch.run(case.path, "decoder", steps, tmp_path)
     for clean, out in zip(expected, crosslatch.run(case.path, "decoder", poisoned, tmp_path)):
         assert only(clean).tobytes() == only(out).tobytes()
-    case.row["recomputed"] = str(recomputed(case.programs["decoder"]))
     assert recomputed(case.programs["decoder"]) == 0
 
 
@@ -155,7 +134,6 @@ def recomputed(program):
 def test_cache_is_not_copied(crosslatch, case):
     methods = json.loads(crosslatch("inspect", case.path, "--json")[0])["methods"]
     (decoder,) = [method for method in methods if method["name"] == "decoder"]
-    case.row["copied"] = str(decoder["plan"]["cache_bytes_copied"])
     assert decoder["plan"]["cache_bytes_copied"] == 0
     keys_and_values = 2 * DECODER_LAYERS
     assert len([s for s in decoder["state"] if not s["name"].startswith("latched")]) \
@@ -163,9 +141,11 @@ def test_cache_is_not_copied(crosslatch, case):
     # By head, in a dimension of their own or together with the batch.
     projections = [v for v in case.exported.latched.values if len(v.shape) >= 3 and v.shape[-1] > 1]
     assert len([v for v in projections if v.dtype == "float32"]) >= keys_and_values
-    report = case.exported.latched
-    case.row["before"] = f"{report.flops_before:,}"
-    case.row["after"] = f"{report.flops_before - report.flops_saved_per_step:,}"
+
+
+def test_its_row_in_the_table_is_current(case):
+    if case.family is not BATCHED:
+        assert supported_row(case.family, case.exported.latched) in TABLE.read_text().splitlines()
 
 
 def test_the_file_names_no_folder_of_this_machine(case):
@@ -174,14 +154,19 @@ def test_the_file_names_no_folder_of_this_machine(case):
         assert str(folder).encode() not in content
 
 
-@pytest.mark.parametrize("family", REFUSED, ids=str)
-def test_what_is_not_supported_is_refused_with_the_reason(family, tmp_path, table):
+@pytest.mark.parametrize("family", map(together, REFUSED))
+def test_what_is_not_supported_is_refused_with_the_reason(family, tmp_path):
     with pytest.raises(python_package.Refused, match=family.reason) as caught:
         python_package.export(family.model(), tmp_path / "m.pt2", say=lambda line: None,
                               **family.options)
     assert not (tmp_path / "m.pt2").exists()
-    reason = str(caught.value).splitlines()[0][:REASON_LENGTH].replace("|", "\\|")
-    rows[family.name] = {"family": family.name, "exports": f"no: {reason}"}
+    assert refused_row(family, caught.value) in TABLE.read_text().splitlines()
+
+
+def test_every_sequence_to_sequence_class_of_transformers_is_in_the_table():
+    tested = {family.kind for family in [*FAMILIES, *REFUSED]}
+    assert {name for name, two_stacks in classes().items() if two_stacks} <= tested
+    assert one_stack_line() in TABLE.read_text().splitlines()
 
 
 def test_a_model_of_one_stack_is_refused(tmp_path):
@@ -189,21 +174,3 @@ def test_a_model_of_one_stack_is_refused(tmp_path):
         vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=8))
     with pytest.raises(python_package.Refused, match="not an encoder–decoder"):
         python_package.export(model, tmp_path / "m.pt2", say=lambda line: None)
-
-
-def write_table(rows):
-    columns = {"family": "Family", "exports": "Exports", "tokens": "Tokens equal",
-               "recomputed": "K/V projections per step", "copied": "Cache bytes copied per step",
-               "before": "FLOPs per step as exported", "after": "FLOPs per step latched"}
-    lines = ["# Families", "",
-             "Written by `python/tests/test_export.py`. Each family is a tiny model with random "
-             "weights, exported by",
-             "`crosslatch.export` and run by the engine: three inputs of different lengths, one "
-             "after the other in one",
-             "session, 16 tokens each. Logits are within 1e-3 of eager PyTorch, tokens are those of "
-             "`model.generate`.",
-             "FLOPs are for one token and the longest source that the model takes; the sizes are "
-             "those of the test.", "",
-             "| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(row.get(column, "–") for column in columns) + " |" for row in rows]
-    TABLE.write_text("\n".join(lines) + "\n")

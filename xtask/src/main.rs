@@ -14,7 +14,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
   operators [ARGS…]
                  only the operators against PyTorch, with the report
+  families       docs/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
+  bench latch    a decoder step as exported and latched: eager, compiled, in the engine
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
     let outcome = match chore {
         "test" => test(&root, rest),
         "operators" => operators(&root, rest),
+        "families" => families(&root),
         "bench" if rest.first().is_some_and(|what| what == "ops") => bench_ops(&root, &rest[1..]),
+        "bench" if rest.first().is_some_and(|what| what == "latch") => {
+            bench_latch(&root, &rest[1..])
+        }
         "lint" => lint(&root),
         "env" => python::environment(&root).map(|_| ()),
         "lock" => python::lock(&root),
@@ -102,12 +108,39 @@ fn bench_ops(root: &Path, args: &[String]) -> Result<(), Failure> {
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 
+/// Exports every family and writes the table.
+fn families(root: &Path) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    operators_for_torch(root)?;
+    run(Command::new(python)
+        .arg("python/tests/families_table.py")
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
+fn bench_latch(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    operators_for_torch(root)?;
+    run(cargo(root).args([
+        "build",
+        "--release",
+        "--package",
+        "crosslatch-python",
+        "--lib",
+    ]))?;
+    run(Command::new(python)
+        .arg("python/benches/latch.py")
+        .args(args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
 fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     run(Command::new(python)
         .args(["-m", "pytest", "-q", tests])
-        // A file's tests share models that are exported once, so they stay together.
-        .args(["-n", &cores.to_string(), "--dist", "loadscope"])
+        // Tests that share a model are grouped, so that one process makes it once.
+        .args(["-n", &cores.to_string(), "--dist", "loadgroup"])
         .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))

@@ -16,6 +16,7 @@ import transformers
 from ..latching import latch_functional
 from ..latching.report import LatchReport
 from .archive import describing_files, write_archive
+from .caches import empty_cache
 from .programs import export_decoder, export_encoder, longest_output, step
 from .refused import Refused
 from .sources import first_of, source_of
@@ -89,6 +90,9 @@ def check_supported(model):
         raise Refused(f"{name} has no head that generates tokens")
     if model.get_encoder() is model:
         raise Refused(f"{name} has no encoder of its own")
+    if first_of(config, "num_experts"):
+        raise Refused(f"{name} is a mixture of experts: which weights a token meets is decided by "
+                      "what it says")
 
 
 def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None):
@@ -101,6 +105,7 @@ def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda
     decoder_config = model.config.get_text_config(decoder=True)
     tokens = max_tokens or first_of(decoder_config, "max_target_positions",
                                     "max_text_positions", "max_position_embeddings", "n_positions") or DEFAULT_TOKENS
+    compare_encoder(model, encoder, source)
     say("tracing the decoder")
     plain = export_decoder(model, states, source.masked, longest_output(encoder), tokens)
     named = ["encoder_hidden_states"] + ["encoder_attention_mask"] * source.masked
@@ -112,6 +117,20 @@ def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda
     except RuntimeError as reason:
         raise Refused(f"the exported decoder does not run: {reason}") from reason
     return {"encoder": encoder, "decoder": decoder}
+
+
+@torch.no_grad()
+def compare_encoder(model, encoder, source):
+    """Refuses if the program's output is not the model's, for an input drawn at random."""
+    inputs = source.drawn()
+    _refuse_if_far(encoder.module()(**inputs), model.get_encoder()(**inputs).last_hidden_state,
+                   "encoder's output")
+
+
+def _refuse_if_far(got, expected, what):
+    distance = (got - expected).abs().max().item()
+    if not distance <= TOLERANCE * max(1.0, expected.abs().max().item()):
+        raise Refused(f"the exported {what} differs from the model's by {distance:g}")
 
 
 @torch.no_grad()
@@ -130,14 +149,11 @@ def compare(model, decoder, states, masked, max_tokens):
         mask = torch.ones(states.shape[:2], dtype=torch.int64)
         mask[:, states.shape[1] - states.shape[1] // 3:] = 0
         extra = {"encoder_attention_mask": mask} if masked else {}
-        expected = step(model, None, ids, states, **extra).logits
+        expected = step(model, empty_cache(), ids, states, **extra).logits
         for start, end in [(0, 3)] + [(i, i + 1) for i in range(3, count)]:
             logits = program(input_ids=ids[:, start:end], cache_position=torch.arange(start, end)[:],
                              encoder_hidden_states=states, **extra)
-            distance = (logits - expected[:, start:end]).abs().max().item()
-            if not distance <= TOLERANCE * max(1.0, expected.abs().max().item()):
-                raise Refused(f"the exported decoder's logits differ from the model's by {distance:g} "
-                              f"at token {start}")
+            _refuse_if_far(logits, expected[:, start:end], f"decoder's output at token {start}")
 
 
 def _with_own_state(program):

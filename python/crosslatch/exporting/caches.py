@@ -88,13 +88,18 @@ def make_cache(layers, cache_position):
         Cache(layers=[ThroughLayer() for _ in layers]))
 
 
+def empty_cache():
+    """transformers' own, for any number of layers: made by a model, it may have too few."""
+    return EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+
 def observe_layers(run, positions):
     """The buffers that a decoder needs.
 
     `run` takes a cache and runs one step with it; the shapes of what it leaves there are those of
     the model, whatever its configuration calls heads and sizes.
     """
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    cache = empty_cache()
     with torch.no_grad():
         run(cache)
     layers = cache.self_attention_cache.layers

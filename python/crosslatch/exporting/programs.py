@@ -12,7 +12,10 @@ T is any number from 1; S is too where the source varies in length.  B is fixed,
 are.
 """
 
+import logging
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 
 import torch
 from torch import nn
@@ -23,7 +26,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from .attention import exportable_attention
 from .caches import make_cache, observe_layers
 from .refused import Refused
-from .rewriting import Exportable
+from .rewriting import rewritten
 
 EXAMPLE_TOKENS = 4
 MESSAGE_LENGTH = 1000  # of the tracer's own words in a refusal
@@ -45,21 +48,25 @@ class EncoderProgram(nn.Module):
 
 
 class TextEncoder(EncoderProgram):
+    @rewritten
     def forward(self, input_ids, attention_mask):
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 
 class SpectrogramEncoder(EncoderProgram):
+    @rewritten
     def forward(self, input_features):
         return self.encoder(input_features).last_hidden_state
 
 
 class WaveformEncoder(EncoderProgram):
+    @rewritten
     def forward(self, input_values):
         return self.encoder(input_values).last_hidden_state
 
 
 class PictureEncoder(EncoderProgram):
+    @rewritten
     def forward(self, pixel_values):
         return self.encoder(pixel_values).last_hidden_state
 
@@ -73,6 +80,7 @@ class DecoderProgram(nn.Module):
         super().__init__()
         self.model, self.caches = model, layers
 
+    @rewritten
     def forward(self, input_ids, cache_position, encoder_hidden_states,
                 encoder_attention_mask=None):
         return step(self.model, make_cache(self.caches, cache_position), input_ids,
@@ -94,6 +102,9 @@ def export_encoder(model, source):
 
 def export_decoder(model, states, masked, longest_source, max_tokens):
     """`states` is an example of an encoder output; `longest_source` is None if its length is fixed."""
+    if states.dim() != 3:
+        raise Refused(f"its encoder's output has the shape {list(states.shape)}; known are positions "
+                      "of one size, [B, S, D]")
     batch, length, _ = states.shape
     arguments = {"input_ids": torch.zeros(batch, EXAMPLE_TOKENS, dtype=torch.int64),
                  "cache_position": torch.arange(EXAMPLE_TOKENS),
@@ -110,9 +121,10 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
         mask = arguments.get("encoder_attention_mask")
         try:
             layers = observe_layers(lambda cache: step(model, cache, first, states, mask), max_tokens)
-        except (TypeError, ValueError, AttributeError, IndexError,
-                NotImplementedError) as reason:
-            raise Refused(f"its decoder does not run with a cache from outside: {reason}") from reason
+        except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as reason:
+            raise Refused(f"its decoder does not run with a cache from outside, tokens of shape "
+                          f"{list(first.shape)} and an encoder output of shape "
+                          f"{list(states.shape)}: {reason}") from reason
         return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
 
 
@@ -123,7 +135,7 @@ def traced(name, module, arguments, shapes):
     that it cannot prove; those become assertions, which are checked when the program runs.
     """
     try:
-        with Exportable():
+        with quiet_tracer():
             program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=shapes,
                                           strict=False,
                                           prefer_deferred_runtime_asserts_over_guards=True)
@@ -131,6 +143,19 @@ def traced(name, module, arguments, shapes):
         raise Refused(f"its {name} cannot be traced: {type(reason).__name__}: "
                       f"{str(reason)[:MESSAGE_LENGTH].strip()}") from reason
     return program.run_decompositions({})
+
+
+@contextmanager
+def quiet_tracer():
+    """The tracer's failures are told by `Refused`; without this it prints the graph so far as well."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def longest_output(program):

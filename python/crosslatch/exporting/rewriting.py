@@ -5,10 +5,13 @@ place of one that does not:
 
 * `arange(start, start + n)` with a tensor `start` asks for the tensor's contents, a number on which the
   size of everything after it would depend.  `arange(n) + start` is the same, and its size is `n`.
+* `table[start : start + n]` does so as well.  Indexing with that range is the same.
 * Normalisation over a batch that was seen in training is a factor and a summand for each channel.
 * A weight kept as direction and magnitude is put together by an operator of its own, which other
   runtimes do not have; here by a division and a product.
 """
+
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +23,27 @@ ADDS = {torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__
 class Exportable(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is torch.arange and (length := _length(args)) is not None:
+        if func is torch.arange and len(args) == 2 and (length := _length(*args)) is not None:
             return func(length, **kwargs) + args[0]
+        if func is torch.Tensor.__getitem__:
+            return func(args[0], _without_moving_slices(args[1], args[0].device))
         if func is torch._weight_norm:
             return _weight_norm(*args, **kwargs)
         if func is F.batch_norm:
             return _batch_norm(*args, **kwargs)
         result = func(*args, **kwargs)
-        if func in ADDS and len(args) == 2 and isinstance(args[0], torch.Tensor):
+        if func in ADDS and len(args) == 2:
             result.is_sum_of = args
         return result
+
+
+def rewritten(forward):
+    """`forward` inside of the mode.  Innermost: the tracer has a mode of its own, for slices too."""
+    @wraps(forward)
+    def inside(*args, **kwargs):
+        with Exportable():
+            return forward(*args, **kwargs)
+    return inside
 
 
 def _weight_norm(direction, magnitude, dim=0):
@@ -46,9 +60,21 @@ def _batch_norm(x, mean, variance, weight=None, bias=None, training=False, momen
     return x * factor.view(shape) + summand.view(shape)
 
 
-def _length(args):
-    """The n of `arange(start, start + n)`; None for other calls."""
-    if len(args) != 2 or not isinstance(args[1], torch.Tensor):
+def _without_moving_slices(index, device):
+    """An index with ranges of positions in place of slices that begin at a tensor."""
+    if not isinstance(index, tuple):
+        return _without_moving_slices((index,), device)[0]
+    return tuple(torch.arange(length, device=device) + part.start
+                 if isinstance(part, slice) and part.step in (None, 1)
+                 and (length := _length(part.start, part.stop)) is not None else part
+                 for part in index)
+
+
+def _length(start, stop):
+    """The n of a range from `start` to `start + n`, of which `start` is a tensor; else None."""
+    if not isinstance(start, torch.Tensor) or not isinstance(stop, torch.Tensor):
         return None
-    start, length = getattr(args[1], "is_sum_of", (None, None))
-    return length if start is args[0] else None
+    first, second = getattr(stop, "is_sum_of", (None, None))
+    if isinstance(second, torch.Tensor):
+        first, second = second, first
+    return second if first is start else None

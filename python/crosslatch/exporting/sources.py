@@ -6,6 +6,7 @@ sounds and pictures have none here (one sound at a time, or windows of one lengt
 """
 
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from torch.export import Dim
@@ -25,11 +26,26 @@ class Source:
     name: str                      # the encoder's main input
     example: torch.Tensor
     varying: dict                  # axis → Dim
-    masked: bool = False           # whether it comes with `attention_mask` of the same size
+    vocabulary: int | None = None  # of text, which comes with `attention_mask` of the same size
+
+    @property
+    def masked(self):
+        return self.vocabulary is not None
 
     def arguments(self):
         return {self.name: self.example} | (
             {"attention_mask": torch.ones_like(self.example)} if self.masked else {})
+
+    def drawn(self):
+        """Inputs like the example, with random contents; the end of a text is padding."""
+        generator = torch.Generator().manual_seed(0)
+        shape = self.example.shape
+        if not self.masked:
+            return {self.name: torch.randn(shape, generator=generator)}
+        mask = torch.ones_like(self.example)
+        mask[:, shape[1] - shape[1] // 3:] = 0
+        return {self.name: torch.randint(0, self.vocabulary, shape, generator=generator),
+                "attention_mask": mask}
 
     def dynamic_shapes(self):
         return dict.fromkeys(self.arguments(), self.varying)
@@ -52,16 +68,23 @@ def source_of(model, batch, longest=None):
               "pixel_values": picture}
     if name not in makers:
         raise Refused(f"its encoder takes {name!r}; known are {', '.join(makers)}")
+    asked = list(signature(type(model).generate).parameters)[1]
+    if asked in makers and asked != name:
+        raise Refused(f"its encoder takes {name!r}, and what makes that of {asked!r} is neither in "
+                      "its encoder nor in its decoder")
     if name == "input_ids" and hasattr(model.config, "vision_config"):
         raise Refused("its encoder takes text and pictures together")
-    return makers[name](encoder.config, batch, longest)
+    return makers[name](getattr(encoder, "config", model.config), batch, longest)
 
 
 def text(config, batch, longest):
     longest = longest or first_of(config, "max_position_embeddings", "n_positions",
                                   "max_source_positions") or DEFAULT_TEXT_LENGTH
+    vocabulary = first_of(config.get_text_config(), "vocab_size", "src_vocab_size")
+    if vocabulary is None:
+        raise Refused("its configuration does not say how many tokens its encoder knows")
     return Source("input_ids", torch.ones(batch, min(7, longest), dtype=torch.int64),
-                  {1: Dim("source", min=1, max=longest)}, masked=True)
+                  {1: Dim("source", min=1, max=longest)}, vocabulary)
 
 
 def features(config, batch, longest):

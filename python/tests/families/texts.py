@@ -1,0 +1,53 @@
+"""Text to text."""
+
+import transformers
+
+from .family import DECODES, LONGEST_TEXT, STACK, VOCABULARY, Family, config, seq2seq, t5, text
+
+POSITIONS = dict(max_position_embeddings=LONGEST_TEXT)
+GEMMA = dict(STACK, num_key_value_heads=2, head_dim=8, sliding_window=8, query_pre_attn_scalar=8)
+BART = seq2seq("BART", "BartConfig", "BartForConditionalGeneration", **POSITIONS)
+
+
+def two_stacks():
+    """BERT on both sides, as people put together models that were trained apart."""
+    return transformers.EncoderDecoderConfig(
+        encoder=transformers.BertConfig(**STACK).to_dict(),
+        decoder=transformers.BertConfig(**STACK, **DECODES).to_dict(), decoder_start_token_id=1,
+        pad_token_id=0)
+
+
+TEXTS = [
+    seq2seq("Marian", "MarianConfig", "MarianMTModel", **POSITIONS),
+    seq2seq("M2M100, NLLB", "M2M100Config", "M2M100ForConditionalGeneration", **POSITIONS),
+    seq2seq("mBART", "MBartConfig", "MBartForConditionalGeneration", **POSITIONS),
+    BART,
+    t5("T5", "T5Config", "T5ForConditionalGeneration"),
+    t5("T5 v1.1", "T5Config", "T5ForConditionalGeneration", feed_forward_proj="gated-gelu",
+       tie_word_embeddings=False),
+    t5("mT5", "MT5Config", "MT5ForConditionalGeneration"),
+    t5("UMT5", "UMT5Config", "UMT5ForConditionalGeneration"),
+    Family("T5Gemma", "T5GemmaForConditionalGeneration", config(
+        "T5GemmaConfig", encoder=GEMMA,
+        decoder=dict(GEMMA, is_decoder=True, cross_attention_hidden_size=32),
+        vocab_size=VOCABULARY, decoder_start_token_id=1), text()),
+    seq2seq("Pegasus", "PegasusConfig", "PegasusForConditionalGeneration", **POSITIONS),
+    seq2seq("BigBirdPegasus, full attention", "BigBirdPegasusConfig",
+            "BigBirdPegasusForConditionalGeneration", attention_type="original_full", **POSITIONS),
+    seq2seq("Blenderbot", "BlenderbotConfig", "BlenderbotForConditionalGeneration", **POSITIONS),
+    seq2seq("BlenderbotSmall", "BlenderbotSmallConfig", "BlenderbotSmallForConditionalGeneration",
+            **POSITIONS),
+    seq2seq("MVP", "MvpConfig", "MvpForConditionalGeneration", **POSITIONS),
+    seq2seq("PLBart", "PLBartConfig", "PLBartForConditionalGeneration", **POSITIONS),
+    seq2seq("SeamlessM4T, text to text", "SeamlessM4TConfig", "SeamlessM4TForTextToText",
+            hidden_size=32, **POSITIONS),
+    seq2seq("SeamlessM4T v2, text to text", "SeamlessM4Tv2Config", "SeamlessM4Tv2ForTextToText",
+            hidden_size=32, **POSITIONS),
+    Family("BERT to BERT", "EncoderDecoderModel", two_stacks, text()),
+    Family("T5Gemma 2, text", "T5Gemma2ForConditionalGeneration", config(
+        "T5Gemma2Config", decoder=GEMMA, image_token_index=92, encoder=dict(
+            text_config=GEMMA, mm_tokens_per_image=16, boi_token_index=90, eoi_token_index=91,
+            image_token_index=92, vision_config=dict(
+                hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4,
+                image_size=32, patch_size=8))), text()),
+]
