@@ -50,14 +50,5 @@ def crosslatch():
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "xdist_group(name): tests that run in one process")
     if "PYTEST_XDIST_WORKER" in os.environ:  # before anything imports torch
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """A file's tests share what they make, so they stay together if they do not say otherwise."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))

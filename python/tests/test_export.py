@@ -63,12 +63,7 @@ class Case:
         return [step for inputs in self.inputs for step in self.steps(inputs)]
 
 
-def together(family):
-    """A family's tests run in one process, which exports it once."""
-    return pytest.param(family, id=str(family), marks=pytest.mark.xdist_group(family.name))
-
-
-@pytest.fixture(scope="module", params=map(together, [*FAMILIES, BATCHED]))
+@pytest.fixture(scope="module", params=[*FAMILIES, BATCHED], ids=str)
 def case(request, tmp_path_factory):
     return Case(request.param, tmp_path_factory.mktemp("family"))
 

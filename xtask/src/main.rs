@@ -139,8 +139,8 @@ fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<()
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     run(Command::new(python)
         .args(["-m", "pytest", "-q", tests])
-        // Tests that share a model are grouped, so that one process makes it once.
-        .args(["-n", &cores.to_string(), "--dist", "loadgroup"])
+        // A file's tests share models that are exported once, so they stay together.
+        .args(["-n", &cores.to_string(), "--dist", "loadscope"])
         .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))

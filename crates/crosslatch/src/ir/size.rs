@@ -230,6 +230,7 @@ impl<'a> Parser<'a> {
         }
         let op = match (word, args.len()) {
             ("Integer", 1) => return args.pop(),
+            ("Pow", 2) => return power(&args[0], &args[1]),
             ("Add", 1..) => SizeOp::Add,
             ("Mul", 1..) => SizeOp::Mul,
             ("FloorDiv" | "CleanDiv", 2) => SizeOp::FloorDiv,
@@ -252,6 +253,15 @@ impl<'a> Parser<'a> {
         assumptions
             .starts_with('\'')
             .then(|| Size::Symbol(name.to_owned()))
+    }
+}
+
+/// A small power, as a product.
+fn power(base: &Size, exponent: &Size) -> Option<Size> {
+    const LARGEST: i64 = 8;
+    match exponent.constant()? {
+        n @ 1..=LARGEST => Some(Size::Op(SizeOp::Mul, vec![base.clone(); n as usize])),
+        _ => None,
     }
 }
 
@@ -284,6 +294,10 @@ mod tests {
                 40,
             ),
             ("Add(Symbol('s0', integer=True), Integer(-1))", 4),
+            (
+                "FloorDiv(Pow(Symbol('s0', integer=True), Integer(2)), Integer(3))",
+                8,
+            ),
         ] {
             let size = Size::parse(text).unwrap();
             let lookup = |name: &str| (name == "s0").then_some(5);
@@ -295,7 +309,16 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "s0 +", "f(s0)", "1.5", "(s0", &"(".repeat(10_000)] {
+        for text in [
+            "",
+            "s0 +",
+            "f(s0)",
+            "1.5",
+            "Pow(s0, s0)",
+            "Pow(2, 99)",
+            "(s0",
+            &"(".repeat(10_000),
+        ] {
             assert!(Size::parse(text).is_err(), "{text}");
         }
         let zero = Size::parse("s0//0").unwrap();
