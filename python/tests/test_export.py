@@ -149,7 +149,7 @@ def test_the_file_names_no_folder_of_this_machine(case):
         assert str(folder).encode() not in content
 
 
-@pytest.mark.parametrize("family", map(together, REFUSED))
+@pytest.mark.parametrize("family", REFUSED, ids=str)
 def test_what_is_not_supported_is_refused_with_the_reason(family, tmp_path):
     with pytest.raises(python_package.Refused, match=family.reason) as caught:
         python_package.export(family.model(), tmp_path / "m.pt2", say=lambda line: None,
