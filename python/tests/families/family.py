@@ -35,6 +35,8 @@ class Family:
     inputs: Callable                      # (length index, generator) → encoder inputs
     options: dict = field(default_factory=dict)   # for `crosslatch.export`
     reason: str = ""                      # a pattern of why it is refused, if it is
+    # Of its weights.  Not every draw makes a model that says something else to every input.
+    seed: int = 11
 
     def __str__(self):
         return self.name.replace(" ", "-")
@@ -43,7 +45,7 @@ class Family:
         """The model with its weights drawn anew, and nothing that bends greedy decoding."""
         torch.manual_seed(7)
         model = getattr(transformers, self.kind)(self.config()).eval()
-        generator = torch.Generator().manual_seed(11)
+        generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for weight in model.parameters():
                 if weight.dim() > 1:
