@@ -9,9 +9,9 @@
 //! second reads its results where they lie. No predicate, no buffer of a greatest length: a shorter
 //! input leaves nothing of a longer one behind, and a step costs nothing for it.
 //!
-//! [`dependence`] says which nodes are *fixed*: they depend on weights and latched inputs only, and
-//! nobody changes their memory. [`costs`] weighs them for typical sizes. [`frontier`] chooses what to
-//! keep, [`split`] cuts. The Python function `crosslatch.latch` does the same to a program before it
+//! `dependence` says which nodes are *fixed*: they depend on weights and latched inputs only, and
+//! nobody changes their memory. `costs` weighs them for typical sizes. `frontier` chooses what to
+//! keep, `split` cuts. The Python function `crosslatch.latch` does the same to a program before it
 //! is saved, with a `cond` and cache buffers, because a single program of PyTorch has no other way.
 
 mod costs;
