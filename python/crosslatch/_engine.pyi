@@ -182,6 +182,10 @@ class Transcriber:
         *,
         language: str | None = None,
         task: Literal["transcribe", "translate"] | None = None,
+        timestamps: bool | None = None,
+        prompt: str | None = None,
+        beam_size: int | None = None,
+        fallback: bool = False,
         max_new_tokens: int | None = None,
     ) -> Transcription:
         """Transcribes a sound file (WAV, FLAC or MP3), or samples: float32, one channel, at
@@ -189,7 +193,10 @@ class Transcriber:
 
         Returns an iterator over segments, each of which comes out as soon as it is decoded.
         `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
-        `None`. `task` is "transcribe" or "translate" (to English).
+        `None`. `task` is "transcribe" or "translate" (to English). `timestamps` asks the model for
+        points in time, between which segments lie; `None` does so for sound longer than a window.
+        `prompt` is text that comes before, `beam_size` the number of texts followed at once.
+        `fallback` decodes doubtful windows again by chance, and leaves silent ones out.
         """
 
 @final

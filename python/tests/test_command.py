@@ -1,5 +1,6 @@
 """The command as a user meets it: results, messages, exit status."""
 
+import json
 import zipfile
 
 import numpy as np
@@ -141,3 +142,44 @@ def test_arrays_are_read_as_numpy_writes_them(crosslatch, tmp_path, compressed):
 class Doubled(torch.nn.Module):
     def forward(self, x):
         return x + x
+
+
+def test_formats_with_times_ask_the_model_for_them(crosslatch):
+    words = transcripts()["light.wav"]
+    out, _ = crosslatch("transcribe", SAMPLES / "light.wav", "--format", "tsv")
+    (start, end, text) = out.splitlines()[1].split("\t")
+    assert int(start) < 500 and 1000 < int(end) < 2264 and text == words
+    out, _ = crosslatch("transcribe", SAMPLES / "light.wav", "--format", "tsv", "--no-timestamps")
+    assert out.splitlines()[1].split("\t") == ["0", "2265", words]
+
+
+def test_pieces_side_by_side_have_the_words_of_one_after_the_other(crosslatch, tmp_path):
+    import wave
+    path, sentences = tmp_path / "long.wav", []
+    with wave.open(str(path), "wb") as long:
+        for name in ("light.wav", "timer.wav", "heldout-voice.wav") * 3:
+            with wave.open(str(SAMPLES / name)) as short:
+                if not sentences:
+                    long.setparams(short.getparams())
+                long.writeframes(short.readframes(short.getnframes()) + bytes(2 * 12_000))
+            sentences.append(transcripts()[name])
+    results = [crosslatch("transcribe", path, "--format", "json", "--batch", n)[0] for n in (1, 2, 3)]
+    assert results[0] == results[1] == results[2]
+    text = json.loads(results[0])["text"]
+    # What is cut together is sometimes misheard; most words are there.
+    assert sum(sentence in text for sentence in set(sentences)) >= 2
+
+
+def test_what_the_options_cannot_be_is_said_before_anything_is_decoded(crosslatch):
+    for flags, status, message in [
+        (["--language", "xx"], 1, "language \"xx\" is not known to this model; it knows en"),
+        (["--beam-size", 0], 1, "ask for 1 to 64"),
+        (["--no-speech-threshold", 0.5], 1, "needs logprob_threshold as well"),
+        (["--temperature", "0,warm"], 2, "--temperature"),
+        (["--keep-prompt"], 2, "--prompt"),
+        (["--timestamps", "--no-timestamps"], 2, "cannot be used with"),
+        (["--max-new-tokens", 200], 1, "ask for fewer new tokens"),
+        (["--batch", 2, "--condition-on-previous"], 1, "side by side"),
+    ]:
+        _, error = crosslatch("transcribe", SAMPLES / "light.wav", *flags, status=status)
+        assert message in error, error

@@ -1,14 +1,18 @@
 //! `crosslatch transcribe`: what is said in audio files.
 
+mod decoding;
+
 use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Model, Options, Precision};
 use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
-use crosslatch_tasks::{Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
+use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
+use decoding::Decoding;
 
 /// Writes down what is said in audio files: WAV, FLAC or MP3.
 ///
@@ -17,7 +21,10 @@ use crate::CommandError;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch transcribe talk.mp3\n  \
     crosslatch transcribe --format srt talk.wav > talk.srt\n  \
-    crosslatch transcribe --model whisper.pt2 --language en *.flac")]
+    crosslatch transcribe --model whisper.pt2 --language en *.flac\n  \
+    crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
+    crosslatch transcribe --task translate --beam-size 5 --format vtt rede.flac\n  \
+    crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
 pub struct Args {
     /// The audio files.
     #[arg(required = true, value_name = "FILE")]
@@ -26,17 +33,20 @@ pub struct Args {
     #[arg(long, value_name = "M.pt2")]
     model: Option<PathBuf>,
     /// How to write a transcript.
-    #[arg(long, default_value = "text", value_parser = ["text", "json", "srt", "vtt"])]
+    #[arg(long, default_value = "text", value_parser = ["text", "json", "srt", "vtt", "tsv"])]
     format: String,
-    /// The language spoken, such as `en`; detected where the model can if left out.
-    #[arg(long, value_name = "LANGUAGE")]
-    language: Option<String>,
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Cut long files where it is quiet and decode so many pieces at a time, which share the
+    /// threads. Left out, a long file is followed from one point in time to the next.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: Option<u16>,
+    #[command(flatten)]
+    decoding: Decoding,
 }
 
 /// Where the bundled model lies, seen from the folder of the program: beside an installed one, or
@@ -64,14 +74,25 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let mut speech = ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?;
-    let generation = TranscribeOptions {
-        language: args.language.clone(),
-        ..TranscribeOptions::default()
+    let wanted =
+        (args.decoding).options(format.needs_times(), pipeline.generation.has_timestamps());
+    pipeline.check(&wanted).map_err(|e| at_model(&e))?;
+    if let Some(batch) = args.batch {
+        options.threads = (options.threads / usize::from(batch)).max(1);
+    }
+    let mut speech = Vec::new();
+    for _ in 0..args.batch.unwrap_or(1) {
+        speech.push(ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?);
+    }
+    let mut transcriber = Transcriber {
+        pipeline,
+        speech,
+        is_batch: args.batch.is_some(),
+        options: wanted,
     };
     let mut failed = 0;
     for file in &args.files {
-        match one_file(file, &pipeline, &mut speech, &generation) {
+        match transcriber.file(file) {
             Ok(transcript) => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(format.write(&transcript).as_bytes())?;
@@ -94,29 +115,46 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     }
 }
 
-fn one_file(
-    file: &Path,
-    pipeline: &SpeechPipeline,
-    speech: &mut ExportedSpeechModel,
-    generation: &TranscribeOptions,
-) -> Result<Transcript, CommandError> {
-    // The reader's errors name the file already.
-    let audio = audio::read_file(file, pipeline.features.sample_rate())?;
-    if audio.damaged_packets > 0 {
-        eprintln!(
-            "warning: {}: {} damaged packets were left out",
-            file.display(),
-            audio.damaged_packets
-        );
-    }
-    let bar = progress_bar(file, audio.duration());
-    let transcript = pipeline
-        .transcribe(speech, &audio.samples, generation, |done, _| {
-            bar.set_position(milliseconds(done));
-        })
+/// What all files share.
+struct Transcriber {
+    pipeline: SpeechPipeline,
+    /// As many as pieces are decoded at a time.
+    speech: Vec<ExportedSpeechModel>,
+    is_batch: bool,
+    options: TranscribeOptions,
+}
+
+impl Transcriber {
+    fn file(&mut self, file: &Path) -> Result<Transcript, CommandError> {
+        // The reader's errors name the file already.
+        let audio = audio::read_file(file, self.pipeline.features.sample_rate())?;
+        if audio.damaged_packets > 0 {
+            eprintln!(
+                "warning: {}: {} damaged packets were left out",
+                file.display(),
+                audio.damaged_packets
+            );
+        }
+        let bar = progress_bar(file, audio.duration());
+        let observer = |event: Event<'_>| {
+            if let Event::Progress { done, .. } = event {
+                bar.set_position(milliseconds(done));
+            }
+            ControlFlow::Continue(())
+        };
+        let Transcriber {
+            pipeline, options, ..
+        } = self;
+        let transcript = match self.speech.as_mut_slice() {
+            [speech] if !self.is_batch => {
+                pipeline.transcribe_with(speech, &audio.samples, options, observer)
+            }
+            speech => pipeline.transcribe_batch(speech, &audio.samples, options, observer),
+        }
         .map_err(|e| format!("{}: {e}", file.display()))?;
-    bar.finish_and_clear();
-    Ok(transcript)
+        bar.finish_and_clear();
+        Ok(transcript)
+    }
 }
 
 fn milliseconds(seconds: f64) -> u64 {

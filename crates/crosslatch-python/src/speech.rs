@@ -103,8 +103,13 @@ impl Transcriber {
     ///
     /// Returns an iterator over segments, each of which comes out as soon as it is decoded.
     /// `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
-    /// `None`. `task` is "transcribe" or "translate" (to English).
-    #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, max_new_tokens = None))]
+    /// `None`. `task` is "transcribe" or "translate" (to English). `timestamps` asks the model for
+    /// points in time, between which segments lie; `None` does so for sound longer than a window.
+    /// `prompt` is text that comes before, `beam_size` the number of texts followed at once.
+    /// `fallback` decodes doubtful windows again by chance, and leaves silent ones out.
+    #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
+                        prompt = None, beam_size = None, fallback = false, max_new_tokens = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn transcribe(
         &self,
         py: Python<'_>,
@@ -112,13 +117,24 @@ impl Transcriber {
         sample_rate: Option<u32>,
         language: Option<String>,
         task: Option<&str>,
+        timestamps: Option<bool>,
+        prompt: Option<String>,
+        beam_size: Option<usize>,
+        fallback: bool,
         max_new_tokens: Option<usize>,
     ) -> PyResult<Transcription> {
+        let defaults = match fallback {
+            true => TranscribeOptions::default().with_fallback(),
+            false => TranscribeOptions::default(),
+        };
         let options = TranscribeOptions {
             language,
             task: task.map(named_task).transpose()?,
+            timestamps,
+            prompt,
+            beam_size,
             max_new_tokens,
-            ..TranscribeOptions::default()
+            ..defaults
         };
         // A wish that the model cannot fulfil is refused here and not at the first segment.
         self.0.pipeline.check(&options).map_err(failure)?;

@@ -1,8 +1,8 @@
-//! A transcript as text, JSON, SubRip or WebVTT.
+//! A transcript as text, JSON, SubRip, WebVTT or tab-separated values.
 //!
-//! Four formats, written the way openai-whisper and faster-whisper write them, so that a file from
+//! Five formats, written the way openai-whisper and faster-whisper write them, so that a file from
 //! one tool can replace a file from another: plain text has one line a segment; JSON has the text,
-//! the language and the segments with numbers; SRT and VTT have one cue a segment. A segment
+//! the language and the segments with numbers; SRT and VTT have one cue a segment, TSV one row. A segment
 //! without words makes no cue. Whatever a model writes stays text: line breaks become spaces (an
 //! empty line would end a cue) and what a player would read as markup or an arrow is defused.
 
@@ -25,11 +25,13 @@ pub enum Format {
     Srt,
     /// WebVTT.
     Vtt,
+    /// Tab-separated values.
+    Tsv,
 }
 
-/// A name that is none of `text`, `json`, `srt` and `vtt`.
+/// A name that is none of `text`, `json`, `srt`, `vtt` and `tsv`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no format; use text, json, srt or vtt")]
+#[error("{0:?} is no format; use text, json, srt, vtt or tsv")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
@@ -41,6 +43,7 @@ impl FromStr for Format {
             "json" => Ok(Format::Json),
             "srt" => Ok(Format::Srt),
             "vtt" => Ok(Format::Vtt),
+            "tsv" => Ok(Format::Tsv),
             _ => Err(UnknownFormat(name.to_owned())),
         }
     }
@@ -54,7 +57,13 @@ impl Format {
             Format::Json => json(transcript),
             Format::Srt => srt(transcript),
             Format::Vtt => vtt(transcript),
+            Format::Tsv => tsv(transcript),
         }
+    }
+
+    /// Whether a line has to say when it is spoken, so that points in time are worth asking for.
+    pub fn needs_times(self) -> bool {
+        matches!(self, Format::Srt | Format::Vtt | Format::Tsv)
     }
 }
 
@@ -76,7 +85,8 @@ pub fn text(transcript: &Transcript) -> String {
 }
 
 /// One JSON object: `text`, `language`, `duration`, and `segments` with `id`, `start`, `end`,
-/// `text`, `tokens`, `avg_logprob` and `complete`. Times are in seconds.
+/// `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`, `temperature` and
+/// `complete`. Times are in seconds.
 pub fn json(transcript: &Transcript) -> String {
     #[derive(Serialize)]
     struct Numbered<'a> {
@@ -133,10 +143,25 @@ pub fn vtt(transcript: &Transcript) -> String {
     out
 }
 
+/// Rows of start and end, in whole milliseconds, and text, below a row of names.
+pub fn tsv(transcript: &Transcript) -> String {
+    let mut out = String::from("start\tend\ttext\n");
+    for (start, end, line) in lines(transcript) {
+        let (start, end) = (milliseconds(start), milliseconds(end));
+        let _ = writeln!(out, "{start}\t{end}\t{line}");
+    }
+    out
+}
+
+/// The nearest millisecond; times that are negative or no numbers are zero.
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1_000.0).round() as u64
+}
+
 /// `[HH:]MM:SS` and the nearest millisecond after `mark`. Times that are negative or no numbers are
 /// written as zero.
 pub fn timestamp(seconds: f64, always_hours: bool, mark: char) -> String {
-    let milliseconds = (seconds.max(0.0) * 1_000.0).round() as u64;
+    let milliseconds = milliseconds(seconds);
     let (whole, milliseconds) = (milliseconds / 1_000, milliseconds % 1_000);
     let (hours, minutes, seconds) = (whole / 3_600, whole / 60 % 60, whole % 60);
     let rest = format!("{minutes:02}:{seconds:02}{mark}{milliseconds:03}");
@@ -219,6 +244,14 @@ mod tests {
             Format::Vtt.write(&transcript()),
             "WEBVTT\n\n00:00.000 --> 00:30.000\nTom &amp; &lt;Jerry&gt; 1 --&gt; 2\n\n\
              01:00:00.000 --> 01:01:01.500\nend\n\n"
+        );
+    }
+
+    #[test]
+    fn tsv_has_milliseconds_and_one_line_a_segment() {
+        assert_eq!(
+            Format::Tsv.write(&transcript()),
+            "start\tend\ttext\n0\t30000\tTom & <Jerry> 1 --> 2\n3600000\t3661500\tend\n"
         );
     }
 

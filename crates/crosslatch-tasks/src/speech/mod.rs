@@ -10,6 +10,7 @@
 //! Assumed of the model: the scores of a step are finite for at least one allowed token. Scores
 //! that are not numbers end the transcript with an error that says at which position.
 
+mod batch;
 mod context;
 mod fallback;
 mod join;
@@ -85,6 +86,19 @@ pub struct Segment {
     /// Whether the model ended the text itself, or closed it with a point in time; `false` if the
     /// greatest length cut it off.
     pub complete: bool,
+}
+
+impl<E: std::error::Error + 'static> TranscribeError<E> {
+    /// The same error in a sound that began so many seconds earlier.
+    fn later(mut self, by: f64) -> Self {
+        if let TranscribeError::Encoder { seconds, .. }
+        | TranscribeError::Decoder { seconds, .. }
+        | TranscribeError::Scores { seconds, .. } = &mut self
+        {
+            *seconds += by;
+        }
+        self
+    }
 }
 
 /// Why a transcript cannot be made; `E` is the model's own error.

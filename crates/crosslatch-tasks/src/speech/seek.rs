@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-/// Seconds between two points in time.
-const STEP: f64 = 0.02;
+/// Points in time of a second.
+const POINTS: f64 = 50.0;
 /// Frames of features between two points in time.
 const FRAMES: usize = 2;
 
@@ -35,7 +35,7 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
             .map_or(0, |token| token.saturating_sub(time_zero));
         point as usize
     };
-    let seconds = |i: usize| point(i) as f64 * STEP;
+    let seconds = |i: usize| point(i) as f64 / POINTS;
     let count = tokens.len();
     let ends_with_one = count >= 2 && is_time(count - 1) && !is_time(count - 2);
     let mut ends: Vec<usize> = (1..count)
@@ -50,7 +50,7 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
         };
         let piece = Piece {
             start: 0.0,
-            end: end as f64 * STEP,
+            end: end as f64 / POINTS,
             tokens: 0..count,
             closed: closing == count.checked_sub(1) && count > 1,
         };

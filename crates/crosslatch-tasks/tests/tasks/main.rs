@@ -1,6 +1,7 @@
 //! Tests of the crate against files, against transformers and against scripted models.
 
 mod audio;
+mod batch;
 mod features;
 mod generation;
 mod longform;

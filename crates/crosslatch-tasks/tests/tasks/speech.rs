@@ -22,7 +22,7 @@ pub fn tokenizer(size: usize) -> TextTokenizer {
     TextTokenizer::from_bytes(json.to_string().as_bytes()).unwrap()
 }
 
-const VOCAB: usize = 32;
+pub const VOCAB: usize = 32;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the script has ended")]
@@ -84,7 +84,7 @@ impl Decoder for Scripted {
     }
 }
 
-fn pipeline(generation: serde_json::Value) -> SpeechPipeline {
+pub fn pipeline(generation: serde_json::Value) -> SpeechPipeline {
     let mut settings = serde_json::json!({
         "decoder_start_token_id": 2, "eos_token_id": 1, "no_timestamps_token_id": 29, "max_length": 10,
         "is_multilingual": true, "lang_to_id": {"<|en|>": 3, "<|de|>": 4},

@@ -1,0 +1,100 @@
+//! The flags that say how a transcript is decoded.
+
+use crosslatch_tasks::{Task, TranscribeOptions};
+
+/// How to decode.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Decoding")]
+pub struct Decoding {
+    /// The language spoken, such as `en`; detected where the model can if left out.
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<String>,
+    /// `transcribe` in the language spoken, or `translate` to English.
+    #[arg(long, value_name = "TASK", value_parser = ["transcribe", "translate"])]
+    task: Option<String>,
+    /// Ask the model for points in time: segments become phrases, and long files are followed by
+    /// them. Long files and the formats srt, vtt and tsv ask for them anyway.
+    #[arg(long, conflicts_with = "no_timestamps")]
+    timestamps: bool,
+    /// Do not ask for points in time: one segment a window, long files cut into windows.
+    #[arg(long)]
+    no_timestamps: bool,
+    /// Text that comes before: names and words to be expected.
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Show each window of a long file the text before it; the prompt then moves out of sight.
+    #[arg(long)]
+    condition_on_previous: bool,
+    /// Keep the prompt in front of every window, the text before it behind.
+    #[arg(long, requires_all = ["prompt", "condition_on_previous"])]
+    keep_prompt: bool,
+    /// Follow so many texts at once and take the best; 1 takes the best token at each step.
+    #[arg(long, value_name = "N")]
+    beam_size: Option<usize>,
+    /// At most so many tokens a window.
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+    /// Decode a window again, less and less strictly, while its text repeats itself or is doubted;
+    /// leave windows out in which nothing is spoken. Short for `--temperature 0,0.2,0.4,0.6,0.8,1
+    /// --compression-ratio-threshold 1.35 --logprob-threshold=-1 --no-speech-threshold 0.6`.
+    #[arg(long)]
+    fallback: bool,
+    /// Temperatures to try in turn until a text is good enough. 0 takes the best token, more draws
+    /// by chance.
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    temperature: Option<Vec<f32>>,
+    /// A text whose tokens can be compressed by more than this repeats itself.
+    #[arg(long, value_name = "X")]
+    compression_ratio_threshold: Option<f32>,
+    /// A text whose mean log-probability is below this is doubted.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    logprob_threshold: Option<f32>,
+    /// A doubted window is silent if "no speech" is more probable than this.
+    #[arg(long, value_name = "P")]
+    no_speech_threshold: Option<f32>,
+    /// Where chance begins: the same seed, the same text.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Do not decode a second or more in which the sound stays below this level, in decibels of
+    /// full scale.
+    #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-45", allow_negative_numbers = true)]
+    skip_silence: Option<f32>,
+}
+
+impl Decoding {
+    /// The options for a transcript; `wants_times` says that its format has points in time, which
+    /// `has_times` says that the model knows.
+    pub fn options(&self, wants_times: bool, has_times: bool) -> TranscribeOptions {
+        let timestamps = match (self.timestamps, self.no_timestamps) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => (wants_times && has_times).then_some(true),
+        };
+        let defaults = match self.fallback {
+            true => TranscribeOptions::default().with_fallback(),
+            false => TranscribeOptions::default(),
+        };
+        TranscribeOptions {
+            language: self.language.clone(),
+            task: self.task.as_deref().map(|task| match task {
+                "translate" => Task::Translate,
+                _ => Task::Transcribe,
+            }),
+            timestamps,
+            prompt: self.prompt.clone(),
+            prompt_always: self.keep_prompt,
+            condition_on_previous: self.condition_on_previous.then_some(true),
+            max_new_tokens: self.max_new_tokens,
+            beam_size: self.beam_size,
+            temperatures: self.temperature.clone().unwrap_or(defaults.temperatures),
+            compression_ratio_threshold: self
+                .compression_ratio_threshold
+                .or(defaults.compression_ratio_threshold),
+            logprob_threshold: self.logprob_threshold.or(defaults.logprob_threshold),
+            no_speech_threshold: self.no_speech_threshold.or(defaults.no_speech_threshold),
+            seed: self.seed,
+            skip_silence: self.skip_silence,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A long sound in pieces, several at a time.
+//!
+//! Following the points in time that the model writes is work for one decoder: nobody knows where
+//! the next window begins before the last one is done. A sound can also be cut beforehand, where it
+//! is quiet, into pieces that fit a window, and the pieces decoded side by side, each by a model of
+//! its own. That takes several cores better than the small products of one decoder step do.
+//!
+//! Each piece is transcribed as if it were the whole sound, so the result depends on the pieces and
+//! not on how many are decoded at a time. What it costs: no piece sees the text before it, and where
+//! it is never quiet a cut may go through a word.
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use super::{Event, Segment, SpeechModel, SpeechPipeline, TranscribeError, Transcript, join};
+use crate::generation::{GenerationError, TranscribeOptions};
+
+/// Seconds of sound whose level decides where to cut.
+const QUIET: f64 = 0.2;
+
+impl SpeechPipeline {
+    /// Transcribes `samples` in pieces, as many at a time as there are models, and tells `observer`
+    /// of segments and progress in order of time. If that breaks, the transcript ends there.
+    ///
+    /// A language that has to be detected is detected in the first piece.
+    ///
+    /// # Errors
+    /// Any [`TranscribeError`]; [`GenerationError::Option`] if the options ask for the text so far as
+    /// a prompt, or there is no model.
+    pub fn transcribe_batch<M: SpeechModel + Send>(
+        &self,
+        models: &mut [M],
+        samples: &[f32],
+        options: &TranscribeOptions,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
+        let mut options = self.for_pieces(samples, options)?;
+        if samples.is_empty() {
+            return Err(TranscribeError::NoSound);
+        }
+        let rate = f64::from(self.features.sample_rate());
+        let pieces = pieces(
+            samples,
+            self.features.window_samples(),
+            (QUIET * rate) as usize,
+        );
+        let mut whole = Whole {
+            pieces: &pieces,
+            rate,
+            transcript: Transcript {
+                text: String::new(),
+                language: None,
+                duration: samples.len() as f64 / rate,
+                segments: Vec::new(),
+            },
+        };
+        let (done, total) = (0.0, whole.transcript.duration);
+        if observer(Event::Progress { done, total }).is_break() {
+            return Ok(whole.transcript);
+        }
+        let Some(first) = models.first_mut() else {
+            return Err(no_model().into());
+        };
+        let mut begun = 0;
+        if options.language.is_none()
+            && !self
+                .generation
+                .plan(&options, false)?
+                .languages()
+                .is_empty()
+        {
+            let transcript = self.piece(first, samples, &pieces[0], rate, &options, || false)?;
+            options.language.clone_from(&transcript.language);
+            if whole.add(0, transcript, &mut observer).is_break() {
+                return Ok(whole.transcript);
+            }
+            begun = 1;
+        }
+        let next = AtomicUsize::new(begun);
+        let stopped = AtomicBool::new(false);
+        let work = |model: &mut M, results: Sender<_>| {
+            let is_stopped = || stopped.load(Ordering::Relaxed);
+            while !is_stopped() {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(piece) = pieces.get(index) else {
+                    break;
+                };
+                let result = self.piece(model, samples, piece, rate, &options, is_stopped);
+                if results.send((index, result)).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let (sender, results) = channel();
+            for model in models.iter_mut() {
+                let sender = sender.clone();
+                let work = &work;
+                scope.spawn(move || work(model, sender));
+            }
+            drop(sender);
+            let mut waiting = BTreeMap::new();
+            let mut turn = begun;
+            for (index, result) in results {
+                waiting.insert(index, result);
+                while let Some(result) = waiting.remove(&turn) {
+                    let flow = match result {
+                        Ok(transcript) => whole.add(turn, transcript, &mut observer),
+                        Err(error) => {
+                            stopped.store(true, Ordering::Relaxed);
+                            return Err(error);
+                        }
+                    };
+                    if flow.is_break() {
+                        stopped.store(true, Ordering::Relaxed);
+                        return Ok(());
+                    }
+                    turn += 1;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(whole.transcript)
+    }
+
+    /// The options for a piece of `samples`.
+    fn for_pieces(
+        &self,
+        samples: &[f32],
+        options: &TranscribeOptions,
+    ) -> Result<TranscribeOptions, GenerationError> {
+        if options.condition_on_previous == Some(true) {
+            return Err(GenerationError::Option {
+                name: "condition_on_previous",
+                cause: "pieces that are decoded side by side cannot see the text before them",
+            });
+        }
+        let is_long = samples.len() > self.features.window_samples();
+        Ok(TranscribeOptions {
+            timestamps: options
+                .timestamps
+                .or((is_long && self.generation.has_timestamps()).then_some(true)),
+            condition_on_previous: Some(false),
+            ..options.clone()
+        })
+    }
+
+    /// The transcript of one piece, its times those of the whole sound.
+    fn piece<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        samples: &[f32],
+        piece: &Range<usize>,
+        rate: f64,
+        options: &TranscribeOptions,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
+        let observer = |_: Event<'_>| match is_stopped() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let offset = piece.start as f64 / rate;
+        let transcript = self.transcribe_with(model, &samples[piece.clone()], options, observer);
+        let mut transcript = transcript.map_err(|e| e.later(offset))?;
+        for segment in &mut transcript.segments {
+            segment.start += offset;
+            segment.end += offset;
+        }
+        Ok(transcript)
+    }
+}
+
+fn no_model() -> GenerationError {
+    GenerationError::Option {
+        name: "batch",
+        cause: "needs at least one model to decode with",
+    }
+}
+
+/// The transcript of the whole sound, as far as it is done.
+struct Whole<'a> {
+    pieces: &'a [Range<usize>],
+    rate: f64,
+    transcript: Transcript,
+}
+
+impl Whole<'_> {
+    /// Adds the next piece.
+    fn add(
+        &mut self,
+        index: usize,
+        piece: Transcript,
+        observer: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let whole = &mut self.transcript;
+        whole.language = whole.language.take().or(piece.language);
+        for segment in piece.segments {
+            let segment: Segment = segment;
+            if !segment.text.is_empty() {
+                join::append(&mut whole.text, &segment.text);
+            }
+            let flow = observer(Event::Segment(&segment));
+            whole.segments.push(segment);
+            flow?;
+        }
+        observer(Event::Progress {
+            done: self.pieces[index].end as f64 / self.rate,
+            total: whole.duration,
+        })
+    }
+}
+
+/// Cuts a sound into pieces of at most `window` samples, in the middle of the quietest `quiet`
+/// samples of the last third of each.
+fn pieces(samples: &[f32], window: usize, quiet: usize) -> Vec<Range<usize>> {
+    let quiet = quiet.clamp(1, (window / 3).max(1));
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while samples.len() - start > window {
+        let rest = &samples[start + window - window.div_ceil(3)..start + window];
+        let step = (quiet / 4).max(1);
+        let energy = |at: usize| -> f64 {
+            let frame = rest[at..].iter().take(quiet);
+            frame.map(|&x| f64::from(x).powi(2)).sum()
+        };
+        let places = (0..=rest.len().saturating_sub(quiet)).step_by(step);
+        let quietest = places.min_by(|&a, &b| energy(a).total_cmp(&energy(b)));
+        // A third of a window holds at least one such place.
+        let cut = quietest.unwrap_or(0) + quiet / 2;
+        let end = start + window - rest.len() + cut.max(1);
+        pieces.push(start..end);
+        start = end;
+    }
+    pieces.push(start..samples.len());
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_fit_a_window_and_are_cut_where_it_is_quiet() {
+        let mut samples = vec![0.5_f32; 1_000];
+        samples[250..280].fill(0.0);
+        samples[300..310].fill(0.0);
+        let whole = Range { start: 0, end: 300 };
+        assert_eq!(pieces(&samples[..300], 300, 20), [whole]);
+        let cuts = pieces(&samples, 300, 20);
+        assert!((260..=270).contains(&cuts[0].end), "{cuts:?}");
+        assert_eq!(cuts[cuts.len() - 1].end, 1_000);
+        for pair in cuts.windows(2) {
+            assert_eq!(pair[0].end, pair[1].start);
+        }
+        assert!(cuts.iter().all(|piece| (1..=300).contains(&piece.len())));
+        for (window, quiet) in [(1, 1), (2, 9), (3, 0), (7, 3)] {
+            let cuts = pieces(&samples, window, quiet);
+            assert!(cuts.iter().all(|piece| (1..=window).contains(&piece.len())));
+        }
+    }
+}
