@@ -30,6 +30,13 @@ from .rewriting import rewritten
 
 EXAMPLE_TOKENS = 4
 MESSAGE_LENGTH = 1000  # of the tracer's own words in a refusal
+# What in the tracer's words means what.
+SIGNS = {
+    "GuardOnDataDependent": "its code decides by what a tensor contains, and a graph cannot",
+    "Specializations unexpectedly required": "its code ties the graph to the example's length",
+    "Constraints violated": "its code ties the graph to some lengths",
+    "Cannot create Dim with inconsistent": "its code ties the graph to some lengths",
+}
 
 
 @dataclass
@@ -140,8 +147,9 @@ def traced(name, module, arguments, shapes):
                                           strict=False,
                                           prefer_deferred_runtime_asserts_over_guards=True)
     except Exception as reason:  # the tracer raises whatever the model's code raises
-        raise Refused(f"its {name} cannot be traced: {type(reason).__name__}: "
-                      f"{str(reason)[:MESSAGE_LENGTH].strip()}") from reason
+        words = f"{type(reason).__name__}: {str(reason)[:MESSAGE_LENGTH].strip()}"
+        why = next((why + "\n" + words for sign, why in SIGNS.items() if sign in words), words)
+        raise Refused(f"its {name} cannot be traced: {why}") from reason
     return program.run_decompositions({})
 
 
