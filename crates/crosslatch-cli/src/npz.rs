@@ -4,16 +4,18 @@
 //! what to do about it. NumPy has no bfloat16: such outputs are written as float32, which holds
 //! every one of its values.
 
+mod header;
+
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use crosslatch::{DType, Tensor, TensorRef};
-use npyz::{DType as NpyType, NpyFile, TypeChar, WriterBuilder};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::CommandError;
+use header::Header;
 
 /// All arrays of a file, by name.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
@@ -29,8 +31,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
             continue;
         };
         let in_array = |e: &dyn std::fmt::Display| at(&format!("array `{name}`: {e}"));
-        let array = NpyFile::new(entry).map_err(|e| in_array(&e))?;
-        let tensor = tensor(array, size).map_err(|e| in_array(&e))?;
+        let tensor = tensor(entry, size).map_err(|e| in_array(&e))?;
         tensors.push((name, tensor));
     }
     Ok(tensors)
@@ -39,47 +40,23 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
 /// Compression makes arrays larger than their file; beyond this factor it is an attack.
 const MAX_EXPANSION: u64 = 1100;
 
-fn tensor<R: Read>(array: NpyFile<R>, file_size: u64) -> Result<Tensor, String> {
-    let shape: Vec<usize> = array
-        .shape()
+fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
+    let Header { dtype, shape } = Header::read(&mut array)?;
+    let bytes = shape
         .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| "its shape is too large".to_owned()))
-        .collect::<Result<_, _>>()?;
-    if array.order() != npyz::Order::C && shape.len() > 1 {
-        return Err("is in Fortran order; save np.ascontiguousarray(x)".into());
-    }
-    let NpyType::Plain(ty) = array.dtype() else {
-        return Err("is a structured array".into());
-    };
-    let numel = shape
-        .iter()
-        .try_fold(1u64, |n, &d| n.checked_mul(d as u64))
+        .try_fold(dtype.size(), |n, &d| n.checked_mul(d))
         .ok_or("its shape overflows")?;
-    if numel / MAX_EXPANSION > file_size {
+    if bytes as u64 / MAX_EXPANSION > file_size {
         return Err("is larger than its file can hold".into());
     }
-    macro_rules! read {
-        ($T:ty) => {{
-            let data: Vec<$T> = array.into_vec().map_err(|e| e.to_string())?;
-            Tensor::from_slice(&shape, &data).ok_or_else(|| "is cut short".to_owned())
-        }};
+    let mut elements = vec![0; bytes];
+    array
+        .read_exact(&mut elements)
+        .map_err(|e| format!("is cut short: {e}"))?;
+    if dtype == DType::Bool && elements.iter().any(|&b| b > 1) {
+        return Err("has truth values other than 0 and 1".into());
     }
-    match (ty.type_char(), ty.num_bytes()) {
-        (TypeChar::Float, Some(2)) => read!(half::f16),
-        (TypeChar::Float, Some(4)) => read!(f32),
-        (TypeChar::Float, Some(8)) => read!(f64),
-        (TypeChar::Int, Some(1)) => read!(i8),
-        (TypeChar::Int, Some(2)) => read!(i16),
-        (TypeChar::Int, Some(4)) => read!(i32),
-        (TypeChar::Int, Some(8)) => read!(i64),
-        (TypeChar::Uint, Some(1)) => read!(u8),
-        (TypeChar::Bool, _) => {
-            let data: Vec<bool> = array.into_vec().map_err(|e| e.to_string())?;
-            let bytes: Vec<u8> = data.into_iter().map(u8::from).collect();
-            Tensor::from_bytes(DType::Bool, &shape, &bytes).ok_or_else(|| "is cut short".into())
-        }
-        _ => Err(format!("has a type that is not supported: {}", ty)),
-    }
+    Tensor::from_bytes(dtype, &shape, &elements).ok_or_else(|| "is cut short".into())
 }
 
 /// Arrays from this size on need the archive's wider numbers, a header included.
@@ -108,37 +85,39 @@ impl Writer {
 
     /// Adds an array.
     pub fn add(&mut self, name: &str, tensor: &TensorRef<'_>) -> Result<(), CommandError> {
-        macro_rules! write {
-            ($T:ty) => {
-                write_array(
-                    &mut self.archive,
-                    name,
-                    tensor.shape(),
-                    tensor.to_vec::<$T>(),
-                )
-            };
-        }
-        match tensor.dtype() {
-            DType::F16 => write!(half::f16),
-            DType::F32 => write!(f32),
-            DType::F64 => write!(f64),
-            DType::I8 => write!(i8),
-            DType::I16 => write!(i16),
-            DType::I32 => write!(i32),
-            DType::I64 => write!(i64),
-            DType::U8 => write!(u8),
+        let result = match tensor.dtype() {
             DType::BF16 => {
                 let wide = tensor.to_vec::<half::bf16>();
-                let wide = wide.into_iter().map(half::bf16::to_f32).collect();
-                write_array(&mut self.archive, name, tensor.shape(), wide)
+                let wide: Vec<f32> = wide.into_iter().map(half::bf16::to_f32).collect();
+                self.write(
+                    name,
+                    DType::F32,
+                    tensor.shape(),
+                    bytemuck::cast_slice(&wide),
+                )
             }
-            DType::Bool => {
-                let truth = tensor.to_vec::<crosslatch::Bool>();
-                let truth = truth.into_iter().map(crosslatch::Bool::get).collect();
-                write_array::<_, bool>(&mut self.archive, name, tensor.shape(), truth)
+            dtype => {
+                let elements = elements(tensor);
+                self.write(name, dtype, tensor.shape(), &elements)
             }
-        }
-        .map_err(|e| format!("{}: array `{name}`: {e}", self.path.display()).into())
+        };
+        result.map_err(|e| format!("{}: array `{name}`: {e}", self.path.display()).into())
+    }
+
+    fn write(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        shape: &[usize],
+        elements: &[u8],
+    ) -> std::io::Result<()> {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(elements.len() >= LARGE);
+        self.archive.start_file(format!("{name}.npy"), options)?;
+        let shape = shape.to_vec();
+        Header { dtype, shape }.write(&mut self.archive)?;
+        self.archive.write_all(elements)
     }
 
     /// Completes the file.
@@ -152,22 +131,12 @@ impl Writer {
     }
 }
 
-fn write_array<W: Write + Seek, T: npyz::AutoSerialize>(
-    archive: &mut ZipWriter<W>,
-    name: &str,
-    shape: &[usize],
-    data: Vec<T>,
-) -> std::io::Result<()> {
-    let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .large_file(size_of_val(&data[..]) >= LARGE);
-    archive.start_file(format!("{name}.npy"), options)?;
-    let mut writer = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&shape)
-        .writer(archive)
-        .begin_nd()?;
-    writer.extend(data)?;
-    writer.finish()
+/// The elements of a tensor one after the other.
+fn elements(tensor: &TensorRef<'_>) -> Vec<u8> {
+    let (size, bytes) = (tensor.dtype().size(), tensor.bytes());
+    let positions = tensor.layout().positions();
+    positions
+        .flat_map(|p| &bytes[p * size..(p + 1) * size])
+        .copied()
+        .collect()
 }

@@ -11,8 +11,8 @@
 //! nearest 16-bit number if `x` has 16 bits. Blocks of other types are therefore taken through
 //! that type on their way.
 //!
-//! The walk over the operands knows nothing of the function but how to call it with blocks, so it
-//! is compiled once and not once for each operator.
+//! The walk over the operands knows nothing of the function but how to call it with blocks
+//! ([`Blockwise`]), so it is compiled once and not once for each operator.
 
 use crate::blocks::{Compute, load, store};
 use crate::layout::for_each_run;
@@ -38,34 +38,35 @@ pub enum Source<'t, C> {
 /// A function over blocks of operands, all as long as the block of results.
 pub type BlockFunction<'f, C, const N: usize> = &'f (dyn Fn([&[C]; N], &mut [C]) + Sync);
 
-/// `out = f(sources)` for each element, where operands of other types than `through` are converted
-/// to it first.
-pub fn apply<C: Compute, const N: usize>(
-    out: &mut TensorMut<'_>,
-    sources: [Source<'_, C>; N],
-    through: DType,
-    threads: &Threads,
-    f: impl Fn([C; N]) -> C + Sync,
-) {
-    let portable = |blocks: [&[C]; N], results: &mut [C]| each(blocks, results, &f);
+/// A function over blocks that is kept.
+pub type Blockwise<C, const N: usize> = Box<dyn Fn([&[C]; N], &mut [C]) + Send + Sync>;
+
+/// A function of numbers as one over blocks, for the instructions that this machine has.
+pub fn blockwise<C: Compute, const N: usize>(
+    f: impl Fn([C; N]) -> C + Send + Sync + 'static,
+) -> Blockwise<C, N> {
     #[cfg(target_arch = "x86_64")]
     if C::VECTORS && has_avx2() {
         // SAFETY: the machine has AVX2 and FMA.
-        let vectors = |blocks: [&[C]; N], results: &mut [C]| unsafe {
-            each_avx2(blocks, results, &f);
-        };
-        return apply_blocks(out, sources, through, threads, &vectors);
+        return Box::new(move |blocks, results| unsafe { each_avx2(blocks, results, &f) });
     }
-    apply_blocks(out, sources, through, threads, &portable);
+    Box::new(move |blocks, results| each(blocks, results, &f))
 }
 
 #[inline(always)]
-fn each<C: Copy, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([C; N]) -> C) {
+fn each<C: Compute, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([C; N]) -> C) {
     let n = out.len();
-    // Equal lengths that the compiler can see.
-    let blocks: [&[C]; N] = std::array::from_fn(|j| &blocks[j][..n]);
+    // Equal lengths that the compiler can see. A closure for each element would be in its way.
+    let mut equal: [&[C]; N] = [&[]; N];
+    for (equal, block) in equal.iter_mut().zip(blocks) {
+        *equal = &block[..n];
+    }
     for (i, result) in out.iter_mut().enumerate() {
-        *result = f(std::array::from_fn(|j| blocks[j][i]));
+        let mut operands = [C::default(); N];
+        for (operand, block) in operands.iter_mut().zip(&equal) {
+            *operand = block[i];
+        }
+        *result = f(operands);
     }
 }
 
@@ -73,12 +74,17 @@ fn each<C: Copy, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([
 /// and additions are not joined.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn each_avx2<C: Copy, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([C; N]) -> C) {
+fn each_avx2<C: Compute, const N: usize>(
+    blocks: [&[C]; N],
+    out: &mut [C],
+    f: &impl Fn([C; N]) -> C,
+) {
     each(blocks, out, f);
 }
 
-/// As [`apply`], with a function that is given whole blocks.
-pub fn apply_blocks<C: Compute, const N: usize>(
+/// `out = f(sources)` for each element, where operands of other types than `through` are converted
+/// to it first.
+pub fn apply<C: Compute, const N: usize>(
     out: &mut TensorMut<'_>,
     sources: [Source<'_, C>; N],
     through: DType,
@@ -235,13 +241,8 @@ mod tests {
         let a = TensorRef::new(DType::F32, &la, a.bytes()).unwrap();
         let b = TensorRef::new(DType::I64, &lb, b.bytes()).unwrap();
         let sources = [Source::Tensor(&a), Source::Tensor(&b), Source::Number(0.5)];
-        apply::<f32, 3>(
-            &mut to,
-            sources,
-            DType::F32,
-            &Threads::new(1),
-            |[x, y, z]| x + y + z,
-        );
+        let sum = blockwise(|[x, y, z]: [f32; 3]| x + y + z);
+        apply(&mut to, sources, DType::F32, &Threads::new(1), &sum);
         assert_eq!(
             to.as_ref().to_vec::<f32>(),
             [10.5, 23.5, 11.5, 24.5, 12.5, 25.5]
@@ -257,9 +258,8 @@ mod tests {
         let mut out = Storage::zeroed(2);
         let mut to = TensorMut::new(DType::Bool, &layout, out.bytes_mut()).unwrap();
         let sources = [Source::Tensor(&a), Source::Tensor(&b)];
-        apply::<i64, 2>(&mut to, sources, DType::U8, &Threads::new(1), |[x, y]| {
-            (x < y) as i64
-        });
+        let less = blockwise(|[x, y]: [i64; 2]| (x < y) as i64);
+        apply(&mut to, sources, DType::U8, &Threads::new(1), &less);
         // 300 wraps to 44.
         assert_eq!(out.bytes(), [0, 1]);
     }
@@ -279,7 +279,8 @@ mod tests {
                 let mut to = TensorMut::new(DType::F32, layout, out.bytes_mut()).unwrap();
                 let sources = [Source::Tensor(&a), Source::Tensor(&b)];
                 let team = Threads::new(threads);
-                apply::<f32, 2>(&mut to, sources, DType::F32, &team, |[x, y]| x + y);
+                let sum = blockwise(|[x, y]: [f32; 2]| x + y);
+                apply(&mut to, sources, DType::F32, &team, &sum);
                 let expected: Vec<f32> = (0..n).map(|i| 2.0 * i as f32 + 1.0).collect();
                 assert_eq!(to.as_ref().to_vec::<f32>(), expected);
             }

@@ -278,6 +278,14 @@ pub fn for_each_run<const N: usize>(
     layouts: [&Layout; N],
     mut visit: impl FnMut([usize; N], [usize; N], usize),
 ) {
+    walk(layouts, &mut visit);
+}
+
+/// The walk, compiled once for all that is done on the way.
+fn walk<const N: usize>(
+    layouts: [&Layout; N],
+    visit: &mut dyn FnMut([usize; N], [usize; N], usize),
+) {
     let shape = &layouts[0].shape;
     debug_assert!(layouts.iter().all(|l| l.shape == *shape));
     if shape.contains(&0) {

@@ -1,11 +1,10 @@
 //! Activation functions.
 
 use crosslatch_kernels::Operands;
-use crosslatch_kernels::elementwise::{Class, Source, apply};
 use crosslatch_kernels::functions::Function;
 
 use super::Table;
-use super::pointwise::{Operand, Pointwise, float_type, lower_in_own_type, number_as};
+use super::pointwise::{Computation, Operand, Pointwise, float_type, lower_in_own_type, number_as};
 use super::relayout::reread;
 use super::unary::vectorised;
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
@@ -229,6 +228,12 @@ fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, half) = (x.dtype, whole / 2);
     let mut shape = x.layout.shape.clone();
     shape[dim] = half;
+    macro_rules! gate {
+        ($C:ty) => {
+            |[value, gate]: [$C; 2]| value / (1.0 + (-gate).exp())
+        };
+    }
+    let gated = Computation::floats(dtype, gate!(f32), gate!(f64));
     Ok(Lowering::compute(
         dtype,
         &shape,
@@ -236,17 +241,7 @@ fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
             let halves = [0, half].map(|start| x.layout().slice(dim, start, half, 1));
             let (value, gate) = (reread(x, &halves[0])?, reread(x, &halves[1])?);
-            macro_rules! run {
-                ($C:ty) => {{
-                    let sources = [Source::Tensor(&value), Source::Tensor(&gate)];
-                    let f = |[value, gate]: [$C; 2]| value / (1.0 + (-gate).exp());
-                    apply::<$C, 2>(out, sources, dtype, threads, f);
-                }};
-            }
-            match Class::of(dtype) {
-                Class::F64 => run!(f64),
-                _ => run!(f32),
-            }
+            gated.apply(out, [&value, &gate], dtype, threads);
             Ok(())
         },
     ))
@@ -266,6 +261,12 @@ fn prelu(call: &Call<'_>) -> Result<Lowering, OpError> {
     // Dimensions that follow dimension 1.
     let behind = if along { x.rank() - 2 } else { 0 };
     let (dtype, slope_at) = (x.dtype, slope.index);
+    macro_rules! bent {
+        ($C:ty) => {
+            |[x, slope]: [$C; 2]| if x > 0.0 { x } else { x * slope }
+        };
+    }
+    let bent = Computation::floats(dtype, bent!(f32), bent!(f64));
     Ok(Lowering::compute(
         dtype,
         x.shape(),
@@ -281,17 +282,7 @@ fn prelu(call: &Call<'_>) -> Result<Lowering, OpError> {
             }
             let slope = reread(&given, &layout)?;
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
-            macro_rules! run {
-                ($C:ty) => {{
-                    let sources = [Source::Tensor(x), Source::Tensor(&slope)];
-                    let f = |[x, slope]: [$C; 2]| if x > 0.0 { x } else { x * slope };
-                    apply::<$C, 2>(out, sources, dtype, threads, f);
-                }};
-            }
-            match Class::of(dtype) {
-                Class::F64 => run!(f64),
-                _ => run!(f32),
-            }
+            bent.apply(out, [x, &slope], dtype, threads);
             Ok(())
         },
     ))

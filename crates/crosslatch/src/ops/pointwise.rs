@@ -5,10 +5,12 @@
 //! in. Everything else is the same for all of them.
 
 use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::{Class, Source, apply};
-use crosslatch_kernels::kernel::AnyLayout;
+use crosslatch_kernels::elementwise::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::kernel::Kernel;
 use crosslatch_kernels::layout::broadcast_shapes;
-use crosslatch_kernels::{DType, Dims, KernelError, Layout, Operands, TensorRef};
+use crosslatch_kernels::{
+    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
+};
 
 use super::matrices::{internal, misplaced};
 use super::promotion::{self, Standing};
@@ -105,7 +107,6 @@ enum Slot {
 }
 
 /// A pointwise operator of `N` operands, but for what it computes.
-#[derive(Clone)]
 pub(super) struct Pointwise<const N: usize> {
     slots: [Slot; N],
     /// Layouts of the operands that are tensors.
@@ -137,12 +138,12 @@ impl<const N: usize> Pointwise<N> {
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
     ) -> Lowering {
-        let class = Class::of(self.through);
-        self.filling(result, move |this, o| match class {
-            Class::F32 => this.run(o, &f32s),
-            Class::F64 => this.run(o, &f64s),
-            Class::I64 => this.run(o, &i64s),
-        })
+        let function = match Class::of(self.through) {
+            Class::F32 => Computation::F32(blockwise(f32s)),
+            Class::F64 => Computation::F64(blockwise(f64s)),
+            Class::I64 => Computation::I64(blockwise(i64s)),
+        };
+        self.computing(result, function)
     }
 
     /// The same for an operator of floats; `through` is a float type.
@@ -152,11 +153,8 @@ impl<const N: usize> Pointwise<N> {
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
     ) -> Lowering {
-        let class = Class::of(self.through);
-        self.filling(result, move |this, o| match class {
-            Class::F64 => this.run(o, &f64s),
-            _ => this.run(o, &f32s),
-        })
+        let function = Computation::floats(self.through, f32s, f64s);
+        self.computing(result, function)
     }
 
     /// The same for an operator of integers and truth values.
@@ -165,23 +163,14 @@ impl<const N: usize> Pointwise<N> {
         result: DType,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
     ) -> Lowering {
-        self.filling(result, move |this, o| this.run(o, &i64s))
+        self.computing(result, Computation::I64(blockwise(i64s)))
     }
 
-    /// A result that may lie anywhere: pointwise kernels take any strides, and dimensions that are
-    /// finer than the result's wherever those of the operands can be divided likewise.
-    fn filling(
-        self,
-        dtype: DType,
-        run: impl Fn(&Self, &mut Operands<'_, '_>) -> Result<(), KernelError> + Send + Sync + 'static,
-    ) -> Lowering {
-        let (own, shape) = (self.clone(), self.shape.clone());
-        let accepts = move |layout: &Layout| {
-            let mut layouts = own.layouts.iter().flatten();
-            layouts.all(|operand| own.divided(operand, &layout.shape).is_some())
-        };
-        let run = move |o: &mut Operands<'_, '_>| run(&self, o);
-        Lowering::compute(dtype, &shape, AnyLayout { accepts, run })
+    /// The operator with results of type `dtype` and this computation, in the class of `through`.
+    pub(super) fn computing(self, dtype: DType, function: Computation<N>) -> Lowering {
+        let shape = self.shape.clone();
+        let of = self;
+        Lowering::compute(dtype, &shape, Computing { of, function })
     }
 
     /// An operand, broadcast to the result, in dimensions that are finer than the result's.
@@ -192,7 +181,7 @@ impl<const N: usize> Pointwise<N> {
     fn run<C: Compute>(
         &self,
         o: &mut Operands<'_, '_>,
-        f: &(impl Fn([C; N]) -> C + Sync),
+        f: &Blockwise<C, N>,
     ) -> Result<(), KernelError> {
         let out = &mut o.outputs[0];
         let mut divided: [Option<Layout>; N] = [const { None }; N];
@@ -223,6 +212,65 @@ impl<const N: usize> Pointwise<N> {
         }
         apply(out, sources, self.through, o.threads, f);
         Ok(())
+    }
+}
+
+/// What a pointwise operator computes, in the type that it computes in.
+pub(super) enum Computation<const N: usize> {
+    F32(Blockwise<f32, N>),
+    F64(Blockwise<f64, N>),
+    I64(Blockwise<i64, N>),
+}
+
+impl<const N: usize> Computation<N> {
+    /// A computation on floats of this type.
+    pub(super) fn floats(
+        dtype: DType,
+        f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
+        f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        match Class::of(dtype) {
+            Class::F64 => Computation::F64(blockwise(f64s)),
+            _ => Computation::F32(blockwise(f32s)),
+        }
+    }
+
+    /// `out` from these tensors, which fit its shape and are taken through this type.
+    pub(super) fn apply(
+        &self,
+        out: &mut TensorMut<'_>,
+        tensors: [&TensorRef<'_>; N],
+        through: DType,
+        threads: &Threads,
+    ) {
+        match self {
+            Computation::F32(f) => apply(out, tensors.map(Source::Tensor), through, threads, f),
+            Computation::F64(f) => apply(out, tensors.map(Source::Tensor), through, threads, f),
+            Computation::I64(f) => apply(out, tensors.map(Source::Tensor), through, threads, f),
+        }
+    }
+}
+
+/// The kernel of a pointwise operator.
+struct Computing<const N: usize> {
+    of: Pointwise<N>,
+    function: Computation<N>,
+}
+
+impl<const N: usize> Kernel for Computing<N> {
+    /// A result may lie anywhere: pointwise kernels take any strides, and dimensions that are finer
+    /// than the result's wherever those of the operands can be divided likewise.
+    fn accepts(&self, layout: &Layout) -> bool {
+        let mut layouts = self.of.layouts.iter().flatten();
+        layouts.all(|operand| self.of.divided(operand, &layout.shape).is_some())
+    }
+
+    fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        match &self.function {
+            Computation::F32(f) => self.of.run(o, f),
+            Computation::F64(f) => self.of.run(o, f),
+            Computation::I64(f) => self.of.run(o, f),
+        }
     }
 }
 

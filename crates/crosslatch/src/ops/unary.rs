@@ -1,11 +1,13 @@
 //! Pointwise operators of one tensor: elementary functions, rounding, signs, questions.
 
-use crosslatch_kernels::elementwise::{Class, Source, apply, apply_blocks};
+use crosslatch_kernels::DType;
+use crosslatch_kernels::elementwise::{Class, blockwise};
 use crosslatch_kernels::functions::Function;
-use crosslatch_kernels::{DType, Operands};
 
 use super::Table;
-use super::pointwise::{Operand, Pointwise, common_type, float_type, lower_in_own_type};
+use super::pointwise::{
+    Computation, Operand, Pointwise, common_type, float_type, lower_in_own_type,
+};
 use crate::ir::operator::{Call, Lowering, Number, OpError};
 
 pub(super) const OPERATORS: Table = &[
@@ -74,33 +76,18 @@ pub(super) const OPERATORS: Table = &[
 /// `function` of each element, in vectors unless plain loops are wanted. Integers become `f32`.
 pub(super) fn vectorised(call: &Call<'_>, function: Function) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let (dtype, plain) = (float_type(x.dtype), call.plain());
-    Ok(Lowering::compute(
-        dtype,
-        x.shape(),
-        move |o: &mut Operands<'_, '_>| {
-            let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
-            match Class::of(dtype) {
-                Class::F64 => {
-                    apply(out, [Source::Tensor(x)], dtype, threads, |[x]| {
-                        function.exact(x)
-                    });
-                }
-                _ if plain => {
-                    let exact = |[x]: [f32; 1]| function.exact(x as f64) as f32;
-                    apply(out, [Source::Tensor(x)], dtype, threads, exact);
-                }
-                _ => {
-                    let map = |[x]: [&[f32]; 1], y: &mut [f32]| {
-                        y.copy_from_slice(x);
-                        function.map(y);
-                    };
-                    apply_blocks(out, [Source::Tensor(x)], dtype, threads, &map);
-                }
-            }
-            Ok(())
-        },
-    ))
+    let dtype = float_type(x.dtype);
+    let computation = match Class::of(dtype) {
+        Class::F64 => Computation::F64(blockwise(move |[x]| function.exact(x))),
+        _ if call.plain() => {
+            Computation::F32(blockwise(move |[x]| function.exact(f64::from(x)) as f32))
+        }
+        _ => Computation::F32(Box::new(move |[x], y| {
+            y.copy_from_slice(x);
+            function.map(y);
+        })),
+    };
+    Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.computing(dtype, computation))
 }
 
 fn exp(call: &Call<'_>) -> Result<Lowering, OpError> {
