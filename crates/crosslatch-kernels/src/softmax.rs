@@ -6,7 +6,7 @@
 
 use crate::real::{BLOCK, Real, Rows, with_real};
 use crate::target::Target;
-use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 4 * 1024;
@@ -41,28 +41,40 @@ pub fn softmax(
     let (to, from) = (last(out.layout()), last(x.layout()));
     with_real!(out.dtype(), plain, T, R => {
         let target = Target::new(out.data::<T>());
+        let write = |line: usize, first: usize, block: &[R]| {
+            // SAFETY: each line is done by one task.
+            unsafe { to.write::<T, R>(&target, to.start(line), first, block) };
+        };
         with_element!(x.dtype(), X => {
-            lines::<X, T, R>(&target, &to, x.data(), &from, what, threads);
+            let read = |line: usize, first: usize, block: &mut [R]| {
+                from.read::<X, R>(x.data(), from.start(line), first, block);
+            };
+            lines::<R>(&read, &write, (to.count(), to.len()), what, threads);
         });
     });
 }
 
-fn lines<X: Element, T: Element, R: Real>(
-    target: &Target<'_, T>,
-    to: &Rows,
-    data: &[X],
-    from: &Rows,
+/// Reads a block of a line, from an element on.
+type Read<'r, R> = &'r (dyn Fn(usize, usize, &mut [R]) + Sync);
+/// Writes a block of a line, from an element on; a line is written by one thread.
+type Write<'w, R> = &'w (dyn Fn(usize, usize, &[R]) + Sync);
+
+/// So many lines of such a length. How elements are stored is the affair of `read` and `write`, so
+/// that this is not compiled for each pair of types.
+
+fn lines<R: Real>(
+    read: Read<'_, R>,
+    write: Write<'_, R>,
+    (count, len): (usize, usize),
     what: Softmax,
     threads: &Threads,
 ) {
-    let (count, len) = (to.count(), to.len());
     let one_line = |line: usize| {
-        let start = from.start(line);
         let mut buffer = [R::of(0.0); BLOCK];
         let mut each_block = |work: &mut dyn FnMut(usize, &mut [R])| {
             for first in (0..len).step_by(BLOCK) {
                 let block = &mut buffer[..BLOCK.min(len - first)];
-                from.read::<X, R>(data, start, first, block);
+                read(line, first, block);
                 work(first, block);
             }
         };
@@ -82,8 +94,7 @@ fn lines<X: Element, T: Element, R: Real>(
                 R::exp_and_sum(block, shift);
                 R::shift_and_scale(block, R::of(0.0), R::of(1.0 / sum));
             }
-            // SAFETY: each line is done by one task.
-            unsafe { to.write::<T, R>(target, to.start(line), first, block) };
+            write(line, first, block);
         });
     };
     let tasks = (count * len / GRAIN)
