@@ -1,5 +1,7 @@
 //! Owned, aligned memory, and the safe way to read some of it while writing other parts.
 
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,10 +16,11 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// `len` bytes of zeros.
+    /// `len` bytes of zeros. Where the system gives pages of zeros, one that is never touched takes
+    /// no memory.
     pub fn zeroed(len: usize) -> Storage {
         Storage {
-            lines: vec![Line([0; 64]); len.div_ceil(64)],
+            lines: bytemuck::zeroed_vec(len.div_ceil(64)),
             len,
         }
     }
@@ -122,6 +125,35 @@ impl Region {
     }
 }
 
+/// A piece of a block that has not been copied yet: until it is written, it is read where it lies in
+/// memory that several owners share.
+#[derive(Clone, Debug)]
+pub struct Loan {
+    /// First byte, in the block and in the lender's memory.
+    pub start: usize,
+    /// Number of bytes.
+    pub len: usize,
+    /// The lender's memory, which nobody writes as long as it is shared.
+    pub from: Arc<Storage>,
+}
+
+impl Loan {
+    fn contains(&self, region: &Region) -> bool {
+        self.start <= region.start && region.start + region.len <= self.start + self.len
+    }
+
+    fn overlaps(&self, region: &Region) -> bool {
+        region.len > 0
+            && region.start < self.start + self.len
+            && self.start < region.start + region.len
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.from.bytes()[self.start..self.start + self.len]
+    }
+}
+
 /// Why regions cannot be opened together: a bug in the plan that asks for them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegionError {
@@ -150,6 +182,8 @@ struct Block {
 /// then lent out for as long as `&mut self` is.
 pub struct Blocks<'m> {
     blocks: smallvec::SmallVec<[Block; 12]>,
+    /// For blocks that are copied when they are written: what of them is not copied yet.
+    loans: smallvec::SmallVec<[(usize, &'m mut Vec<Loan>); 1]>,
     lifetime: std::marker::PhantomData<&'m mut [u8]>,
 }
 
@@ -163,6 +197,7 @@ impl<'m> Blocks<'m> {
     pub fn new() -> Blocks<'m> {
         Blocks {
             blocks: smallvec::SmallVec::new(),
+            loans: smallvec::SmallVec::new(),
             lifetime: std::marker::PhantomData,
         }
     }
@@ -185,6 +220,55 @@ impl<'m> Blocks<'m> {
         });
     }
 
+    /// Adds a block that may be written, some pieces of which are read elsewhere until then. A loan
+    /// ends, and is taken out of the list, when a part of it is written.
+    ///
+    /// # Panics
+    /// If a loan lies outside the block or its lender's memory.
+    pub fn push_borrowing(&mut self, bytes: &'m mut [u8], loans: &'m mut Vec<Loan>) {
+        for loan in loans.iter() {
+            let end = loan.start.saturating_add(loan.len);
+            assert!(
+                end <= bytes.len() && end <= loan.from.len(),
+                "a loan outside its block"
+            );
+        }
+        if !loans.is_empty() {
+            self.loans.push((self.blocks.len(), loans));
+        }
+        self.push_exclusive(bytes);
+    }
+
+    /// Copies what is borrowed and about to be written, or cannot be read in one piece.
+    fn end_loans(&mut self, region: &Region, is_written: bool) {
+        let Some((_, loans)) = self.loans.iter_mut().find(|(b, _)| *b == region.block) else {
+            return;
+        };
+        let block = self.blocks[region.block];
+        loans.retain(|loan| {
+            if !loan.overlaps(region) || (!is_written && loan.contains(region)) {
+                return true;
+            }
+            // SAFETY: the block was borrowed exclusively for 'm, and the loan lies inside it
+            // (checked when it was pushed); `&mut self` says that no slice of it is lent out.
+            let own =
+                unsafe { std::slice::from_raw_parts_mut(block.pointer.add(loan.start), loan.len) };
+            own.copy_from_slice(loan.bytes());
+            false
+        });
+    }
+
+    /// Where a region that lies inside its block is to be read.
+    fn place(&self, block: &Block, region: &Region) -> *const u8 {
+        let loans = self.loans.iter().find(|(b, _)| *b == region.block);
+        let mut loans = loans.iter().flat_map(|(_, loans)| loans.iter());
+        match loans.find(|loan| region.len > 0 && loan.contains(region)) {
+            Some(loan) => loan.bytes()[region.start - loan.start..].as_ptr(),
+            // The check of the region has shown that it does not leave the allocation.
+            None => block.pointer.cast_const().wrapping_add(region.start),
+        }
+    }
+
     fn check(&self, region: &Region) -> Result<Block, RegionError> {
         self.blocks
             .get(region.block)
@@ -201,9 +285,9 @@ impl<'m> Blocks<'m> {
     /// One region, to be read.
     pub fn read(&self, region: &Region) -> Result<&[u8], RegionError> {
         let block = self.check(region)?;
-        // SAFETY: the block was borrowed for 'm, which outlives &self; the region lies inside it;
-        // writing needs &mut self.
-        Ok(unsafe { std::slice::from_raw_parts(block.pointer.add(region.start), region.len) })
+        // SAFETY: the block, or the loan that contains the region, was borrowed for 'm, which
+        // outlives &self; the region lies inside it; writing and ending a loan need &mut self.
+        Ok(unsafe { std::slice::from_raw_parts(self.place(&block, region), region.len) })
     }
 
     /// Several regions at once. What is written must not overlap anything else that is opened.
@@ -223,14 +307,23 @@ impl<'m> Blocks<'m> {
                 }
             }
         }
+        if !self.loans.is_empty() {
+            writes
+                .clone()
+                .for_each(|region| self.end_loans(&region, true));
+            reads
+                .clone()
+                .for_each(|region| self.end_loans(&region, false));
+        }
         let mut read_slices = ReadSlices::new();
         for region in reads {
             let block = self.check(&region)?;
             // SAFETY: the block was borrowed for 'm, which outlives 's; the region lies inside
-            // it, and no region that is written overlaps it (checked above). `&'s mut self` keeps
-            // anything else from being opened meanwhile.
+            // it, and no region that is written overlaps it (checked above). If it lies in a loan,
+            // that one was not ended for a write above, and nobody writes a lender's memory.
+            // `&'s mut self` keeps anything else from being opened meanwhile.
             read_slices.push(unsafe {
-                std::slice::from_raw_parts(block.pointer.add(region.start), region.len)
+                std::slice::from_raw_parts(self.place(&block, &region), region.len)
             });
         }
         let mut write_slices = WriteSlices::new();
@@ -277,6 +370,36 @@ mod tests {
             blocks.read(&region(0, 0, 8)).unwrap(),
             [7, 7, 7, 7, 0, 0, 0, 0]
         );
+    }
+
+    #[test]
+    fn what_is_borrowed_is_read_there_and_copied_when_it_is_written() {
+        let from = Arc::new(Storage::copy_of(&[1, 2, 3, 4, 5, 6, 7, 8]));
+        let loan = |start, len| Loan {
+            start,
+            len,
+            from: Arc::clone(&from),
+        };
+        let mut loans = vec![loan(0, 4), loan(4, 2)];
+        let mut own = Storage::zeroed(8);
+        let mut blocks = Blocks::new();
+        blocks.push_borrowing(own.bytes_mut(), &mut loans);
+        assert_eq!(blocks.read(&region(0, 1, 2)).unwrap(), [2, 3]);
+        assert_eq!(blocks.read(&region(0, 6, 2)).unwrap(), [0, 0]);
+        let (reads, writes) = ([region(0, 4, 2)], [region(0, 1, 1)]);
+        let (r, mut w) = blocks.open(reads.into_iter(), writes.into_iter()).unwrap();
+        assert_eq!(r[0], [5, 6]);
+        w[0][0] = 9;
+        drop((r, w));
+        assert_eq!(blocks.read(&region(0, 0, 4)).unwrap(), [1, 9, 3, 4]);
+        // Across the end of a loan nothing can be read in one piece but a copy.
+        let across = [region(0, 3, 4)];
+        let (r, _) = blocks.open(across.into_iter(), [].into_iter()).unwrap();
+        assert_eq!(r[0], [4, 5, 6, 0]);
+        drop(r);
+        drop(blocks);
+        assert!(loans.is_empty());
+        assert_eq!(from.bytes(), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

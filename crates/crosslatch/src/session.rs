@@ -10,10 +10,12 @@
 //! a copy. Latched values are such outputs too, of a method that the session runs by itself.
 
 mod latched;
+mod method;
 mod steps;
 
-use crosslatch_kernels::memory::{Blocks, Region};
-use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
+use std::sync::Arc;
+
+use crosslatch_kernels::{DType, Layout, TensorRef, Threads};
 use smallvec::SmallVec;
 
 use crate::error::Error;
@@ -24,8 +26,8 @@ use crate::model::Model;
 use crate::plan::{Plan, PlannedOutput, block};
 use crate::precision::{Narrowed, Precision};
 
-use latched::{Given, Seen};
-use steps::Run;
+use latched::Given;
+use method::{InputTypes, MethodState};
 pub(crate) use steps::not_filled;
 
 /// How a session runs.
@@ -74,28 +76,9 @@ pub struct Session {
     model: Model,
     kernels: KernelSet,
     precision: Precision,
-    threads: Threads,
+    threads: Arc<Threads>,
     methods: Vec<MethodState>,
 }
-
-struct MethodState {
-    /// Where each state slot lies in `state`.
-    slots: Vec<Option<Region>>,
-    state: Storage,
-    /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
-    filled: Vec<bool>,
-    arena: Storage,
-    plans: Vec<(InputTypes, Plan)>,
-    /// The plan that ran last, whose outputs are in the arena.
-    last: Option<usize>,
-    /// How often it was run.
-    runs: u64,
-    /// What its latched values were computed from.
-    seen: Seen,
-}
-
-/// What a plan is made for.
-type InputTypes = Vec<(DType, Layout)>;
 
 impl Session {
     /// A fresh session.
@@ -103,7 +86,7 @@ impl Session {
         let methods = (0..model.methods().len())
             .map(|i| MethodState::new(model, i))
             .collect();
-        let threads = Threads::new(options.threads);
+        let threads = Arc::new(Threads::new(options.threads));
         model.narrowed(options.precision, &threads);
         Session {
             model: model.clone(),
@@ -131,6 +114,31 @@ impl Session {
             method.last = None;
             method.seen.forget();
         }
+    }
+
+    /// A session that goes on from where this one is, by itself. What has been computed so far is
+    /// shared and not copied: of the state, each of the two copies a slot when it first writes it.
+    /// Outputs of methods that keep no state, an encoder's for example, and latched values are there
+    /// in both; of other methods the new session has no outputs before it has run them.
+    ///
+    /// Both share their threads: if they run at the same time, one of them does its work alone.
+    pub fn fork(&mut self) -> Session {
+        Session {
+            model: self.model.clone(),
+            kernels: self.kernels,
+            precision: self.precision,
+            threads: Arc::clone(&self.threads),
+            methods: self.methods.iter_mut().map(MethodState::fork).collect(),
+        }
+    }
+
+    /// Bytes of a method's state that this session shares with the one that it was forked from, or
+    /// that was forked from it.
+    ///
+    /// # Errors
+    /// If there is no such method.
+    pub fn shared_state_bytes(&self, method: &str) -> Result<usize, Error> {
+        Ok(self.methods[self.model.method_index(method)?].borrowed_bytes())
     }
 
     /// Runs a method with these inputs, given by name. The outputs stay valid until the session
@@ -180,7 +188,7 @@ impl Session {
                 }
             });
         }
-        // A plan that was asked for since may have taken the memory.
+        // A run that failed since has left nothing.
         let is_there = self.methods[once].last.is_some();
         if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
             return Ok(());
@@ -224,7 +232,7 @@ impl Session {
         let (state, method) = (&self.methods[index], &self.model.methods()[index]);
         let i = method.program.slots.iter().position(|s| s.name == slot)?;
         let (region, weight) = (state.slots[i]?, method.bindings[i].as_ref()?);
-        let bytes = state.state.bytes().get(region.start..)?.get(..region.len)?;
+        let bytes = state.state(&region)?;
         TensorRef::new(weight.dtype, &weight.layout, bytes).ok()
     }
 
@@ -309,123 +317,6 @@ impl Session {
     }
 }
 
-impl MethodState {
-    fn empty() -> MethodState {
-        MethodState {
-            slots: Vec::new(),
-            state: Storage::zeroed(0),
-            filled: Vec::new(),
-            arena: Storage::zeroed(0),
-            plans: Vec::new(),
-            last: None,
-            runs: 0,
-            seen: Seen::default(),
-        }
-    }
-
-    fn new(model: &Model, index: usize) -> MethodState {
-        let method = &model.methods()[index];
-        let mut len = 0;
-        let slots = method
-            .program
-            .slots
-            .iter()
-            .zip(&method.bindings)
-            .map(|(slot, binding)| {
-                let weight = binding.as_ref().filter(|_| slot.kind == SlotKind::State)?;
-                let region = Region {
-                    block: block::STATE,
-                    start: len,
-                    len: weight.layout.end().unwrap_or(0) * weight.dtype.size(),
-                };
-                len = (len + region.len).next_multiple_of(64);
-                Some(region)
-            })
-            .collect();
-        let mut state = MethodState {
-            slots,
-            state: Storage::zeroed(len),
-            ..MethodState::empty()
-        };
-        state.fill_state(model, index);
-        state
-    }
-
-    fn fill_state(&mut self, model: &Model, index: usize) {
-        self.filled = vec![false; self.slots.len()];
-        let bytes = self.state.bytes_mut();
-        for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
-            if let (Some(region), Some(weight)) = (region, binding) {
-                bytes[region.start..][..region.len]
-                    .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
-            }
-        }
-    }
-
-    /// The plan for these inputs, the last one first: most runs repeat the sizes of the one
-    /// before.
-    fn find(&self, tensors: &[TensorRef<'_>]) -> Option<usize> {
-        let fits = |plan: &usize| {
-            let (types, _) = &self.plans[*plan];
-            types.len() == tensors.len()
-                && types
-                    .iter()
-                    .zip(tensors)
-                    .all(|((dtype, layout), t)| *dtype == t.dtype() && layout == t.layout())
-        };
-        self.last
-            .filter(fits)
-            .or_else(|| (0..self.plans.len()).find(fits))
-    }
-
-    fn find_or_make(
-        &mut self,
-        model: &Model,
-        index: usize,
-        types: &[(DType, Layout)],
-        kernels: KernelSet,
-        narrowed: Option<&Narrowed>,
-    ) -> Result<usize, Error> {
-        if let Some(found) = self.plans.iter().position(|(t, _)| t == types) {
-            return Ok(found);
-        }
-        let plan = crate::plan::plan(model, index, types, &self.slots, kernels, narrowed)?;
-        if self.arena.len() < plan.arena_bytes {
-            self.arena = Storage::zeroed(plan.arena_bytes);
-            self.last = None;
-        }
-        self.plans.push((types.to_vec(), plan));
-        Ok(self.plans.len() - 1)
-    }
-
-    fn execute(
-        &mut self,
-        session: &Session,
-        method: &str,
-        plan: usize,
-        tensors: &[TensorRef<'_>],
-    ) -> Result<(), Error> {
-        let model = &session.model;
-        let mut blocks = Blocks::new();
-        blocks.push_exclusive(self.arena.bytes_mut());
-        blocks.push_exclusive(self.state.bytes_mut());
-        blocks.push_shared(model.file_bytes());
-        blocks.push_shared(model.copied_bytes());
-        blocks.push_shared(session.narrowed().map_or(&[], Narrowed::bytes));
-        for tensor in tensors {
-            blocks.push_shared(tensor.bytes());
-        }
-        let mut run = Run {
-            blocks,
-            threads: &session.threads,
-            method,
-            model,
-            filled: &mut self.filled,
-        };
-        run.steps(&self.plans[plan].1.steps)
-    }
-}
-
 fn missing(method: &str, input: &str) -> Error {
     Error::Input {
         method: method.to_owned(),
@@ -466,17 +357,26 @@ impl<'s> Outputs<'s> {
             PlannedOutput::Tensor(operand) => operand,
             PlannedOutput::Constant(tensor) => return Some(tensor.view()),
         };
-        let block = match operand.region.block {
-            block::ARENA => self.method.arena.bytes(),
-            block::STATE => self.method.state.bytes(),
+        let region = &operand.region;
+        let block = match region.block {
+            block::ARENA => self.method.arena(),
+            // A slot is borrowed as a whole; an output may be a part of it.
+            block::STATE => {
+                let slots = self.method.slots.iter().flatten();
+                let mut slots = slots.filter(|s| {
+                    s.start <= region.start && region.start + region.len <= s.start + s.len
+                });
+                let slot = slots.next()?;
+                let bytes = self.method.state(slot)?.get(region.start - slot.start..)?;
+                return TensorRef::new(operand.dtype, &operand.layout, bytes.get(..region.len)?)
+                    .ok();
+            }
             block::FILE => self.model.file_bytes(),
             block::COPIED => self.model.copied_bytes(),
             // The plan copies what would be an input.
             _ => return None,
         };
-        let bytes = block
-            .get(operand.region.start..)?
-            .get(..operand.region.len)?;
+        let bytes = block.get(region.start..)?.get(..region.len)?;
         TensorRef::new(operand.dtype, &operand.layout, bytes).ok()
     }
 }

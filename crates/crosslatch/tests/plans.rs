@@ -16,7 +16,7 @@ use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{Input, KernelSet, Layout, Model, Options, Session, Tensor};
+use crosslatch::{Bool, DType, Input, KernelSet, Layout, Model, Options, Session, Tensor};
 
 use random::Random;
 
@@ -130,29 +130,93 @@ fn check(file: &Path) -> Result<(), String> {
         return Ok(());
     }
 
-    let mut reference = ReferenceSession::new(&model, KernelSet::Fast);
-    for run in 0..RUNS {
-        let tensors: Vec<_> = inputs
+    let mut draw = || -> Vec<(&str, Tensor)> {
+        let tensors = inputs
             .iter()
-            .map(|(name, dtype, shape)| (name.as_str(), random.tensor(*dtype, shape, 2)))
-            .collect();
-        let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
-        let wanted = reference.run(&name, &viewed).map_err(|e| e.to_string())?;
-        let named: Vec<_> = viewed.iter().map(|(n, t)| (*n, Input::from(*t))).collect();
-        let outputs = session.run(&name, &named).map_err(|e| e.to_string())?;
-        for (name, tensor) in &wanted {
-            let got = outputs.get(name).ok_or(format!("no output `{name}`"))?;
-            let got = Tensor::copy_of(&got);
-            if got.bytes() != tensor.bytes() {
-                return Err(format!(
-                    "run {run}, output `{name}`: {:?}, the reference has {:?}",
-                    values(&got),
-                    values(tensor)
-                ));
-            }
+            .map(|(name, dtype, shape)| (name.as_str(), random.tensor(*dtype, shape, 2)));
+        tensors.collect()
+    };
+    let mut reference = ReferenceSession::new(&model, KernelSet::Fast);
+    let mut history = Vec::new();
+    for run in 0..RUNS {
+        let tensors = draw();
+        run_both(&mut reference, &mut session, &tensors).map_err(|e| format!("run {run}: {e}"))?;
+        history.push(tensors);
+        // A fork goes on by itself, and so does the session, in the runs to come.
+        let mut oracle = ReferenceSession::new(&model, KernelSet::Fast);
+        for tensors in &history {
+            let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
+            oracle.run(&name, &viewed).map_err(|e| e.to_string())?;
+        }
+        let mut fork = session.fork();
+        for _ in 0..2 {
+            let in_fork = run_both(&mut oracle, &mut fork, &draw());
+            in_fork.map_err(|e| format!("fork after run {run}: {e}"))?;
         }
     }
     Ok(())
+}
+
+/// Runs the only method of both and compares the outputs.
+fn run_both(
+    reference: &mut ReferenceSession,
+    session: &mut Session,
+    tensors: &[(&str, Tensor)],
+) -> Result<(), String> {
+    let name = session.model().methods()[0].program.name.clone();
+    let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
+    let wanted = reference.run(&name, &viewed).map_err(|e| e.to_string())?;
+    let named: Vec<_> = viewed.iter().map(|(n, t)| (*n, Input::from(*t))).collect();
+    let outputs = session.run(&name, &named).map_err(|e| e.to_string())?;
+    for (name, tensor) in &wanted {
+        let got = outputs.get(name).ok_or(format!("no output `{name}`"))?;
+        let got = Tensor::copy_of(&got);
+        if got.bytes() != tensor.bytes() {
+            return Err(format!(
+                "output `{name}`: {:?}, the reference has {:?}",
+                values(&got),
+                values(tensor)
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fork_shares_what_neither_writes() {
+    let text = include_str!("plans/conditional_cache_is_updated_in_place_and_aliased.ir");
+    let program = parse(text, Catalogue::builtin()).unwrap();
+    let mut random = Random(3);
+    let state = |slot: &str| {
+        (
+            slot.to_owned(),
+            Tensor::zeros(DType::F32, &[1, 2, 4, 3]).unwrap(),
+        )
+    };
+    let contents = ["keys", "values"].map(state);
+    let contents = contents.each_ref().map(|(n, t)| (n.as_str(), t.clone()));
+    let model = Model::in_memory(program, &contents).unwrap();
+    let mut session = Session::new(&model, Options::default());
+    let k = random.tensor(DType::F32, &[1, 2, 2, 3], 2);
+    let [first, later] = [true, false].map(|b| Tensor::from_slice(&[1], &[Bool::new(b)]).unwrap());
+    let run = |session: &mut Session, first: &Tensor| {
+        let inputs = [("k", k.view().into()), ("first", first.view().into())];
+        session.run("model", &inputs).unwrap();
+    };
+    let both = 2 * 4 * 2 * 4 * 3;
+    run(&mut session, &first);
+    let mut fork = session.fork();
+    for session in [&mut session, &mut fork] {
+        run(session, &later);
+        assert_eq!(session.shared_state_bytes("model").unwrap(), both);
+    }
+    let [ours, theirs] = [&session, &fork].map(|s| s.state("model", "keys").unwrap().bytes());
+    assert_eq!(ours.as_ptr(), theirs.as_ptr());
+    run(&mut fork, &first);
+    assert_eq!(fork.shared_state_bytes("model").unwrap(), 0);
+    let mut second = session.fork();
+    second.reset();
+    assert_eq!(second.shared_state_bytes("model").unwrap(), 0);
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {

@@ -24,14 +24,14 @@ pub enum Given<'a> {
 }
 
 /// What latched values were computed from.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     inputs: Vec<SeenInput>,
     /// Which run computed them; none if they are not there.
     run: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum SeenInput {
     Tensor(DType, Layout, Vec<u8>),
     Output(usize, u64, String),

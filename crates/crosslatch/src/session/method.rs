@@ -1,0 +1,234 @@
+//! What a session keeps for each method: its state, its arena, its plans.
+//!
+//! State may be shared by sessions that were forked from one another: a slot that nobody has written
+//! since lies in one place for all of them (a *loan*), and the first write of one of them copies the
+//! slot for it alone. So the beams of a search share the cross-attention keys and values, which are
+//! written once, and have self-attention caches of their own, with nobody saying which is which.
+
+use std::sync::Arc;
+
+use crosslatch_kernels::memory::{Blocks, Loan, Region};
+use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
+
+use super::Session;
+use super::latched::Seen;
+use super::steps::Run;
+use crate::error::Error;
+use crate::ir::graph::SlotKind;
+use crate::ir::operator::KernelSet;
+use crate::model::Model;
+use crate::plan::{Plan, block};
+use crate::precision::Narrowed;
+
+/// What a plan is made for.
+pub(super) type InputTypes = Vec<(DType, Layout)>;
+
+/// The state and the memory of one method in one session.
+pub(super) struct MethodState {
+    /// Where each state slot lies in `state`.
+    pub slots: Vec<Option<Region>>,
+    state: Storage,
+    /// What of `state` is not copied yet from memory that this session shares with others.
+    loans: Vec<Loan>,
+    /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
+    filled: Vec<bool>,
+    arena: Storage,
+    /// The arena of the last run, if other sessions may read it too.
+    shared_arena: Option<Arc<Storage>>,
+    pub plans: Vec<(InputTypes, Arc<Plan>)>,
+    /// The plan that ran last, whose outputs are in the arena.
+    pub last: Option<usize>,
+    /// How often it was run.
+    pub runs: u64,
+    /// What its latched values were computed from.
+    pub seen: Seen,
+}
+
+impl MethodState {
+    /// No method at all.
+    pub fn empty() -> MethodState {
+        MethodState {
+            slots: Vec::new(),
+            state: Storage::zeroed(0),
+            loans: Vec::new(),
+            filled: Vec::new(),
+            arena: Storage::zeroed(0),
+            shared_arena: None,
+            plans: Vec::new(),
+            last: None,
+            runs: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The state of a fresh session.
+    pub fn new(model: &Model, index: usize) -> MethodState {
+        let method = &model.methods()[index];
+        let mut len = 0;
+        let slots = method
+            .program
+            .slots
+            .iter()
+            .zip(&method.bindings)
+            .map(|(slot, binding)| {
+                let weight = binding.as_ref().filter(|_| slot.kind == SlotKind::State)?;
+                let region = Region {
+                    block: block::STATE,
+                    start: len,
+                    len: weight.layout.end().unwrap_or(0) * weight.dtype.size(),
+                };
+                len = (len + region.len).next_multiple_of(64);
+                Some(region)
+            })
+            .collect();
+        let mut state = MethodState {
+            slots,
+            state: Storage::zeroed(len),
+            ..MethodState::empty()
+        };
+        state.fill_state(model, index);
+        state
+    }
+
+    /// Puts the state to what the file has.
+    pub fn fill_state(&mut self, model: &Model, index: usize) {
+        self.loans.clear();
+        self.filled = vec![false; self.slots.len()];
+        let bytes = self.state.bytes_mut();
+        for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
+            if let (Some(region), Some(weight)) = (region, binding) {
+                bytes[region.start..][..region.len]
+                    .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
+            }
+        }
+    }
+
+    /// The plan for these inputs, the last one first: most runs repeat the sizes of the one
+    /// before.
+    pub fn find(&self, tensors: &[TensorRef<'_>]) -> Option<usize> {
+        let fits = |plan: &usize| {
+            let (types, _) = &self.plans[*plan];
+            types.len() == tensors.len()
+                && types
+                    .iter()
+                    .zip(tensors)
+                    .all(|((dtype, layout), t)| *dtype == t.dtype() && layout == t.layout())
+        };
+        self.last
+            .filter(fits)
+            .or_else(|| (0..self.plans.len()).find(fits))
+    }
+
+    /// The plan for inputs of these types, made if there is none.
+    pub fn find_or_make(
+        &mut self,
+        model: &Model,
+        index: usize,
+        types: &[(DType, Layout)],
+        kernels: KernelSet,
+        narrowed: Option<&Narrowed>,
+    ) -> Result<usize, Error> {
+        if let Some(found) = self.plans.iter().position(|(t, _)| t == types) {
+            return Ok(found);
+        }
+        let plan = crate::plan::plan(model, index, types, &self.slots, kernels, narrowed)?;
+        self.plans.push((types.to_vec(), Arc::new(plan)));
+        Ok(self.plans.len() - 1)
+    }
+
+    /// Runs a plan. The outputs are in the arena then.
+    pub fn execute(
+        &mut self,
+        session: &Session,
+        method: &str,
+        plan: usize,
+        tensors: &[TensorRef<'_>],
+    ) -> Result<(), Error> {
+        let model = &session.model;
+        let (_, plan) = &self.plans[plan];
+        // The arena that others read is theirs now, unless nobody is left.
+        let returned = self.shared_arena.take().map(Arc::try_unwrap);
+        if let Some(Ok(arena)) = returned {
+            self.arena = arena;
+        }
+        if self.arena.len() < plan.arena_bytes {
+            self.arena = Storage::zeroed(plan.arena_bytes);
+        }
+        let mut blocks = Blocks::new();
+        blocks.push_exclusive(self.arena.bytes_mut());
+        blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
+        blocks.push_shared(model.file_bytes());
+        blocks.push_shared(model.copied_bytes());
+        blocks.push_shared(session.narrowed().map_or(&[], Narrowed::bytes));
+        for tensor in tensors {
+            blocks.push_shared(tensor.bytes());
+        }
+        let mut run = Run {
+            blocks,
+            threads: &session.threads,
+            method,
+            model,
+            filled: &mut self.filled,
+        };
+        run.steps(&plan.steps)
+    }
+
+    /// The arena of the last run.
+    pub fn arena(&self) -> &[u8] {
+        match &self.shared_arena {
+            Some(arena) => arena.bytes(),
+            None => self.arena.bytes(),
+        }
+    }
+
+    /// The state as it is now, from byte `start` on; no more than one slot at a time.
+    pub fn state(&self, region: &Region) -> Option<&[u8]> {
+        let loan = self.loans.iter().find(|loan| loan.start == region.start);
+        match loan {
+            Some(loan) => loan.bytes().get(..region.len),
+            None => (self.state.bytes().get(region.start..)?).get(..region.len),
+        }
+    }
+
+    /// Bytes of state that lie in memory that this session shares with others.
+    pub fn borrowed_bytes(&self) -> usize {
+        self.loans.iter().map(|loan| loan.len).sum()
+    }
+
+    /// The same state once more. Both read it where it lies, and each copies what it writes. So do
+    /// the outputs of the last run stay where they are, if the method keeps no state; the outputs
+    /// of one that does are left behind, so that its arena need not be made again.
+    pub fn fork(&mut self) -> MethodState {
+        let own: Vec<Region> = self.slots.iter().flatten().copied().collect();
+        let own = own.iter().filter(|slot| slot.len > 0);
+        let borrowed = |slot: &Region| self.loans.iter().any(|loan| loan.start == slot.start);
+        let own: Vec<Region> = own.filter(|slot| !borrowed(slot)).copied().collect();
+        if !own.is_empty() {
+            let len = self.state.len();
+            let from = Arc::new(std::mem::replace(&mut self.state, Storage::zeroed(len)));
+            self.loans.extend(own.iter().map(|slot| Loan {
+                start: slot.start,
+                len: slot.len,
+                from: Arc::clone(&from),
+            }));
+        }
+        let is_stateless = self.slots.iter().all(Option::is_none);
+        let last = self.last.filter(|_| is_stateless);
+        if last.is_some() && self.shared_arena.is_none() {
+            let arena = std::mem::replace(&mut self.arena, Storage::zeroed(0));
+            self.shared_arena = Some(Arc::new(arena));
+        }
+        MethodState {
+            slots: self.slots.clone(),
+            state: Storage::zeroed(self.state.len()),
+            loans: self.loans.clone(),
+            filled: self.filled.clone(),
+            arena: Storage::zeroed(0),
+            shared_arena: self.shared_arena.clone().filter(|_| last.is_some()),
+            plans: self.plans.clone(),
+            last,
+            runs: self.runs,
+            seen: self.seen.clone(),
+        }
+    }
+}
