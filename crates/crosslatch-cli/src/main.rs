@@ -11,6 +11,11 @@ mod inspect;
 mod model;
 mod npz;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(not(feature = "serve"))]
+#[path = "serve_absent.rs"]
+mod serve;
 mod shell;
 mod transcribe;
 mod verify;
@@ -31,6 +36,8 @@ struct Cli {
 enum Command {
     /// Writes down what is said in audio files.
     Transcribe(transcribe::Args),
+    /// Answers HTTP requests for transcripts, by OpenAI's interface.
+    Serve(serve::Args),
     /// Runs a method on tensors from .npz files.
     Run(run::Args),
     /// Shows what is in a model: methods, state, memory, copies.
@@ -51,6 +58,7 @@ type CommandError = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Transcribe(args) => transcribe::transcribe(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),

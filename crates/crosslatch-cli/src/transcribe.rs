@@ -175,7 +175,8 @@ fn progress_bar(file: &Path, seconds: f64) -> ProgressBar {
     bar
 }
 
-fn bundled_model() -> Result<PathBuf, CommandError> {
+/// The bundled model's file.
+pub fn bundled_model() -> Result<PathBuf, CommandError> {
     let program = std::env::current_exe()?;
     let folder = program.parent().unwrap_or(Path::new("."));
     BUNDLED

@@ -5,7 +5,7 @@
 //! either side belongs to a script that is written without spaces.
 
 /// Appends `next`, already trimmed, to `text`.
-pub(super) fn append(text: &mut String, next: &str) {
+pub fn append(text: &mut String, next: &str) {
     if let (Some(last), Some(first)) = (text.chars().next_back(), next.chars().next())
         && !without_spaces(last)
         && !without_spaces(first)

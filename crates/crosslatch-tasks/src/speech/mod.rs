@@ -19,6 +19,7 @@ mod silence;
 mod transcribe;
 mod window;
 
+pub use join::append as append_text;
 pub use transcribe::SpeechPipeline;
 
 use crate::features::FeatureError;

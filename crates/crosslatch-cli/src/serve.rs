@@ -1,0 +1,135 @@
+//! `crosslatch serve`: transcripts over HTTP.
+
+use std::path::PathBuf;
+
+use crosslatch::{Model, Options, Precision};
+use crosslatch_serve::{Config, Limits, Server};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+use crate::{CommandError, transcribe};
+
+/// Where the key may stand, if not on the command line, which other users can read.
+const KEY: &str = "CROSSLATCH_API_KEY";
+
+/// Answers HTTP requests for transcripts, by OpenAI's interface.
+///
+/// POST /v1/audio/transcriptions and /v1/audio/translations, GET /v1/models, /health and /metrics;
+/// a page to try it at /. At SIGTERM or an interrupt it finishes what it has accepted.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  crosslatch serve --model whisper.pt2\n  \
+    curl http://127.0.0.1:8000/v1/audio/transcriptions -F model=whisper-1 -F file=@talk.mp3\n  \
+    RUST_LOG=debug crosslatch serve --model whisper.pt2 --workers 2 --queue 32\n\n\
+    RUST_LOG says what is logged to standard error: a level, or target=level,…")]
+pub struct Args {
+    /// The model; the small bundled one if left out.
+    #[arg(long, value_name = "M.pt2")]
+    model: Option<PathBuf>,
+    /// The name that clients call it by, beside `whisper-1`; the file's if left out.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// How weights are stored: f32, bf16 or int8.
+    #[arg(long, value_name = "P", default_value_t)]
+    precision: Precision,
+    /// The address to listen at; 0.0.0.0 is every one of this machine.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen at; 0 takes a free one.
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    port: u16,
+    /// Requests decoded at a time; as many as there are cores if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+    /// Threads for each of them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// Requests that may wait beside those; more are answered 429.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    queue: u16,
+    /// The largest request, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 25 << 20)]
+    max_body: usize,
+    /// The longest sound, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    max_seconds: u32,
+    /// The key that clients have to send; CROSSLATCH_API_KEY says the same, and not to everybody
+    /// who lists processes.
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+    /// Log nothing.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Runs the command.
+pub fn serve(args: &Args) -> Result<(), CommandError> {
+    if !args.quiet {
+        log()?;
+    }
+    let path = match &args.model {
+        Some(path) => path.clone(),
+        None => transcribe::bundled_model()?,
+    };
+    let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let model = Model::open(&path)?;
+    let stem = || {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let config = Config {
+        name: args.name.clone().or_else(stem).unwrap_or_default(),
+        workers: match args.workers {
+            Some(workers) => workers.into(),
+            None => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        },
+        queue: args.queue.into(),
+        limits: Limits {
+            body: args.max_body,
+            seconds: args.max_seconds.into(),
+        },
+        api_key: key(args)?,
+    };
+    let options = Options {
+        threads: args.threads.into(),
+        precision: args.precision,
+        ..Options::default()
+    };
+    let server =
+        Server::bind(&model, options, config, &args.host, args.port).map_err(
+            |error| match error {
+                crosslatch_serve::ServeError::Model(error) => at_model(&error),
+                other => other.to_string(),
+            },
+        )?;
+    if !args.quiet || args.port == 0 {
+        eprintln!("listening at http://{}", server.address()?);
+    }
+    Ok(server.run()?)
+}
+
+/// The key that clients have to send, if any.
+fn key(args: &Args) -> Result<Option<String>, CommandError> {
+    let key = args.api_key.clone().or_else(|| std::env::var(KEY).ok());
+    match key {
+        Some(key) if key.is_empty() => {
+            Err("the API key is empty; leave it out, or give one".into())
+        }
+        key => Ok(key),
+    }
+}
+
+/// Logs to standard error what `RUST_LOG` says, else what is of interest to who runs the server.
+fn log() -> Result<(), CommandError> {
+    let wanted = match std::env::var("RUST_LOG") {
+        Ok(wanted) => wanted.parse().map_err(|e| format!("RUST_LOG: {e}"))?,
+        Err(_) => Targets::new().with_default(tracing_subscriber::filter::LevelFilter::INFO),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(wanted)
+        .init();
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Transcripts as OpenAI's interface writes them: whole, or event by event.
+//!
+//! Text, SRT and VTT are what the command writes, byte for byte. A stream has one
+//! `transcript.text.delta` for each segment, as soon as it is decoded, and `transcript.text.done` at
+//! the end; the deltas, one after the other, are the text. An error that comes when the stream has
+//! begun is an event with the error's body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::Json;
+use axum::http::HeaderName;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use crosslatch_tasks::speech::append_text;
+use crosslatch_tasks::{Format, Segment, Task, Transcript};
+use futures_core::Stream;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::form::ResponseFormat;
+use crate::job::{Answer, Reply};
+
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A transcript in one piece.
+pub fn whole(format: ResponseFormat, task: Task, transcript: &Transcript) -> Response {
+    let (kind, format) = match format {
+        ResponseFormat::Json => return Json(brief(transcript)).into_response(),
+        ResponseFormat::VerboseJson => return Json(verbose(task, transcript)).into_response(),
+        ResponseFormat::Text => ("text/plain; charset=utf-8", Format::Text),
+        ResponseFormat::Srt => ("application/x-subrip; charset=utf-8", Format::Srt),
+        ResponseFormat::Vtt => ("text/vtt; charset=utf-8", Format::Vtt),
+    };
+    ([(CONTENT_TYPE, kind)], format.write(transcript)).into_response()
+}
+
+fn brief(transcript: &Transcript) -> Value {
+    json!({"text": transcript.text, "usage": usage(transcript)})
+}
+
+fn usage(transcript: &Transcript) -> Value {
+    json!({"type": "duration", "seconds": transcript.duration})
+}
+
+fn verbose(task: Task, transcript: &Transcript) -> Value {
+    let segments = transcript.segments.iter().enumerate();
+    json!({
+        "task": task.name(),
+        "language": transcript.language,
+        "duration": transcript.duration,
+        "text": transcript.text,
+        "segments": segments.map(|(id, segment)| numbered(id, segment)).collect::<Vec<_>>(),
+        "usage": usage(transcript),
+    })
+}
+
+fn numbered(id: usize, segment: &Segment) -> Value {
+    json!({
+        "id": id,
+        // Where it begins in frames of a hundredth of a second, as Whisper counts them.
+        "seek": (segment.start * 100.0) as u64,
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+        "tokens": segment.tokens,
+        "temperature": segment.temperature,
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    })
+}
+
+/// A transcript as it is made.
+pub fn stream(answer: Answer) -> Response {
+    let events = Events {
+        answer,
+        text: String::new(),
+    };
+    // The second keeps nginx from collecting events before it sends them on.
+    let headers = [(CACHE_CONTROL, "no-cache"), (ACCEL_BUFFERING, "no")];
+    (headers, Sse::new(events).keep_alive(KeepAlive::default())).into_response()
+}
+
+/// The events of one answer.
+struct Events {
+    answer: Answer,
+    /// The text so far.
+    text: String,
+}
+
+impl Events {
+    /// The event for a reply; `None` if there is nothing to say.
+    fn event(&mut self, reply: Reply) -> Option<Value> {
+        match reply {
+            Reply::Begun => None,
+            Reply::Segment(segment) if segment.text.is_empty() => None,
+            Reply::Segment(segment) => {
+                let before = self.text.len();
+                append_text(&mut self.text, &segment.text);
+                let delta = &self.text[before..];
+                Some(json!({"type": "transcript.text.delta", "delta": delta}))
+            }
+            Reply::Done(transcript) => Some(json!({
+                "type": "transcript.text.done",
+                "text": transcript.text,
+                "usage": usage(&transcript),
+            })),
+            Reply::Failed(error) => Some(failed(&error)),
+        }
+    }
+}
+
+fn failed(error: &ApiError) -> Value {
+    let mut body = error.body();
+    body["type"] = "error".into();
+    body
+}
+
+impl Stream for Events {
+    type Item = Result<Event, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let Some(reply) = ready!(self.answer.poll(context)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(value) = self.event(reply) {
+                // JSON of one line: there is no line break that an event could not hold.
+                let event = Event::default().data(value.to_string());
+                return Poll::Ready(Some(Ok(event)));
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Refusals and failures, as clients of OpenAI's interface expect them.
+//!
+//! The body is `{"error": {"message", "type", "param", "code"}}`; official clients turn the status
+//! into an exception and show the message. Which status stands for what: 400 a parameter is wrong or
+//! asks for too much, 401 the key, 404 no such path or model, 405 the method, 408 the upload took too
+//! long, 413 the body is too large, 415 it is no multipart form or no sound that can be read, 422 the
+//! sound can be read and holds nothing usable, 429 the queue is full, 500 the model failed, 503 the
+//! server is ending.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use crosslatch_tasks::{AudioError, GenerationError, TranscribeError};
+use serde_json::json;
+
+/// What a client is told when there is no transcript for it.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: StatusCode,
+    message: String,
+    /// The field of the form that is wrong.
+    param: Option<String>,
+    /// A name that programs can compare.
+    code: Option<&'static str>,
+    /// Seconds after which to try again.
+    retry_after: Option<u64>,
+}
+
+impl ApiError {
+    /// An error without further detail.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
+        ApiError {
+            status,
+            message: message.into(),
+            param: None,
+            code: None,
+            retry_after: None,
+        }
+    }
+
+    /// A parameter that is wrong.
+    pub fn param(name: &str, message: impl Into<String>) -> ApiError {
+        ApiError {
+            param: Some(name.to_owned()),
+            ..ApiError::new(StatusCode::BAD_REQUEST, message)
+        }
+    }
+
+    /// The same with another status.
+    pub fn with_status(self, status: StatusCode) -> ApiError {
+        ApiError { status, ..self }
+    }
+
+    /// The same with a name that programs can compare.
+    pub fn with_code(self, code: &'static str) -> ApiError {
+        ApiError {
+            code: Some(code),
+            ..self
+        }
+    }
+
+    /// The same with the seconds after which to try again.
+    pub fn with_retry_after(self, seconds: u64) -> ApiError {
+        ApiError {
+            retry_after: Some(seconds),
+            ..self
+        }
+    }
+
+    /// The model failed, not the request.
+    pub fn internal(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// The sound of a request cannot be used; `most` is the longest accepted, in seconds.
+    pub fn audio(error: &AudioError, most: f64) -> ApiError {
+        let status = match error {
+            AudioError::TooLong { seconds, .. } if *seconds >= most => {
+                let message = format!(
+                    "the sound is longer than {most:.0} s, the most that this server takes at a \
+                     time; split it"
+                );
+                return ApiError::param("file", message).with_code("audio_too_long");
+            }
+            AudioError::TooLong { .. } => StatusCode::BAD_REQUEST,
+            AudioError::Format { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        ApiError::param("file", error.to_string()).with_status(status)
+    }
+
+    /// The body, as it also stands in a stream that has begun.
+    pub fn body(&self) -> serde_json::Value {
+        let kind = match self.status.as_u16() {
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        json!({"error": {
+            "message": self.message,
+            "type": kind,
+            "param": self.param,
+            "code": self.code,
+        }})
+    }
+}
+
+impl From<GenerationError> for ApiError {
+    /// What the model cannot do, found before anything is decoded.
+    fn from(error: GenerationError) -> ApiError {
+        let message = error.to_string();
+        match error {
+            GenerationError::Language { .. } | GenerationError::EnglishOnly => {
+                ApiError::param("language", message)
+            }
+            GenerationError::Prompt(_) | GenerationError::Length { .. } => {
+                ApiError::param("prompt", message)
+            }
+            GenerationError::NoTimestamps => ApiError::param("response_format", message),
+            GenerationError::Option { name, .. } => ApiError::param(name, message),
+            GenerationError::Task(_) => ApiError::new(StatusCode::BAD_REQUEST, message),
+            // The model's own files.
+            _ => ApiError::internal(message),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<TranscribeError<E>> for ApiError {
+    fn from(error: TranscribeError<E>) -> ApiError {
+        match error {
+            TranscribeError::Generation(error) => error.into(),
+            other => ApiError::internal(other.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

@@ -1,0 +1,64 @@
+//! Transcripts over HTTP.
+//!
+//! A program that has sound wants text, from another process or another machine, and most such
+//! programs already speak OpenAI's interface for it. This crate answers that interface
+//! (`POST /v1/audio/transcriptions`, `/v1/audio/translations`, `GET /v1/models`) with a model of
+//! one's own, and adds what running a server takes: `/health`, `/metrics`, and a page at `/` for a
+//! person with a microphone.
+//!
+//! The idea: one thread speaks HTTP and never computes, a fixed number of workers compute and never
+//! wait. Between them stands a queue with a fixed number of places. A request takes a place before
+//! its sound is read, so that memory is bounded by places times the largest body, and a request that
+//! finds none is told at once when to come back. The worker answers over a channel; a client that
+//! goes away closes it, and the worker notices at the next segment. What the model says is never
+//! cut short by the server's end: after a signal, whatever has a place is finished.
+//!
+//! ```text
+//! connection → router → form → queue → worker (a session each) → answer
+//! ```
+//!
+//! Assumed about a request: nothing. Sound is decoded from memory, within the bounds of [`Limits`].
+//! The server speaks plain HTTP/1.1; encryption and limits for each client are for a proxy in front.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod error;
+mod form;
+mod job;
+mod metrics;
+mod queue;
+mod router;
+mod server;
+mod service;
+mod unread;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use server::{ServeError, Server};
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name that clients call the model by.
+    pub name: String,
+    /// Requests that are decoded at a time, each by a session and a thread of its own.
+    pub workers: usize,
+    /// Requests that may wait beside those.
+    pub queue: usize,
+    /// How much one request may ask for.
+    pub limits: Limits,
+    /// What clients have to send as `Authorization: Bearer …` to have anything decoded.
+    pub api_key: Option<String>,
+}
+
+/// How much one request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Bytes of its body.
+    pub body: usize,
+    /// Seconds of its sound.
+    pub seconds: f64,
+}

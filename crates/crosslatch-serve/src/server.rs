@@ -1,0 +1,182 @@
+//! The server: bound to an address, it runs until a signal.
+//!
+//! At SIGTERM or an interrupt the listener closes, so that new connections are refused by the system;
+//! requests on open connections are answered 503; what was accepted is finished, the queue included.
+//! A second signal does not wait for that.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crosslatch::{Model, Options};
+use crosslatch_tasks::exported::{ExportedError, ExportedSpeechModel, pipeline};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::Config;
+use crate::router::router;
+use crate::service::{Service, Workers};
+use crate::worker::StartError;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The model cannot be used for speech.
+    #[error("{0}")]
+    Model(String),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Config(&'static str),
+    /// There is something else at the address, or it is none of this machine's.
+    #[error("cannot listen at {address}: {source}; choose another --port or --host")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread, a signal handler or the network failed.
+    #[error("the server cannot run: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A server at an address, not yet running.
+pub struct Server {
+    service: Arc<Service>,
+    workers: Workers,
+    listener: TcpListener,
+    runtime: Runtime,
+}
+
+impl Server {
+    /// Makes the sessions and takes the address; `port` 0 takes a free one. `options` are those of
+    /// each worker's session.
+    ///
+    /// # Errors
+    /// Any [`ServeError`].
+    pub fn bind(
+        model: &Model,
+        options: Options,
+        config: Config,
+        host: &str,
+        port: u16,
+    ) -> Result<Server, ServeError> {
+        if config.workers == 0 {
+            return Err(ServeError::Config("a server needs at least one worker"));
+        }
+        let pipeline = pipeline(model).map_err(|e| ServeError::Model(e.to_string()))?;
+        let listener = TcpListener::bind((host, port)).map_err(|source| ServeError::Listen {
+            address: format!("{host}:{port}"),
+            source,
+        })?;
+        let model = model.clone();
+        let make = move || ExportedSpeechModel::new(&model, options);
+        let (service, workers) = Service::start(config, pipeline, make).map_err(no_workers)?;
+        Ok(Server {
+            service,
+            workers,
+            listener,
+            runtime: Builder::new_current_thread().enable_all().build()?,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn address(&self) -> Result<SocketAddr, ServeError> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Answers requests until a signal, and then until what was accepted is done.
+    ///
+    /// # Errors
+    /// [`ServeError::System`].
+    pub fn run(self) -> Result<(), ServeError> {
+        let Server {
+            service,
+            workers,
+            listener,
+            runtime,
+        } = self;
+        let is_done = runtime.block_on(async {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let mut signals = Signals::new()?;
+            let (told, heard) = tokio::sync::oneshot::channel::<()>();
+            let all = axum::serve(listener, router(Arc::clone(&service)))
+                .with_graceful_shutdown(async {
+                    // Dropped or sent, both mean the end.
+                    let _ = heard.await;
+                })
+                .into_future();
+            tokio::pin!(all);
+            tokio::select! {
+                result = &mut all => return result.map(|()| true),
+                () = signals.next() => {}
+            }
+            let waiting = service.shared.queue.len();
+            tracing::info!(
+                waiting,
+                "ending: what was accepted is finished; again to end at once"
+            );
+            service.end();
+            drop(told);
+            tokio::select! {
+                result = &mut all => result.map(|()| true),
+                () = signals.next() => Ok(false),
+            }
+        })?;
+        match is_done {
+            true => service.join(workers),
+            false => tracing::warn!("ended with requests unanswered"),
+        }
+        Ok(())
+    }
+}
+
+fn no_workers(error: StartError<ExportedError>) -> ServeError {
+    match error {
+        StartError::Session(error) => ServeError::Model(error.to_string()),
+        StartError::Thread(error) => ServeError::System(error),
+    }
+}
+
+/// The wish to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {})
+    }
+
+    async fn next(&mut self) {
+        // Where no handler can be installed, the system ends the process itself.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What all requests share, and the handling of one that wants text.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use crosslatch_tasks::{SpeechModel, SpeechPipeline, Task};
+
+use crate::Config;
+use crate::answer;
+use crate::error::ApiError;
+use crate::form::Form;
+use crate::job::{Job, Reply};
+use crate::queue::Queue;
+use crate::worker::{self, Shared, StartError};
+
+/// The name that clients of OpenAI's interface give a Whisper if nobody told them another.
+const USUAL_NAME: &str = "whisper-1";
+
+/// Bounds of the advice when to come back, in seconds.
+const COME_BACK: (f64, f64) = (1.0, 60.0);
+
+/// What all requests share.
+pub struct Service {
+    pub config: Config,
+    pub shared: Arc<Shared>,
+    /// Whether requests that come now are refused.
+    is_ending: AtomicBool,
+}
+
+/// The threads behind a service.
+pub struct Workers(Vec<JoinHandle<()>>);
+
+impl Service {
+    /// A service with its workers; `make` makes a session.
+    ///
+    /// # Errors
+    /// If a session or a thread cannot be made.
+    pub fn start<M, E>(
+        config: Config,
+        pipeline: SpeechPipeline,
+        make: impl Fn() -> Result<M, E> + Send + Sync + 'static,
+    ) -> Result<(Arc<Service>, Workers), StartError<E>>
+    where
+        M: SpeechModel + Send + 'static,
+        E: std::error::Error,
+    {
+        let shared = Arc::new(Shared {
+            pipeline,
+            queue: Queue::new(config.workers.saturating_add(config.queue)),
+            metrics: Arc::default(),
+            limits: config.limits,
+        });
+        let threads = worker::start(config.workers, &shared, make)?;
+        let service = Service {
+            config,
+            shared,
+            is_ending: AtomicBool::new(false),
+        };
+        Ok((Arc::new(service), Workers(threads)))
+    }
+
+    /// Refuses what comes from now on.
+    pub fn end(&self) {
+        self.is_ending.store(true, Relaxed);
+    }
+
+    /// Whether requests are refused because the server ends.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Relaxed)
+    }
+
+    /// Lets the workers finish what is left, and waits for them.
+    pub fn join(&self, workers: Workers) {
+        self.shared.queue.close();
+        for thread in workers.0 {
+            // What a worker's panic is about has been logged by then.
+            let _ = thread.join();
+        }
+    }
+
+    /// What is counted, as text for Prometheus.
+    pub fn metrics(&self) -> String {
+        let shared = &self.shared;
+        shared.metrics.text(shared.queue.len(), self.config.workers)
+    }
+
+    /// Whether clients may call the model so.
+    pub fn is_model(&self, name: &str) -> bool {
+        name == self.config.name || name == USUAL_NAME
+    }
+
+    /// A model that is not here.
+    pub fn no_model(&self, name: &str) -> ApiError {
+        let message = format!(
+            "the model {name:?} does not exist; this server has {:?}",
+            self.config.name
+        );
+        ApiError::param("model", message)
+            .with_status(StatusCode::NOT_FOUND)
+            .with_code("model_not_found")
+    }
+
+    fn full(&self) -> ApiError {
+        let ahead = self.shared.queue.len() + 1;
+        let mean = self.shared.metrics.mean_decode().unwrap_or(1.0);
+        let wait = mean * ahead as f64 / self.config.workers.max(1) as f64;
+        let seconds = wait.clamp(COME_BACK.0, COME_BACK.1).ceil() as u64;
+        let message = format!("all places are taken; try again in {seconds} s");
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+            .with_code("queue_full")
+            .with_retry_after(seconds)
+    }
+
+    async fn text(&self, task: Task, request: Request) -> Result<Response, ApiError> {
+        let place = self.shared.queue.place().ok_or_else(|| self.full())?;
+        let mut form = Form::read(request, self.config.limits).await?;
+        let name = form.model.as_deref().ok_or_else(|| missing("model"))?;
+        if !self.is_model(name) {
+            return Err(self.no_model(name));
+        }
+        let (name, sound) = form.file.take().ok_or_else(|| missing("file"))?;
+        let pipeline = &self.shared.pipeline;
+        let options = form.options(task, &pipeline.generation);
+        pipeline.check(&options)?;
+        let metrics = Arc::clone(&self.shared.metrics);
+        let (job, mut answer) = Job::new(name, sound, options, place, metrics);
+        self.shared.queue.push(job);
+        loop {
+            match answer.next().await {
+                Some(Reply::Begun) if form.stream => return Ok(answer::stream(answer)),
+                Some(Reply::Begun | Reply::Segment(_)) => {}
+                Some(Reply::Done(transcript)) => {
+                    return Ok(answer::whole(form.format, task, &transcript));
+                }
+                Some(Reply::Failed(error)) => return Err(error),
+                None => return Err(ApiError::internal("the transcript has no end")),
+            }
+        }
+    }
+}
+
+fn missing(field: &str) -> ApiError {
+    ApiError::param(field, format!("the form has no field {field}"))
+}
+
+/// `POST /v1/audio/transcriptions`: text in the language spoken.
+pub async fn transcriptions(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    service.text(Task::Transcribe, request).await
+}
+
+/// `POST /v1/audio/translations`: text in English.
+pub async fn translations(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    service.text(Task::Translate, request).await
+}
