@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use crosslatch_tasks::speech::append_text;
 use crosslatch_tasks::{Format, Segment, Task, Transcript};
 use futures_core::Stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
@@ -44,32 +45,58 @@ fn usage(transcript: &Transcript) -> Value {
     json!({"type": "duration", "seconds": transcript.duration})
 }
 
-fn verbose(task: Task, transcript: &Transcript) -> Value {
-    let segments = transcript.segments.iter().enumerate();
-    json!({
-        "task": task.name(),
-        "language": transcript.language,
-        "duration": transcript.duration,
-        "text": transcript.text,
-        "segments": segments.map(|(id, segment)| numbered(id, segment)).collect::<Vec<_>>(),
-        "usage": usage(transcript),
-    })
+/// `verbose_json`.
+#[derive(Serialize)]
+struct Verbose<'a> {
+    task: &'a str,
+    language: Option<&'a str>,
+    duration: f64,
+    text: &'a str,
+    segments: Vec<Numbered<'a>>,
+    usage: Value,
 }
 
-fn numbered(id: usize, segment: &Segment) -> Value {
-    json!({
-        "id": id,
-        // Where it begins in frames of a hundredth of a second, as Whisper counts them.
-        "seek": (segment.start * 100.0) as u64,
-        "start": segment.start,
-        "end": segment.end,
-        "text": segment.text,
-        "tokens": segment.tokens,
-        "temperature": segment.temperature,
-        "avg_logprob": segment.avg_logprob,
-        "compression_ratio": segment.compression_ratio,
-        "no_speech_prob": segment.no_speech_prob,
-    })
+/// A segment of `verbose_json`.
+#[derive(Serialize)]
+struct Numbered<'a> {
+    id: usize,
+    /// Where it begins in frames of a hundredth of a second, as Whisper counts them.
+    seek: u64,
+    start: f64,
+    end: f64,
+    text: &'a str,
+    tokens: &'a [u32],
+    temperature: f32,
+    avg_logprob: f32,
+    compression_ratio: f32,
+    no_speech_prob: Option<f32>,
+}
+
+fn verbose(task: Task, transcript: &Transcript) -> Verbose<'_> {
+    let segments = transcript.segments.iter().enumerate();
+    Verbose {
+        task: task.name(),
+        language: transcript.language.as_deref(),
+        duration: transcript.duration,
+        text: &transcript.text,
+        segments: segments.map(numbered).collect(),
+        usage: usage(transcript),
+    }
+}
+
+fn numbered((id, segment): (usize, &Segment)) -> Numbered<'_> {
+    Numbered {
+        id,
+        seek: (segment.start * 100.0) as u64,
+        start: segment.start,
+        end: segment.end,
+        text: &segment.text,
+        tokens: &segment.tokens,
+        temperature: segment.temperature,
+        avg_logprob: segment.avg_logprob,
+        compression_ratio: segment.compression_ratio,
+        no_speech_prob: segment.no_speech_prob,
+    }
 }
 
 /// A transcript as it is made.

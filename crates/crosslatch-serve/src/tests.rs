@@ -1,1 +1,5 @@
+//! The whole service with the demo model, whose encoder waits for a test's permission.
 
+mod limits;
+mod requests;
+mod scene;

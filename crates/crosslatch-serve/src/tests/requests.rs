@@ -1,0 +1,228 @@
+//! What is asked, and what is answered.
+
+use axum::body::Body;
+use axum::http::Request;
+
+use super::scene::{LIGHT, Scene, long, post, sample, wav};
+
+#[tokio::test]
+async fn each_format_has_the_words() {
+    let scene = Scene::open();
+    let sound = sample("light.wav");
+    for (format, kind, begins) in [
+        ("json", "application/json", "{\"text\":\"make the"),
+        ("text", "text/plain; charset=utf-8", LIGHT),
+        (
+            "srt",
+            "application/x-subrip; charset=utf-8",
+            "1\n00:00:00,000 -->",
+        ),
+        ("vtt", "text/vtt; charset=utf-8", "WEBVTT\n\n00:00.000 -->"),
+        (
+            "verbose_json",
+            "application/json",
+            "{\"task\":\"transcribe\",\"language\":\"en\"",
+        ),
+    ] {
+        let answer = scene
+            .transcribe(&sound, &[("response_format", format)])
+            .await;
+        assert_eq!(answer.status, 200, "{format}: {}", answer.body);
+        assert_eq!(answer.headers["content-type"], kind);
+        assert!(answer.body.starts_with(begins), "{}", answer.body);
+        assert!(answer.body.contains(LIGHT), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_verbose_answer_has_what_clients_read_of_a_segment() {
+    let scene = Scene::open();
+    let fields = [
+        ("response_format", "verbose_json"),
+        ("timestamp_granularities[]", "segment"),
+    ];
+    let answer = scene.transcribe(&long(2), &fields).await.json();
+    assert_eq!(answer["duration"], 12.0);
+    let segments = answer["segments"].as_array().unwrap();
+    assert_eq!(segments.len(), 2);
+    assert_eq!(segments[1]["id"], 1);
+    assert_eq!(segments[1]["text"], LIGHT);
+    let start = segments[1]["start"].as_f64().unwrap();
+    assert!((5.0..7.0).contains(&start), "{answer}");
+    assert_eq!(segments[1]["seek"], (start * 100.0) as u64);
+    for name in [
+        "avg_logprob",
+        "compression_ratio",
+        "no_speech_prob",
+        "end",
+        "temperature",
+    ] {
+        assert!(segments[0][name].is_f64(), "{name} in {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_a_delta_for_each_segment_and_the_deltas_are_the_text() {
+    let scene = Scene::open();
+    let answer = scene.transcribe(&long(3), &[("stream", "true")]).await;
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let mut events: Vec<serde_json::Value> = answer
+        .body
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    let done = events.pop().unwrap();
+    for event in &events {
+        assert_eq!(event["type"], "transcript.text.delta");
+        text.push_str(event["delta"].as_str().unwrap());
+    }
+    assert_eq!(events.len(), 3);
+    assert_eq!(text, [LIGHT; 3].join(" "));
+    assert_eq!(done["type"], "transcript.text.done");
+    assert_eq!(done["text"], text);
+    assert_eq!(done["usage"]["seconds"], 18.0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_refused_by_the_name_of_the_field() {
+    let scene = Scene::open();
+    let sound = sample("light.wav");
+    for (field, value, status, param, words) in [
+        (
+            "response_format",
+            "docx",
+            400,
+            "response_format",
+            "verbose_json and vtt",
+        ),
+        ("temperature", "1.5", 400, "temperature", "0 to 1"),
+        ("temperature", "NaN", 400, "temperature", "0 to 1"),
+        ("stream", "perhaps", 400, "stream", "true or false"),
+        ("language", "klingon", 400, "language", "it knows en"),
+        ("model", "large", 404, "model", "this server has \"demo\""),
+        (
+            "timestamp_granularities[]",
+            "word",
+            400,
+            "timestamp_granularities",
+            "no times for words",
+        ),
+        (
+            "timestamp_granularities[]",
+            "segment",
+            400,
+            "timestamp_granularities",
+            "verbose_json",
+        ),
+        ("include[]", "logprobs", 400, "include[]", "not supported"),
+        ("file", "a second one", 400, "file", "one file"),
+    ] {
+        let answer = scene.transcribe(&sound, &[(field, value)]).await;
+        let (given, message) = answer.error(status);
+        assert_eq!(given.as_deref(), Some(param), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    let both = [("stream", "true"), ("response_format", "srt")];
+    let (param, _) = scene.transcribe(&sound, &both).await.error(400);
+    assert_eq!(param.as_deref(), Some("response_format"));
+    assert_eq!(scene.gate.begun(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_sound_is_told_apart() {
+    let scene = Scene::open();
+    for (sound, status, words) in [
+        (
+            b"not a sound at all".to_vec(),
+            415,
+            "not a WAV, FLAC or MP3 file",
+        ),
+        (wav(&[]), 422, "contains no sound"),
+        (sample("light.wav")[..20].to_vec(), 415, "a.wav"),
+    ] {
+        let answer = scene.transcribe(&sound, &[("stream", "true")]).await;
+        let (param, message) = answer.error(status);
+        assert_eq!(param.as_deref(), Some("file"));
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_form_or_half_of_one_is_refused() {
+    let scene = Scene::open();
+    let json = Request::post("/v1/audio/transcriptions").header("content-type", "application/json");
+    let answer = scene.send(json.body(Body::from("{}")).unwrap()).await;
+    assert!(answer.error(415).1.contains("multipart/form-data"));
+
+    let (head, body) = post(&sample("light.wav"), &[]).into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let half = Request::from_parts(head, Body::from(body.slice(..body.len() / 2)));
+    assert!(scene.send(half).await.error(400).1.contains("form"));
+
+    for missing in ["model", "file"] {
+        let left = match missing {
+            "file" => {
+                "--cut\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\ndemo\r\n--cut--\r\n"
+            }
+            _ => "--cut\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nx\r\n--cut--\r\n",
+        };
+        let request = Request::post("/v1/audio/translations")
+            .header("content-type", "multipart/form-data; boundary=cut")
+            .body(Body::from(left))
+            .unwrap();
+        let (param, _) = scene.send(request).await.error(400);
+        assert_eq!(param.as_deref(), Some(missing));
+    }
+}
+
+#[tokio::test]
+async fn every_path_answers_in_its_own_way() {
+    let scene = Scene::open();
+    assert_eq!(scene.get("/health").await.json()["status"], "ok");
+    let models = scene.get("/v1/models").await.json();
+    assert_eq!(models["data"][0]["id"], "demo");
+    assert_eq!(scene.get("/v1/models/demo").await.json()["id"], "demo");
+    scene.get("/v1/models/large").await.error(404);
+    scene.get("/v1/nothing").await.error(404);
+    scene.get("/v1/audio/transcriptions").await.error(405);
+    let page = scene.get("/").await;
+    assert!(page.body.starts_with("<!doctype html>"));
+    assert!(
+        !page.body.contains("http://") && !page.body.contains("https://"),
+        "it needs a network"
+    );
+    assert!(page.headers.contains_key("content-security-policy"));
+    let series = "crosslatch_requests_total{path=\"/v1/audio/transcriptions\",status=\"405\"}";
+    let metrics = scene.get("/metrics").await.body;
+    assert!(metrics.contains(&format!("{series} 1\n")), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_where_something_is_decoded() {
+    let scene = Scene::with(|config| config.api_key = Some("sesame".to_owned()));
+    scene.gate.allow(usize::MAX);
+    let sound = sample("light.wav");
+    for key in [
+        None,
+        Some("Bearer sesam"),
+        Some("Bearer sesame2"),
+        Some("sesame"),
+    ] {
+        let mut request = post(&sound, &[]);
+        if let Some(key) = key {
+            request
+                .headers_mut()
+                .insert("authorization", key.parse().unwrap());
+        }
+        scene.send(request).await.error(401);
+    }
+    scene.get("/v1/models").await.error(401);
+    assert_eq!(scene.get("/health").await.status, 200);
+    let mut request = post(&sound, &[]);
+    request
+        .headers_mut()
+        .insert("authorization", "Bearer sesame".parse().unwrap());
+    assert_eq!(scene.send(request).await.json()["text"], LIGHT);
+}
