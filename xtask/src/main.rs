@@ -17,9 +17,13 @@ const USAGE: &str = "usage: cargo xtask CHORE
   families       docs/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
+  soak serve     the server under 64 clients for two minutes, some of which hang up
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
+
+/// The part of the command that is built only where it is asked for.
+const SERVER: [&str; 2] = ["--features", "crosslatch-cli/serve"];
 
 /// Why a chore failed, for people.
 type Failure = String;
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         "bench" if rest.first().is_some_and(|what| what == "latch") => {
             bench_latch(&root, &rest[1..])
         }
+        "soak" if rest.first().is_some_and(|what| what == "serve") => soak_serve(&root, &rest[1..]),
         "lint" => lint(&root),
         "env" => python::environment(&root).map(|_| ()),
         "lock" => python::lock(&root),
@@ -64,17 +69,15 @@ fn root() -> PathBuf {
 fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     // First, because it needs the network and fails early.
     let python = python::environment(root)?;
-    run(cargo(root).args(["test", "--workspace", "--release"]))?;
+    run(cargo(root)
+        .args(["test", "--workspace", "--release"])
+        .args(SERVER))?;
     // Testing built everything but the command, the examples and the shared objects that the
     // Python tests use.
-    run(cargo(root).args([
-        "build",
-        "--release",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--examples",
-    ]))?;
+    run(cargo(root)
+        .args(["build", "--release", "--workspace", "--lib", "--bins"])
+        .arg("--examples")
+        .args(SERVER))?;
     pytest(root, &python, "python/tests", pytest_args)
 }
 
@@ -135,6 +138,18 @@ fn bench_latch(root: &Path, args: &[String]) -> Result<(), Failure> {
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 
+fn soak_serve(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    run(cargo(root)
+        .args(["build", "--release", "--package", "crosslatch-cli"])
+        .args(["--features", "serve"]))?;
+    run(Command::new(python)
+        .arg("python/benches/soak_serve.py")
+        .args(args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
 fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     run(Command::new(python)
@@ -148,15 +163,10 @@ fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<()
 
 fn lint(root: &Path) -> Result<(), Failure> {
     run(cargo(root).args(["fmt", "--all", "--check"]))?;
-    run(cargo(root).args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--release",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    run(cargo(root)
+        .args(["clippy", "--workspace", "--all-targets", "--release"])
+        .args(SERVER)
+        .args(["--", "-D", "warnings"]))
 }
 
 fn cargo(root: &Path) -> Command {

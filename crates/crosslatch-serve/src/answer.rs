@@ -8,7 +8,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::Json;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -28,13 +27,20 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// A transcript in one piece.
 pub fn whole(format: ResponseFormat, task: Task, transcript: &Transcript) -> Response {
     let (kind, format) = match format {
-        ResponseFormat::Json => return Json(brief(transcript)).into_response(),
-        ResponseFormat::VerboseJson => return Json(verbose(task, transcript)).into_response(),
+        ResponseFormat::Json => return json_body(&brief(transcript)),
+        ResponseFormat::VerboseJson => return json_body(&verbose(task, transcript)),
         ResponseFormat::Text => ("text/plain; charset=utf-8", Format::Text),
         ResponseFormat::Srt => ("application/x-subrip; charset=utf-8", Format::Srt),
         ResponseFormat::Vtt => ("text/vtt; charset=utf-8", Format::Vtt),
     };
     ([(CONTENT_TYPE, kind)], format.write(transcript)).into_response()
+}
+
+/// A value as the body of an answer.
+pub fn json_body(value: &impl Serialize) -> Response {
+    // Names, strings, numbers and lists: there is nothing in it that could fail to be written.
+    let body = serde_json::to_string(value).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn brief(transcript: &Transcript) -> Value {

@@ -7,11 +7,12 @@
 //! sound can be read and holds nothing usable, 429 the queue is full, 500 the model failed, 503 the
 //! server is ending.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use crosslatch_tasks::{AudioError, GenerationError, TranscribeError};
 use serde_json::json;
+
+use crate::answer::json_body;
 
 /// What a client is told when there is no transcript for it.
 #[derive(Debug, Clone)]
@@ -136,7 +137,7 @@ impl<E: std::error::Error> From<TranscribeError<E>> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status, json_body(&self.body())).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -7,15 +7,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::answer::json_body;
 use crate::error::ApiError;
 use crate::service::{self, Service};
 use crate::unread;
@@ -115,9 +116,9 @@ async fn page() -> Response {
 
 async fn health(State(service): State<Arc<Service>>) -> Response {
     match service.is_ending() {
-        false => Json(json!({"status": "ok"})).into_response(),
+        false => json_body(&json!({"status": "ok"})),
         true => {
-            let ending = Json(json!({"status": "ending"}));
+            let ending = json_body(&json!({"status": "ending"}));
             (StatusCode::SERVICE_UNAVAILABLE, ending).into_response()
         }
     }
@@ -128,17 +129,17 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response {
     ([(CONTENT_TYPE, kind)], service.metrics()).into_response()
 }
 
-async fn models(State(service): State<Arc<Service>>) -> Json<Value> {
+async fn models(State(service): State<Arc<Service>>) -> Response {
     let own = description(&service.config.name);
-    Json(json!({"object": "list", "data": [own]}))
+    json_body(&json!({"object": "list", "data": [own]}))
 }
 
 async fn model(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     match service.is_model(&name) {
-        true => Ok(Json(description(&name))),
+        true => Ok(json_body(&description(&name))),
         false => Err(service.no_model(&name)),
     }
 }
