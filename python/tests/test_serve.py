@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+import warnings
 import wave
 from contextlib import contextmanager
 
@@ -135,20 +136,28 @@ def test_a_stream_is_the_text_piece_by_piece(client, long):
     assert (done.type, done.text) == ("transcript.text.done", whole)
 
 
-def test_options_reach_the_model(client):
+def test_options_reach_the_model(crosslatch, client):
     assert ask(client, language="en", temperature=0, prompt="").text == transcripts()["light.wav"]
-    with open(SAMPLES / "light.wav", "rb") as file, pytest.raises(openai.BadRequestError) as raised:
-        # The demo model knows one task.
-        client.audio.translations.create(model="whisper-1", file=file)
-    assert "translate" in raised.value.message or "task" in raised.value.message
+    for prompt in ("start a timer", "word " * 500):
+        printed, _ = crosslatch("transcribe", SAMPLES / "timer.wav", "--prompt", prompt)
+        assert ask(client, "timer.wav", prompt=prompt, response_format="text") == printed
+    # The demo model has a token for the task, and English only to translate.
+    printed, _ = crosslatch("transcribe", SAMPLES / "light.wav", "--task", "translate",
+                            "--format", "srt")
+    with open(SAMPLES / "light.wav", "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        answer = client.audio.translations.create(model="whisper-1", file=file,
+                                                  response_format="srt")
+    assert answer == printed
 
 
 def test_the_model_is_listed_by_the_name_of_its_file(client):
     assert [model.id for model in client.models.list()] == ["model"]
     assert client.models.retrieve("model").id == "model"
     assert ask(client, model="model").text == transcripts()["light.wav"]
-    with pytest.raises(openai.NotFoundError, match="model_not_found"):
+    with pytest.raises(openai.NotFoundError, match="does not exist") as raised:
         ask(client, model="gpt-4o-transcribe")
+    assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
 
 
 @pytest.mark.parametrize("fields, param, words", [
@@ -158,13 +167,8 @@ def test_the_model_is_listed_by_the_name_of_its_file(client):
     ({"temperature": 7}, "temperature", "from 0 to 1"),
     ({"response_format": "diarized_json"}, "response_format", "verbose_json"),
     ({"include": ["logprobs"]}, "include[]", "not supported"),
-    ({"prompt": "word " * 500}, None, ""),
 ])
 def test_what_cannot_be_had_is_a_bad_request_that_names_the_field(client, fields, param, words):
-    if "prompt" in fields:
-        # Too long is no error: its beginning is left out.
-        assert ask(client, **fields).text
-        return
     with pytest.raises(openai.BadRequestError) as raised:
         ask(client, **fields)
     assert raised.value.param == param and words in raised.value.message
@@ -198,7 +202,7 @@ def test_too_much_is_refused_and_the_client_reads_why():
 
 def test_a_key_is_asked_for():
     with serving(CROSSLATCH_API_KEY="sesame") as server:
-        with pytest.raises(openai.AuthenticationError, match="invalid_api_key"):
+        with pytest.raises(openai.AuthenticationError, match="not the one"):
             ask(server.client(api_key="wrong"))
         assert ask(server.client(api_key="sesame")).text == transcripts()["light.wav"]
 
@@ -358,7 +362,7 @@ def test_files_dropped_on_the_page_are_transcribed(opened):
 def test_the_page_says_what_is_wrong(opened):
     from playwright.sync_api import expect
     opened.get_by_text("Options").click()
-    opened.get_by_label("Language").fill("klingon")
+    opened.get_by_role("textbox", name="Language").fill("klingon")
     opened.set_input_files("#file", SAMPLES / "light.wav")
     expect(opened.locator("article .failed")).to_contain_text("it knows en")
 
