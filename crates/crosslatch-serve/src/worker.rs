@@ -92,18 +92,24 @@ where
             if jobs.is_empty() {
                 return;
             }
-            for job in jobs {
-                let _decoding = shared.metrics.begin();
-                self.answer(job);
+            for mut job in jobs {
+                let decoding = shared.metrics.begin();
+                let last = self.last(&mut job);
+                // Before the client hears of it, so that it never counts a worker that is done.
+                drop(decoding);
+                if let Some(last) = last {
+                    job.reply(last);
+                }
             }
         }
     }
 
-    fn answer(&mut self, mut job: Job) {
+    /// Works on a job; what to say at the end, if somebody still waits for it.
+    fn last(&mut self, job: &mut Job) -> Option<Reply> {
         let begun = Instant::now();
         // After a panic the session is dropped, and nothing else was being changed.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.transcribe(&mut job)));
-        let last = match outcome {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.transcribe(job)));
+        Some(match outcome {
             Ok(Ok(Some(transcript))) => {
                 let took = begun.elapsed();
                 self.shared.metrics.transcribed(transcript.duration, took);
@@ -117,7 +123,7 @@ where
             }
             Ok(Ok(None)) => {
                 tracing::info!(file = job.name, "given up: the client went away");
-                return;
+                return None;
             }
             Ok(Err(error)) => Reply::Failed(error),
             Err(_) => {
@@ -127,8 +133,7 @@ where
                     "the transcript met a defect of the server",
                 ))
             }
-        };
-        job.reply(last);
+        })
     }
 
     /// The transcript of a job; `None` if nobody wants it any more.
