@@ -36,7 +36,6 @@ struct Cli {
 enum Command {
     /// Writes down what is said in audio files.
     Transcribe(transcribe::Args),
-    /// Answers HTTP requests for transcripts, by OpenAI's interface.
     Serve(serve::Args),
     /// Runs a method on tensors from .npz files.
     Run(run::Args),
