@@ -3,7 +3,8 @@
 First one client alone asks for one transcript after the other: that is the throughput to beat.  Then
 many clients do, each with a connection of its own; one request in ten is abandoned at a moment left
 to chance.  Every answer is compared with the sample's known words.  Then one client again, which shows
-whether the abandoned requests left anything behind.  Memory is read every second.
+whether the abandoned requests left anything behind.  Memory is read every second.  Time of the
+processor for each transcript is given as well, because the machine's neighbours do not hold still.
 """
 
 import argparse
@@ -50,6 +51,10 @@ class Soak:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
+    def processor_seconds(self):
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def metric(self, series):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")
@@ -91,6 +96,7 @@ class Soak:
     async def phase(self, name, clients, seconds, abandons=0.0):
         self.clear()
         begun, memory = time.monotonic(), []
+        used = self.processor_seconds()
         work = [asyncio.create_task(self.client(begun + seconds, abandons)) for _ in range(clients)]
         while not all(task.done() for task in work):
             memory.append(self.kilobytes() / 1024)
@@ -98,10 +104,12 @@ class Soak:
         await asyncio.gather(*work)
         took = time.monotonic() - begun
         times = sorted(self.seconds)
+        used = self.processor_seconds() - used
         print(f"{name}: {self.right} right in {took:.0f} s ({self.right / took:.1f}/s), "
               f"{len(self.wrong)} wrong, {self.refused} refused, {self.abandoned} abandoned; "
               f"median {statistics.median(times) * 1000:.0f} ms, "
-              f"99% {times[int(len(times) * 0.99)] * 1000:.0f} ms", flush=True)
+              f"99% {times[int(len(times) * 0.99)] * 1000:.0f} ms; "
+              f"{used / took:.2f} cores, {used / self.right * 1000:.1f} ms of one each", flush=True)
         return self.right / took, memory
 
     async def run(self, clients, seconds):
