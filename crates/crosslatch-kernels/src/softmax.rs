@@ -6,7 +6,7 @@
 
 use crate::real::{BLOCK, Real, Rows, with_real};
 use crate::target::Target;
-use crate::{Layout, TensorMut, TensorRef, Threads, with_element};
+use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 4 * 1024;
@@ -41,10 +41,7 @@ pub fn softmax(
     let (to, from) = (last(out.layout()), last(x.layout()));
     with_real!(out.dtype(), plain, T, R => {
         let target = Target::new(out.data::<T>());
-        let write = |line: usize, first: usize, block: &[R]| {
-            // SAFETY: each line is done by one task.
-            unsafe { to.write::<T, R>(&target, to.start(line), first, block) };
-        };
+        let write = writer::<T, R>(&target, &to);
         with_element!(x.dtype(), X => {
             let read = |line: usize, first: usize, block: &mut [R]| {
                 from.read::<X, R>(x.data(), from.start(line), first, block);
@@ -59,9 +56,19 @@ type Read<'r, R> = &'r (dyn Fn(usize, usize, &mut [R]) + Sync);
 /// Writes a block of a line, from an element on; a line is written by one thread.
 type Write<'w, R> = &'w (dyn Fn(usize, usize, &[R]) + Sync);
 
+/// What [`lines`] writes its results with.
+fn writer<'w, T: Element, R: Real>(
+    target: &'w Target<'_, T>,
+    to: &'w Rows,
+) -> impl Fn(usize, usize, &[R]) + Sync + 'w {
+    move |line, first, block| {
+        // SAFETY: `lines` does each line in one task, and no two lines have an element in common.
+        unsafe { to.write::<T, R>(target, to.start(line), first, block) };
+    }
+}
+
 /// So many lines of such a length. How elements are stored is the affair of `read` and `write`, so
 /// that this is not compiled for each pair of types.
-
 fn lines<R: Real>(
     read: Read<'_, R>,
     write: Write<'_, R>,
