@@ -1,7 +1,7 @@
 """Crosslatch for Python: encoder–decoder models whose cross-attention cache is part of the graph.
 
-`load` opens a `.pt2` file and its sessions run it; `Transcriber` writes down what is said in sound.
-Neither needs torch.  `import crosslatch.ops` defines the two operators that such graphs use, for
+`load` opens a `.pt2` file and its sessions run it; `Transcriber` writes down what is said in sound;
+`Generator` translates and summarises text.  None of them needs torch.  `import crosslatch.ops` defines the two operators that such graphs use, for
 PyTorch.  `latch` finds in any exported decoder what depends on the encoder output alone and computes
 it once per input; `export` writes a Hugging Face model to one `.pt2` file that way, or raises
 `Refused`.  Each part is loaded when it is first used, so that it works without what the others need.
@@ -15,6 +15,8 @@ from . import native
 if TYPE_CHECKING:
     from ._engine import (
         Error,
+        Generation,
+        Generator,
         Method,
         Output,
         Program,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Error",
+    "Generation",
+    "Generator",
     "Method",
     "Output",
     "Program",

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, final, type_check_only
+from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "Error",
+    "Generation",
+    "Generator",
     "Method",
     "Output",
     "Program",
@@ -251,3 +253,90 @@ class Transcript:
     @property
     def segments(self) -> list[Segment]:
         """The segments, in order of time."""
+
+@final
+class Generator:
+    """Writes what a model makes of texts: translations, summaries, answers.
+
+    `model` is a `.pt2` file of a text model. Texts may be written in several threads at once.
+    """
+
+    def __new__(
+        cls,
+        model: str | PathLike[str],
+        *,
+        precision: _Precision = "f32",
+        threads: int | None = None,
+        latch: Sequence[str] | None = None,
+    ) -> Generator: ...
+    @overload
+    def generate(
+        self,
+        text: str,
+        *,
+        prefix: str | None = None,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        beam_size: int | None = None,
+        alternatives: int | None = None,
+        max_new_tokens: int | None = None,
+        min_new_tokens: int | None = None,
+        no_repeat_ngram_size: int | None = None,
+        repetition_penalty: float | None = None,
+        length_penalty: float | None = None,
+        truncate: bool = False,
+    ) -> Generation:
+        """Writes what the model makes of a text, or of each text of a sequence, in order.
+
+        `prefix` is put before every text: the task in words, as T5 wants it. `source_language` and
+        `target_language` are named as the model names them, such as "eng_Latn". `beam_size` is the
+        number of texts followed at once, `alternatives` how many of the next best to return as well.
+        `truncate` cuts off the end of a text that is too long for the model. The others are those of
+        transformers' `generate`. What is `None` is as the model's files say.
+        """
+
+    @overload
+    def generate(
+        self,
+        text: Sequence[str],
+        *,
+        prefix: str | None = None,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        beam_size: int | None = None,
+        alternatives: int | None = None,
+        max_new_tokens: int | None = None,
+        min_new_tokens: int | None = None,
+        no_repeat_ngram_size: int | None = None,
+        repetition_penalty: float | None = None,
+        length_penalty: float | None = None,
+        truncate: bool = False,
+    ) -> list[Generation]: ...
+
+@final
+class Generation:
+    """What a model wrote."""
+
+    @property
+    def source(self) -> str:
+        """The text that it was given, without a prefix."""
+
+    @property
+    def text(self) -> str:
+        """The text that it wrote."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens that it chose, without start and end."""
+
+    @property
+    def score(self) -> float:
+        """What beams are compared by; without beams, the mean logarithm of the tokens' probabilities."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model ended the text itself."""
+
+    @property
+    def alternatives(self) -> list[Generation]:
+        """The next best texts, best first, if they were asked for."""

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod generate;
 mod inspect;
 mod model;
 mod npz;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Runs encoder–decoder models that PyTorch exported: speech to text, and any .pt2.
+/// Runs encoder–decoder models that PyTorch exported: speech to text, text to text, and any .pt2.
 #[derive(Parser)]
 #[command(name = "crosslatch", version, arg_required_else_help = true)]
 struct Cli {
@@ -37,6 +38,8 @@ enum Command {
     /// Writes down what is said in audio files.
     Transcribe(transcribe::Args),
     Serve(serve::Args),
+    /// Writes what a model makes of texts: translations, summaries.
+    Generate(generate::Args),
     /// Runs a method on tensors from .npz files.
     Run(run::Args),
     /// Shows what is in a model: methods, state, memory, copies.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Transcribe(args) => transcribe::transcribe(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Generate(args) => generate::generate(&args),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -1,6 +1,6 @@
 //! The model that a command works on: which file, and what of it is latched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crosslatch::{Error, Model};
 
@@ -19,10 +19,15 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Opens it.
     pub fn open(&self) -> Result<Model, Error> {
-        let model = Model::open(&self.model)?;
-        match self.latch.as_slice() {
-            [] => Ok(model),
-            inputs => model.latch(&inputs.iter().map(String::as_str).collect::<Vec<_>>()),
-        }
+        open(&self.model, &self.latch)
+    }
+}
+
+/// Opens a model and latches these inputs.
+pub fn open(path: &Path, latch: &[String]) -> Result<Model, Error> {
+    let model = Model::open(path)?;
+    match latch {
+        [] => Ok(model),
+        inputs => model.latch(&inputs.iter().map(String::as_str).collect::<Vec<_>>()),
     }
 }

@@ -11,6 +11,7 @@
 //! Python; tests hold it to that.
 
 mod error;
+mod idle;
 mod inputs;
 mod numbers;
 mod outputs;
@@ -18,6 +19,7 @@ mod process;
 mod program;
 mod session;
 mod speech;
+mod text;
 mod transcription;
 
 use pyo3::prelude::*;
@@ -33,6 +35,8 @@ mod _engine {
     use super::session::{Output, Session};
     #[pymodule_export]
     use super::speech::Transcriber;
+    #[pymodule_export]
+    use super::text::{Generation, Generator};
     #[pymodule_export]
     use super::transcription::{Segment, Transcript, Transcription};
 }

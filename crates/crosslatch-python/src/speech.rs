@@ -4,7 +4,7 @@
 //! transcript, because its memory and its plans are as good as new.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crosslatch::{DType, Model, TensorRef};
 use crosslatch_tasks::audio::{self, SAMPLE_RATES};
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::error::{self, engine, failure};
+use crate::idle::Idle;
 use crate::inputs::{Given, Refusal, take};
 use crate::process::Local;
 use crate::program::options;
@@ -33,18 +34,14 @@ pub struct Speech {
     options: crosslatch::Options,
     /// The file, for messages.
     path: PathBuf,
-    idle: Mutex<Vec<Local<ExportedSpeechModel>>>,
+    idle: Idle<ExportedSpeechModel>,
 }
 
 impl Speech {
     /// A session that nobody uses.
     pub fn session(&self) -> PyResult<Local<ExportedSpeechModel>> {
-        let idle = || self.idle.lock().unwrap_or_else(|e| e.into_inner()).pop();
-        while let Some(session) = idle() {
-            // One that was made before the process forked is of no use.
-            if session.is_own() {
-                return Ok(session);
-            }
+        if let Some(session) = self.idle.take() {
+            return Ok(session);
         }
         ExportedSpeechModel::new(&self.model, self.options)
             .map(Local::new)
@@ -53,8 +50,7 @@ impl Speech {
 
     /// Takes a session back.
     pub fn give_back(&self, session: Local<ExportedSpeechModel>) {
-        let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
-        idle.push(session);
+        self.idle.give_back(session);
     }
 
     fn at_model(&self, error: &dyn std::fmt::Display) -> String {
@@ -83,7 +79,7 @@ impl Transcriber {
                 model,
                 options,
                 path,
-                idle: Mutex::default(),
+                idle: Idle::default(),
             };
             // Finds out now whether it is a speech model.
             let session = speech.session()?;

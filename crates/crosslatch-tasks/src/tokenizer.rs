@@ -1,8 +1,10 @@
 //! Text to token ids and back, from a model's `tokenizer.json`.
 //!
 //! Models name their tokens in a file that the `tokenizers` library defines and reads; this is a
-//! thin layer over it, so that the rest of the crate (and its callers) sees three operations and
+//! thin layer over it, so that the rest of the crate (and its callers) sees a few operations and
 //! one error. The pure-Rust regular expressions are used, so no C library is needed.
+
+use std::collections::BTreeMap;
 
 use tokenizers::Tokenizer;
 
@@ -54,6 +56,20 @@ impl TextTokenizer {
             .map_err(|e| TokenizerError::Encode(e.to_string()))
     }
 
+    /// Token ids of a text with what the model puts around one, and for each whether it was put there.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<(u32, bool)>, TokenizerError> {
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        let marks = encoding.get_special_tokens_mask().iter();
+        let ids = encoding.get_ids().iter().copied();
+        Ok(ids.zip(marks.map(|&mark| mark == 1)).collect())
+    }
+
     /// The text of token ids, special tokens left out; ids that do not exist are left out as well.
     ///
     /// # Errors
@@ -67,6 +83,12 @@ impl TextTokenizer {
     /// The id of a token by its exact text, such as `<|transcribe|>`.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// The tokens that were added to the vocabulary, special ones among them, by id.
+    pub fn added_tokens(&self) -> BTreeMap<u32, String> {
+        let added = self.inner.get_added_tokens_decoder().into_iter();
+        added.map(|(id, token)| (id, token.content)).collect()
     }
 
     /// Number of tokens, added ones included.

@@ -142,10 +142,14 @@ def compare(model, decoder, states, masked, max_tokens):
     program = _with_own_state(decoder)
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.get_input_embeddings().num_embeddings
+    decoder_config = model.config.get_text_config(decoder=True)
     count = min(6, max_tokens)
     for _ in range(2):
         states = torch.randn(states.shape, generator=generator)
         ids = torch.randint(0, vocabulary, (states.shape[0], count), generator=generator)
+        # Padding within a text: some models do not count it, and count otherwise step by step.
+        if (padding := getattr(decoder_config, "pad_token_id", None)) is not None:
+            ids[ids == padding] = (padding + 1) % vocabulary
         mask = torch.ones(states.shape[:2], dtype=torch.int64)
         mask[:, states.shape[1] - states.shape[1] // 3:] = 0
         extra = {"encoder_attention_mask": mask} if masked else {}

@@ -1,26 +1,13 @@
 //! `generation_config.json` and `config.json`, as transformers writes them.
 //!
-//! Both files are open-ended: a model may carry dozens of settings that do not concern decoding.
-//! So each is read as a JSON object and asked for names; absent and `null` mean the same. Where a
-//! model has no `generation_config.json`, transformers takes the generation settings out of
+//! Where a model has no `generation_config.json`, transformers takes the generation settings out of
 //! `config.json`, and so does this reader.
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-
 use super::GenerationError;
+use super::settings::{GENERATION, MODEL, Settings, valid_id};
 use crate::search::EarlyStopping;
-
-const GENERATION: &str = "generation_config.json";
-const MODEL: &str = "config.json";
-
-/// Token ids beyond this are no ids: no model has such a vocabulary, and memory may follow.
-const MAX_ID: i64 = 1 << 24;
-
-/// Beams that make sense: each has a cache of its own.
-pub(super) const BEAMS: std::ops::RangeInclusive<usize> = 1..=64;
 
 /// What transformers draws among where the file does not say.
 const DEFAULT_TOP_K: usize = 50;
@@ -90,15 +77,15 @@ impl GenerationConfig {
     /// # Errors
     /// [`GenerationError::Json`], [`GenerationError::Missing`] or [`GenerationError::Setting`].
     pub fn from_json(generation: Option<&[u8]>, config: &[u8]) -> Result<Self, GenerationError> {
-        let model = File::parse(MODEL, config)?;
+        let model = Settings::parse(MODEL, config)?;
         let parsed = generation
-            .map(|text| File::parse(GENERATION, text))
+            .map(|text| Settings::parse(GENERATION, text))
             .transpose()?;
         let file = parsed.as_ref().unwrap_or(&model);
-        file.refuse_unsupported()?;
-        let forced = match file.forced_ids()? {
+        refuse_unsupported(file)?;
+        let forced = match forced_ids(file)? {
             Some(ids) => Some(ids),
-            None => model.forced_ids()?,
+            None => forced_ids(&model)?,
         };
         let max_target_positions =
             model
@@ -152,150 +139,46 @@ impl GenerationConfig {
     }
 }
 
-/// One JSON object and its name in messages.
-struct File {
-    name: &'static str,
-    fields: Map<String, Value>,
+/// Pairs of position and token. transformers takes the positions 1, 2, … in order and refuses
+/// a gap after them; a list that does not start at 1 is not used at all.
+fn forced_ids(file: &Settings) -> Result<Option<Vec<Option<u32>>>, GenerationError> {
+    let name = "forced_decoder_ids";
+    let Some(pairs) = file.get::<Vec<(usize, Option<i64>)>>(name)? else {
+        return Ok(None);
+    };
+    if pairs.first().is_some_and(|&(position, _)| position != 1) {
+        return Ok(Some(Vec::new()));
+    }
+    let mut forced = Vec::with_capacity(pairs.len());
+    for (i, (position, id)) in pairs.into_iter().enumerate() {
+        if position != i + 1 {
+            return Err(file.bad(name, format!("position {} is missing", i + 1)));
+        }
+        let id = match id {
+            None => None,
+            Some(id) => Some(valid_id(id).ok_or_else(|| file.bad(name, "holds no token id"))?),
+        };
+        forced.push(id);
+    }
+    Ok(Some(forced))
 }
 
-impl File {
-    fn parse(name: &'static str, text: &[u8]) -> Result<Self, GenerationError> {
-        let fields = serde_json::from_slice(text)
-            .map_err(|source| GenerationError::Json { file: name, source })?;
-        Ok(Self { name, fields })
-    }
-
-    fn value(&self, name: &str) -> Option<&Value> {
-        self.fields.get(name).filter(|value| !value.is_null())
-    }
-
-    fn bad(&self, name: &'static str, cause: impl Into<String>) -> GenerationError {
-        let mut value = self.value(name).map(Value::to_string).unwrap_or_default();
-        if let Some((at, _)) = value.char_indices().nth(80) {
-            value.truncate(at);
-            value.push('…');
-        }
-        GenerationError::Setting {
-            file: self.name,
-            name,
-            value,
-            cause: cause.into(),
-        }
-    }
-
-    fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, GenerationError> {
-        self.value(name)
-            .map(|value| T::deserialize(value).map_err(|e| self.bad(name, e.to_string())))
-            .transpose()
-    }
-
-    fn id(&self, name: &'static str) -> Result<Option<u32>, GenerationError> {
-        self.get::<i64>(name)?
-            .map(|id| valid_id(id).ok_or_else(|| self.bad(name, "is no token id")))
-            .transpose()
-    }
-
-    /// One id or a list; negative ones match no token and are dropped.
-    fn ids(&self, name: &'static str) -> Result<Option<Vec<u32>>, GenerationError> {
-        let list = match self.value(name) {
-            Some(Value::Number(_)) => self.get::<i64>(name)?.map(|id| vec![id]),
-            _ => self.get::<Vec<i64>>(name)?,
-        };
-        Ok(list.map(|ids| ids.into_iter().filter_map(valid_id).collect()))
-    }
-
-    fn id_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, u32>>, GenerationError> {
-        let Some(map) = self.get::<BTreeMap<String, i64>>(name)? else {
-            return Ok(None);
-        };
-        map.into_iter()
-            .map(|(key, id)| {
-                let id = valid_id(id).ok_or_else(|| self.bad(name, format!("{key}: no token id")));
-                Ok((key, id?))
-            })
-            .collect::<Result<_, _>>()
-            .map(Some)
-    }
-
-    /// Pairs of position and token. transformers takes the positions 1, 2, … in order and refuses
-    /// a gap after them; a list that does not start at 1 is not used at all.
-    fn forced_ids(&self) -> Result<Option<Vec<Option<u32>>>, GenerationError> {
-        let name = "forced_decoder_ids";
-        let Some(pairs) = self.get::<Vec<(usize, Option<i64>)>>(name)? else {
-            return Ok(None);
-        };
-        if pairs.first().is_some_and(|&(position, _)| position != 1) {
-            return Ok(Some(Vec::new()));
-        }
-        let mut forced = Vec::with_capacity(pairs.len());
-        for (i, (position, id)) in pairs.into_iter().enumerate() {
-            if position != i + 1 {
-                return Err(self.bad(name, format!("position {} is missing", i + 1)));
-            }
-            let id = match id {
-                None => None,
-                Some(id) => Some(valid_id(id).ok_or_else(|| self.bad(name, "holds no token id"))?),
-            };
-            forced.push(id);
-        }
-        Ok(Some(forced))
-    }
-
-    fn beams(&self) -> Result<Option<usize>, GenerationError> {
-        let name = "num_beams";
-        match self.get::<usize>(name)? {
-            Some(beams) if !BEAMS.contains(&beams) => {
-                Err(self.bad(name, format!("must be 1 to {}", BEAMS.end())))
-            }
-            beams => Ok(beams),
-        }
-    }
-
-    fn early_stopping(&self) -> Result<EarlyStopping, GenerationError> {
-        let name = "early_stopping";
-        match self.value(name) {
-            None | Some(Value::Bool(false)) => Ok(EarlyStopping::Heuristic),
-            Some(Value::Bool(true)) => Ok(EarlyStopping::WhenFull),
-            Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::WhenHopeless),
-            Some(_) => Err(self.bad(name, "must be true, false or \"never\"")),
-        }
-    }
-
-    /// Settings that change the scores and are not implemented. Each has a value at which it does
-    /// nothing.
-    fn refuse_unsupported(&self) -> Result<(), GenerationError> {
-        let neutral: &[(&'static str, f64)] = &[
-            ("repetition_penalty", 1.0),
-            ("encoder_repetition_penalty", 1.0),
-            ("guidance_scale", 1.0),
-            ("no_repeat_ngram_size", 0.0),
-            ("encoder_no_repeat_ngram_size", 0.0),
-            ("min_length", 0.0),
-            ("min_new_tokens", 0.0),
-        ];
-        for &(name, nothing) in neutral {
-            if self
-                .value(name)
-                .is_some_and(|value| value.as_f64() != Some(nothing))
-            {
-                return Err(self.bad(name, "is not supported; remove it from the file"));
-            }
-        }
-        for name in [
-            "sequence_bias",
-            "bad_words_ids",
-            "forced_bos_token_id",
-            "forced_eos_token_id",
-            "exponential_decay_length_penalty",
-        ] {
-            if self.value(name).is_some() {
-                return Err(self.bad(name, "is not supported; remove it from the file"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn valid_id(id: i64) -> Option<u32> {
-    (0..MAX_ID).contains(&id).then_some(id as u32)
+/// Settings that change the scores and are not implemented.
+fn refuse_unsupported(file: &Settings) -> Result<(), GenerationError> {
+    file.refuse_unless(&[
+        ("repetition_penalty", 1.0),
+        ("encoder_repetition_penalty", 1.0),
+        ("guidance_scale", 1.0),
+        ("no_repeat_ngram_size", 0.0),
+        ("encoder_no_repeat_ngram_size", 0.0),
+        ("min_length", 0.0),
+        ("min_new_tokens", 0.0),
+    ])?;
+    file.refuse(&[
+        "sequence_bias",
+        "bad_words_ids",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "exponential_decay_length_penalty",
+    ])
 }

@@ -126,11 +126,15 @@ pub(super) fn language_token(language: &str) -> Option<String> {
     if language.starts_with("<|") && language.ends_with("|>") {
         return Some(language);
     }
-    let code = match NAMES.binary_search_by_key(&language.as_str(), |&(name, _)| name) {
-        Ok(at) => NAMES[at].1,
-        Err(_) => NAMES.iter().find(|&&(_, code)| code == language)?.1,
-    };
-    Some(format!("<|{code}|>"))
+    Some(format!("<|{}|>", language_code(&language)?))
+}
+
+/// The code of a language given as `de` or `german`, in lower case; `None` if unknown.
+pub(crate) fn language_code(language: &str) -> Option<&'static str> {
+    match NAMES.binary_search_by_key(&language, |&(name, _)| name) {
+        Ok(at) => Some(NAMES[at].1),
+        Err(_) => Some(NAMES.iter().find(|&&(_, code)| code == language)?.1),
+    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ mod file;
 mod languages;
 mod options;
 mod plan;
+pub(crate) mod settings;
 
 pub use file::GenerationConfig;
+pub(crate) use languages::language_code;
 pub use options::{Task, TranscribeOptions};
 pub use plan::Plan;
 pub(crate) use plan::{Lengths, bare};
@@ -59,6 +61,14 @@ pub enum GenerationError {
         /// The language asked for.
         language: String,
         /// The model's languages.
+        known: String,
+    },
+    /// A language that could be several of the model's.
+    #[error("language {language:?} could be {known}; name one of them")]
+    Ambiguous {
+        /// The language asked for.
+        language: String,
+        /// The model's languages that it could be.
         known: String,
     },
     /// A language or a task was asked of a model that has only one.

@@ -5,8 +5,8 @@
 //! or put in second place; then the task; then, unless points in time are wanted, the no-timestamps
 //! token. A language that is neither set nor forced is left open, to be detected from the sound.
 
-use super::file::BEAMS;
 use super::languages::language_token;
+use super::settings::BEAMS;
 use super::{GenerationConfig, GenerationError, Task, TranscribeOptions};
 use crate::rules::{Rule, Suppress, Timestamps};
 use crate::search::BeamOptions;

@@ -6,11 +6,21 @@
 //! search applies a list of them in order. A rule forbids a token by scoring it −∞. Rules know
 //! neither the model nor how the search chooses, so that speech and text share them.
 
+mod forced;
+mod length;
+mod ngrams;
+mod repetition;
 mod suppress;
 mod timestamps;
+mod words;
 
+pub use forced::Forced;
+pub use length::MinLength;
+pub use ngrams::NoRepeatNgram;
+pub use repetition::Repetition;
 pub use suppress::Suppress;
 pub use timestamps::Timestamps;
+pub use words::BadWords;
 
 /// The tokens so far.
 #[derive(Debug, Clone, Copy)]

@@ -6,30 +6,35 @@ use super::{History, Rule};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suppress {
     tokens: Vec<u32>,
-    first_only: bool,
+    /// The one step at which they are forbidden, by the number of tokens chosen before it; `None`
+    /// for every step.
+    step: Option<usize>,
 }
 
 impl Suppress {
     /// At every step (`SuppressTokensLogitsProcessor` of transformers).
     pub fn always(tokens: Vec<u32>) -> Self {
-        Self {
-            tokens,
-            first_only: false,
-        }
+        Self { tokens, step: None }
     }
 
     /// At the first step after the prompt (`SuppressTokensAtBeginLogitsProcessor`).
     pub fn first(tokens: Vec<u32>) -> Self {
+        Self::after(0, tokens)
+    }
+
+    /// At the step before which so many tokens were chosen.
+    pub fn after(chosen: usize, tokens: Vec<u32>) -> Self {
         Self {
             tokens,
-            first_only: true,
+            step: Some(chosen),
         }
     }
 }
 
 impl Rule for Suppress {
     fn apply(&self, history: History<'_>, scores: &mut [f32]) {
-        if self.first_only && !history.chosen().is_empty() {
+        let chosen = history.chosen().len();
+        if self.step.is_some_and(|step| step != chosen) {
             return;
         }
         for &token in &self.tokens {

@@ -52,13 +52,6 @@ struct Running {
     logprobs: f64,
 }
 
-/// A text that has ended.
-#[derive(Debug, Clone)]
-struct Ended {
-    generated: Generated,
-    score: f32,
-}
-
 /// A running text and a token after it.
 #[derive(Debug, Clone, Copy)]
 struct Continuation {
@@ -78,6 +71,21 @@ pub fn beam_search<D: Decoder>(
     request: &Request<'_>,
     options: BeamOptions,
 ) -> Result<Generated, SearchError<D::Error>> {
+    let ended = beam_search_all(model, lanes, request, options)?;
+    ended.into_iter().next().ok_or_else(|| nothing(request))
+}
+
+/// Follows several hypotheses and returns those that have ended, best first: as many as beams, or
+/// fewer if the rules allow fewer.
+///
+/// # Errors
+/// Any [`SearchError`].
+pub fn beam_search_all<D: Decoder>(
+    model: &mut D,
+    lanes: &mut Lanes,
+    request: &Request<'_>,
+    options: BeamOptions,
+) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
     let beams = options.beams.max(1);
     let lane_count = model
@@ -94,7 +102,7 @@ pub fn beam_search<D: Decoder>(
         score: 0.0,
         logprobs: 0.0,
     }];
-    let mut ended: Vec<Ended> = Vec::new();
+    let mut ended: Vec<Generated> = Vec::new();
     let mut row = Vec::new();
     loop {
         let mut best = Vec::with_capacity(kept + 1);
@@ -145,11 +153,18 @@ pub fn beam_search<D: Decoder>(
             break;
         }
     }
-    let best = ended.into_iter().next();
-    best.map(|text| text.generated).ok_or(SearchError::Scores {
+    match ended.is_empty() {
+        true => Err(nothing(request)),
+        false => Ok(ended),
+    }
+}
+
+/// The error for a search that found no text.
+fn nothing<E: std::error::Error>(request: &Request<'_>) -> SearchError<E> {
+    SearchError::Scores {
         position: request.prompt.len() - 1,
         cause: "allow no token at all",
-    })
+    }
 }
 
 /// A lane for each text, so that as little as possible has to be fed again.
@@ -223,18 +238,16 @@ fn end(
     running: &[Running],
     continuation: Continuation,
     length_penalty: f32,
-) -> Ended {
+) -> Generated {
     let mut text = continue_with(&running[continuation.parent], continuation);
     let mut tokens = text.tokens.split_off(request.prompt.len());
     let generated = tokens.len();
     let end = tokens.pop_if(|token| request.eos.contains(token));
-    Ended {
+    Generated {
+        tokens,
+        end,
+        avg_logprob: (text.logprobs / generated as f64) as f32,
         score: penalized(continuation.score, generated, length_penalty),
-        generated: Generated {
-            tokens,
-            end,
-            avg_logprob: (text.logprobs / generated as f64) as f32,
-        },
     }
 }
 

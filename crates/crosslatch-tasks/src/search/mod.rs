@@ -14,7 +14,7 @@ mod lanes;
 mod scores;
 mod step;
 
-pub use beam::{BeamOptions, EarlyStopping, beam_search};
+pub use beam::{BeamOptions, EarlyStopping, beam_search, beam_search_all};
 pub use lanes::Lanes;
 pub(crate) use scores::{choose_among, log_sum_exp, probability};
 pub use step::{Sampling, greedy, sample};
@@ -90,6 +90,10 @@ pub struct Generated {
     /// Mean natural logarithm of the probability of each token among those allowed, the end
     /// included.
     pub avg_logprob: f32,
+    /// What texts are compared by. Beams: the sum of the tokens' log-probabilities among all tokens,
+    /// after the rules, divided by the number of tokens to the power of the length penalty. One
+    /// hypothesis: `avg_logprob`.
+    pub score: f32,
 }
 
 /// Why nothing could be generated; `E` is the model's own error.

@@ -81,10 +81,12 @@ fn one_by_one<D: Decoder>(
             tokens.push(choice.token);
         }
     }
+    let avg_logprob = (total / f64::from(steps)) as f32;
     Ok(Generated {
         tokens: tokens.split_off(request.prompt.len()),
         end,
-        avg_logprob: (total / f64::from(steps)) as f32,
+        avg_logprob,
+        score: avg_logprob,
     })
 }
 

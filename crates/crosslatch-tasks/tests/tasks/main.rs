@@ -6,6 +6,7 @@ mod features;
 mod generation;
 mod longform;
 mod speech;
+mod text;
 
 use std::path::PathBuf;
 

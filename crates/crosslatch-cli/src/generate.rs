@@ -1,0 +1,179 @@
+//! `crosslatch generate`: text to text.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use crosslatch::{Options, Precision};
+use crosslatch_tasks::exported::{ExportedTextModel, text_pipeline};
+use crosslatch_tasks::{GenerateOptions, Generation, TextPipeline};
+
+use crate::{CommandError, model};
+
+/// Writes what a model makes of texts: translations, summaries, answers.
+///
+/// Texts are lines of files, or given by --text; each gives one line, in order and as soon as it is
+/// there. A blank line gives a blank line. What makes a model a translator (languages, lengths,
+/// beams) is in its file; the options change it.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crosslatch generate --model opus-mt-en-de.pt2 --text 'How are you?'\n  \
+    crosslatch generate --model nllb.pt2 --source-language eng_Latn --target-language fra_Latn book.txt\n  \
+    crosslatch generate --model t5.pt2 --prefix 'summarize: ' --max-tokens 60 --truncate - < notes.txt\n  \
+    crosslatch generate --model bart-cnn.pt2 --beam-size 4 --alternatives 3 --format json news.txt")]
+pub struct Args {
+    /// Files with one text a line; `-` is standard input.
+    #[arg(value_name = "FILE", required_unless_present = "text")]
+    files: Vec<PathBuf>,
+    /// A text; may be given several times, and goes before the files.
+    #[arg(long, value_name = "TEXT")]
+    text: Vec<String>,
+    /// The model.
+    #[arg(long, value_name = "M.pt2")]
+    model: PathBuf,
+    /// How to write a result: its text, or a JSON object with text, source, tokens and score.
+    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    format: String,
+    /// How weights are stored: f32, bf16 or int8.
+    #[arg(long, value_name = "P", default_value_t)]
+    precision: Precision,
+    /// Threads to use; all cores if left out.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Inputs that stay the same for a text, for a model that was exported without latching:
+    /// `encoder_hidden_states,encoder_attention_mask`.
+    #[arg(long, value_name = "INPUT", value_delimiter = ',')]
+    latch: Vec<String>,
+    #[command(flatten)]
+    generating: Generating,
+}
+
+/// How to generate.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Generating")]
+struct Generating {
+    /// Put this before every text: the task in words, as T5 wants it.
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// The language of the texts, as the model names it: eng_Latn, en_XX, en.
+    #[arg(long, value_name = "LANGUAGE")]
+    source_language: Option<String>,
+    /// The language to write in, as the model names it.
+    #[arg(long, value_name = "LANGUAGE")]
+    target_language: Option<String>,
+    /// Follow so many texts at once and take the best; 1 takes the best token at each step.
+    #[arg(long, value_name = "N")]
+    beam_size: Option<usize>,
+    /// Add the N next best texts to each JSON object; fewer than beams.
+    #[arg(long, value_name = "N")]
+    alternatives: Option<usize>,
+    /// Write at most so many tokens.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Write at least so many tokens.
+    #[arg(long, value_name = "N")]
+    min_tokens: Option<usize>,
+    /// Let no run of so many tokens come twice; 0 for any.
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<usize>,
+    /// Above 1, make tokens less probable that were there already.
+    #[arg(long, value_name = "X")]
+    repetition_penalty: Option<f32>,
+    /// Above 0, let beams favour longer texts, below 0 shorter ones.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    length_penalty: Option<f32>,
+    /// Cut off the end of a text that is too long for the model.
+    #[arg(long)]
+    truncate: bool,
+}
+
+impl Generating {
+    fn options(&self) -> GenerateOptions {
+        GenerateOptions {
+            prefix: self.prefix.clone(),
+            source_language: self.source_language.clone(),
+            target_language: self.target_language.clone(),
+            beam_size: self.beam_size,
+            alternatives: self.alternatives,
+            max_new_tokens: self.max_tokens,
+            min_new_tokens: self.min_tokens,
+            no_repeat_ngram_size: self.no_repeat_ngram,
+            repetition_penalty: self.repetition_penalty,
+            length_penalty: self.length_penalty,
+            truncate: self.truncate,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn generate(args: &Args) -> Result<(), CommandError> {
+    let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", args.model.display());
+    let model = model::open(&args.model, &args.latch)?;
+    let pipeline = text_pipeline(&model).map_err(|e| at_model(&e))?;
+    let wanted = args.generating.options();
+    pipeline.plan(&wanted).map_err(|e| at_model(&e))?;
+    let mut options = Options {
+        precision: args.precision,
+        ..Options::default()
+    };
+    if let Some(threads) = args.threads {
+        options.threads = threads;
+    }
+    let mut generator = Generator {
+        pipeline,
+        session: ExportedTextModel::new(&model, options).map_err(|e| at_model(&e))?,
+        options: wanted,
+        is_json: args.format == "json",
+    };
+    for (i, text) in (1..).zip(&args.text) {
+        generator.write(text, &format!("text {i}"))?;
+    }
+    args.files.iter().try_for_each(|file| generator.file(file))
+}
+
+/// What all texts share.
+struct Generator {
+    pipeline: TextPipeline,
+    session: ExportedTextModel,
+    options: GenerateOptions,
+    is_json: bool,
+}
+
+impl Generator {
+    /// Every line of a file.
+    fn file(&mut self, path: &Path) -> Result<(), CommandError> {
+        let (name, reader): (String, Box<dyn BufRead>) = match path.to_str() {
+            Some("-") => ("standard input".into(), Box::new(std::io::stdin().lock())),
+            _ => {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(|e| format!("{name}: {e}"))?;
+                (name, Box::new(BufReader::new(file)))
+            }
+        };
+        for (number, line) in (1..).zip(reader.lines()) {
+            let place = format!("{name}: line {number}");
+            let line = line.map_err(|e| format!("{place}: {e}"))?;
+            self.write(line.strip_suffix('\r').unwrap_or(&line), &place)?;
+        }
+        Ok(())
+    }
+
+    /// One text; `place` is what messages call it.
+    fn write(&mut self, text: &str, place: &str) -> Result<(), CommandError> {
+        let generation = self
+            .pipeline
+            .generate(&mut self.session, text, &self.options)
+            .map_err(|e| format!("{place}: {e}"))?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", self.line(&generation)?)?;
+        Ok(out.flush()?)
+    }
+
+    fn line(&self, generation: &Generation) -> Result<String, CommandError> {
+        match self.is_json {
+            true => Ok(serde_json::to_string(generation)?),
+            // One line a text, whatever the model writes.
+            false => Ok(generation.best.text.replace(['\n', '\r'], " ")),
+        }
+    }
+}

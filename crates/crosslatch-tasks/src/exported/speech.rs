@@ -1,0 +1,83 @@
+//! An exported speech model: `encoder` takes `input_features`.
+
+use crosslatch::{DType, Layout, Model, Options, TensorRef};
+
+use super::ExportedError;
+use super::lanes::Lanes;
+use crate::search::Decoder;
+use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
+
+const KIND: &str = "speech";
+
+/// A session on a speech model.
+pub struct ExportedSpeechModel {
+    lanes: Lanes,
+}
+
+/// Reads the files beside the weights that turn sound into text.
+///
+/// # Errors
+/// If a file is missing from the archive or malformed.
+pub fn pipeline(model: &Model) -> Result<SpeechPipeline, TranscribeError<ExportedError>> {
+    let file = |name: &str| {
+        model
+            .extra_file(name)
+            .ok_or_else(|| TranscribeError::Encoder {
+                seconds: 0.0,
+                source: layout(format!("the archive has no `{name}`")),
+            })
+    };
+    SpeechPipeline::from_json(
+        file("preprocessor_config.json")?,
+        file("tokenizer.json")?,
+        model.extra_file("generation_config.json"),
+        file("config.json")?,
+    )
+}
+
+impl ExportedSpeechModel {
+    /// A fresh session on a model.
+    ///
+    /// # Errors
+    /// If the model lacks one of the two methods, or one of them has no output.
+    pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
+        Ok(ExportedSpeechModel {
+            lanes: Lanes::new(model, options, KIND)?,
+        })
+    }
+}
+
+impl SpeechModel for ExportedSpeechModel {
+    fn encode(
+        &mut self,
+        features: &[f32],
+        mels: usize,
+        frames: usize,
+    ) -> Result<(), ExportedError> {
+        let shape = Layout::contiguous(&[1, mels, frames]);
+        let features = TensorRef::new(DType::F32, &shape, bytemuck::cast_slice(features))
+            .map_err(|e| layout(format!("features: {e}")))?;
+        self.lanes.encode(&[("input_features", features.into())])
+    }
+}
+
+impl Decoder for ExportedSpeechModel {
+    type Error = ExportedError;
+
+    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        Ok(self.lanes.grow(wanted))
+    }
+
+    fn decode(
+        &mut self,
+        lane: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], ExportedError> {
+        self.lanes.decode(lane, tokens, position, None)
+    }
+}
+
+fn layout(cause: String) -> ExportedError {
+    ExportedError::Layout { kind: KIND, cause }
+}

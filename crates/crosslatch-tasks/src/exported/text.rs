@@ -1,0 +1,209 @@
+//! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`.
+//!
+//! A program that was exported for texts of a least length (or of one length only) is given padding
+//! that its mask hides.
+
+use crosslatch::ir::Size;
+use crosslatch::ir::graph::{Program, ValueType};
+use crosslatch::{DType, Layout, Model, Options};
+
+use super::ExportedError;
+use super::lanes::{Lanes, integers};
+use crate::search::Decoder;
+use crate::text::{GenerateError, Limits, TextModel, TextPipeline};
+
+const KIND: &str = "text";
+const IDS: &str = "input_ids";
+const MASK: &str = "attention_mask";
+const DECODER_MASK: &str = "encoder_attention_mask";
+
+/// A session on a text model.
+pub struct ExportedTextModel {
+    lanes: Lanes,
+    encoder_is_masked: bool,
+    decoder_is_masked: bool,
+    /// Least number of tokens that the encoder takes.
+    least: usize,
+    ids: Vec<i64>,
+    mask: Vec<i64>,
+}
+
+/// Reads the files beside the weights that turn text into text.
+///
+/// # Errors
+/// If a file is missing from the archive or malformed, or the archive is not laid out as a text
+/// model.
+pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<ExportedError>> {
+    let programs = Programs::of(model).map_err(GenerateError::Encoder)?;
+    let file = |name: &str| {
+        let missing = || {
+            layout(format!(
+                "the archive has no `{name}`; export the model together with its tokenizer"
+            ))
+        };
+        let file = model.extra_file(name);
+        file.ok_or_else(|| GenerateError::Encoder(missing()))
+    };
+    let limits = Limits {
+        source: programs.source.1,
+        positions: programs.positions,
+    };
+    TextPipeline::from_json(
+        file("tokenizer.json")?,
+        model.extra_file("generation_config.json"),
+        file("config.json")?,
+        limits,
+    )
+}
+
+/// What the two programs take.
+struct Programs {
+    encoder_is_masked: bool,
+    decoder_is_masked: bool,
+    /// Least and greatest number of tokens of a source.
+    source: (usize, Option<usize>),
+    /// Greatest number of tokens that the decoder can be fed.
+    positions: Option<usize>,
+}
+
+impl Programs {
+    fn of(model: &Model) -> Result<Self, ExportedError> {
+        let program = |name: &str| -> Result<&Program, ExportedError> {
+            Ok(&model.methods()[model.method_index(name)?].program)
+        };
+        let (encoder, decoder) = (program("encoder")?, program("decoder")?);
+        check_inputs(encoder, &[IDS], &[MASK])?;
+        let needed = [IDS, "cache_position", "encoder_hidden_states"];
+        check_inputs(decoder, &needed, &[DECODER_MASK])?;
+        let has = |program, name| inputs(program).any(|(_, input)| input == name);
+        Ok(Programs {
+            encoder_is_masked: has(encoder, MASK),
+            decoder_is_masked: has(decoder, DECODER_MASK),
+            source: lengths(encoder),
+            positions: lengths(decoder).1,
+        })
+    }
+}
+
+impl ExportedTextModel {
+    /// A fresh session on a model.
+    ///
+    /// # Errors
+    /// If the archive is not laid out as a text model.
+    pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
+        let programs = Programs::of(model)?;
+        Ok(ExportedTextModel {
+            lanes: Lanes::new(model, options, KIND)?,
+            encoder_is_masked: programs.encoder_is_masked,
+            decoder_is_masked: programs.decoder_is_masked,
+            least: programs.source.0,
+            ids: Vec::new(),
+            mask: Vec::new(),
+        })
+    }
+}
+
+impl TextModel for ExportedTextModel {
+    fn encode(&mut self, tokens: &[i64]) -> Result<(), ExportedError> {
+        let length = tokens.len().max(self.least);
+        if length > tokens.len() && !(self.encoder_is_masked && self.decoder_is_masked) {
+            return Err(layout(format!(
+                "a text of {} tokens would have to be padded to {length}, and there is no mask",
+                tokens.len()
+            )));
+        }
+        self.ids.clear();
+        self.ids.extend_from_slice(tokens);
+        // What is masked may be any token.
+        self.ids.resize(length, 0);
+        self.mask.clear();
+        self.mask.resize(tokens.len(), 1);
+        self.mask.resize(length, 0);
+        let shape = Layout::contiguous(&[1, length]);
+        let ids = (IDS, integers(&shape, &self.ids).map_err(layout)?.into());
+        let mask = (MASK, integers(&shape, &self.mask).map_err(layout)?.into());
+        match self.encoder_is_masked {
+            true => self.lanes.encode(&[ids, mask]),
+            false => self.lanes.encode(&[ids]),
+        }
+    }
+}
+
+impl Decoder for ExportedTextModel {
+    type Error = ExportedError;
+
+    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        Ok(self.lanes.grow(wanted))
+    }
+
+    fn decode(
+        &mut self,
+        lane: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], ExportedError> {
+        let shape = Layout::contiguous(&[1, self.mask.len()]);
+        let mask = match self.decoder_is_masked {
+            true => Some((DECODER_MASK, integers(&shape, &self.mask).map_err(layout)?)),
+            false => None,
+        };
+        self.lanes.decode(lane, tokens, position, mask)
+    }
+}
+
+/// The inputs that a run is given: slot and name.
+fn inputs(program: &Program) -> impl Iterator<Item = (usize, &str)> {
+    crosslatch::inputs::input_slots(program)
+}
+
+/// Refuses a program that takes something else.
+fn check_inputs(
+    program: &Program,
+    needed: &[&str],
+    possible: &[&str],
+) -> Result<(), ExportedError> {
+    let name = &program.name;
+    for (slot, input) in inputs(program) {
+        if !needed.contains(&input) && !possible.contains(&input) {
+            return Err(layout(format!("`{name}` takes `{input}`")));
+        }
+        let ValueType::Tensor(ty) = &program.graph.value(program.graph.inputs[slot]).ty else {
+            continue;
+        };
+        if ty.dtype != DType::I64 && input != "encoder_hidden_states" {
+            let dtype = ty.dtype;
+            return Err(layout(format!(
+                "`{name}` takes `{input}` as {dtype}, not i64"
+            )));
+        }
+    }
+    for needed in needed {
+        if !inputs(program).any(|(_, input)| input == *needed) {
+            return Err(layout(format!("`{name}` does not take `{needed}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Least and greatest number of tokens that a program takes.
+fn lengths(program: &Program) -> (usize, Option<usize>) {
+    let slot = inputs(program).find(|(_, name)| *name == IDS);
+    let ty = slot.map(|(slot, _)| &program.graph.value(program.graph.inputs[slot]).ty);
+    let Some(ValueType::Tensor(ty)) = ty else {
+        return (1, None);
+    };
+    let count = |n: i64| usize::try_from(n).ok();
+    match ty.sizes.get(1) {
+        Some(Size::Const(n)) => (count(*n).unwrap_or(1), count(*n)),
+        Some(Size::Symbol(name)) => {
+            let symbol = program.symbols.iter().find(|s| s.name == *name);
+            let most = symbol.and_then(|s| s.max).and_then(count);
+            (symbol.and_then(|s| count(s.min)).unwrap_or(1), most)
+        }
+        _ => (1, None),
+    }
+}
+
+fn layout(cause: String) -> ExportedError {
+    ExportedError::Layout { kind: KIND, cause }
+}

@@ -1,0 +1,112 @@
+//! The loop over texts.
+
+use super::languages::Languages;
+use super::source::source_tokens;
+use super::{
+    Candidate, GenerateError, GenerateOptions, Generation, Limits, TextConfig, TextModel, TextPlan,
+};
+use crate::generation::GenerationError;
+use crate::search::{Generated, Lanes, Request, beam_search_all, greedy};
+use crate::tokenizer::{TextTokenizer, TokenizerError};
+
+/// Everything beside the weights that turns text into text.
+#[derive(Debug)]
+pub struct TextPipeline {
+    tokenizer: TextTokenizer,
+    languages: Languages,
+    config: TextConfig,
+    limits: Limits,
+}
+
+impl TextPipeline {
+    /// From the files that come with a model, `tokenizer.json`, `generation_config.json` (not every
+    /// model has one) and `config.json`, and the lengths that it was exported for.
+    ///
+    /// # Errors
+    /// [`GenerateError::Tokenizer`] or [`GenerateError::Generation`], whose texts name the file.
+    pub fn from_json<E: std::error::Error>(
+        tokenizer: &[u8],
+        generation: Option<&[u8]>,
+        config: &[u8],
+        limits: Limits,
+    ) -> Result<Self, GenerateError<E>> {
+        let tokenizer = TextTokenizer::from_bytes(tokenizer)?;
+        Ok(Self {
+            languages: Languages::of(&tokenizer),
+            tokenizer,
+            config: TextConfig::from_json(generation, config)?,
+            limits,
+        })
+    }
+
+    /// What `options` mean for this model.
+    ///
+    /// # Errors
+    /// Every [`GenerationError`] but [`GenerationError::Json`] and [`GenerationError::Missing`].
+    pub fn plan(&self, options: &GenerateOptions) -> Result<TextPlan, GenerationError> {
+        self.config.plan(options, &self.languages, self.limits)
+    }
+
+    /// Writes what the model makes of a text. Nothing is made of nothing: a blank text gives an
+    /// empty one, and the model is not asked.
+    ///
+    /// # Errors
+    /// Any [`GenerateError`].
+    pub fn generate<M: TextModel>(
+        &self,
+        model: &mut M,
+        text: &str,
+        options: &GenerateOptions,
+    ) -> Result<Generation, GenerateError<M::Error>> {
+        let plan = self.plan(options)?;
+        if text.trim().is_empty() {
+            return Ok(nothing(text));
+        }
+        let (tokenizer, languages) = (&self.tokenizer, &self.languages);
+        let source = source_tokens(tokenizer, languages, &plan, options, self.limits, text)?;
+        let fed: Vec<i64> = source.iter().map(|&token| i64::from(token)).collect();
+        model.encode(&fed).map_err(GenerateError::Encoder)?;
+        let rules = plan.rules(&source);
+        let request = Request {
+            prompt: plan.prompt(),
+            rules: &rules,
+            eos: plan.eos(),
+            max_length: plan.max_length(),
+        };
+        let mut lanes = Lanes::default();
+        let generated = match plan.beam().beams {
+            1 => vec![greedy(model, &mut lanes, &request)?],
+            _ => beam_search_all(model, &mut lanes, &request, plan.beam())?,
+        };
+        let mut texts = generated.into_iter().map(|g| self.candidate(g));
+        let best = texts.next().transpose()?;
+        Ok(Generation {
+            source: text.to_owned(),
+            best: best.unwrap_or_else(|| nothing(text).best),
+            alternatives: texts.take(plan.alternatives()).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn candidate(&self, generated: Generated) -> Result<Candidate, TokenizerError> {
+        Ok(Candidate {
+            text: self.tokenizer.decode(&generated.tokens)?,
+            tokens: generated.tokens,
+            score: generated.score,
+            complete: generated.end.is_some(),
+        })
+    }
+}
+
+/// What becomes of a blank text.
+fn nothing(text: &str) -> Generation {
+    Generation {
+        source: text.to_owned(),
+        best: Candidate {
+            text: String::new(),
+            tokens: Vec::new(),
+            score: 0.0,
+            complete: true,
+        },
+        alternatives: Vec::new(),
+    }
+}

@@ -1,0 +1,219 @@
+//! From settings and wishes to a start, rules and lengths.
+//!
+//! The rules and their order are those of `_get_logits_processor` of transformers, the lengths those
+//! of `_prepare_generated_length`: new tokens that somebody asks for go first, then `max_length`, then
+//! 20. Where a file asks for more than the exported decoder has positions, its positions are the
+//! limit; a caller who asks for more is told.
+
+use super::config::TextConfig;
+use super::languages::Languages;
+use super::{GenerateOptions, Limits};
+use crate::generation::GenerationError;
+use crate::generation::settings::BEAMS;
+use crate::rules::{BadWords, Forced, MinLength, NoRepeatNgram, Repetition, Rule, Suppress};
+use crate::search::BeamOptions;
+
+/// New tokens where neither file nor caller sets a length.
+const DEFAULT_NEW_TOKENS: usize = 20;
+
+/// How to write texts: the model's files, with a caller's wishes in them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextPlan {
+    settings: TextConfig,
+    prompt: Vec<u32>,
+    max_length: usize,
+    min_length: usize,
+    beam: BeamOptions,
+    alternatives: usize,
+    /// A token that goes before the source.
+    pub(super) before_source: Option<u32>,
+    /// The language to put where the tokenizer puts its own.
+    pub(super) source_language: Option<u32>,
+}
+
+impl TextConfig {
+    /// The plan for texts.
+    pub(super) fn plan(
+        &self,
+        options: &GenerateOptions,
+        languages: &Languages,
+        limits: Limits,
+    ) -> Result<TextPlan, GenerationError> {
+        let mut settings = self.clone();
+        let mut before_source = None;
+        if let Some(wanted) = &options.target_language {
+            let language = languages.find(wanted)?;
+            if language.is_of_source {
+                before_source = Some(language.id);
+            } else if languages.contains(settings.decoder_start_token_id) {
+                settings.decoder_start_token_id = language.id;
+            } else {
+                settings.forced_bos_token_id = Some(language.id);
+            }
+        }
+        let wanted = options.source_language.as_ref();
+        let source_language = wanted.map(|l| languages.find(l)).transpose()?.map(|l| l.id);
+        if let Some(size) = options.no_repeat_ngram_size {
+            settings.no_repeat_ngram_size = size;
+        }
+        if let Some(penalty) = options.repetition_penalty {
+            settings.repetition_penalty = penalty;
+        }
+        if !(settings.repetition_penalty > 0.0 && settings.repetition_penalty.is_finite()) {
+            return Err(bad("repetition penalty", "must be a positive number"));
+        }
+        let length_penalty = options.length_penalty.unwrap_or(self.length_penalty);
+        if !length_penalty.is_finite() {
+            return Err(bad("length penalty", "must be a finite number"));
+        }
+        let beams = options.beam_size.unwrap_or(self.num_beams);
+        if !BEAMS.contains(&beams) {
+            return Err(GenerationError::Beams {
+                given: beams,
+                most: *BEAMS.end(),
+            });
+        }
+        let from_file = self.num_return_sequences.saturating_sub(1);
+        let alternatives = options.alternatives.unwrap_or(from_file);
+        if alternatives >= beams {
+            return Err(bad("alternatives", "must be fewer than beams"));
+        }
+        let prompt = vec![settings.decoder_start_token_id];
+        Ok(TextPlan {
+            max_length: self.max_length(options, prompt.len(), limits)?,
+            min_length: match options.min_new_tokens.unwrap_or(self.min_new_tokens) {
+                0 => self.min_length,
+                new => new.saturating_add(prompt.len()),
+            },
+            settings,
+            prompt,
+            beam: BeamOptions {
+                beams,
+                length_penalty,
+                early_stopping: self.early_stopping,
+            },
+            alternatives,
+            before_source,
+            source_language,
+        })
+    }
+
+    fn max_length(
+        &self,
+        options: &GenerateOptions,
+        prompt: usize,
+        limits: Limits,
+    ) -> Result<usize, GenerationError> {
+        let longest = limits.positions.map_or(usize::MAX, |n| n.saturating_add(1));
+        let wanted = match (options.max_new_tokens, self.max_new_tokens, self.max_length) {
+            (Some(0), ..) => return Err(bad("greatest number of tokens", "must be at least 1")),
+            (Some(new), ..) if new.saturating_add(prompt) > longest => {
+                return Err(GenerationError::Length {
+                    prompt,
+                    new,
+                    limit: longest - 1,
+                });
+            }
+            (Some(new), ..) | (None, Some(new), _) => new.saturating_add(prompt),
+            (None, None, Some(length)) => length,
+            (None, None, None) => {
+                let most = self.max_position_embeddings.unwrap_or(usize::MAX);
+                (DEFAULT_NEW_TOKENS + prompt).min(most)
+            }
+        };
+        let length = wanted.min(longest);
+        if length <= prompt {
+            return Err(GenerationError::Length {
+                prompt,
+                new: 1,
+                limit: length,
+            });
+        }
+        Ok(length)
+    }
+}
+
+impl TextPlan {
+    /// The tokens that the decoder starts with.
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    /// Tokens that end a text.
+    pub fn eos(&self) -> &[u32] {
+        &self.settings.eos_token_ids
+    }
+
+    /// Greatest number of tokens, the prompt included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// How to search with several hypotheses; one beam is greedy choice.
+    pub fn beam(&self) -> BeamOptions {
+        self.beam
+    }
+
+    /// How many of the next best texts to return.
+    pub fn alternatives(&self) -> usize {
+        self.alternatives
+    }
+
+    /// Conditions on the next token for a source, in the order in which transformers applies them.
+    pub fn rules(&self, source: &[u32]) -> Vec<Box<dyn Rule>> {
+        let settings = &self.settings;
+        let mut rules: Vec<Box<dyn Rule>> = Vec::new();
+        if settings.encoder_repetition_penalty != 1.0 {
+            let penalty = settings.encoder_repetition_penalty;
+            rules.push(Box::new(Repetition::of_source(penalty, source)));
+        }
+        if settings.repetition_penalty != 1.0 {
+            rules.push(Box::new(Repetition::of_text(settings.repetition_penalty)));
+        }
+        if settings.no_repeat_ngram_size > 0 {
+            let size = settings.no_repeat_ngram_size;
+            rules.push(Box::new(NoRepeatNgram::in_text(size)));
+        }
+        if settings.encoder_no_repeat_ngram_size > 0 {
+            let size = settings.encoder_no_repeat_ngram_size;
+            rules.push(Box::new(NoRepeatNgram::of_source(size, source)));
+        }
+        if !settings.bad_words_ids.is_empty() {
+            let words = settings.bad_words_ids.clone();
+            rules.push(Box::new(BadWords::new(words, self.eos())));
+        }
+        if self.min_length > self.prompt.len() {
+            rules.push(Box::new(MinLength {
+                length: self.min_length,
+                ends: self.eos().to_vec(),
+            }));
+        }
+        if let Some(token) = settings.forced_bos_token_id {
+            rules.push(Box::new(Forced {
+                place: 1,
+                tokens: vec![token],
+            }));
+        }
+        if !settings.forced_eos_token_ids.is_empty() {
+            rules.push(Box::new(Forced {
+                place: self.max_length - 1,
+                tokens: settings.forced_eos_token_ids.clone(),
+            }));
+        }
+        if !settings.suppress_tokens.is_empty() {
+            let tokens = settings.suppress_tokens.clone();
+            rules.push(Box::new(Suppress::always(tokens)));
+        }
+        if !settings.begin_suppress_tokens.is_empty() {
+            // What is forced to be first is not meant.
+            let first = usize::from(settings.forced_bos_token_id.is_some());
+            let tokens = settings.begin_suppress_tokens.clone();
+            rules.push(Box::new(Suppress::after(first, tokens)));
+        }
+        rules
+    }
+}
+
+fn bad(name: &'static str, cause: &'static str) -> GenerationError {
+    GenerationError::Option { name, cause }
+}
