@@ -4,6 +4,7 @@ Checkpoints with a tokenizer (`texts`) go through `crosslatch.export` from their
 do.  Several texts are given in a row in one process, long, then short, then long.
 """
 
+import functools
 import json
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, processors
-from texts import CHECKPOINTS, TEXTS, WORDS
+from torch.export.pt2_archive._package import load_pt2
+from texts import CHECKPOINTS, POSITIONS, TEXTS, WORDS
 
 from conftest import ROOT, TARGET
 
@@ -49,8 +51,9 @@ class Written:
 class Case:
     """A checkpoint, exported, and what transformers makes of texts."""
 
-    def __init__(self, checkpoint, folder):
+    def __init__(self, index, folder):
         torch.set_num_threads(1)
+        checkpoint = CHECKPOINTS[index]
         self.name, self.path = checkpoint.name, folder / "model.pt2"
         self.model, self.tokenizer = checkpoint.save(folder / "checkpoint")
         python_package.export(folder / "checkpoint", self.path, say=lambda line: None)
@@ -73,19 +76,24 @@ class Case:
         return written
 
 
-@pytest.fixture(scope="module", params=CHECKPOINTS, ids=str)
-def case(request, tmp_path_factory):
-    return Case(request.param, tmp_path_factory.mktemp("generate"))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The case of a checkpoint, which is exported once."""
+    return functools.cache(lambda index: Case(index, tmp_path_factory.mktemp("generate")))
+
+
+@pytest.fixture(scope="module", params=range(len(CHECKPOINTS)), ids=map(str, CHECKPOINTS))
+def case(request, made):
+    return made(request.param)
 
 
 @pytest.fixture(scope="module")
-def nllb(tmp_path_factory):
-    return Case(CHECKPOINTS[-1], tmp_path_factory.mktemp("nllb"))
+def nllb(made):
+    return made(len(CHECKPOINTS) - 1)
 
 
-def written_by(crosslatch, case, *args, **kwargs):
-    out, _ = crosslatch("generate", "--model", case.path, "--format", "json", "--threads", 2, *args,
-                        **kwargs)
+def written_by(crosslatch, model, *args):
+    out, _ = crosslatch("generate", "--model", model, "--format", "json", "--threads", 2, *args)
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -97,13 +105,13 @@ def check(found, expected):
     assert found["tokens"] == expected.tokens
     assert found["complete"] == expected.complete
     if expected.score is not None:
-        assert found["score"] == pytest.approx(expected.score, rel=1e-5, abs=2e-4)
+        assert found["score"] == pytest.approx(expected.score, rel=1e-4, abs=2e-4)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_texts_in_a_row_are_those_of_transformers(crosslatch, case, name):
     arguments, flags = OPTIONS[name]
-    lines = written_by(crosslatch, case, *flags, *given(TEXTS))
+    lines = written_by(crosslatch, case.path, *flags, *given(TEXTS))
     assert [line["source"] for line in lines] == TEXTS
     for line, text in zip(lines, TEXTS):
         (expected,) = case.expected(text, **arguments)
@@ -112,17 +120,18 @@ def test_texts_in_a_row_are_those_of_transformers(crosslatch, case, name):
 
 
 def test_the_models_tell_inputs_apart_and_end_at_various_lengths(case):
-    written = [case.expected(text, num_beams=1, max_new_tokens=30)[0] for text in TEXTS]
+    arguments = dict(num_beams=1, max_new_tokens=30, no_repeat_ngram_size=2, repetition_penalty=1.3)
+    written = [case.expected(text, **arguments)[0] for text in TEXTS]
     assert len({tuple(w.tokens) for w in written}) >= 5
-    assert len({len(w.tokens) for w in written}) >= 4
+    assert len({len(w.tokens) for w in written}) >= 3
     assert sum(w.complete for w in written) >= 3
-    assert len({token for w in written for token in w.tokens}) >= 8
+    assert len({token for w in written for token in w.tokens}) >= 15
 
 
 def test_the_next_best_texts_come_in_order(crosslatch, case):
     arguments = dict(num_beams=4, num_return_sequences=3, max_new_tokens=15)
     flags = ["--beam-size", 4, "--alternatives", 2, "--max-tokens", 15]
-    for line, text in zip(written_by(crosslatch, case, *flags, *given(TEXTS[:3])), TEXTS):
+    for line, text in zip(written_by(crosslatch, case.path, *flags, *given(TEXTS[:3])), TEXTS):
         found = [line, *line["alternatives"]]
         for one, expected in zip(found, case.expected(text, **arguments), strict=True):
             check(one, expected)
@@ -134,7 +143,7 @@ def test_the_generator_in_python_writes_what_the_command_writes(crosslatch, case
     keywords = {KEYWORDS.get(key, key): value for key, value in arguments.items()}
     generator = python_package.Generator(case.path, threads=2)
     found = generator.generate(TEXTS, **keywords)
-    lines = written_by(crosslatch, case, *flags, *given(TEXTS))
+    lines = written_by(crosslatch, case.path, *flags, *given(TEXTS))
     for generation, line in zip(found, lines, strict=True):
         assert (generation.text, generation.tokens, generation.source, generation.complete) \
             == (line["text"], line["tokens"], line["source"], line["complete"])
@@ -142,29 +151,30 @@ def test_the_generator_in_python_writes_what_the_command_writes(crosslatch, case
     assert generator.generate(TEXTS[0], **keywords).tokens == found[0].tokens
 
 
-def test_an_archive_without_latching_is_latched_when_it_is_loaded(crosslatch, case, tmp_path):
+def test_an_archive_without_latching_is_latched_when_it_is_loaded(crosslatch, nllb, tmp_path):
     """As exported by hand: the decoder computes everything at every step."""
-    source = source_of(case.model, 1)
+    source = source_of(nllb.model, 1)
     with torch.no_grad():
-        states = case.model.get_encoder()(**source.arguments()).last_hidden_state
-    programs = {"encoder": export_encoder(case.model, source),
-                "decoder": export_decoder(case.model, states, True, 48, 48)}
-    write_archive(tmp_path / "plain.pt2", programs, describing_files(case.model, case.tokenizer))
-    expected = written_by(crosslatch, case, "--beam-size", 4, *given(TEXTS))
-    case = type("Plain", (), {"path": tmp_path / "plain.pt2"})
+        states = nllb.model.get_encoder()(**source.arguments()).last_hidden_state
+    programs = {"encoder": export_encoder(nllb.model, source),
+                "decoder": export_decoder(nllb.model, states, True, POSITIONS, POSITIONS)}
+    plain = tmp_path / "plain.pt2"
+    write_archive(plain, programs, describing_files(nllb.model, nllb.tokenizer))
+    expected = written_by(crosslatch, nllb.path, "--beam-size", 4, *given(TEXTS))
     inputs = "encoder_hidden_states,encoder_attention_mask"
     for latch in ([], ["--latch", inputs]):
-        found = written_by(crosslatch, case, "--beam-size", 4, *latch, *given(TEXTS))
+        found = written_by(crosslatch, plain, "--beam-size", 4, *latch, *given(TEXTS))
         assert [line["tokens"] for line in found] == [line["tokens"] for line in expected]
-    generator = python_package.Generator(case.path, latch=inputs.split(","))
+    generator = python_package.Generator(plain, latch=inputs.split(","))
     assert [g.tokens for g in generator.generate(TEXTS, beam_size=4)] \
         == [line["tokens"] for line in expected]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_texts_are_written_in_fewer_bits(crosslatch, case, precision):
-    lines = written_by(crosslatch, case, "--precision", precision, *given(TEXTS))
-    assert all(line["tokens"] and np.isfinite(line["score"]) for line in lines)
+    lines = written_by(crosslatch, case.path, "--precision", precision, *given(TEXTS))
+    assert len({tuple(line["tokens"]) for line in lines}) >= 3
+    assert all(np.isfinite(line["score"]) for line in lines)
 
 
 def test_languages_are_those_that_are_named(crosslatch, nllb):
@@ -172,7 +182,7 @@ def test_languages_are_those_that_are_named(crosslatch, nllb):
     expected = nllb.expected(TEXTS[2], forced_bos_token_id=fra, num_beams=2)[0]
     assert expected.tokens[0] == fra
     for name in ("fra_Latn", "fra", "FRA_LATN"):
-        (line,) = written_by(crosslatch, nllb, "--target-language", name, "--beam-size", 2,
+        (line,) = written_by(crosslatch, nllb.path, "--target-language", name, "--beam-size", 2,
                              "--text", TEXTS[2])
         check(line, expected)
         assert "fra" not in line["text"]
@@ -189,7 +199,7 @@ def test_languages_are_those_that_are_named(crosslatch, nllb):
     finally:
         nllb.tokenizer = tokenizer
     assert expected.tokens != nllb.expected(TEXTS[2])[0].tokens
-    (line,) = written_by(crosslatch, nllb, "--source-language", "zho_Hant", "--text", TEXTS[2])
+    (line,) = written_by(crosslatch, nllb.path, "--source-language", "zho_Hant", "--text", TEXTS[2])
     check(line, expected)
     for name, message in [("zho", "could be zho_Hans, zho_Hant"),
                           ("klingon", "it knows eng_Latn, fra_Latn, zho_Hans, zho_Hant")]:
@@ -199,7 +209,7 @@ def test_languages_are_those_that_are_named(crosslatch, nllb):
 
 
 def test_a_prefix_goes_in_front_of_every_text(crosslatch, nllb):
-    lines = written_by(crosslatch, nllb, "--prefix", "w5 w6 ", *given(TEXTS[2:4]))
+    lines = written_by(crosslatch, nllb.path, "--prefix", "w5 w6 ", *given(TEXTS[2:4]))
     for line, text in zip(lines, TEXTS[2:4]):
         check(line, nllb.expected("w5 w6 " + text)[0])
         assert line["source"] == text
@@ -230,11 +240,11 @@ def test_a_text_that_is_too_long_is_named_or_truncated(crosslatch, nllb, tmp_pat
     assert f"{file}: line 2: the text has 62 tokens, and the model takes at most 48" in error
     assert "truncate" in error and len(out.splitlines()) == 1
     cut = nllb.expected(" ".join(long.split()[:46]))[0]
-    lines = written_by(crosslatch, nllb, "--truncate", file)
+    lines = written_by(crosslatch, nllb.path, "--truncate", file)
     assert len(lines) == 3 and lines[1]["source"] == long
     check(lines[1], cut)
     # As many tokens as the decoder has positions, and the one that is not fed; one more is refused.
-    (line,) = written_by(crosslatch, nllb, "--max-tokens", 48, "--min-tokens", 48, "--text", long[:20])
+    (line,) = written_by(crosslatch, nllb.path, "--max-tokens", 48, "--min-tokens", 48, "--text", long[:20])
     assert len(line["tokens"]) == 48
     _, error = crosslatch("generate", "--model", nllb.path, "--max-tokens", 49, "--text", "w1", status=1)
     assert "49 new ones exceed the decoder's 48 positions" in error
@@ -260,7 +270,7 @@ def test_wrong_usage_and_wrong_models_are_told(crosslatch, nllb, tmp_path):
 
 def test_settings_that_are_not_supported_are_refused_by_name(crosslatch, nllb, tmp_path):
     model, path = nllb.model, tmp_path / "m.pt2"
-    programs = torch.export.pt2_archive._package.load_pt2(str(nllb.path)).exported_programs
+    programs = load_pt2(str(nllb.path)).exported_programs
     files = describing_files(model, nllb.tokenizer)
     settings = json.loads(files["generation_config.json"])
     for name, value in [("do_sample", True), ("num_beam_groups", 2), ("stop_strings", ["w1"]),

@@ -92,10 +92,11 @@ NLLB = ["eng_Latn", "fra_Latn", "zho_Hans", "zho_Hant"]
 MBART = ["en_XX", "fr_XX", "ro_RO"]
 
 CHECKPOINTS = [
-    Checkpoint("Marian", "MarianMTModel", dict(SIZES, **IDS, decoder_start_token_id=1),
+    Checkpoint("Marian", "MarianMTModel",
+               dict(SIZES, **IDS, decoder_start_token_id=1, scale_embedding=True),
                FAIRSEQ, ["$A", "</s>"],
                dict(bad_words_ids=[[1], [20, 21]], forced_eos_token_id=2, max_length=30),
-               seed=1),
+               seed=79, embedding=2.0, layers=4.0, emphasis=2.0),
     Checkpoint("BART", "BartForConditionalGeneration",
                dict(SIZES, **IDS, decoder_start_token_id=2), FAIRSEQ, ["<s>", "$A", "</s>"],
                dict(num_beams=4, forced_bos_token_id=0, forced_eos_token_id=2, min_length=5, max_length=26,

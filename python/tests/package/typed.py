@@ -39,6 +39,16 @@ def transcribe(path: str, samples: NDArray[np.float32]) -> list[str]:
     return [*texts, transcript.text]
 
 
+def generate(path: str, texts: list[str]) -> list[str]:
+    generator = crosslatch.Generator(path, threads=2, latch=["encoder_hidden_states"])
+    one = generator.generate(texts[0], target_language="fra_Latn", beam_size=4, alternatives=2)
+    assert_type(one, crosslatch.Generation)
+    assert_type(one.alternatives[0].tokens, list[int])
+    many = generator.generate(texts, prefix="summarize: ", length_penalty=2.0, truncate=True)
+    assert_type(many, list[crosslatch.Generation])
+    return [one.text, *(generation.text for generation in many)]
+
+
 def wrong(program: crosslatch.Program) -> None:
     crosslatch.load(1)  # type: ignore[arg-type]
     crosslatch.load("m.pt2", precision="f64")  # type: ignore[arg-type]

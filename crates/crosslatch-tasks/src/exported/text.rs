@@ -34,7 +34,7 @@ pub struct ExportedTextModel {
 /// If a file is missing from the archive or malformed, or the archive is not laid out as a text
 /// model.
 pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<ExportedError>> {
-    let programs = Programs::of(model).map_err(GenerateError::Encoder)?;
+    let programs = Programs::of(model).map_err(GenerateError::Model)?;
     let file = |name: &str| {
         let missing = || {
             layout(format!(
@@ -42,7 +42,7 @@ pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<Export
             ))
         };
         let file = model.extra_file(name);
-        file.ok_or_else(|| GenerateError::Encoder(missing()))
+        file.ok_or_else(|| GenerateError::Model(missing()))
     };
     let limits = Limits {
         source: programs.source.1,

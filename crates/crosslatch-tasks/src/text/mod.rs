@@ -78,6 +78,9 @@ pub struct Candidate {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError<E: std::error::Error + 'static> {
+    /// The model cannot be used for text.
+    #[error(transparent)]
+    Model(E),
     /// The plan could not be made.
     #[error(transparent)]
     Generation(#[from] GenerationError),
