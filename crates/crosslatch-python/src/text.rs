@@ -226,6 +226,10 @@ impl Decoder for Interruptible<'_> {
         Ok(self.model.lanes(wanted)?)
     }
 
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, StepError> {
+        Ok(self.model.branch(from, to)?)
+    }
+
     fn decode(
         &mut self,
         lane: usize,

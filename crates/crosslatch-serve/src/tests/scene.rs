@@ -74,6 +74,10 @@ impl Decoder for Gated {
         self.inner.lanes(wanted)
     }
 
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
+        self.inner.branch(from, to)
+    }
+
     fn decode(
         &mut self,
         lane: usize,

@@ -1,11 +1,9 @@
 //! Lanes as sessions.
 //!
 //! A decoder program takes one sequence at a time and keeps one self-attention cache, so each lane
-//! after the first is a session of its own, made when it is first asked for. All read the encoder's
-//! output where the first session has it, without a copy. Each computes and keeps its own
-//! cross-attention keys and values: for them to be shared, a session would have to lend a part of
-//! its state (the slots that are written only where `cache_position[0]` is 0) to others for reading,
-//! and a plan to accept a state slot that lies in another session's memory.
+//! is a session of its own. A lane comes into being as a fork of another one: it reads the encoder's
+//! output and the cross-attention keys and values where the first lane has them, and copies what it
+//! writes, which is its self-attention cache.
 
 use crosslatch::{DType, Input, Layout, Model, Options, Session, TensorRef};
 
@@ -14,11 +12,8 @@ use super::ExportedError;
 /// The sessions of one source.
 pub(super) struct Lanes {
     kind: &'static str,
-    model: Model,
-    options: Options,
-    /// The first lane, and what the encoder returned.
-    session: Session,
-    others: Vec<Session>,
+    /// The first lane holds what the encoder returned; the others are forks of it, or of one another.
+    sessions: Vec<Session>,
     encoder_output: String,
     decoder_output: String,
     positions: Vec<i64>,
@@ -46,10 +41,7 @@ impl Lanes {
             kind,
             encoder_output: first_output("encoder")?,
             decoder_output: first_output("decoder")?,
-            session: Session::new(model, options),
-            others: Vec::new(),
-            model: model.clone(),
-            options,
+            sessions: vec![Session::new(model, options)],
             positions: Vec::new(),
             logits: Vec::new(),
         })
@@ -57,18 +49,32 @@ impl Lanes {
 
     /// Encodes a new source; no lane holds anything of the last one.
     pub fn encode(&mut self, source: &[(&str, Input<'_>)]) -> Result<(), ExportedError> {
-        self.session.reset();
-        self.others.iter_mut().for_each(Session::reset);
-        self.session.run("encoder", source)?;
+        self.sessions.truncate(1);
+        self.sessions[0].reset();
+        self.sessions[0].run("encoder", source)?;
         Ok(())
     }
 
-    /// Makes lanes until there are as many as wanted; returns how many there are.
-    pub fn grow(&mut self, wanted: usize) -> usize {
-        while self.others.len() + 1 < wanted {
-            self.others.push(Session::new(&self.model, self.options));
+    /// Makes lane `to` go on from where lane `from` is.
+    pub fn branch(&mut self, from: usize, to: usize) {
+        self.grow(from.max(to));
+        self.sessions[to] = self.sessions[from].fork();
+    }
+
+    /// Makes lanes up to this one.
+    fn grow(&mut self, lane: usize) {
+        while self.sessions.len() <= lane {
+            let fork = self.sessions[0].fork();
+            self.sessions.push(fork);
         }
-        wanted.max(1)
+    }
+
+    /// Bytes of the decoder's state that a lane reads where another one has it.
+    #[cfg(test)]
+    pub fn shared_bytes(&self, lane: usize) -> usize {
+        self.sessions[lane]
+            .shared_state_bytes("decoder")
+            .unwrap_or(0)
     }
 
     /// Feeds tokens to a lane and returns the scores of the token after the last, `[vocab]`. `more`
@@ -82,6 +88,7 @@ impl Lanes {
     ) -> Result<&[f32], ExportedError> {
         let kind = self.kind;
         let wrong = |cause: String| ExportedError::Layout { kind, cause };
+        self.grow(lane);
         self.positions.clear();
         self.positions
             .extend((position..position + tokens.len()).map(|p| p as i64));
@@ -89,18 +96,10 @@ impl Lanes {
         let positions_layout = Layout::contiguous(&[tokens.len()]);
         let ids = integers(&ids_layout, tokens).map_err(wrong)?;
         let positions = integers(&positions_layout, &self.positions).map_err(wrong)?;
-        let (session, states) = match lane.checked_sub(1) {
-            None => {
-                let (method, name) = ("encoder", self.encoder_output.as_str());
-                (&mut self.session, Input::Output { method, name })
-            }
-            Some(other) => {
-                let states = self.session.outputs("encoder")?.get(&self.encoder_output);
-                let states = states.ok_or_else(|| wrong("nothing was encoded".into()))?;
-                let session = self.others.get_mut(other);
-                let session = session.ok_or_else(|| wrong(format!("there is no lane {lane}")))?;
-                (session, Input::Tensor(states))
-            }
+        let session = &mut self.sessions[lane];
+        let states = Input::Output {
+            method: "encoder",
+            name: &self.encoder_output,
         };
         let ids = ("input_ids", ids.into());
         let positions = ("cache_position", positions.into());
@@ -131,4 +130,50 @@ impl Lanes {
 /// Integers as a tensor.
 pub(super) fn integers<'t>(layout: &'t Layout, values: &'t [i64]) -> Result<TensorRef<'t>, String> {
     TensorRef::new(DType::I64, layout, bytemuck::cast_slice(values)).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crosslatch::ir::SlotKind;
+
+    #[test]
+    fn lanes_share_cross_attention_and_go_their_own_ways() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/model.pt2");
+        let model = Model::open(std::path::Path::new(path)).unwrap();
+        let features: Vec<f32> = (0..80 * 600)
+            .map(|i| ((i * 7919) % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let layout = Layout::contiguous(&[1, 80, 600]);
+        let features = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&features));
+        let source = [("input_features", Input::from(features.unwrap()))];
+        let fresh = || {
+            let mut lanes = Lanes::new(&model, Options::default(), "speech").unwrap();
+            lanes.encode(&source).unwrap();
+            lanes
+        };
+        let alone = |tokens: &[i64]| fresh().decode(0, tokens, 0, None).unwrap().to_vec();
+
+        let mut lanes = fresh();
+        lanes.decode(0, &[1, 2, 3], 0, None).unwrap();
+        lanes.branch(0, 1);
+        lanes.branch(1, 2);
+        for (lane, token) in [(0, 4), (1, 5), (2, 6), (0, 7)] {
+            // The last one takes the first one's token back.
+            let scores = lanes.decode(lane, &[token], 3, None).unwrap();
+            assert_eq!(scores, alone(&[1, 2, 3, token]), "lane {lane}");
+        }
+        let decoder = &model.methods()[model.method_index("decoder").unwrap()];
+        let slots = decoder.program.slots.iter().zip(&decoder.bindings);
+        let state = slots.filter(|(slot, _)| slot.kind == SlotKind::State);
+        let cross = state.filter(|(slot, _)| slot.name.contains("cross"));
+        let cross: usize = cross
+            .filter_map(|(_, binding)| binding.as_ref())
+            .map(|weight| weight.layout.numel() * weight.dtype.size())
+            .sum();
+        assert!(cross > 0);
+        for lane in 0..3 {
+            assert_eq!(lanes.shared_bytes(lane), cross, "lane {lane}");
+        }
+    }
 }

@@ -133,7 +133,12 @@ impl Decoder for ExportedTextModel {
     type Error = ExportedError;
 
     fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
-        Ok(self.lanes.grow(wanted))
+        Ok(wanted.max(1))
+    }
+
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
+        self.lanes.branch(from, to);
+        Ok(true)
     }
 
     fn decode(

@@ -11,7 +11,8 @@
 //!
 //! Each hypothesis goes to the [lane](super::Lanes) that holds most of it already: the first
 //! continuation of a text stays where the text is and costs one token; a second one takes over the
-//! lane of a text that died, and costs the tokens since the two were one.
+//! lane of a text that died, which becomes a branch of the lane where the two were one. A decoder
+//! that cannot branch is fed the tokens since then once more.
 
 use std::cmp::Reverse;
 

@@ -4,7 +4,8 @@
 //! try again with another temperature, to follow several hypotheses. Each pass names the whole
 //! sequence of tokens whose scores it wants; what the lane holds already is skipped, and only the
 //! rest is fed. A pass that begins as the last one began thus costs one token, and keys and values
-//! that belong to the encoder's output are not computed again.
+//! that belong to the encoder's output are not computed again. A lane that holds less of a sequence
+//! than another one does is made a branch of that one first, if the decoder can do that.
 
 use super::{Decoder, SearchError};
 
@@ -35,6 +36,7 @@ impl Lanes {
         if self.fed.len() <= lane {
             self.fed.resize_with(lane + 1, Vec::new);
         }
+        self.branch(model, lane, tokens)?;
         let position = self
             .in_common(lane, tokens)
             .min(tokens.len().saturating_sub(1));
@@ -49,6 +51,26 @@ impl Lanes {
             .map_err(|source| SearchError::Decoder { position, source })?;
         fed.extend(&tokens[position..]);
         Ok(scores)
+    }
+
+    /// Lets a lane begin where the lane is that holds most of a sequence, if that is more.
+    fn branch<D: Decoder>(
+        &mut self,
+        model: &mut D,
+        lane: usize,
+        tokens: &[u32],
+    ) -> Result<(), SearchError<D::Error>> {
+        let own = self.in_common(lane, tokens);
+        let lanes = (0..self.fed.len()).map(|other| (self.in_common(other, tokens), other));
+        let Some((_, from)) = lanes.filter(|(held, _)| *held > own).max() else {
+            return Ok(());
+        };
+        let branched = model.branch(from, lane);
+        let position = own;
+        if branched.map_err(|source| SearchError::Decoder { position, source })? {
+            self.fed[lane] = self.fed[from].clone();
+        }
+        Ok(())
     }
 
     /// How many leading tokens a lane holds already.

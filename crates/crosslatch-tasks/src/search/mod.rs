@@ -39,6 +39,17 @@ pub trait Decoder {
         Ok(1)
     }
 
+    /// Makes lane `to` hold what lane `from` holds; from then on each goes its own way. `to` is a lane
+    /// that was fed or branched to before, or the first that was not. `false` if this decoder cannot
+    /// do it; then nothing has changed.
+    ///
+    /// # Errors
+    /// Whatever the model's runtime reports.
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, Self::Error> {
+        let _ = (from, to);
+        Ok(false)
+    }
+
     /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a lane and
     /// returns the scores of the token after the last, `[vocab]`.
     ///
