@@ -270,7 +270,7 @@ class Generator:
         latch: Sequence[str] | None = None,
     ) -> Generator: ...
     @overload
-    def generate(
+    def generate(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too
         self,
         text: str,
         *,

@@ -1,8 +1,8 @@
 //! The engine for Python: the extension module `crosslatch._engine`.
 //!
-//! Everything here is about the border. What a Python object means as a tensor ([`inputs`]), what a
-//! tensor is as a NumPy array ([`outputs`]), which exception an error becomes ([`error`]), and who
-//! may use a session when ([`session`]); the engine itself knows nothing of Python. The interpreter
+//! Everything here is about the border. What a Python object means as a tensor (`inputs`), what a
+//! tensor is as a NumPy array (`outputs`), which exception an error becomes (`error`), and who
+//! may use a session when (`session`); the engine itself knows nothing of Python. The interpreter
 //! lock is released whenever the engine works, so that sessions run side by side.
 //!
 //! Inputs are read where they lie, through DLPack, which is how array libraries lend each other
