@@ -12,7 +12,7 @@ use crosslatch::inputs::{fed_slots, types_for};
 use crosslatch::ir::graph::{SlotKind, Symbol};
 use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor, Threads};
 use crosslatch_tasks::exported::ExportedSpeechModel;
-use crosslatch_tasks::{Decoder, SpeechModel};
+use crosslatch_tasks::{Decoder, Feed, SpeechModel};
 use serde_json::{Value, json};
 
 use crate::CommandError;
@@ -44,11 +44,16 @@ pub struct Args {
     /// How often to go over a speech model.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     passes: u32,
+    /// Decoders of a speech model that take a step side by side, each weight read once for all.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    together: u32,
 }
 
 /// Tokens of the prompt, and those that are forced after it.
 const PROMPT: usize = 4;
 const STEPS: usize = 64;
+/// Steps of several lanes side by side.
+const STEPS_TOGETHER: usize = 9;
 
 /// Several times what caches hold.
 const PROBE_BYTES: usize = 256 << 20;
@@ -70,7 +75,7 @@ pub fn bench(args: &Args) -> Result<(), CommandError> {
     };
     let is_speech = ["encoder", "decoder"].map(|m| model.method_index(m).is_ok()) == [true; 2];
     let rows: Vec<Value> = match is_speech {
-        true => speech(&model, &args.precision, args.passes, &options)?,
+        true => speech(&model, args, &options)?,
         false => methods(&model, &args.precision, &options)?,
     };
     let report = json!({
@@ -102,18 +107,20 @@ struct Run {
     first: Vec<f64>,
     later: Vec<f64>,
     window: Vec<f64>,
+    /// How many lanes take a step together, and how long that takes.
+    lanes: usize,
+    together: Vec<f64>,
 }
 
 fn speech(
     model: &Model,
-    precisions: &[Precision],
-    passes: u32,
+    args: &Args,
     options: &dyn Fn(Precision) -> Options,
 ) -> Result<Vec<Value>, CommandError> {
     let (mels, frames) = window(model)?;
     let features = noise(mels * frames);
     let mut runs = Vec::new();
-    for &precision in precisions {
+    for &precision in &args.precision {
         let start = Instant::now();
         let speech = ExportedSpeechModel::new(model, options(precision))?;
         runs.push(Run {
@@ -125,13 +132,15 @@ fn speech(
             first: Vec::new(),
             later: Vec::new(),
             window: Vec::new(),
+            lanes: args.together as usize,
+            together: Vec::new(),
         });
     }
     let probe = Probe::new(PROBE_BYTES);
     let threads = Threads::new(options(Precision::F32).threads);
     let mut bandwidth = Vec::new();
     // The first pass makes the plans and brings the file in; it is not counted.
-    for pass in 0..=passes {
+    for pass in 0..=args.passes {
         for run in &mut runs {
             run.pass(&features, mels, frames, pass > 0)?;
             bandwidth.push(probe.measure(&threads));
@@ -162,8 +171,11 @@ impl Run {
             self.speech.decode(0, &[token as i64], PROMPT + i)?;
             later.push(milliseconds(begin));
         }
+        let window = milliseconds(start);
+        let together = self.together(vocabulary)?;
         if counts {
-            self.window.push(milliseconds(start));
+            self.window.push(window);
+            self.together.extend(together);
             self.encoder.push(encoder);
             self.first.push(first);
             self.later.extend(later);
@@ -171,8 +183,33 @@ impl Run {
         Ok(())
     }
 
+    /// Steps of all lanes side by side, behind those of the first.
+    fn together(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
+        for lane in 1..self.lanes {
+            self.speech.branch(0, lane)?;
+        }
+        let mut times = Vec::with_capacity(STEPS_TOGETHER);
+        for i in 0..STEPS_TOGETHER {
+            let tokens = (0..self.lanes).map(|lane| ((i * 7919 + lane * 31) % vocabulary) as i64);
+            let tokens: Vec<i64> = tokens.collect();
+            let feeds = tokens.chunks(1).enumerate().map(|(lane, tokens)| Feed {
+                lane,
+                tokens,
+                position: PROMPT + STEPS + i,
+            });
+            let feeds: Vec<Feed<'_>> = feeds.collect();
+            let begin = Instant::now();
+            self.speech.decode_all(&feeds, &mut |_| ())?;
+            times.push(milliseconds(begin));
+        }
+        // In the first, the lanes get caches of their own.
+        times.remove(0);
+        Ok(times)
+    }
+
     fn report(&mut self, bandwidth: [f64; 3]) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
+        let [together_low, together, together_high] = quartiles(&mut self.together);
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
         json!({
             "precision": self.precision.name(),
@@ -188,6 +225,10 @@ impl Run {
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],
             "floor_ms": floor,
             "times_floor": floor.map(|floor| step / floor),
+            "lanes_together": self.lanes,
+            "step_together_ms": together,
+            "step_together_quartiles_ms": [together_low, together_high],
+            "steps_together_over_alone": self.lanes as f64 * step / together,
         })
     }
 }
@@ -352,6 +393,16 @@ fn print_speech(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
             number(&row["bandwidth_bytes_per_s"]) / 1e9,
             number(&row["bandwidth_quartiles"][0]) / 1e9,
             number(&row["bandwidth_quartiles"][1]) / 1e9,
+        )?;
+        writeln!(
+            out,
+            "{} with {} together: {:.2} ms a step ({:.2}–{:.2}), {:.2} × the steps per second",
+            row["precision"].as_str().unwrap_or_default(),
+            row["lanes_together"],
+            number(&row["step_together_ms"]),
+            number(&row["step_together_quartiles_ms"][0]),
+            number(&row["step_together_quartiles_ms"][1]),
+            number(&row["steps_together_over_alone"]),
         )?;
     }
     print_process(out, report)

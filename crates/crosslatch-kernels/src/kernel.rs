@@ -6,7 +6,7 @@
 //! some. It allocates nothing on the heap: working memory is asked for with
 //! [`Kernel::scratch_bytes`] and planned with everything else.
 
-use crate::{Layout, TensorMut, TensorRef, Threads};
+use crate::{Layout, Storage, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,19 @@ pub trait Kernel: Send + Sync {
 
     /// Computes `outputs` from `inputs`.
     fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError>;
+
+    /// Does the same for several sets of operands, those of sessions that take the same step at the
+    /// same time. The results are those of as many runs, bit for bit; a kernel that reads a weight
+    /// may read it once for all of them. `memory` is grown as needed, and is best kept for the next
+    /// time.
+    fn run_together(
+        &self,
+        many: &mut [Operands<'_, '_>],
+        memory: &mut Storage,
+    ) -> Result<(), KernelError> {
+        let _ = memory;
+        many.iter_mut().try_for_each(|operands| self.run(operands))
+    }
 }
 
 impl<F> Kernel for F

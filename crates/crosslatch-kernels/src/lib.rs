@@ -44,6 +44,7 @@ pub mod scatter;
 pub mod slabs;
 pub mod softmax;
 pub mod sort;
+pub mod stacked;
 mod target;
 pub mod tensor;
 pub mod threads;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crosslatch::Model;
 use crosslatch_tasks::exported::{ExportedError, ExportedTextModel, text_pipeline};
-use crosslatch_tasks::{Candidate, Decoder, GenerateOptions, TextModel, TextPipeline};
+use crosslatch_tasks::{Candidate, Decoder, Feed, GenerateOptions, TextModel, TextPipeline};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -236,6 +236,23 @@ impl Decoder for Interruptible<'_> {
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], StepError> {
+        self.look()?;
+        Ok(self.model.decode(lane, tokens, position)?)
+    }
+
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), StepError> {
+        self.look()?;
+        Ok(self.model.decode_all(feeds, take)?)
+    }
+}
+
+impl Interruptible<'_> {
+    /// Looks now and then whether somebody wants to interrupt.
+    fn look(&mut self) -> Result<(), StepError> {
         if self.looked.elapsed() > INTERRUPTS {
             self.looked = Instant::now();
             if let Err(raised) = Python::attach(|py| py.check_signals()) {
@@ -243,6 +260,6 @@ impl Decoder for Interruptible<'_> {
                 return Err(StepError::Interrupted);
             }
         }
-        Ok(self.model.decode(lane, tokens, position)?)
+        Ok(())
     }
 }

@@ -34,7 +34,7 @@ pub mod tokenizer;
 pub use audio::{Audio, AudioError};
 pub use features::{FeatureError, LogMel};
 pub use generation::{GenerationConfig, GenerationError, Task, TranscribeOptions};
-pub use search::Decoder;
+pub use search::{Decoder, Feed};
 pub use speech::{Event, Segment, SpeechModel, SpeechPipeline, TranscribeError, Transcript};
 pub use subtitle::Format;
 pub use text::{

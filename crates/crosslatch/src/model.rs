@@ -101,6 +101,11 @@ impl Method {
 }
 
 impl Model {
+    /// Whether this is the same model, not only an equal one.
+    pub fn is(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Loads a `.pt2` file.
     ///
     /// # Errors

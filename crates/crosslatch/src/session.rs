@@ -12,11 +12,12 @@
 mod latched;
 mod method;
 mod steps;
+mod together;
 
 use std::sync::Arc;
 
-use crosslatch_kernels::{DType, Layout, TensorRef, Threads};
-use smallvec::SmallVec;
+use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
+use smallvec::{SmallVec, smallvec};
 
 use crate::error::Error;
 use crate::inputs;
@@ -28,6 +29,7 @@ use crate::precision::{Narrowed, Precision};
 
 use latched::Given;
 use method::{InputTypes, MethodState};
+use steps::Run;
 pub(crate) use steps::not_filled;
 
 /// How a session runs.
@@ -78,6 +80,8 @@ pub struct Session {
     precision: Precision,
     threads: Arc<Threads>,
     methods: Vec<MethodState>,
+    /// Memory for what this session does together with others, if it is the first of them.
+    memory: Storage,
 }
 
 impl Session {
@@ -94,6 +98,7 @@ impl Session {
             precision: options.precision,
             threads,
             methods,
+            memory: Storage::zeroed(0),
         }
     }
 
@@ -129,6 +134,7 @@ impl Session {
             precision: self.precision,
             threads: Arc::clone(&self.threads),
             methods: self.methods.iter_mut().map(MethodState::fork).collect(),
+            memory: Storage::zeroed(0),
         }
     }
 
@@ -216,6 +222,29 @@ impl Session {
         result
     }
 
+    fn run_taken(
+        &self,
+        index: usize,
+        current: &mut MethodState,
+        named: &[(&str, Input<'_>)],
+    ) -> Result<(), Error> {
+        let (tensors, number) = self.prepare(index, current, named)?;
+        let plan = Arc::clone(&current.plans[number].1);
+        current.last = None;
+        let member = current.member(&self.model, self.narrowed(), &plan, &tensors);
+        let mut run = Run {
+            members: smallvec![member],
+            threads: &self.threads,
+            method: &self.model.methods()[index].program.name,
+            model: &self.model,
+            memory: &mut Storage::zeroed(0),
+        };
+        run.steps(&plan.steps, &[0])?;
+        drop(run);
+        current.last = Some(number);
+        Ok(())
+    }
+
     /// The outputs of a method's last run.
     pub fn outputs(&self, method: &str) -> Result<Outputs<'_>, Error> {
         Ok(self.outputs_of(self.model.method_index(method)?))
@@ -252,18 +281,19 @@ impl Session {
         }
     }
 
-    fn run_taken(
-        &self,
+    /// The inputs of a run in order, and which plan is for them.
+    fn prepare<'a>(
+        &'a self,
         index: usize,
         current: &mut MethodState,
-        named: &[(&str, Input<'_>)],
-    ) -> Result<(), Error> {
+        named: &[(&str, Input<'a>)],
+    ) -> Result<(SmallVec<[TensorRef<'a>; 8]>, usize), Error> {
         let program = &self.model.methods()[index].program;
         let fail = |reason: String| Error::Input {
             method: program.name.clone(),
             reason,
         };
-        let mut tensors: SmallVec<[TensorRef<'_>; 8]> = SmallVec::new();
+        let mut tensors: SmallVec<[TensorRef<'a>; 8]> = SmallVec::new();
         let mut latched = 0;
         for (i, slot) in inputs::fed_slots(program) {
             if program.slots[i].kind == SlotKind::Latched {
@@ -310,10 +340,7 @@ impl Session {
                 current.find_or_make(&self.model, index, &types, self.kernels, self.narrowed())?
             }
         };
-        current.last = None;
-        current.execute(self, &program.name, plan, &tensors)?;
-        current.last = Some(plan);
-        Ok(())
+        Ok((tensors, plan))
     }
 }
 

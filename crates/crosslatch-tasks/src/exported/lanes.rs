@@ -8,6 +8,7 @@
 use crosslatch::{DType, Input, Layout, Model, Options, Session, TensorRef};
 
 use super::ExportedError;
+use crate::search::Feed;
 
 /// The sessions of one source.
 pub(super) struct Lanes {
@@ -17,7 +18,6 @@ pub(super) struct Lanes {
     encoder_output: String,
     decoder_output: String,
     positions: Vec<i64>,
-    logits: Vec<f32>,
 }
 
 impl Lanes {
@@ -43,7 +43,6 @@ impl Lanes {
             decoder_output: first_output("decoder")?,
             sessions: vec![Session::new(model, options)],
             positions: Vec::new(),
-            logits: Vec::new(),
         })
     }
 
@@ -81,35 +80,69 @@ impl Lanes {
     /// is what this decoder takes beside tokens, positions and the encoder's output.
     pub fn decode(
         &mut self,
-        lane: usize,
-        tokens: &[i64],
-        position: usize,
+        feed: Feed<'_>,
         more: Option<(&str, TensorRef<'_>)>,
     ) -> Result<&[f32], ExportedError> {
-        let kind = self.kind;
-        let wrong = |cause: String| ExportedError::Layout { kind, cause };
-        self.grow(lane);
-        self.positions.clear();
-        self.positions
-            .extend((position..position + tokens.len()).map(|p| p as i64));
-        let ids_layout = Layout::contiguous(&[1, tokens.len()]);
-        let positions_layout = Layout::contiguous(&[tokens.len()]);
-        let ids = integers(&ids_layout, tokens).map_err(wrong)?;
-        let positions = integers(&positions_layout, &self.positions).map_err(wrong)?;
-        let session = &mut self.sessions[lane];
-        let states = Input::Output {
-            method: "encoder",
-            name: &self.encoder_output,
-        };
-        let ids = ("input_ids", ids.into());
-        let positions = ("cache_position", positions.into());
-        let states = ("encoder_hidden_states", states);
-        let outputs = match more {
+        self.grow(feed.lane);
+        let wrong = self.wrong();
+        let tokens = Tokens::new(feed, std::mem::take(&mut self.positions));
+        let [ids, positions] = tokens.inputs().map_err(&wrong)?;
+        let states = states(&self.encoder_output);
+        let session = &mut self.sessions[feed.lane];
+        match more {
             None => session.run("decoder", &[ids, positions, states])?,
-            Some((name, tensor)) => {
-                session.run("decoder", &[ids, positions, states, (name, tensor.into())])?
+            Some((name, more)) => {
+                session.run("decoder", &[ids, positions, states, (name, more.into())])?
             }
         };
+        self.positions = tokens.positions;
+        self.scores(feed.lane)
+    }
+
+    /// The same for several lanes, no lane twice, side by side.
+    pub fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        more: Option<(&str, TensorRef<'_>)>,
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        if let [feed] = feeds {
+            take(self.decode(*feed, more)?);
+            return Ok(());
+        }
+        feeds.iter().for_each(|feed| self.grow(feed.lane));
+        let wrong = self.wrong();
+        let tokens = feeds.iter().map(|feed| Tokens::new(*feed, Vec::new()));
+        let tokens: Vec<Tokens<'_>> = tokens.collect();
+        let more = more.map(|(name, tensor)| (name, Input::from(tensor)));
+        let mut named = Vec::with_capacity(feeds.len());
+        for tokens in &tokens {
+            let mut inputs = Vec::from(tokens.inputs().map_err(&wrong)?);
+            inputs.push(states(&self.encoder_output));
+            inputs.extend(more);
+            named.push(inputs);
+        }
+        let named: Vec<&[(&str, Input<'_>)]> = named.iter().map(Vec::as_slice).collect();
+        let mut lanes: Vec<_> = self.sessions.iter_mut().map(Some).collect();
+        let sessions = feeds.iter().map(|feed| lanes[feed.lane].take());
+        let sessions: Option<Vec<&mut Session>> = sessions.collect();
+        let mut sessions = sessions.ok_or_else(|| wrong("a lane is fed twice at once".into()))?;
+        Session::run_together(&mut sessions, "decoder", &named)?;
+        for feed in feeds {
+            take(self.scores(feed.lane)?);
+        }
+        Ok(())
+    }
+
+    fn wrong(&self) -> impl Fn(String) -> ExportedError + use<> {
+        let kind = self.kind;
+        move |cause| ExportedError::Layout { kind, cause }
+    }
+
+    /// The scores that a lane's last run ended with.
+    fn scores(&self, lane: usize) -> Result<&[f32], ExportedError> {
+        let wrong = self.wrong();
+        let outputs = self.sessions[lane].outputs("decoder")?;
         let logits = outputs
             .get(&self.decoder_output)
             .filter(|t| t.dtype() == DType::F32 && t.shape().len() == 3)
@@ -119,11 +152,44 @@ impl Lanes {
             .contiguous::<f32>()
             .filter(|all| all.len() >= vocabulary)
             .ok_or_else(|| wrong("`decoder` returns strided logits".into()))?;
-        // Copied, so that the session is free again.
-        self.logits.clear();
-        self.logits
-            .extend_from_slice(&all[all.len() - vocabulary..]);
-        Ok(&self.logits)
+        Ok(&all[all.len() - vocabulary..])
+    }
+}
+
+/// What the encoder returned under this name, as an input of the decoder.
+fn states(name: &str) -> (&'static str, Input<'_>) {
+    let method = "encoder";
+    ("encoder_hidden_states", Input::Output { method, name })
+}
+
+/// Tokens and their positions, as the decoder takes them.
+struct Tokens<'a> {
+    tokens: &'a [i64],
+    positions: Vec<i64>,
+    /// Layouts of both.
+    layouts: [Layout; 2],
+}
+
+impl<'a> Tokens<'a> {
+    /// `positions` is memory to be used again.
+    fn new(feed: Feed<'a>, mut positions: Vec<i64>) -> Self {
+        let (tokens, n) = (feed.tokens, feed.tokens.len());
+        positions.clear();
+        positions.extend((feed.position..feed.position + n).map(|p| p as i64));
+        Tokens {
+            tokens,
+            positions,
+            layouts: [Layout::contiguous(&[1, n]), Layout::contiguous(&[n])],
+        }
+    }
+
+    fn inputs(&self) -> Result<[(&'static str, Input<'_>); 2], String> {
+        let ids = integers(&self.layouts[0], self.tokens)?;
+        let positions = integers(&self.layouts[1], &self.positions)?;
+        Ok([
+            ("input_ids", ids.into()),
+            ("cache_position", positions.into()),
+        ])
     }
 }
 
@@ -136,6 +202,14 @@ pub(super) fn integers<'t>(layout: &'t Layout, values: &'t [i64]) -> Result<Tens
 mod tests {
     use super::*;
     use crosslatch::ir::SlotKind;
+
+    fn feed(lane: usize, tokens: &[i64], position: usize) -> Feed<'_> {
+        Feed {
+            lane,
+            tokens,
+            position,
+        }
+    }
 
     #[test]
     fn lanes_share_cross_attention_and_go_their_own_ways() {
@@ -152,17 +226,37 @@ mod tests {
             lanes.encode(&source).unwrap();
             lanes
         };
-        let alone = |tokens: &[i64]| fresh().decode(0, tokens, 0, None).unwrap().to_vec();
+        // Fed in the same pieces, because attention over more rows sums in another order.
+        let alone = |pieces: &[&[i64]]| {
+            let (mut lanes, mut position) = (fresh(), 0);
+            for tokens in pieces {
+                lanes.decode(feed(0, tokens, position), None).unwrap();
+                position += tokens.len();
+            }
+            lanes.scores(0).unwrap().to_vec()
+        };
 
         let mut lanes = fresh();
-        lanes.decode(0, &[1, 2, 3], 0, None).unwrap();
+        lanes.decode(feed(0, &[1, 2, 3], 0), None).unwrap();
         lanes.branch(0, 1);
         lanes.branch(1, 2);
         for (lane, token) in [(0, 4), (1, 5), (2, 6), (0, 7)] {
             // The last one takes the first one's token back.
-            let scores = lanes.decode(lane, &[token], 3, None).unwrap();
-            assert_eq!(scores, alone(&[1, 2, 3, token]), "lane {lane}");
+            let scores = lanes.decode(feed(lane, &[token], 3), None).unwrap();
+            assert!(scores == alone(&[&[1, 2, 3], &[token]]), "lane {lane}");
         }
+        let feeds = [feed(2, &[8], 4), feed(0, &[9], 4), feed(1, &[3, 8], 4)];
+        let pieces: [[&[i64]; 2]; 3] = [[&[6], &[8]], [&[7], &[9]], [&[5], &[3, 8]]];
+        let mut wanted = pieces.iter();
+        let mut take = |scores: &[f32]| {
+            let [token, rest] = wanted.next().unwrap();
+            assert!(
+                scores == alone(&[&[1, 2, 3], token, rest]),
+                "{token:?} {rest:?}"
+            );
+        };
+        lanes.decode_all(&feeds, None, &mut take).unwrap();
+        assert!(wanted.next().is_none());
         let decoder = &model.methods()[model.method_index("decoder").unwrap()];
         let slots = decoder.program.slots.iter().zip(&decoder.bindings);
         let state = slots.filter(|(slot, _)| slot.kind == SlotKind::State);

@@ -4,7 +4,7 @@ use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
 use super::ExportedError;
 use super::lanes::Lanes;
-use crate::search::Decoder;
+use crate::search::{Decoder, Feed};
 use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
 
 const KIND: &str = "speech";
@@ -79,7 +79,20 @@ impl Decoder for ExportedSpeechModel {
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], ExportedError> {
-        self.lanes.decode(lane, tokens, position, None)
+        let feed = Feed {
+            lane,
+            tokens,
+            position,
+        };
+        self.lanes.decode(feed, None)
+    }
+
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        self.lanes.decode_all(feeds, None, take)
     }
 }
 

@@ -5,11 +5,11 @@
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Program, ValueType};
-use crosslatch::{DType, Layout, Model, Options};
+use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
 use super::ExportedError;
 use super::lanes::{Lanes, integers};
-use crate::search::Decoder;
+use crate::search::{Decoder, Feed};
 use crate::text::{GenerateError, Limits, TextModel, TextPipeline};
 
 const KIND: &str = "text";
@@ -147,13 +147,35 @@ impl Decoder for ExportedTextModel {
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], ExportedError> {
-        let shape = Layout::contiguous(&[1, self.mask.len()]);
-        let mask = match self.decoder_is_masked {
-            true => Some((DECODER_MASK, integers(&shape, &self.mask).map_err(layout)?)),
-            false => None,
+        let feed = Feed {
+            lane,
+            tokens,
+            position,
         };
-        self.lanes.decode(lane, tokens, position, mask)
+        let shape = Layout::contiguous(&[1, self.mask.len()]);
+        let mask = mask(self.decoder_is_masked, &shape, &self.mask)?;
+        self.lanes.decode(feed, mask)
     }
+
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        let shape = Layout::contiguous(&[1, self.mask.len()]);
+        let mask = mask(self.decoder_is_masked, &shape, &self.mask)?;
+        self.lanes.decode_all(feeds, mask, take)
+    }
+}
+
+/// The mask as an input of the decoder, if it takes one.
+fn mask<'t>(
+    is_taken: bool,
+    shape: &'t Layout,
+    mask: &'t [i64],
+) -> Result<Option<(&'static str, TensorRef<'t>)>, ExportedError> {
+    let tensor = is_taken.then(|| integers(shape, mask)).transpose();
+    Ok(tensor.map_err(layout)?.map(|tensor| (DECODER_MASK, tensor)))
 }
 
 /// The inputs that a run is given: slot and name.

@@ -107,15 +107,36 @@ pub fn beam_search_all<D: Decoder>(
     let mut row = Vec::new();
     loop {
         let mut best = Vec::with_capacity(kept + 1);
-        for (parent, lane) in assign(lanes, lane_count, &running).into_iter().enumerate() {
-            let text = &running[parent];
+        let texts = assign(lanes, lane_count, &running)
+            .into_iter()
+            .zip(&running);
+        let texts: Vec<(usize, &[u32])> = texts.map(|(l, text)| (l, &text.tokens[..])).collect();
+        let mut wrong = Ok(());
+        let mut parents = running.iter().enumerate();
+        let mut take = |scores: &[f32]| {
+            let Some((parent, text)) = parents.next() else {
+                return;
+            };
             row.clear();
-            row.extend_from_slice(lanes.feed(model, lane, &text.tokens)?);
+            row.extend_from_slice(scores);
             let position = text.tokens.len() - 1;
-            normalize(&mut row).map_err(|cause| SearchError::Scores { position, cause })?;
+            if let Err(cause) = normalize(&mut row) {
+                wrong = Err(SearchError::Scores { position, cause });
+                return;
+            }
             request.apply_rules(&text.tokens, &mut row);
             collect(&mut best, kept, parent, text.score, &row);
+        };
+        // With fewer lanes than texts, several take turns in the first.
+        let at_once = if lane_count < running.len() {
+            1
+        } else {
+            texts.len()
+        };
+        for texts in texts.chunks(at_once) {
+            lanes.feed_all(model, texts, &mut take)?;
         }
+        wrong?;
         let generated = running[0].tokens.len() + 1 - request.prompt.len();
         let is_last = running[0].tokens.len() + 1 >= request.max_length;
         let ends = |c: &Continuation| is_last || request.eos.contains(&c.token);

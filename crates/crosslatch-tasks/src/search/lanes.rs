@@ -7,7 +7,7 @@
 //! that belong to the encoder's output are not computed again. A lane that holds less of a sequence
 //! than another one does is made a branch of that one first, if the decoder can do that.
 
-use super::{Decoder, SearchError};
+use super::{Decoder, Feed, SearchError};
 
 /// The tokens that each lane of a decoder has been fed. Belongs to one decoder and one encoder
 /// output; [`Lanes::forget`] when either changes.
@@ -51,6 +51,48 @@ impl Lanes {
             .map_err(|source| SearchError::Decoder { position, source })?;
         fed.extend(&tokens[position..]);
         Ok(scores)
+    }
+
+    /// The scores of the token after each of these texts, none of which is empty, each in a lane of
+    /// its own. `take` is given them in order.
+    ///
+    /// # Errors
+    /// [`SearchError::Decoder`].
+    pub fn feed_all<D: Decoder>(
+        &mut self,
+        model: &mut D,
+        texts: &[(usize, &[u32])],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), SearchError<D::Error>> {
+        for &(lane, tokens) in texts {
+            if self.fed.len() <= lane {
+                self.fed.resize_with(lane + 1, Vec::new);
+            }
+            self.branch(model, lane, tokens)?;
+        }
+        let mut rests = Vec::with_capacity(texts.len());
+        for &(lane, tokens) in texts {
+            let position = self.in_common(lane, tokens).min(tokens.len() - 1);
+            self.fed[lane].truncate(position);
+            let rest = tokens[position..].iter().map(|&token| i64::from(token));
+            rests.push((position, rest.collect::<Vec<i64>>()));
+        }
+        let feeds = texts.iter().zip(&rests);
+        let feeds: Vec<Feed<'_>> = feeds
+            .map(|(&(lane, _), (position, tokens))| Feed {
+                lane,
+                tokens,
+                position: *position,
+            })
+            .collect();
+        let position = feeds.iter().map(|feed| feed.position).min().unwrap_or(0);
+        model
+            .decode_all(&feeds, take)
+            .map_err(|source| SearchError::Decoder { position, source })?;
+        for (&(lane, tokens), (position, _)) in texts.iter().zip(&rests) {
+            self.fed[lane].extend(&tokens[*position..]);
+        }
+        Ok(())
     }
 
     /// Lets a lane begin where the lane is that holds most of a sequence, if that is more.

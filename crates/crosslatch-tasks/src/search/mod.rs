@@ -64,6 +64,33 @@ pub trait Decoder {
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], Self::Error>;
+
+    /// [`decode`](Decoder::decode) for several lanes, no lane twice; `take` is given the scores of
+    /// each, in order. A decoder that can reads its weights once for all of them.
+    ///
+    /// # Errors
+    /// Whatever the model's runtime reports.
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), Self::Error> {
+        for feed in feeds {
+            take(self.decode(feed.lane, feed.tokens, feed.position)?);
+        }
+        Ok(())
+    }
+}
+
+/// Tokens for a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'a> {
+    /// The lane.
+    pub lane: usize,
+    /// The tokens, at least one.
+    pub tokens: &'a [i64],
+    /// Position of the first one.
+    pub position: usize,
 }
 
 /// What to generate.

@@ -4,10 +4,14 @@
 //! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
 //! dimensions broadcast.
 
-use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
-use crosslatch_kernels::{Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands};
+use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::stacked::{MOST_ROWS, Sizes, stacked};
+use crosslatch_kernels::{
+    DType, Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands, Storage, TensorMut,
+    TensorRef, Threads,
+};
 
 use super::Table;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
@@ -89,63 +93,167 @@ impl Form<'_> {
             None => None,
             Some((t, l)) => Some((t.index, l.expand(&full).ok_or_else(fits)?)),
         };
-        let (ia, ib) = (self.a.0.index, self.b.0.index);
-        let (alpha, beta, plain) = (self.alpha, self.beta, call.plain());
         let flops = 2 * (full.iter().product::<usize>() as u64) * k as u64;
-        let dtype = self.a.0.dtype;
-        let lowering = match self.b.0.narrow {
-            None => {
-                let kernel = into_matrices(full, move |o, out| {
-                    let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
-                    let bias = bias.as_ref().map(|(i, layout)| view(*i, layout));
-                    let product = Product {
-                        a: view(ia, &a)?,
-                        b: view(ib, &b)?,
-                        bias: bias.transpose()?,
-                        alpha,
-                        beta,
-                    };
-                    let mut target = o.outputs[0].with_layout(out).map_err(internal)?;
-                    matmul(&mut target, &product, plain, o.threads);
-                    Ok(())
-                });
-                Lowering::compute(dtype, &self.shape, kernel)
-            }
+        let kernel = Multiply {
+            shape: full,
+            a: (self.a.0.index, a),
+            b: (self.b.0.index, b),
+            bias,
+            alpha: self.alpha,
+            beta: self.beta,
             // The weight of `linear`, whose factors are 1.
-            Some(format) => {
-                let kernel = into_matrices(full, move |o, out| {
-                    let view = |i: usize, layout| o.inputs[i].with_layout(layout).map_err(internal);
-                    let bias = bias.as_ref().map(|(i, layout)| view(*i, layout));
-                    let linear = NarrowLinear {
-                        a: view(ia, &a)?,
-                        weight: NarrowMatrix::new(format, n, k, o.inputs[ib].bytes())
-                            .map_err(internal)?,
-                        bias: bias.transpose()?,
-                    };
-                    let mut target = o.outputs[0].with_layout(out).map_err(internal)?;
-                    narrow_linear(&mut target, &linear, plain, o.threads);
-                    Ok(())
-                });
-                Lowering::compute(dtype, &self.shape, kernel)
-            }
+            narrow: self.b.0.narrow,
+            plain: call.plain(),
+            is_f32: self.a.0.dtype == DType::F32,
         };
-        Ok(lowering.with_flops(flops))
+        Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
     }
 }
 
-/// A kernel that fills a result of this shape, also with its columns in groups; it is told how the
-/// result lies.
-fn into_matrices<F>(shape: Dims, run: F) -> impl Kernel
-where
-    F: Fn(&mut Operands<'_, '_>, &Layout) -> Result<(), KernelError> + Send + Sync,
-{
-    let accepted = shape.clone();
-    AnyLayout {
-        accepts: move |layout: &Layout| in_matrices(layout, &accepted).is_some(),
-        run: move |o: &mut Operands<'_, '_>| {
-            let out = in_matrices(o.outputs[0].layout(), &shape).ok_or_else(misplaced)?;
-            run(o, &out)
-        },
+/// A product as a kernel: operands by number, with the layouts in which they are read.
+struct Multiply {
+    /// `[…, m, n]`
+    shape: Dims,
+    a: (usize, Layout),
+    b: (usize, Layout),
+    bias: Option<(usize, Layout)>,
+    alpha: f64,
+    beta: f64,
+    /// How the right side is stored, if it is narrower than its type.
+    narrow: Option<Format>,
+    plain: bool,
+    is_f32: bool,
+}
+
+impl Multiply {
+    /// `[m, k, n]`
+    fn sizes(&self) -> [usize; 3] {
+        let [a, b] = [&self.a.1.shape, &self.b.1.shape];
+        [a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]]
+    }
+
+    /// Multiplies `a` by the right side among these inputs.
+    fn multiply(
+        &self,
+        out: &mut TensorMut<'_>,
+        a: TensorRef<'_>,
+        inputs: &[TensorRef<'_>],
+        bias: Option<&(usize, Layout)>,
+        threads: &Threads,
+    ) -> Result<(), KernelError> {
+        let bias = bias.map(|(i, layout)| inputs[*i].with_layout(layout));
+        let bias = bias.transpose().map_err(internal)?;
+        let (ib, b) = &self.b;
+        match self.narrow {
+            None => {
+                let product = Product {
+                    a,
+                    b: inputs[*ib].with_layout(b).map_err(internal)?,
+                    bias,
+                    alpha: self.alpha,
+                    beta: self.beta,
+                };
+                matmul(out, &product, self.plain, threads);
+            }
+            Some(format) => {
+                let [_, k, n] = self.sizes();
+                let weight = NarrowMatrix::new(format, n, k, inputs[*ib].bytes());
+                let linear = NarrowLinear {
+                    a,
+                    weight: weight.map_err(internal)?,
+                    bias,
+                };
+                narrow_linear(out, &linear, self.plain, threads);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bias of any number of rows, if these sessions have one right side and one bias for all
+    /// of their rows.
+    fn in_common(&self, many: &[Operands<'_, '_>], rows: usize) -> Option<Option<(usize, Layout)>> {
+        let is_one = |i: usize| {
+            let first = many[0].inputs[i].bytes();
+            many.iter()
+                .all(|o| std::ptr::eq(o.inputs[i].bytes(), first))
+        };
+        let is_matrix = self.shape.len() == 2 && is_one(self.b.0);
+        if !is_matrix || !self.is_f32 || self.plain {
+            return None;
+        }
+        let Some((i, layout)) = &self.bias else {
+            return Some(None);
+        };
+        let fits = is_one(*i) && (layout.shape[0] == 1 || layout.strides[0] == 0);
+        fits.then(|| {
+            let mut layout = layout.clone();
+            (layout.shape[0], layout.strides[0]) = (rows, 0);
+            Some((*i, layout))
+        })
+    }
+}
+
+impl Kernel for Multiply {
+    fn accepts(&self, layout: &Layout) -> bool {
+        in_matrices(layout, &self.shape).is_some()
+    }
+
+    fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        let out = in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced)?;
+        let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
+        let a = o.inputs[self.a.0]
+            .with_layout(&self.a.1)
+            .map_err(internal)?;
+        self.multiply(&mut target, a, o.inputs, self.bias.as_ref(), o.threads)
+    }
+
+    fn run_together(
+        &self,
+        many: &mut [Operands<'_, '_>],
+        memory: &mut Storage,
+    ) -> Result<(), KernelError> {
+        let [rows, depth, columns] = self.sizes();
+        let at_once = MOST_ROWS / rows.max(1);
+        for some in many.chunks_mut(at_once.max(1)) {
+            let bias = self.in_common(some, rows * some.len());
+            let Some(bias) = bias.filter(|_| some.len() > 1 && rows * depth * columns > 0) else {
+                some.iter_mut().try_for_each(|o| self.run(o))?;
+                continue;
+            };
+            let (inputs, threads) = (some[0].inputs, some[0].threads);
+            let outs = some
+                .iter()
+                .map(|o| in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced));
+            let outs: Vec<Layout> = outs.collect::<Result<_, _>>()?;
+            let lefts = some
+                .iter()
+                .map(|o| o.inputs[self.a.0].with_layout(&self.a.1).map_err(internal));
+            let lefts: Vec<TensorRef<'_>> = lefts.collect::<Result<_, _>>()?;
+            let results = some
+                .iter_mut()
+                .zip(&outs)
+                .map(|(o, out)| o.outputs[0].with_layout(out).map_err(internal));
+            let mut results: Vec<TensorMut<'_>> = results.collect::<Result<_, _>>()?;
+            let sizes = Sizes {
+                rows,
+                depth,
+                columns,
+            };
+            let mut done = Ok(());
+            stacked(
+                &mut results,
+                &lefts,
+                sizes,
+                memory,
+                threads,
+                &mut |out, left| {
+                    done = self.multiply(out, *left, inputs, bias.as_ref(), threads);
+                },
+            )
+            .map_err(internal)?;
+            done?;
+        }
+        Ok(())
     }
 }
 

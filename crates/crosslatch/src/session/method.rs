@@ -10,9 +10,8 @@ use std::sync::Arc;
 use crosslatch_kernels::memory::{Blocks, Loan, Region};
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
-use super::Session;
 use super::latched::Seen;
-use super::steps::Run;
+use super::steps::Member;
 use crate::error::Error;
 use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
@@ -136,16 +135,14 @@ impl MethodState {
         Ok(self.plans.len() - 1)
     }
 
-    /// Runs a plan. The outputs are in the arena then.
-    pub fn execute(
-        &mut self,
-        session: &Session,
-        method: &str,
-        plan: usize,
-        tensors: &[TensorRef<'_>],
-    ) -> Result<(), Error> {
-        let model = &session.model;
-        let (_, plan) = &self.plans[plan];
+    /// What a run of a plan needs of this method. The outputs are in the arena after it.
+    pub fn member<'r>(
+        &'r mut self,
+        model: &'r Model,
+        narrowed: Option<&'r Narrowed>,
+        plan: &Plan,
+        tensors: &[TensorRef<'r>],
+    ) -> Member<'r> {
         // The arena that others read is theirs now, unless nobody is left.
         let returned = self.shared_arena.take().map(Arc::try_unwrap);
         if let Some(Ok(arena)) = returned {
@@ -159,18 +156,14 @@ impl MethodState {
         blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
         blocks.push_shared(model.file_bytes());
         blocks.push_shared(model.copied_bytes());
-        blocks.push_shared(session.narrowed().map_or(&[], Narrowed::bytes));
+        blocks.push_shared(narrowed.map_or(&[], Narrowed::bytes));
         for tensor in tensors {
             blocks.push_shared(tensor.bytes());
         }
-        let mut run = Run {
+        Member {
             blocks,
-            threads: &session.threads,
-            method,
-            model,
             filled: &mut self.filled,
-        };
-        run.steps(&plan.steps)
+        }
     }
 
     /// The arena of the last run.

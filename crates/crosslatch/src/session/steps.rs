@@ -4,7 +4,7 @@
 //! time by [`Blocks`], which refuses two that overlap where one is written.
 
 use crosslatch_kernels::memory::{Blocks, Region};
-use crosslatch_kernels::{Operands, TensorMut, TensorRef, Threads};
+use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
 use crate::error::Error;
@@ -12,46 +12,72 @@ use crate::model::Model;
 use crate::plan::{Operand, RunStep, Step};
 use crate::reference::is_true;
 
-/// A run of a method's steps.
-pub(super) struct Run<'r> {
+/// A session that takes part in a run.
+pub(super) struct Member<'r> {
     /// All memory that the steps name.
     pub blocks: Blocks<'r>,
+    /// For each slot, whether this session has filled it.
+    pub filled: &'r mut [bool],
+}
+
+/// A run of a method's steps, in one session or in several that have the same plan.
+pub(super) struct Run<'r> {
+    /// The sessions.
+    pub members: SmallVec<[Member<'r>; 1]>,
     /// Who shares the work.
     pub threads: &'r Threads,
     /// Name of the method.
     pub method: &'r str,
     /// Its model.
     pub model: &'r Model,
-    /// For each slot, whether this session has filled it.
-    pub filled: &'r mut [bool],
+    /// Memory for what several sessions do together.
+    pub memory: &'r mut Storage,
 }
 
 impl Run<'_> {
-    /// Runs them in order.
-    pub fn steps(&mut self, steps: &[Step]) -> Result<(), Error> {
+    /// Runs them in order, in these sessions. Where these go different ways, each way is gone by
+    /// itself.
+    pub fn steps(&mut self, steps: &[Step], who: &[usize]) -> Result<(), Error> {
         for step in steps {
             match step {
-                Step::Run(step) => self
-                    .kernel(step)
-                    .map_err(|reason| self.error(&step.node, reason))?,
+                Step::Run(step) => match who {
+                    [one] => self.kernel(step, *one),
+                    _ => self.kernel_together(step, who),
+                }
+                .map_err(|reason| self.error(&step.node, reason))?,
                 Step::Cond {
                     predicate,
                     branches,
                     needs,
                     node,
                 } => {
-                    let taken = self
-                        .predicate(predicate)
-                        .map_err(|reason| self.error(node, reason))?;
-                    let (taken, other) = if taken { (0, 1) } else { (1, 0) };
-                    if let Some(slot) = needs[taken].iter().find(|slot| !self.filled[**slot]) {
-                        return Err(not_filled(self.model, self.method, node, *slot));
+                    let mut ways: [SmallVec<[usize; 4]>; 2] = Default::default();
+                    for &member in who {
+                        let taken = predicate_of(&self.members[member], predicate)
+                            .map_err(|reason| self.error(node, reason))?;
+                        ways[if taken { 0 } else { 1 }].push(member);
                     }
-                    self.steps(&branches[taken])?;
-                    for slot in &needs[other] {
-                        self.filled[*slot] = true;
+                    for (way, who) in ways.iter().enumerate().filter(|(_, who)| !who.is_empty()) {
+                        self.check_filled(&needs[way], who, node)?;
+                        self.steps(&branches[way], who)?;
+                        for &member in who {
+                            for slot in &needs[1 - way] {
+                                self.members[member].filled[*slot] = true;
+                            }
+                        }
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a branch may take these slots for filled.
+    fn check_filled(&self, needs: &[usize], who: &[usize], node: &str) -> Result<(), Error> {
+        for &member in who {
+            let filled = &self.members[member].filled;
+            if let Some(slot) = needs.iter().find(|slot| !filled[**slot]) {
+                return Err(not_filled(self.model, self.method, node, *slot));
             }
         }
         Ok(())
@@ -65,24 +91,49 @@ impl Run<'_> {
         }
     }
 
-    fn predicate(&self, operand: &Operand) -> Result<bool, String> {
-        let bytes = self
-            .blocks
-            .read(&operand.region)
-            .map_err(|e| e.to_string())?;
-        let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
-        Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+    fn kernel(&mut self, step: &RunStep, member: usize) -> Result<(), String> {
+        let mut opened = Opened::new(&mut self.members[member].blocks, step)?;
+        let result = step.kernel.run(&mut opened.operands(self.threads));
+        result.map_err(|e| e.to_string())
     }
 
-    fn kernel(&mut self, step: &RunStep) -> Result<(), String> {
+    fn kernel_together(&mut self, step: &RunStep, who: &[usize]) -> Result<(), String> {
+        let members = self.members.iter_mut().enumerate();
+        let mut opened = members
+            .filter(|(i, _)| who.contains(i))
+            .map(|(_, member)| Opened::new(&mut member.blocks, step))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut many: Vec<_> = opened
+            .iter_mut()
+            .map(|opened| opened.operands(self.threads))
+            .collect();
+        let result = step.kernel.run_together(&mut many, self.memory);
+        result.map_err(|e| e.to_string())
+    }
+}
+
+fn predicate_of(member: &Member<'_>, operand: &Operand) -> Result<bool, String> {
+    let bytes = (member.blocks.read(&operand.region)).map_err(|e| e.to_string())?;
+    let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
+    Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+}
+
+/// The operands of a step in one session.
+struct Opened<'o> {
+    inputs: SmallVec<[TensorRef<'o>; 8]>,
+    outputs: SmallVec<[TensorMut<'o>; 4]>,
+    scratch: &'o mut [u8],
+}
+
+impl<'o> Opened<'o> {
+    fn new(blocks: &'o mut Blocks<'_>, step: &'o RunStep) -> Result<Self, String> {
         let regions = |operands: &'_ [Operand]| {
             let regions: SmallVec<[Region; 8]> = operands.iter().map(|o| o.region).collect();
             regions
         };
         let reads = regions(&step.inputs);
         let writes = regions(&step.outputs);
-        let (reads, mut writes) = self
-            .blocks
+        let (reads, mut writes) = blocks
             .open(
                 reads.iter().copied(),
                 writes.iter().copied().chain([step.scratch]),
@@ -90,26 +141,32 @@ impl Run<'_> {
             .map_err(|e| e.to_string())?;
         // The working memory was put last.
         let scratch = writes.pop().unwrap_or_default();
-        let mut inputs: SmallVec<[TensorRef<'_>; 8]> = SmallVec::new();
+        let mut inputs = SmallVec::new();
         for (operand, bytes) in step.inputs.iter().zip(reads) {
             inputs.push(
                 TensorRef::new(operand.dtype, &operand.layout, bytes).map_err(|e| e.to_string())?,
             );
         }
-        let mut outputs: SmallVec<[TensorMut<'_>; 4]> = SmallVec::new();
+        let mut outputs = SmallVec::new();
         for (operand, bytes) in step.outputs.iter().zip(writes) {
             outputs.push(
                 TensorMut::new(operand.dtype, &operand.layout, bytes).map_err(|e| e.to_string())?,
             );
         }
-        step.kernel
-            .run(&mut Operands {
-                inputs: &inputs,
-                outputs: &mut outputs,
-                scratch,
-                threads: self.threads,
-            })
-            .map_err(|e| e.to_string())
+        Ok(Opened {
+            inputs,
+            outputs,
+            scratch,
+        })
+    }
+
+    fn operands<'c>(&'c mut self, threads: &'c Threads) -> Operands<'c, 'o> {
+        Operands {
+            inputs: &self.inputs,
+            outputs: &mut self.outputs,
+            scratch: self.scratch,
+            threads,
+        }
     }
 }
 
