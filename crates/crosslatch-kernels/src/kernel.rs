@@ -6,6 +6,8 @@
 //! some. It allocates nothing on the heap: working memory is asked for with
 //! [`Kernel::scratch_bytes`] and planned with everything else.
 
+use std::sync::Mutex;
+
 use crate::{Layout, Storage, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.
@@ -67,8 +69,31 @@ pub trait Kernel: Send + Sync {
         memory: &mut Storage,
     ) -> Result<(), KernelError> {
         let _ = memory;
-        many.iter_mut().try_for_each(|operands| self.run(operands))
+        run_each(self, many)
     }
+}
+
+/// Runs a kernel on several sets of operands, each on one thread: most kernels of a decoder step are
+/// too small to be shared.
+pub fn run_each<K: Kernel + ?Sized>(
+    kernel: &K,
+    many: &mut [Operands<'_, '_>],
+) -> Result<(), KernelError> {
+    let Some(threads) = many.first().map(|operands| operands.threads) else {
+        return Ok(());
+    };
+    let failed = Mutex::new(Ok(()));
+    let many: Vec<_> = many.iter_mut().map(Mutex::new).collect();
+    threads.run(many.len(), &|i| {
+        let result = match many[i].lock() {
+            Ok(mut operands) => kernel.run(&mut operands),
+            Err(_) => unreachable!("each is locked once"),
+        };
+        if let (Err(error), Ok(mut failed)) = (result, failed.lock()) {
+            *failed = Err(error);
+        }
+    });
+    failed.into_inner().unwrap_or(Ok(()))
 }
 
 impl<F> Kernel for F

@@ -4,6 +4,7 @@
 //! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
 //! dimensions broadcast.
 
+use crosslatch_kernels::kernel::run_each;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
 use crosslatch_kernels::narrow::Format;
@@ -217,7 +218,7 @@ impl Kernel for Multiply {
         for some in many.chunks_mut(at_once.max(1)) {
             let bias = self.in_common(some, rows * some.len());
             let Some(bias) = bias.filter(|_| some.len() > 1 && rows * depth * columns > 0) else {
-                some.iter_mut().try_for_each(|o| self.run(o))?;
+                run_each(self, some)?;
                 continue;
             };
             let (inputs, threads) = (some[0].inputs, some[0].threads);
