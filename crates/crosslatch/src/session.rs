@@ -2,8 +2,8 @@
 //!
 //! A session is one input being worked on: it has its own caches and flags, and its own memory for
 //! a run. The model, its weights and its programs are shared by all sessions. The first run of a
-//! method with new input sizes makes a plan, which the session keeps; a run with sizes seen
-//! before allocates nothing.
+//! method with new input sizes makes a plan, which the session keeps until it has used many others
+//! since; a run with a plan at hand allocates nothing.
 //!
 //! A method's outputs stay in the session until the method runs again, and another method may
 //! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
@@ -229,7 +229,7 @@ impl Session {
         named: &[(&str, Input<'_>)],
     ) -> Result<(), Error> {
         let (tensors, number) = self.prepare(index, current, named)?;
-        let plan = Arc::clone(&current.plans[number].1);
+        let plan = Arc::clone(&current.plans[number].plan);
         current.last = None;
         let member = current.member(&self.model, self.narrowed(), &plan, &tensors);
         let mut run = Run {
@@ -271,7 +271,7 @@ impl Session {
         let narrowed = self.model.narrowed(self.precision, &self.threads);
         let state = &mut self.methods[index];
         let plan = state.find_or_make(&self.model, index, inputs, self.kernels, narrowed)?;
-        Ok(&state.plans[plan].1)
+        Ok(&state.plans[plan].plan)
     }
 
     fn outputs_of(&self, index: usize) -> Outputs<'_> {
@@ -340,6 +340,7 @@ impl Session {
                 current.find_or_make(&self.model, index, &types, self.kernels, self.narrowed())?
             }
         };
+        current.plans[plan].used = current.runs;
         Ok((tensors, plan))
     }
 }
@@ -361,7 +362,7 @@ pub struct Outputs<'s> {
 impl<'s> Outputs<'s> {
     fn planned(&self) -> &'s [(String, PlannedOutput)] {
         match self.method.last {
-            Some(plan) => &self.method.plans[plan].1.outputs,
+            Some(plan) => &self.method.plans[plan].plan.outputs,
             None => &[],
         }
     }

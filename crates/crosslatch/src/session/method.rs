@@ -22,6 +22,19 @@ use crate::precision::Narrowed;
 /// What a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
 
+/// Plans that a session keeps for a method, those that ran last. A decoder needs two or three, for its
+/// prompts and its steps; a text model one for each length of a text that comes often.
+const MOST_PLANS: usize = 32;
+
+/// A plan and what it is for.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub types: InputTypes,
+    pub plan: Arc<Plan>,
+    /// Number of the run that used it last.
+    pub used: u64,
+}
+
 /// The state and the memory of one method in one session.
 pub(super) struct MethodState {
     /// Where each state slot lies in `state`.
@@ -34,7 +47,7 @@ pub(super) struct MethodState {
     arena: Storage,
     /// The arena of the last run, if other sessions may read it too.
     shared_arena: Option<Arc<Storage>>,
-    pub plans: Vec<(InputTypes, Arc<Plan>)>,
+    pub plans: Vec<Kept>,
     /// The plan that ran last, whose outputs are in the arena.
     pub last: Option<usize>,
     /// How often it was run.
@@ -106,7 +119,7 @@ impl MethodState {
     /// before.
     pub fn find(&self, tensors: &[TensorRef<'_>]) -> Option<usize> {
         let fits = |plan: &usize| {
-            let (types, _) = &self.plans[*plan];
+            let types = &self.plans[*plan].types;
             types.len() == tensors.len()
                 && types
                     .iter()
@@ -127,12 +140,28 @@ impl MethodState {
         kernels: KernelSet,
         narrowed: Option<&Narrowed>,
     ) -> Result<usize, Error> {
-        if let Some(found) = self.plans.iter().position(|(t, _)| t == types) {
+        if let Some(found) = self.plans.iter().position(|kept| kept.types == types) {
             return Ok(found);
         }
         let plan = crate::plan::plan(model, index, types, &self.slots, kernels, narrowed)?;
-        self.plans.push((types.to_vec(), Arc::new(plan)));
+        if self.plans.len() == MOST_PLANS {
+            self.drop_a_plan();
+        }
+        self.plans.push(Kept {
+            types: types.to_vec(),
+            plan: Arc::new(plan),
+            used: self.runs,
+        });
         Ok(self.plans.len() - 1)
+    }
+
+    /// Drops the plan that was not used for longest. The last one, whose outputs may be wanted, stays.
+    fn drop_a_plan(&mut self) {
+        let others = (0..self.plans.len()).filter(|i| Some(*i) != self.last);
+        if let Some(oldest) = others.min_by_key(|i| self.plans[*i].used) {
+            self.plans.remove(oldest);
+            self.last = self.last.map(|last| last - usize::from(oldest < last));
+        }
     }
 
     /// What a run of a plan needs of this method. The outputs are in the arena after it.
@@ -223,5 +252,33 @@ impl MethodState {
             runs: self.runs,
             seen: self.seen.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse::parse;
+    use crate::ops::Catalogue;
+    use crate::{Options, Session, Tensor};
+
+    #[test]
+    fn plans_of_old_sizes_are_dropped_and_made_again() {
+        let text = "program model\nsymbol s0 in 1..100\ninput %x: f32[s0]\n\
+                    %y: f32[s0] = aten::neg(self=%x)\nreturn \"y\"=%y\n";
+        let program = parse(text, Catalogue::builtin()).unwrap();
+        let model = Model::in_memory(program, &[]).unwrap();
+        let mut session = Session::new(&model, Options::default());
+        for round in 0..2 {
+            for n in (1..=100).chain([1, 50, 100, 100]) {
+                let x: Vec<f32> = (0..n).map(|i| i as f32 + 1.0).collect();
+                let x = Tensor::from_slice(&[n], &x).unwrap();
+                let outputs = session.run("model", &[("x", x.view().into())]).unwrap();
+                let y = outputs.get("y").unwrap().to_vec::<f32>();
+                assert_eq!((y.len(), y[n - 1]), (n, -(n as f32)), "round {round}");
+                assert!(session.methods[0].plans.len() <= MOST_PLANS);
+            }
+        }
+        assert_eq!(session.methods[0].plans.len(), MOST_PLANS);
     }
 }

@@ -97,7 +97,7 @@ fn run_states(
     }
     let mut left: Vec<usize> = (0..states.len()).collect();
     while let Some(&first) = left.first() {
-        let types = |i: usize| &states[i].plans[prepared[i].1].0;
+        let types = |i: usize| &states[i].plans[prepared[i].1].types;
         let (group, rest): (Vec<_>, Vec<_>) = left.iter().partition(|i| types(**i) == types(first));
         left = rest;
         run_group(sessions[first], index, states, &prepared, &group, memory)?;
@@ -114,7 +114,7 @@ fn run_group(
     group: &[usize],
     memory: &mut Storage,
 ) -> Result<(), Error> {
-    let plan = Arc::clone(&states[group[0]].plans[prepared[group[0]].1].1);
+    let plan = Arc::clone(&states[group[0]].plans[prepared[group[0]].1].plan);
     let members = states.iter_mut().zip(prepared).enumerate();
     let members = members.filter(|(i, _)| group.contains(i));
     let members = members.map(|(_, (state, (tensors, _)))| {
