@@ -5,17 +5,19 @@
 //! reference interpreter in the same precision bit for bit, with one thread and with two, and both
 //! must be near `f32`.
 
+mod models;
 mod random;
 
 use std::path::Path;
 
 use crosslatch::ir::parse::parse;
-use crosslatch::ir::{SlotKind, ValueType};
+use crosslatch::ir::SlotKind;
 use crosslatch::ops::Catalogue;
 use crosslatch::passes::narrow::narrow;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
 
+use models::model;
 use random::Random;
 
 const RUNS: usize = 3;
@@ -51,22 +53,8 @@ fn check(file: &Path) {
     assert_eq!(decided, expected, "{at}");
 
     let mut random = Random(11);
-    let (mut contents, mut inputs) = (Vec::new(), Vec::new());
-    for (slot, id) in program.slots.iter().zip(&program.graph.inputs) {
-        let ValueType::Tensor(ty) = &program.graph.value(*id).ty else {
-            continue;
-        };
-        let sizes = ty.sizes.iter().map(|s| s.constant().unwrap() as usize);
-        let shape: Vec<usize> = sizes.collect();
-        match slot.kind {
-            SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, ROWS))),
-        }
-    }
-    let contents = contents.iter().map(|(n, t)| (n.as_str(), t.clone()));
-    let contents: Vec<(&str, Tensor)> = contents.collect();
     let name = program.name.clone();
-    let model = Model::in_memory(program, &contents).unwrap();
+    let (model, inputs) = model(program, &mut random, ROWS).unwrap();
     let runs: Vec<Vec<Tensor>> = (0..RUNS)
         .map(|_| {
             inputs

@@ -8,6 +8,7 @@
 //! the reference interpreter bit for bit, outputs and state, over several runs of one session on
 //! random inputs; state is seen through the outputs, so programs return it.
 
+mod models;
 mod random;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use crosslatch::ops::Catalogue;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{Bool, DType, Input, KernelSet, Layout, Model, Options, Session, Tensor};
 
+use models::model;
 use random::Random;
 
 const RUNS: usize = 4;
@@ -55,28 +57,8 @@ fn check(file: &Path) -> Result<(), String> {
     }
 
     let mut random = Random(7);
-    let mut contents = Vec::new();
-    let mut inputs = Vec::new();
-    for (slot, id) in program.slots.iter().zip(&program.graph.inputs) {
-        let crosslatch::ir::ValueType::Tensor(ty) = &program.graph.value(*id).ty else {
-            continue;
-        };
-        let shape: Vec<usize> = ty
-            .sizes
-            .iter()
-            .map(|s| s.constant().unwrap() as usize)
-            .collect();
-        match slot.kind {
-            crosslatch::ir::SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, 2))),
-        }
-    }
-    let contents: Vec<(&str, Tensor)> = contents
-        .iter()
-        .map(|(n, t)| (n.as_str(), t.clone()))
-        .collect();
     let name = program.name.clone();
-    let model = Model::in_memory(program, &contents).map_err(|e| e.to_string())?;
+    let (model, inputs) = model(program, &mut random, 2)?;
 
     let mut session = Session::new(
         &model,

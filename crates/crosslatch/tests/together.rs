@@ -4,42 +4,24 @@
 //! of its own, so that a `cond` takes them different ways; then linear layers of odd sizes in every
 //! precision. Outputs must be those of a session that does the same alone, bit for bit.
 
+mod models;
 mod random;
 
 use std::path::Path;
 
 use crosslatch::ir::parse::parse;
-use crosslatch::ir::{Program, SlotKind, ValueType};
 use crosslatch::ops::Catalogue;
-use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor};
+use crosslatch::{Input, Model, Options, Precision, Session, Tensor};
 
+use models::{InputType, model};
 use random::Random;
 
 const RUNS: usize = 3;
 
-/// A model of a program of known sizes with random contents, and what its inputs are.
-fn model(program: Program, random: &mut Random) -> (Model, Vec<(String, DType, Vec<usize>)>) {
-    let (mut contents, mut inputs) = (Vec::new(), Vec::new());
-    for (slot, id) in program.slots.iter().zip(&program.graph.inputs) {
-        let ValueType::Tensor(ty) = &program.graph.value(*id).ty else {
-            continue;
-        };
-        let sizes = ty.sizes.iter().map(|s| s.constant().unwrap() as usize);
-        let shape: Vec<usize> = sizes.collect();
-        match slot.kind {
-            SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, 2))),
-        }
-    }
-    let contents = contents.iter().map(|(n, t)| (n.as_str(), t.clone()));
-    let contents: Vec<(&str, Tensor)> = contents.collect();
-    (Model::in_memory(program, &contents).unwrap(), inputs)
-}
-
 /// Runs so many sessions together and compares each with one that runs alone.
 fn check(
     model: &Model,
-    inputs: &[(String, DType, Vec<usize>)],
+    inputs: &[InputType],
     count: usize,
     options: Options,
     random: &mut Random,
@@ -94,7 +76,7 @@ fn sessions_side_by_side_compute_what_each_computes_alone() {
             continue;
         }
         let program = parse(&text, Catalogue::builtin()).unwrap();
-        let (model, inputs) = model(program, &mut random);
+        let (model, inputs) = model(program, &mut random, 2).unwrap();
         let result = check(&model, &inputs, 3, Options::default(), &mut random);
         assert_eq!(result, Ok(()), "{}", path.display());
         checked += 1;
@@ -123,7 +105,7 @@ fn a_weight_that_is_read_once_for_all_gives_each_its_own_bits() {
                  return \"y\"=%y, \"h\"=%h\n"
             );
             let program = parse(&text, Catalogue::builtin()).unwrap();
-            let (model, inputs) = model(program, &mut random);
+            let (model, inputs) = model(program, &mut random, 2).unwrap();
             for precision in Precision::ALL {
                 for (count, threads) in [(1, 2), (2, 1), (3, 2), (9, 2), (20, 2)] {
                     let options = Options {
@@ -148,7 +130,7 @@ fn sessions_and_inputs_are_of_one_number() {
     let text =
         "program model\ninput %x: f32[2]\n%y: f32[2] = aten::neg(self=%x)\nreturn \"y\"=%y\n";
     let program = parse(text, Catalogue::builtin()).unwrap();
-    let (model, _) = model(program, &mut Random(1));
+    let (model, _) = model(program, &mut Random(1), 2).unwrap();
     let mut session = Session::new(&model, Options::default());
     let error = Session::run_together(&mut [&mut session], "model", &[]).unwrap_err();
     assert_eq!(
