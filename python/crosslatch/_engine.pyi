@@ -141,6 +141,14 @@ class Session:
         It stands for the output of the method's latest run, at the time when it is used.
         """
 
+    def fork(self) -> Session:
+        """A session that goes on from where this one is, by itself.
+
+        What has been computed so far is shared: of the state, each of the two copies what it writes,
+        when it writes it. Both share their threads, so give sessions that are to run at the same time
+        threads of their own, with `program.session()`.
+        """
+
     def reset(self) -> None:
         """Puts all state back to the start, as in a fresh session."""
 

@@ -108,6 +108,19 @@ impl Session {
         })
     }
 
+    /// A session that goes on from where this one is, by itself.
+    ///
+    /// What has been computed so far is shared: of the state, each of the two copies what it writes,
+    /// when it writes it. Both share their threads, so give sessions that are to run at the same time
+    /// threads of their own, with `program.session()`.
+    fn fork(&self, py: Python<'_>) -> PyResult<Session> {
+        let fork = self.lock()?.get_mut()?.fork();
+        Ok(Session {
+            program: self.program.clone_ref(py),
+            session: Mutex::new(Local::new(fork)),
+        })
+    }
+
     /// Puts all state back to the start, as in a fresh session.
     fn reset(&self) -> PyResult<()> {
         self.lock()?.get_mut()?.reset();

@@ -95,6 +95,23 @@ def test_state_belongs_to_a_session_and_reset_puts_it_back(total):
     assert only(other.run("model", {"x": [1, 1, 1]})).tolist() == [6, 6, 6]
 
 
+def test_a_fork_goes_on_from_where_its_session_is_and_neither_disturbs_the_other(total, demo):
+    session = total.session()
+    session.run("model", {"x": [1, 2, 3]})
+    fork = session.fork()
+    assert only(fork.run("model", {"x": [1, 1, 1]})).tolist() == [2, 3, 4]
+    assert only(session.run("model", {"x": [5, 5, 5]})).tolist() == [6, 7, 8]
+    session.reset()
+    assert only(fork.run("model", {"x": [0, 0, 1]})).tolist() == [2, 3, 5]
+
+    first, *later = steps(3)
+    expected = decode(demo.session(), [first, *later])
+    session = demo.session()
+    begun = decode(session, [first])
+    forks = [session.fork(), session.fork()]
+    assert all(same(begun + decode(fork, later), expected) for fork in (*forks, session))
+
+
 def test_interleaved_sessions_of_the_demo_model_do_not_meet(demo):
     inputs = [steps(seed) for seed in (1, 2)]
     expected = [decode(demo.session(), own) for own in inputs]

@@ -21,6 +21,8 @@ def run(path: Path, features: NDArray[np.float32], ids: torch.Tensor) -> NDArray
     session.run("encoder", {"input_features": features}, outputs=[])
     states = session.output("encoder", "states")
     outputs = session.run("decoder", {"ids": ids, "at": [[0]], "ready": True, "states": states})
+    beam = session.fork()
+    assert_type(beam, crosslatch.Session)
     session.reset()
     try:
         logits: NDArray[np.float32] = outputs["logits"] + states.numpy()
