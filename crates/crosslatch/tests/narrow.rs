@@ -10,8 +10,8 @@ mod random;
 
 use std::path::Path;
 
-use crosslatch::ir::parse::parse;
 use crosslatch::ir::SlotKind;
+use crosslatch::ir::parse::parse;
 use crosslatch::ops::Catalogue;
 use crosslatch::passes::narrow::narrow;
 use crosslatch::reference::ReferenceSession;
