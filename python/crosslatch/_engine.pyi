@@ -37,13 +37,14 @@ _Precision: TypeAlias = Literal["f32", "bf16", "int8"]
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
 def load(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
     *,
     precision: _Precision = "f32",
     threads: int | None = None,
     latch: Sequence[str] | None = None,
 ) -> Program:
-    """Loads a `.pt2` file.
+    """Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
+    methods and their files, one model of several files.
 
     Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
     layers are converted, once, when the first session is made. `threads` is the number of threads

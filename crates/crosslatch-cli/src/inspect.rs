@@ -50,6 +50,7 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
     let description = json!({
         "file": args.of.model.display().to_string(),
         "precision": args.precision.name(),
+        "weight_bytes": weight_bytes(&model),
         "methods": methods,
         "extra_files": model.extra_files().collect::<Vec<_>>(),
     });
@@ -67,6 +68,7 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
     let program = &method.program;
     let mut inputs = Vec::new();
     let mut latched = Vec::new();
+    let mut carried = Vec::new();
     let mut state = Vec::new();
     for ((slot, binding), value) in program
         .slots
@@ -81,6 +83,7 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
         match slot.kind {
             SlotKind::Input => inputs.push(json!({"name": slot.name, "type": ty})),
             SlotKind::Latched => latched.push(json!({"name": slot.name, "type": ty})),
+            SlotKind::Carried => carried.push(json!({"name": slot.name, "type": ty})),
             SlotKind::State => {
                 state.push(json!({"name": slot.name, "type": ty, "bytes": bytes}));
             }
@@ -98,6 +101,7 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
         "name": program.name,
         "inputs": inputs,
         "latched": latched,
+        "carried": carried,
         "not_latched": describe_left(method),
         "state": state,
         "weights": describe_weights(model, &session, index),
@@ -163,6 +167,17 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     })
 }
 
+/// Bytes of all weights, each payload once, as they are typed in the file.
+fn weight_bytes(model: &Model) -> usize {
+    let methods = model.methods().iter();
+    let slots = methods.flat_map(|m| m.program.slots.iter().zip(&m.bindings));
+    let weights = slots.filter(|(slot, _)| slot.kind == SlotKind::Weight);
+    let weights = weights.filter_map(|(_, weight)| weight.as_ref());
+    let mut seen: HashSet<&Source> = HashSet::new();
+    let once = weights.filter(|weight| seen.insert(&weight.source));
+    once.map(|w| w.layout.numel() * w.dtype.size()).sum()
+}
+
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
     for node in &graph.nodes {
         *counts.entry(node.op.schema.name.clone()).or_default() += 1;
@@ -221,7 +236,7 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
                 text(&input["type"])
             )?;
         }
-        for kind in ["latched", "state"] {
+        for kind in ["latched", "carried", "state"] {
             for slot in list(&method[kind]) {
                 let [name, ty] = [&slot["name"], &slot["type"]].map(text);
                 writeln!(out, "  {kind:<7} {name:<28} {ty}")?;
@@ -300,6 +315,10 @@ fn print_text(out: &mut impl Write, description: &Value) -> std::io::Result<()> 
                 text(&copy["reason"])
             )?;
         }
+    }
+    if list(&description["methods"]).len() > 1 {
+        let all = bytes(number(&description["weight_bytes"]));
+        writeln!(out, "weights of all methods together: {all}")?;
     }
     for file in list(&description["extra_files"]) {
         writeln!(out, "file {}", text(&file))?;

@@ -7,7 +7,7 @@ use crosslatch::{Error, Model};
 /// A model, and what of it to latch.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// The model.
+    /// The model: a .pt2 file, or a folder that transformers' exporters wrote.
     #[arg(value_name = "M.pt2")]
     pub model: PathBuf,
     /// Inputs that stay the same for many runs: what depends on them alone is computed again only

@@ -14,14 +14,16 @@ use crate::{CommandError, npz};
 /// that what the first run caches the second one finds; their outputs are named `0/NAME`, `1/NAME`
 /// and so on, with one input file just `NAME`.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  crosslatch run m.pt2 --method decoder \
-    --input step0.npz step1.npz --output logits.npz")]
+#[command(after_help = "Examples:\n  crosslatch run m.pt2 --method decoder \
+    --input step0.npz step1.npz --output logits.npz\n  \
+    crosslatch run exported/ --method prefill,decode --input prompt.npz step.npz --output o.npz")]
 pub struct Args {
     #[command(flatten)]
     of: ModelArgs,
-    /// Which of its methods; may be left out if there is one.
-    #[arg(long, value_name = "NAME")]
-    method: Option<String>,
+    /// Which of its methods; may be left out if there is one. Several, in a list, are for the first
+    /// input, the second and so on, and the last of them for all others.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    method: Vec<String>,
     /// Arrays to run on, one file for each run.
     #[arg(long, required = true, num_args = 1.., value_name = "IN.npz")]
     input: Vec<PathBuf>,
@@ -47,7 +49,13 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     let model = args.of.open()?;
     // Latching changes no result, so the oracle does without.
     let plain = Model::open(&args.of.model)?;
-    let method = method_name(&plain, args.method.as_deref())?;
+    let methods = match &args.method[..] {
+        [] => vec![method_name(&plain, None)?],
+        named => named
+            .iter()
+            .map(|name| method_name(&plain, Some(name)))
+            .collect::<Result<_, _>>()?,
+    };
     let mut options = Options {
         kernels: if args.plain {
             KernelSet::Plain
@@ -65,6 +73,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     let mut session = Session::new(&model, options);
     let mut writer = npz::Writer::create(&args.output)?;
     for (i, path) in args.input.iter().enumerate() {
+        let method = &methods[i.min(methods.len() - 1)];
         let tensors = npz::read(path)?;
         let output_name = |name: &str| match args.input.len() {
             1 => name.to_owned(),
@@ -75,7 +84,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
                 .iter()
                 .map(|(name, t)| (name.as_str(), t.view()))
                 .collect();
-            for (name, tensor) in reference.run(&method, &named)? {
+            for (name, tensor) in reference.run(method, &named)? {
                 writer.add(&output_name(&name), &tensor.view())?;
             }
         } else {
@@ -83,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
                 .iter()
                 .map(|(name, t)| (name.as_str(), Input::Tensor(t.view())))
                 .collect();
-            for (name, tensor) in session.run(&method, &named)?.iter() {
+            for (name, tensor) in session.run(method, &named)?.iter() {
                 writer.add(&output_name(name), &tensor)?;
             }
         }

@@ -15,7 +15,8 @@ use crate::error::{engine, failure};
 use crate::outputs::dtype_name;
 use crate::session::Session;
 
-/// Loads a `.pt2` file.
+/// Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
+/// methods and their files, one model of several files.
 ///
 /// Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
 /// layers are converted, once, when the first session is made. `threads` is the number of threads that each
@@ -25,23 +26,45 @@ use crate::session::Session;
 #[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None))]
 pub fn load(
     py: Python<'_>,
-    path: PathBuf,
+    path: Place,
     precision: &str,
     threads: Option<usize>,
     latch: Option<Vec<String>>,
 ) -> PyResult<Program> {
     let options = options(precision, threads)?;
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
-    let open = || match Model::open(&path)? {
+    let open = || match path.open()? {
         model if latch.is_empty() => Ok(model),
         model => model.latch(&latch),
     };
     let model = py.detach(open).map_err(engine)?;
+    let path = model.path().map(PathBuf::from).unwrap_or_default();
     Ok(Program {
         model,
         options,
         path,
     })
+}
+
+/// Where a model is.
+#[derive(FromPyObject)]
+pub enum Place {
+    /// In a file or folder.
+    One(PathBuf),
+    /// In a file for each method.
+    Parts(BTreeMap<String, PathBuf>),
+}
+
+impl Place {
+    fn open(&self) -> Result<Model, crosslatch::Error> {
+        match self {
+            Place::One(path) => Model::open(path),
+            Place::Parts(parts) => {
+                let parts = parts.iter().map(|(n, path)| (n.as_str(), path.as_path()));
+                Model::open_parts(&parts.collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 /// What a caller may choose about running, checked.

@@ -82,7 +82,7 @@ pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     fed_slots(program).filter(|(i, _)| program.slots[*i].kind == SlotKind::Input)
 }
 
-/// The slots that a run is fed with, by its caller or from latched values: index and name.
+/// The slots that a run is fed with, by its caller or with what other runs left: index and name.
 pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     program
         .slots
@@ -90,8 +90,8 @@ pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
         .enumerate()
         .filter(|(i, slot)| {
             let value = program.graph.value(program.graph.inputs[*i]);
-            matches!(slot.kind, SlotKind::Input | SlotKind::Latched)
-                && matches!(value.ty, ValueType::Tensor(_))
+            let is_fed = !matches!(slot.kind, SlotKind::Weight | SlotKind::State);
+            is_fed && matches!(value.ty, ValueType::Tensor(_))
         })
         .map(|(i, slot)| (i, slot.name.as_str()))
 }

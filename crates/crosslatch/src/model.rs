@@ -1,28 +1,27 @@
-//! A model: the programs, weights and extra files of one archive.
+//! A model: the programs, weights and extra files of an archive, or of several.
 //!
 //! A file holds one or more programs, here called methods (`encoder`, `decoder`; `model` where
 //! `torch.export.save` wrote a single one), and any number of extra files such as a tokenizer.
 //! Loading reads the programs and checks everything; weights stay in the memory map.
 
-use std::path::Path;
+mod load;
+
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Threads};
 
 use crate::effects::{Readiness, readiness};
-use crate::error::{ArchiveError, Error, MissingOperators};
+use crate::error::Error;
 use crate::inputs::input_slots;
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
-use crate::ops::Catalogue;
-use crate::passes::latch;
+use crate::passes::{carry, latch};
 use crate::precision::{Narrowed, Precision};
 use crate::pt2::archive::Archive;
-use crate::pt2::convert::{ConvertError, convert};
-use crate::pt2::schema::{ExportedProgram, MAJOR_VERSION, Versioned};
-use crate::pt2::weights::{Source, Weight, WeightTable, Weights};
+use crate::pt2::weights::{Source, Weight, Weights};
 use crate::tensor::Tensor;
 
 /// A loaded model. Cheap to clone: clones share everything.
@@ -40,8 +39,9 @@ struct Inner {
 /// What models of one file share.
 #[derive(Debug)]
 struct Contents {
-    /// The file; a model that was built in memory has none.
-    archive: Option<Archive>,
+    /// Where it was loaded from; a model that was built in memory comes from nowhere.
+    path: Option<PathBuf>,
+    files: Vec<Archive>,
     weights: Weights,
 }
 
@@ -56,6 +56,34 @@ pub struct Method {
     pub readiness: Vec<Readiness>,
     /// Where its latched slots come from, if it has any.
     pub latch: Option<Latch>,
+    /// Where its carried slots come from, if it has any.
+    pub carry: Option<Carry>,
+}
+
+/// The method that is run before another one and leaves it its carried slots.
+#[derive(Clone, Debug)]
+pub struct Carry {
+    /// Index of the method.
+    pub first: usize,
+    /// Where each carried slot comes from.
+    pub links: Vec<carry::Link>,
+}
+
+impl Carry {
+    /// The same for a part of the method, which has these slots of it.
+    fn moved(&self, slots: &[Option<usize>]) -> Carry {
+        let links = self.links.iter().filter_map(|link| {
+            let slot = slots.iter().position(|s| *s == Some(link.slot))?;
+            Some(carry::Link {
+                slot,
+                ..link.clone()
+            })
+        });
+        Carry {
+            first: self.first,
+            links: links.collect(),
+        }
+    }
 }
 
 /// The part of a method that is run once for each set of latched inputs.
@@ -77,6 +105,7 @@ impl Method {
             bindings,
             readiness,
             latch: None,
+            carry: None,
         }
     }
 
@@ -104,55 +133,6 @@ impl Model {
     /// Whether this is the same model, not only an equal one.
     pub fn is(&self, other: &Model) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Loads a `.pt2` file.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is malformed, or needs operators that the engine lacks; the
-    /// message says which file, entry and node.
-    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
-        let archive = Archive::open(path.as_ref())?;
-        let fail = |reason| Error::Archive {
-            path: archive.path().to_owned(),
-            reason,
-        };
-        let names: Vec<String> = archive
-            .below("models/")
-            .filter_map(|n| n.strip_suffix(".json"))
-            .map(str::to_owned)
-            .collect();
-        if names.is_empty() {
-            return Err(fail(ArchiveError::File(
-                "holds no exported program (no entry `models/….json`)".into(),
-            )));
-        }
-        let mut weights = Weights::default();
-        let mut methods = Vec::new();
-        let mut missing = MissingOperators::default();
-        for name in names {
-            match load_method(&archive, &mut weights, &name) {
-                Ok(method) => methods.push(method),
-                // All of them are reported, over all methods, before anything is given up.
-                Err(Error::MissingOperators { missing: more, .. }) => {
-                    missing.calls.extend(more.calls);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if !missing.calls.is_empty() {
-            return Err(Error::MissingOperators {
-                path: archive.path().to_owned(),
-                missing,
-            });
-        }
-        Ok(Model::new(
-            Arc::new(Contents {
-                archive: Some(archive),
-                weights,
-            }),
-            methods,
-        ))
     }
 
     fn new(file: Arc<Contents>, methods: Vec<Method>) -> Model {
@@ -191,7 +171,9 @@ impl Model {
                 methods.push(method.clone());
                 continue;
             };
+            let carry = method.carry.as_ref().map(|c| c.moved(&latched.step.slots));
             let mut step = method.part(latched.step).map_err(fail)?;
+            step.carry = carry;
             step.latch = Some(Latch {
                 once: self.methods().len() + parts.len(),
                 left: latched.left,
@@ -233,7 +215,7 @@ impl Model {
         let mut weights = Weights::default();
         let mut bindings = Vec::new();
         for (slot, input) in program.slots.iter().zip(&program.graph.inputs) {
-            if matches!(slot.kind, SlotKind::Input | SlotKind::Latched) {
+            if !matches!(slot.kind, SlotKind::Weight | SlotKind::State) {
                 bindings.push(None);
                 continue;
             }
@@ -258,15 +240,16 @@ impl Model {
         check_bindings(&method).map_err(VerifyError)?;
         method.forget_filled(|weight| is_zero(weights.bytes(&[], weight)));
         let contents = Contents {
-            archive: None,
+            path: None,
+            files: Vec::new(),
             weights,
         };
         Ok(Model::new(Arc::new(contents), vec![method]))
     }
 
-    /// The file that the model was loaded from, if it was.
+    /// The file or folder that the model was loaded from, if it was.
     pub fn path(&self) -> Option<&Path> {
-        self.0.file.archive.as_ref().map(Archive::path)
+        self.0.file.path.as_deref()
     }
 
     /// The methods, by name in alphabetical order.
@@ -293,23 +276,24 @@ impl Model {
 
     /// The contents of an extra file, such as `tokenizer.json`.
     pub fn extra_file(&self, name: &str) -> Option<&[u8]> {
-        let archive = self.0.file.archive.as_ref()?;
-        archive.bytes(&format!("extra/{name}")).ok()
+        let entry = format!("extra/{name}");
+        let mut found = self.files().iter().filter_map(|f| f.bytes(&entry).ok());
+        found.next()
     }
 
     /// Names of the extra files.
     pub fn extra_files(&self) -> impl Iterator<Item = &str> {
-        self.0.file.archive.iter().flat_map(|a| a.below("extra/"))
+        self.files().iter().flat_map(|a| a.below("extra/"))
     }
 
     /// The bytes of a weight of this model.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.file.weights.bytes(self.file_bytes(), weight)
+        self.0.file.weights.bytes(self.files(), weight)
     }
 
     /// The bytes of a payload of this model.
     pub(crate) fn source_bytes(&self, source: &Source) -> &[u8] {
-        self.0.file.weights.source_bytes(self.file_bytes(), source)
+        self.0.file.weights.source_bytes(self.files(), source)
     }
 
     /// The weights in a precision, converted now, by these threads, if no session has asked for it
@@ -325,80 +309,20 @@ impl Model {
 
     /// Tells the system that a payload will not be wanted soon.
     pub(crate) fn release(&self, source: &Source) {
-        if let (Some(archive), Source::File(range)) = (&self.0.file.archive, source) {
-            archive.map().release(range.clone());
+        if let Source::File(file, range) = source {
+            self.files()[*file].map().release(range.clone());
         }
     }
 
-    /// The whole file in memory, which weights are pieces of.
-    pub(crate) fn file_bytes(&self) -> &[u8] {
-        self.0
-            .file
-            .archive
-            .as_ref()
-            .map_or(&[], |a| a.map().bytes())
+    /// The files in memory, which weights are pieces of.
+    pub(crate) fn files(&self) -> &[Archive] {
+        &self.0.file.files
     }
 
     /// The payloads that could not be used in place.
     pub(crate) fn copied_bytes(&self) -> &[u8] {
         self.0.file.weights.copies()
     }
-}
-
-fn load_method(archive: &Archive, weights: &mut Weights, name: &str) -> Result<Method, Error> {
-    let path = || archive.path().to_owned();
-    let fail = |reason| Error::Archive {
-        path: path(),
-        reason,
-    };
-    let entry = format!("models/{name}.json");
-    let json = archive.bytes(&entry).map_err(fail)?;
-    let malformed = |e: serde_json::Error| fail(ArchiveError::entry(&entry, e.to_string()));
-    let version: Versioned = serde_json::from_slice(json).map_err(malformed)?;
-    if version.schema_version.major != MAJOR_VERSION {
-        return Err(fail(ArchiveError::entry(
-            &entry,
-            format!(
-                "schema version {}.{} (torch {}); Crosslatch reads version {MAJOR_VERSION}",
-                version.schema_version.major, version.schema_version.minor, version.torch_version
-            ),
-        )));
-    }
-    let file: ExportedProgram = serde_json::from_slice(json).map_err(malformed)?;
-    let converted = convert(name, &file, Catalogue::builtin()).map_err(|e| match e {
-        ConvertError::Reason(reason) => fail(ArchiveError::entry(&entry, reason)),
-        ConvertError::Missing(missing) => Error::MissingOperators {
-            path: path(),
-            missing,
-        },
-    })?;
-    let table = WeightTable::read(archive, name).map_err(fail)?;
-    let bindings = converted
-        .payloads
-        .iter()
-        .map(|payload| {
-            payload
-                .as_ref()
-                .map(|name| weights.resolve(archive, &table, name))
-                .transpose()
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let mut method = Method::new(converted.program, bindings);
-    debug_assert!(
-        method
-            .program
-            .slots
-            .iter()
-            .zip(&method.bindings)
-            .all(|(s, b)| (s.kind == SlotKind::Input) == b.is_none())
-    );
-    crate::ir::verify::verify(&method.program)
-        .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
-    check_bindings(&method).map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
-    let file = archive.map().bytes();
-    method.forget_filled(|weight| is_zero(weights.bytes(file, weight)));
-    Ok(method)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

@@ -36,6 +36,8 @@ pub struct ReferenceSession {
     slots: Vec<Vec<Option<Shared>>>,
     /// For each method, the slots that a `cond` has filled in this session.
     filled: Vec<RefCell<BTreeSet<usize>>>,
+    /// For each method that carries, what its carried slots hold now.
+    carried: Vec<Vec<(usize, Tensor)>>,
 }
 
 /// A tensor whose memory may be shared with others.
@@ -77,6 +79,7 @@ impl ReferenceSession {
             threads: Threads::new(1),
             slots: Vec::new(),
             filled: Vec::new(),
+            carried: Vec::new(),
         };
         session.reset();
         session
@@ -89,6 +92,7 @@ impl ReferenceSession {
             .map(|method| initial_slots(&self.model, method, narrowed))
             .collect();
         self.filled = vec![RefCell::default(); self.slots.len()];
+        self.carried = vec![Vec::new(); self.slots.len()];
     }
 
     /// What a state slot of a method holds now; `None` if there is no such slot.
@@ -131,11 +135,15 @@ impl ReferenceSession {
         for (slot, name) in inputs::fed_slots(program) {
             let tensor = match program.slots[slot].kind {
                 SlotKind::Latched => latched.iter().find(|(n, _)| n == name).map(|l| l.1.view()),
+                SlotKind::Carried => {
+                    let mut carried = self.carried[index].iter();
+                    carried.find(|(i, _)| *i == slot).map(|c| c.1.view())
+                }
                 _ => given.next(),
             };
             fed.push(tensor.ok_or_else(|| Error::Input {
                 method: method.to_owned(),
-                reason: format!("nothing computes the latched value `{name}`"),
+                reason: format!("nothing has computed `{name}`"),
             })?);
         }
         inputs::check(program, &fed)?;
@@ -181,7 +189,30 @@ impl ReferenceSession {
                 None => outputs.push((program.slots[slot].name.clone(), tensor)),
             }
         }
+        self.leave(index, &outputs);
         Ok(outputs)
+    }
+
+    /// Puts outputs of a method into the carried slots that they are for.
+    fn leave(&mut self, index: usize, outputs: &[(String, Tensor)]) {
+        for (method, carried) in self.model.methods().iter().zip(0..) {
+            let Some(carry) = &method.carry else {
+                continue;
+            };
+            for link in &carry.links {
+                let name = match (carry.first == index, carried == index) {
+                    (true, _) => Some(&link.first),
+                    (_, true) => link.next.as_ref(),
+                    _ => None,
+                };
+                let output = outputs.iter().find(|(n, _)| Some(n) == name);
+                if let Some((_, tensor)) = output {
+                    let slots = &mut self.carried[carried];
+                    slots.retain(|(slot, _)| *slot != link.slot);
+                    slots.push((link.slot, tensor.clone()));
+                }
+            }
+        }
     }
 }
 

@@ -7,8 +7,10 @@
 //!
 //! A method's outputs stay in the session until the method runs again, and another method may
 //! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
-//! a copy. Latched values are such outputs too, of a method that the session runs by itself.
+//! a copy. Latched values are such outputs too, of a method that the session runs by itself, and so is
+//! what a method carries from run to run.
 
+mod carried;
 mod latched;
 mod method;
 mod steps;
@@ -24,9 +26,10 @@ use crate::inputs;
 use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
 use crate::model::Model;
-use crate::plan::{Plan, PlannedOutput, block};
+use crate::plan::{Operand, Plan, PlannedOutput, block};
 use crate::precision::{Narrowed, Precision};
 
+use carried::Left;
 use latched::Given;
 use method::{InputTypes, MethodState};
 use steps::Run;
@@ -228,7 +231,21 @@ impl Session {
         current: &mut MethodState,
         named: &[(&str, Input<'_>)],
     ) -> Result<(), Error> {
-        let (tensors, number) = self.prepare(index, current, named)?;
+        let left = self.set_aside(index, current)?;
+        let result = self.run_after(index, current, named, left.as_ref());
+        current.take_back(left, result.is_ok());
+        result
+    }
+
+    /// Runs a method after the run that left this for it.
+    fn run_after(
+        &self,
+        index: usize,
+        current: &mut MethodState,
+        named: &[(&str, Input<'_>)],
+        left: Option<&Left>,
+    ) -> Result<(), Error> {
+        let (tensors, number) = self.prepare(index, current, named, left)?;
         let plan = Arc::clone(&current.plans[number].plan);
         current.last = None;
         let member = current.member(&self.model, self.narrowed(), &plan, &tensors);
@@ -287,22 +304,32 @@ impl Session {
         index: usize,
         current: &mut MethodState,
         named: &[(&str, Input<'a>)],
+        left: Option<&'a Left>,
     ) -> Result<(SmallVec<[TensorRef<'a>; 8]>, usize), Error> {
-        let program = &self.model.methods()[index].program;
+        let method = &self.model.methods()[index];
+        let program = &method.program;
         let fail = |reason: String| Error::Input {
             method: program.name.clone(),
             reason,
         };
         let mut tensors: SmallVec<[TensorRef<'a>; 8]> = SmallVec::new();
-        let mut latched = 0;
+        let mut own = 0;
         for (i, slot) in inputs::fed_slots(program) {
-            if program.slots[i].kind == SlotKind::Latched {
-                let once = self.once(index).map(|once| self.outputs_of(once));
-                let value = once.and_then(|outputs| outputs.get(slot));
-                tensors.push(value.ok_or_else(|| {
-                    fail(format!("nothing has computed the latched value `{slot}`"))
-                })?);
-                latched += 1;
+            let kept = match program.slots[i].kind {
+                SlotKind::Latched => {
+                    let once = self.once(index).map(|once| self.outputs_of(once));
+                    Some(once.and_then(|outputs| outputs.get(slot)))
+                }
+                SlotKind::Carried => {
+                    let carry = method.carry.as_ref();
+                    Some(carry.and_then(|carry| self.carried(carry, i, left)))
+                }
+                _ => None,
+            };
+            if let Some(value) = kept {
+                let nothing = || fail(format!("nothing has computed `{slot}`"));
+                tensors.push(value.ok_or_else(nothing)?);
+                own += 1;
                 continue;
             }
             let given = named.iter().find(|(name, _)| *name == slot);
@@ -325,7 +352,7 @@ impl Session {
                 None => return Err(missing(&program.name, slot)),
             });
         }
-        if tensors.len() != named.len() + latched {
+        if tensors.len() != named.len() + own {
             // Finds out which one is not known.
             inputs::order(program, named)?;
         }
@@ -386,25 +413,31 @@ impl<'s> Outputs<'s> {
             PlannedOutput::Constant(tensor) => return Some(tensor.view()),
         };
         let region = &operand.region;
-        let block = match region.block {
-            block::ARENA => self.method.arena(),
-            // A slot is borrowed as a whole; an output may be a part of it.
-            block::STATE => {
-                let slots = self.method.slots.iter().flatten();
-                let mut slots = slots.filter(|s| {
-                    s.start <= region.start && region.start + region.len <= s.start + s.len
-                });
-                let slot = slots.next()?;
-                let bytes = self.method.state(slot)?.get(region.start - slot.start..)?;
-                return TensorRef::new(operand.dtype, &operand.layout, bytes.get(..region.len)?)
-                    .ok();
-            }
-            block::FILE => self.model.file_bytes(),
-            block::COPIED => self.model.copied_bytes(),
-            // The plan copies what would be an input.
-            _ => return None,
-        };
-        let bytes = block.get(region.start..)?.get(..region.len)?;
-        TensorRef::new(operand.dtype, &operand.layout, bytes).ok()
+        if region.block != block::STATE {
+            return in_memory(self.model, self.method.arena(), operand);
+        }
+        // A slot is borrowed as a whole; an output may be a part of it.
+        let slots = self.method.slots.iter().flatten();
+        let mut slots = slots
+            .filter(|s| s.start <= region.start && region.start + region.len <= s.start + s.len);
+        let slot = slots.next()?;
+        let bytes = self.method.state(slot)?.get(region.start - slot.start..)?;
+        TensorRef::new(operand.dtype, &operand.layout, bytes.get(..region.len)?).ok()
     }
+}
+
+/// A tensor that a run left in its arena, or that is a weight.
+fn in_memory<'s>(model: &'s Model, arena: &'s [u8], operand: &'s Operand) -> Option<TensorRef<'s>> {
+    let region = &operand.region;
+    let block = match region.block {
+        block::ARENA => arena,
+        block::COPIED => model.copied_bytes(),
+        // The plan copies what would be an input.
+        other => {
+            let file = other.checked_sub(block::FILES)?;
+            model.files().get(file)?.map().bytes()
+        }
+    };
+    let bytes = block.get(region.start..)?.get(..region.len)?;
+    TensorRef::new(operand.dtype, &operand.layout, bytes).ok()
 }

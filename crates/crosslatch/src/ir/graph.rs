@@ -49,6 +49,9 @@ pub enum SlotKind {
     /// Computed by another method, once for each set of latched inputs, and read at each run
     /// ([`passes::latch`](crate::passes::latch)).
     Latched,
+    /// Left by the last run of this method, or by the method that comes before it
+    /// ([`passes::carry`](crate::passes::carry)).
+    Carried,
     /// A parameter, buffer or constant that no run changes. All sessions read the same memory.
     Weight,
     /// A buffer that runs change. Each session has its own, which starts as the file has it.

@@ -153,6 +153,8 @@ impl<'a> Parser<'a> {
                 SlotKind::Input
             } else if self.keyword("latched") {
                 SlotKind::Latched
+            } else if self.keyword("carried") {
+                SlotKind::Carried
             } else if self.keyword("weight") {
                 SlotKind::Weight
             } else if self.keyword("state") {

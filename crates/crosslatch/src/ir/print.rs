@@ -30,6 +30,7 @@ impl fmt::Display for Program {
             let kind = match slot.kind {
                 SlotKind::Input => "input",
                 SlotKind::Latched => "latched",
+                SlotKind::Carried => "carried",
                 SlotKind::Weight => "weight",
                 SlotKind::State => "state",
             };

@@ -1,4 +1,5 @@
 //! Passes: programs in, programs out, one pass a module.
 
+pub mod carry;
 pub mod latch;
 pub mod narrow;

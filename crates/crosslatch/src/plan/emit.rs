@@ -66,7 +66,7 @@ pub fn emit(
                 },
             },
             Origin::Input(n) => Region {
-                block: block::INPUTS + n,
+                block: block::FILES + model.files().len() + n,
                 start: 0,
                 len: bytes,
             },
@@ -85,8 +85,8 @@ pub fn emit(
                         start: range.start,
                         len: range.len(),
                     },
-                    (_, Source::File(range)) => Region {
-                        block: block::FILE,
+                    (_, Source::File(file, range)) => Region {
+                        block: block::FILES + file,
                         start: range.start,
                         len: range.len(),
                     },

@@ -37,14 +37,12 @@ pub mod block {
     pub const ARENA: usize = 0;
     /// The state of the session.
     pub const STATE: usize = 1;
-    /// The model's file.
-    pub const FILE: usize = 2;
-    /// Payloads of the file that had to be copied.
-    pub const COPIED: usize = 3;
+    /// Payloads of the model's files that had to be copied.
+    pub const COPIED: usize = 2;
     /// Weights in a narrow format.
-    pub const NARROW: usize = 4;
-    /// The first input.
-    pub const INPUTS: usize = 5;
+    pub const NARROW: usize = 3;
+    /// The first of the model's files; the inputs are behind the last.
+    pub const FILES: usize = 4;
 }
 
 /// A method made ready for one set of input shapes.

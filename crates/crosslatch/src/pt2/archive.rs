@@ -4,7 +4,7 @@
 //! multiples of 64 bytes. The folder's name is not fixed, so entries are known here by their path
 //! below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,17 @@ use crate::error::{ArchiveError, Error};
 pub struct Archive {
     path: PathBuf,
     map: Arc<MappedFile>,
-    entries: BTreeMap<String, Range<usize>>,
+    entries: BTreeMap<String, Entry>,
+    /// By length and checksum, the first entry that has them.
+    contents: HashMap<(usize, u32), Range<usize>>,
+}
+
+/// A piece of the file.
+#[derive(Clone, Debug)]
+struct Entry {
+    range: Range<usize>,
+    /// The checksum that the archive has for it.
+    crc: u32,
 }
 
 impl Archive {
@@ -38,10 +48,17 @@ impl Archive {
             path: path.to_owned(),
             reason,
         })?;
+        let mut contents = HashMap::new();
+        for Entry { range, crc } in entries.values() {
+            contents
+                .entry((range.len(), *crc))
+                .or_insert_with(|| range.clone());
+        }
         Ok(Archive {
             path: path.to_owned(),
             map: Arc::new(map),
             entries,
+            contents,
         })
     }
 
@@ -67,8 +84,17 @@ impl Archive {
     pub fn range(&self, entry: &str) -> Result<Range<usize>, ArchiveError> {
         self.entries
             .get(entry)
-            .cloned()
+            .map(|e| e.range.clone())
             .ok_or_else(|| ArchiveError::entry(entry, "the archive has no such entry"))
+    }
+
+    /// Where this archive has the same bytes as an entry of another one. Length and checksum say
+    /// what to compare; the bytes decide.
+    pub fn same_as(&self, other: &Archive, entry: &str) -> Option<Range<usize>> {
+        let wanted = other.entries.get(entry)?;
+        let own = self.contents.get(&(wanted.range.len(), wanted.crc))?;
+        let is_same = self.map.bytes()[own.clone()] == other.map.bytes()[wanted.range.clone()];
+        is_same.then(|| own.clone())
     }
 
     /// The bytes of an entry.
@@ -77,7 +103,7 @@ impl Archive {
     }
 }
 
-fn read_entries(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>, ArchiveError> {
+fn read_entries(file: &[u8]) -> Result<BTreeMap<String, Entry>, ArchiveError> {
     let mut zip = zip::ZipArchive::new(Cursor::new(file)).map_err(|e| {
         ArchiveError::File(format!(
             "not a .pt2 archive, or cut short ({e}); save a program with torch.export.save"
@@ -111,11 +137,15 @@ fn read_entries(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>, ArchiveEr
                 (end <= file.len()).then_some(start..end)
             })
             .ok_or_else(|| ArchiveError::entry(&name, "lies outside the file"))?;
+        let crc = entry.crc32();
         let below_root = match name.split_once('/') {
             Some((_, rest)) => rest.to_owned(),
             None => name,
         };
-        if entries.insert(below_root.clone(), range).is_some() {
+        if entries
+            .insert(below_root.clone(), Entry { range, crc })
+            .is_some()
+        {
             return Err(ArchiveError::entry(below_root, "occurs twice"));
         }
     }

@@ -3,12 +3,14 @@
 //! A `.pt2` is a zip archive whose entries are stored, not compressed. [`archive`] finds the
 //! entries and hands out their bytes from a memory map; [`schema`] mirrors the JSON in which
 //! PyTorch serialises a program; [`weights`] ties names to payloads; [`convert`] turns the program
-//! into IR, with the help of the private modules `arguments` and `signature`. A file is hostile until it is checked: every size and position is verified against the
-//! file before it is used, nothing is allocated that the file does not justify, and a pickle is
-//! never opened.
+//! into IR, with the help of the private modules `arguments` and `signature`. [`components`] reads the
+//! list of several archives that are one model. A file is hostile until it is checked: every size and
+//! position is verified against the file before it is used, nothing is allocated that the file does
+//! not justify, and a pickle is never opened.
 
 pub mod archive;
 mod arguments;
+pub mod components;
 pub mod convert;
 pub mod schema;
 mod signature;

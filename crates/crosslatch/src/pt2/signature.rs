@@ -121,7 +121,8 @@ pub(super) fn outputs(
     Ok(outputs)
 }
 
-/// Names of the results as the model returned them: keys of a dictionary, dotted where nested.
+/// Names of the results as the model returned them: keys of a dictionary or of a class of transformers,
+/// dotted where nested.
 /// Empty where the model returned something without names.
 pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
     #[derive(serde::Deserialize)]
@@ -131,21 +132,24 @@ pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
         context: Option<String>,
         children_spec: Vec<Tree>,
     }
+    /// Dictionaries and transformers' output classes have a list of their keys.
+    fn keys(tree: &Tree) -> Vec<String> {
+        let context = tree.context.as_deref().unwrap_or("null");
+        let keys: Vec<String> = serde_json::from_str(context).unwrap_or_default();
+        match keys.len() == tree.children_spec.len() {
+            true => keys,
+            false => Vec::new(),
+        }
+    }
     fn walk(tree: &Tree, prefix: &str, names: &mut Vec<String>, depth: usize) {
         if depth > MAX_NESTING {
             return;
         }
-        let Some(kind) = &tree.kind else {
+        if tree.kind.is_none() {
             names.push(prefix.to_owned());
             return;
-        };
-        let context = tree.context.as_deref().unwrap_or("null");
-        let keys: Vec<String> = match kind.as_str() {
-            "builtins.dict" | "collections.OrderedDict" => {
-                serde_json::from_str(context).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        };
+        }
+        let keys = keys(tree);
         for (i, child) in tree.children_spec.iter().enumerate() {
             let key = keys.get(i).cloned().unwrap_or_else(|| i.to_string());
             let path = match prefix {
@@ -163,7 +167,7 @@ pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
         .map(|s| s.out_spec.as_str());
     let tree = spec.and_then(|s| serde_json::from_str::<(i64, Tree)>(s).ok());
     match tree {
-        Some((_, tree)) if tree.kind.as_deref() == Some("builtins.dict") => {
+        Some((_, tree)) if tree.kind.is_some() && !keys(&tree).is_empty() => {
             let mut names = Vec::new();
             walk(&tree, "", &mut names, 0);
             names

@@ -19,8 +19,8 @@ use crate::tensor::Tensor;
 /// Where the bytes of a weight are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// In the memory map of the file.
-    File(Range<usize>),
+    /// In the memory map of one of the model's files.
+    File(usize, Range<usize>),
     /// In the copies of misaligned payloads.
     Copied(Range<usize>),
 }
@@ -40,7 +40,7 @@ pub struct Weight {
 #[derive(Debug)]
 pub struct Weights {
     copies: Storage,
-    copied: HashMap<Range<usize>, Range<usize>>,
+    copied: HashMap<(usize, Range<usize>), Range<usize>>,
 }
 
 /// The weights of one program by name, as the configuration entries list them.
@@ -111,26 +111,30 @@ impl Weights {
         }
     }
 
-    /// The bytes of a weight.
-    pub fn bytes<'a>(&'a self, file: &'a [u8], weight: &Weight) -> &'a [u8] {
-        self.source_bytes(file, &weight.source)
+    /// The bytes of a weight of a model of these files.
+    pub fn bytes<'a>(&'a self, files: &'a [Archive], weight: &Weight) -> &'a [u8] {
+        self.source_bytes(files, &weight.source)
     }
 
     /// The bytes of a payload.
-    pub fn source_bytes<'a>(&'a self, file: &'a [u8], source: &Source) -> &'a [u8] {
+    pub fn source_bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> &'a [u8] {
         match source {
-            Source::File(range) => &file[range.clone()],
+            Source::File(file, range) => &files[*file].map().bytes()[range.clone()],
             Source::Copied(range) => &self.copies.bytes()[range.clone()],
         }
     }
 
-    /// Finds a weight and checks that its payload holds what its description says.
+    /// Finds a weight of the last of these files and checks that its payload holds what its
+    /// description says. A payload that an earlier file has as well is used from there.
     pub fn resolve(
         &mut self,
-        archive: &Archive,
+        files: &[Archive],
         table: &WeightTable,
         name: &str,
     ) -> Result<Weight, ArchiveError> {
+        let Some((archive, earlier)) = files.split_last() else {
+            return Err(ArchiveError::File("there is no file".into()));
+        };
         let (entry, payload) = table.find(name).ok_or_else(|| {
             ArchiveError::File(format!("no payload for `{name}` is listed in the archive"))
         })?;
@@ -165,15 +169,22 @@ impl Weights {
                 range.len()
             )));
         }
-        let bytes = &archive.map().bytes()[range.clone()];
+        let mut places = earlier.iter().enumerate().filter_map(|(file, other)| {
+            let same = other.same_as(archive, &entry)?;
+            // The pages were only wanted for the comparison.
+            archive.map().release(range.clone());
+            Some((file, same))
+        });
+        let (file, range) = places.next().unwrap_or((earlier.len(), range.clone()));
+        let bytes = &files[file].map().bytes()[range.clone()];
         let aligned = (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
         let source = if aligned {
-            Source::File(range)
+            Source::File(file, range)
         } else {
             let copies = &mut self.copies;
             let copied = self
                 .copied
-                .entry(range)
+                .entry((file, range))
                 .or_insert_with(|| append(copies, bytes));
             Source::Copied(copied.clone())
         };

@@ -44,9 +44,11 @@ pub(super) struct MethodState {
     loans: Vec<Loan>,
     /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
     filled: Vec<bool>,
-    arena: Storage,
-    /// The arena of the last run, if other sessions may read it too.
-    shared_arena: Option<Arc<Storage>>,
+    pub(super) arena: Storage,
+    /// The arena of the last run, if others may read it too.
+    pub(super) shared_arena: Option<Arc<Storage>>,
+    /// An arena of an earlier run, if the method carries.
+    pub(super) spare: Storage,
     pub plans: Vec<Kept>,
     /// The plan that ran last, whose outputs are in the arena.
     pub last: Option<usize>,
@@ -54,6 +56,8 @@ pub(super) struct MethodState {
     pub runs: u64,
     /// What its latched values were computed from.
     pub seen: Seen,
+    /// Which run of the method before it the last run carried on from.
+    pub follows: Option<u64>,
 }
 
 impl MethodState {
@@ -66,10 +70,12 @@ impl MethodState {
             filled: Vec::new(),
             arena: Storage::zeroed(0),
             shared_arena: None,
+            spare: Storage::zeroed(0),
             plans: Vec::new(),
             last: None,
             runs: 0,
             seen: Seen::default(),
+            follows: None,
         }
     }
 
@@ -183,9 +189,11 @@ impl MethodState {
         let mut blocks = Blocks::new();
         blocks.push_exclusive(self.arena.bytes_mut());
         blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
-        blocks.push_shared(model.file_bytes());
         blocks.push_shared(model.copied_bytes());
         blocks.push_shared(narrowed.map_or(&[], Narrowed::bytes));
+        for file in model.files() {
+            blocks.push_shared(file.map().bytes());
+        }
         for tensor in tensors {
             blocks.push_shared(tensor.bytes());
         }
@@ -247,10 +255,12 @@ impl MethodState {
             filled: self.filled.clone(),
             arena: Storage::zeroed(0),
             shared_arena: self.shared_arena.clone().filter(|_| last.is_some()),
+            spare: Storage::zeroed(0),
             plans: self.plans.clone(),
             last,
             runs: self.runs,
             seen: self.seen.clone(),
+            follows: self.follows,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crosslatch_kernels::{Storage, TensorRef};
 use smallvec::SmallVec;
 
+use super::carried::Left;
 use super::method::MethodState;
 use super::steps::Run;
 use super::{Input, Session};
@@ -89,10 +90,31 @@ fn run_states(
     named: &[&[(&str, Input<'_>)]],
     memory: &mut Storage,
 ) -> Result<(), Error> {
+    let mut left = Vec::with_capacity(states.len());
+    for (session, state) in sessions.iter().zip(states.iter_mut()) {
+        left.push(session.set_aside(index, state)?);
+    }
+    let result = run_after(sessions, index, states, named, &left, memory);
+    for (state, left) in states.iter_mut().zip(left) {
+        state.take_back(left, result.is_ok());
+    }
+    result
+}
+
+/// Runs them after the runs that left this for them.
+fn run_after(
+    sessions: &[&mut Session],
+    index: usize,
+    states: &mut [MethodState],
+    named: &[&[(&str, Input<'_>)]],
+    left: &[Option<Left>],
+    memory: &mut Storage,
+) -> Result<(), Error> {
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(states.len());
-    for ((session, state), named) in sessions.iter().zip(states.iter_mut()).zip(named) {
+    let members = sessions.iter().zip(states.iter_mut());
+    for (((session, state), named), left) in members.zip(named).zip(left) {
         state.runs += 1;
-        prepared.push(session.prepare(index, state, named)?);
+        prepared.push(session.prepare(index, state, named, left.as_ref())?);
         state.last = None;
     }
     let mut left: Vec<usize> = (0..states.len()).collect();

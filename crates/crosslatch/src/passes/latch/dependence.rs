@@ -53,7 +53,7 @@ pub fn fixed(program: &Program, latched: &[usize]) -> Fixed {
             _ if overwritten[id.index()] => Dependence::Step,
             SlotKind::Weight => Dependence::Weights,
             SlotKind::Input if latched.contains(&i) => Dependence::Latched,
-            SlotKind::Input | SlotKind::Latched | SlotKind::State => Dependence::Step,
+            _ => Dependence::Step,
         };
     }
     let mut nodes = Vec::with_capacity(graph.nodes.len());
