@@ -39,7 +39,7 @@ pub struct Weight {
 /// All weights of a model; programs of one archive share payloads.
 #[derive(Debug)]
 pub struct Weights {
-    copies: Storage,
+    copies: Copies,
     copied: HashMap<(usize, Range<usize>), Range<usize>>,
 }
 
@@ -79,21 +79,45 @@ impl WeightTable {
 impl Default for Weights {
     fn default() -> Self {
         Weights {
-            copies: Storage::zeroed(0),
+            copies: Copies::new(),
             copied: HashMap::new(),
         }
     }
 }
 
-/// Puts a payload behind those that are there, aligned.
-fn append(copies: &mut Storage, payload: &[u8]) -> Range<usize> {
-    let start = copies.len().next_multiple_of(64);
-    let end = start + payload.len();
-    let mut grown = Storage::zeroed(end);
-    grown.bytes_mut()[..copies.len()].copy_from_slice(copies.bytes());
-    grown.bytes_mut()[start..].copy_from_slice(payload);
-    *copies = grown;
-    start..end
+/// Payloads one behind the other.
+#[derive(Debug)]
+struct Copies {
+    /// Larger than what is in use, so that many payloads are not moved for each one that is added.
+    storage: Storage,
+    len: usize,
+}
+
+impl Copies {
+    fn new() -> Copies {
+        Copies {
+            storage: Storage::zeroed(0),
+            len: 0,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.storage.bytes()[..self.len]
+    }
+
+    /// Puts a payload behind those that are there, aligned.
+    fn append(&mut self, payload: &[u8]) -> Range<usize> {
+        let start = self.len.next_multiple_of(64);
+        let end = start + payload.len();
+        if end > self.storage.len() {
+            let mut grown = Storage::zeroed(end + end / 2);
+            grown.bytes_mut()[..self.len].copy_from_slice(self.bytes());
+            self.storage = grown;
+        }
+        self.storage.bytes_mut()[start..end].copy_from_slice(payload);
+        self.len = end;
+        start..end
+    }
 }
 
 impl Weights {
@@ -107,7 +131,7 @@ impl Weights {
         Weight {
             dtype: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
-            source: Source::Copied(append(&mut self.copies, tensor.bytes())),
+            source: Source::Copied(self.copies.append(tensor.bytes())),
         }
     }
 
@@ -185,7 +209,7 @@ impl Weights {
             let copied = self
                 .copied
                 .entry((file, range))
-                .or_insert_with(|| append(copies, bytes));
+                .or_insert_with(|| copies.append(bytes));
             Source::Copied(copied.clone())
         };
         Ok(Weight {
