@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Model, Options, Precision};
-use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
+use crosslatch_tasks::exported::{Circle, ExportedSpeechModel, pipeline};
 use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -77,12 +77,14 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let wanted =
         (args.decoding).options(format.needs_times(), pipeline.generation.has_timestamps());
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
+    let circle = Circle::new(options.threads);
     if let Some(batch) = args.batch {
         options.threads = (options.threads / usize::from(batch)).max(1);
     }
     let mut speech = Vec::new();
     for _ in 0..args.batch.unwrap_or(1) {
-        speech.push(ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?);
+        let model = ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?;
+        speech.push(model.in_circle(&circle));
     }
     let mut transcriber = Transcriber {
         pipeline,

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crosslatch::{Model, Options};
-use crosslatch_tasks::exported::{ExportedError, ExportedSpeechModel, pipeline};
+use crosslatch_tasks::exported::{Circle, ExportedError, ExportedSpeechModel, pipeline};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Config;
@@ -69,7 +69,10 @@ impl Server {
             source,
         })?;
         let model = model.clone();
-        let make = move || ExportedSpeechModel::new(&model, options);
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let circle =
+            Circle::new((config.workers * options.threads).min(cores.max(options.threads)));
+        let make = move || Ok(ExportedSpeechModel::new(&model, options)?.in_circle(&circle));
         let (service, workers) = Service::start(config, pipeline, make).map_err(no_workers)?;
         Ok(Server {
             service,

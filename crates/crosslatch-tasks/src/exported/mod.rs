@@ -7,15 +7,21 @@
 //! by the decoder where it lies. A new source is a new input: the session's state is put back, so
 //! that nothing of the last one can take part in the next.
 //!
-//! What the two kinds of model share, above all that a lane is a session, is in `lanes`.
+//! What the two kinds of model share, above all that a lane is a session, is in `lanes`. Models that
+//! are decoded at the same time meet in a [`Circle`].
 //!
 //! [`SpeechModel`]: crate::SpeechModel
 //! [`TextModel`]: crate::TextModel
 
+mod circle;
 mod lanes;
 mod speech;
+mod step;
+#[cfg(test)]
+mod tests;
 mod text;
 
+pub use circle::Circle;
 pub use speech::{ExportedSpeechModel, pipeline};
 pub use text::{ExportedTextModel, text_pipeline};
 
@@ -33,4 +39,7 @@ pub enum ExportedError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A step that was taken together with other models' failed.
+    #[error("a step that was taken together with other windows failed: {0}")]
+    Together(String),
 }

@@ -1,8 +1,11 @@
 //! An exported speech model: `encoder` takes `input_features`.
 
+use std::sync::Arc;
+
 use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
 use super::ExportedError;
+use super::circle::Circle;
 use super::lanes::Lanes;
 use crate::search::{Decoder, Feed};
 use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
@@ -45,6 +48,14 @@ impl ExportedSpeechModel {
             lanes: Lanes::new(model, options, KIND)?,
         })
     }
+
+    /// This model, with its steps taken together with those of others in a circle. All that are in
+    /// one circle decode at the same time, each in a thread of its own.
+    #[must_use]
+    pub fn in_circle(self, circle: &Arc<Circle>) -> Self {
+        let lanes = self.lanes.in_circle(circle);
+        ExportedSpeechModel { lanes }
+    }
 }
 
 impl SpeechModel for ExportedSpeechModel {
@@ -69,7 +80,7 @@ impl Decoder for ExportedSpeechModel {
     }
 
     fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
-        self.lanes.branch(from, to);
+        self.lanes.branch(from, to)?;
         Ok(true)
     }
 
@@ -93,6 +104,10 @@ impl Decoder for ExportedSpeechModel {
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<(), ExportedError> {
         self.lanes.decode_all(feeds, None, take)
+    }
+
+    fn rest(&mut self) {
+        self.lanes.rest();
     }
 }
 

@@ -8,7 +8,8 @@ use crosslatch::ir::graph::{Program, ValueType};
 use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
 use super::ExportedError;
-use super::lanes::{Lanes, integers};
+use super::lanes::Lanes;
+use super::step::integers;
 use crate::search::{Decoder, Feed};
 use crate::text::{GenerateError, Limits, TextModel, TextPipeline};
 
@@ -137,7 +138,7 @@ impl Decoder for ExportedTextModel {
     }
 
     fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
-        self.lanes.branch(from, to);
+        self.lanes.branch(from, to)?;
         Ok(true)
     }
 

@@ -80,6 +80,9 @@ pub trait Decoder {
         }
         Ok(())
     }
+
+    /// Nothing will be decoded for a while; models that decode together with this one need not wait.
+    fn rest(&mut self) {}
 }
 
 /// Tokens for a lane.

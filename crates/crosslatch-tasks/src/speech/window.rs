@@ -78,8 +78,17 @@ impl<M: SpeechModel> Windows<'_, M> {
         Ok(self.plan.prompt(self.detected))
     }
 
-    /// Decodes the encoded window after a prompt that ends in `own` tokens of its own.
+    /// Decodes the encoded window after a prompt that ends in `own` tokens of its own. However that
+    /// ends, the model rests afterwards.
     pub fn decode(
+        &mut self,
+        prompt: &[u32],
+        own: usize,
+    ) -> Result<Decoded, TranscribeError<M::Error>> {
+        Resting(self).0.attempts(prompt, own)
+    }
+
+    fn attempts(
         &mut self,
         prompt: &[u32],
         own: usize,
@@ -134,6 +143,15 @@ impl<M: SpeechModel> Windows<'_, M> {
                 is_silent: verdict == Verdict::Silence,
             });
         }
+    }
+}
+
+/// Puts the model to rest when it goes, in a panic too: others must not wait for it.
+struct Resting<'w, 'a, M: SpeechModel>(&'w mut Windows<'a, M>);
+
+impl<M: SpeechModel> Drop for Resting<'_, '_, M> {
+    fn drop(&mut self) {
+        self.0.model.rest();
     }
 }
 

@@ -155,3 +155,46 @@ fn what_pieces_cannot_do_is_refused() {
     let error = pipeline.transcribe_batch(&mut models, &[], &options(), go_on);
     assert!(matches!(error, Err(TranscribeError::NoSound)));
 }
+
+/// Notes what it is asked for, and panics in the second window.
+struct Noting {
+    inner: Loudness,
+    calls: Vec<&'static str>,
+}
+
+impl SpeechModel for Noting {
+    fn encode(&mut self, features: &[f32], mels: usize, frames: usize) -> Result<(), TooLoud> {
+        self.calls.push("encode");
+        self.inner.encode(features, mels, frames)
+    }
+}
+
+impl Decoder for Noting {
+    type Error = TooLoud;
+
+    fn decode(&mut self, lane: usize, tokens: &[i64], at: usize) -> Result<&[f32], TooLoud> {
+        self.calls.push("decode");
+        let windows = self.calls.iter().filter(|call| **call == "encode");
+        assert!(windows.count() < 2, "a defect");
+        self.inner.decode(lane, tokens, at)
+    }
+
+    fn rest(&mut self) {
+        self.calls.push("rest");
+    }
+}
+
+#[test]
+fn a_model_rests_after_each_window_even_one_that_panics() {
+    let (pipeline, samples) = (pipeline(serde_json::json!({})), sound());
+    let inner = Loudness::models(1, usize::MAX).remove(0);
+    let calls = Vec::new();
+    let mut model = Noting { inner, calls };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pipeline.transcribe(&mut model, &samples, &options(), |_, _| ())
+    }));
+    assert!(outcome.is_err());
+    model.calls.dedup();
+    let wanted = ["encode", "decode", "rest", "encode", "decode", "rest"];
+    assert_eq!(model.calls, wanted);
+}

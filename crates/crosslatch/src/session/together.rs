@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crosslatch_kernels::{Storage, TensorRef};
+use crosslatch_kernels::{Storage, TensorRef, Threads};
 use smallvec::SmallVec;
 
 use super::carried::Left;
@@ -38,6 +38,26 @@ impl Session {
         method: &str,
         named: &[&[(&str, Input<'_>)]],
     ) -> Result<(), Error> {
+        match sessions.first() {
+            Some(first) => {
+                let threads = Arc::clone(&first.threads);
+                Session::run_together_on(&threads, sessions, method, named)
+            }
+            None => Session::run_together_on(&Threads::new(1), sessions, method, named),
+        }
+    }
+
+    /// [`run_together`](Session::run_together) on threads that are none of the sessions' own. What is
+    /// latched, and sessions of different models or options, run on their own.
+    ///
+    /// # Errors
+    /// Those of [`run_together`](Session::run_together).
+    pub fn run_together_on(
+        threads: &Threads,
+        sessions: &mut [&mut Session],
+        method: &str,
+        named: &[&[(&str, Input<'_>)]],
+    ) -> Result<(), Error> {
         if sessions.len() != named.len() {
             return Err(Error::Input {
                 method: method.to_owned(),
@@ -51,16 +71,16 @@ impl Session {
         let Some((first, others)) = sessions.split_first() else {
             return Ok(());
         };
-        let index = first.model.method_index(method)?;
         let alike = |other: &&mut Session| {
             other.model.is(&first.model)
                 && other.kernels == first.kernels
                 && other.precision == first.precision
         };
-        if others.is_empty() || !others.iter().all(alike) {
+        if !others.iter().all(alike) {
             let mut pairs = sessions.iter_mut().zip(named);
             return pairs.try_for_each(|(session, named)| session.run(method, named).map(|_| ()));
         }
+        let index = first.model.method_index(method)?;
         for (session, named) in sessions.iter_mut().zip(named) {
             if let Some(once) = session.once(index) {
                 session.compute_latched(index, once, named)?;
@@ -72,7 +92,7 @@ impl Session {
             .iter_mut()
             .map(|session| std::mem::replace(&mut session.methods[index], MethodState::empty()))
             .collect();
-        let result = run_states(sessions, index, &mut states, named, &mut memory);
+        let result = run_states(threads, sessions, index, &mut states, named, &mut memory);
         for (session, state) in sessions.iter_mut().zip(states) {
             session.methods[index] = state;
         }
@@ -84,6 +104,7 @@ impl Session {
 /// Runs the methods that were taken out of these sessions, those with inputs of the same types
 /// together.
 fn run_states(
+    threads: &Threads,
     sessions: &[&mut Session],
     index: usize,
     states: &mut [MethodState],
@@ -94,7 +115,7 @@ fn run_states(
     for (session, state) in sessions.iter().zip(states.iter_mut()) {
         left.push(session.set_aside(index, state)?);
     }
-    let result = run_after(sessions, index, states, named, &left, memory);
+    let result = run_after(threads, sessions, index, states, named, &left, memory);
     for (state, left) in states.iter_mut().zip(left) {
         state.take_back(left, result.is_ok());
     }
@@ -103,6 +124,7 @@ fn run_states(
 
 /// Runs them after the runs that left this for them.
 fn run_after(
+    threads: &Threads,
     sessions: &[&mut Session],
     index: usize,
     states: &mut [MethodState],
@@ -122,13 +144,15 @@ fn run_after(
         let types = |i: usize| &states[i].plans[prepared[i].1].types;
         let (group, rest): (Vec<_>, Vec<_>) = left.iter().partition(|i| types(**i) == types(first));
         left = rest;
-        run_group(sessions[first], index, states, &prepared, &group, memory)?;
+        let session = &sessions[first];
+        run_group(threads, session, index, states, &prepared, &group, memory)?;
     }
     Ok(())
 }
 
 /// Runs those with these numbers, which have plans for the same types of inputs.
 fn run_group(
+    threads: &Threads,
     session: &Session,
     index: usize,
     states: &mut [MethodState],
@@ -144,7 +168,7 @@ fn run_group(
     });
     let mut run = Run {
         members: members.collect(),
-        threads: &session.threads,
+        threads,
         method: &session.model.methods()[index].program.name,
         model: &session.model,
         memory,

@@ -1,0 +1,95 @@
+//! A step of the decoder in some lanes of a model: what is fed to which session.
+//!
+//! A step owns what it takes, so that it can be handed to another thread, which takes it together with
+//! those of other models ([`circle`](super::circle)).
+
+use std::sync::Arc;
+
+use crosslatch::{DType, Input, Layout, Session, TensorRef, Threads};
+
+use crate::search::Feed;
+
+/// A step, ready to be taken.
+pub(super) struct Step {
+    /// The model's lanes.
+    pub sessions: Vec<Session>,
+    /// What lanes are fed, no lane twice.
+    pub feeds: Vec<(usize, Tokens)>,
+    /// Name of what the encoder returned.
+    pub encoder_output: Arc<str>,
+}
+
+/// Takes steps side by side, on these threads or on those of the first session. `more` is what each
+/// lane takes beside tokens, positions and the encoder's output.
+pub(super) fn take(
+    steps: &mut [Step],
+    more: Option<(&str, TensorRef<'_>)>,
+    threads: Option<&Threads>,
+) -> Result<(), crosslatch::Error> {
+    let more = more.map(|(name, tensor)| (name, Input::from(tensor)));
+    let (mut sessions, mut named) = (Vec::new(), Vec::new());
+    for step in steps {
+        let mut lanes: Vec<_> = step.sessions.iter_mut().map(Some).collect();
+        for (lane, tokens) in &step.feeds {
+            let lane = lanes.get_mut(*lane).and_then(Option::take);
+            sessions.push(lane.ok_or_else(|| wrong("a lane is fed twice at once".into()))?);
+            let mut inputs = Vec::from(tokens.inputs().map_err(wrong)?);
+            inputs.push(states(&step.encoder_output));
+            inputs.extend(more);
+            named.push(inputs);
+        }
+    }
+    let named: Vec<&[(&str, Input<'_>)]> = named.iter().map(Vec::as_slice).collect();
+    match threads {
+        Some(threads) => Session::run_together_on(threads, &mut sessions, "decoder", &named),
+        None => Session::run_together(&mut sessions, "decoder", &named),
+    }
+}
+
+fn wrong(reason: String) -> crosslatch::Error {
+    crosslatch::Error::Input {
+        method: "decoder".into(),
+        reason,
+    }
+}
+
+/// What the encoder returned under this name, as an input of the decoder.
+fn states(name: &str) -> (&'static str, Input<'_>) {
+    let method = "encoder";
+    ("encoder_hidden_states", Input::Output { method, name })
+}
+
+/// Tokens and their positions, as the decoder takes them.
+pub(super) struct Tokens {
+    tokens: Vec<i64>,
+    positions: Vec<i64>,
+    /// Layouts of both.
+    layouts: [Layout; 2],
+}
+
+impl Tokens {
+    pub fn new(feed: Feed<'_>) -> Self {
+        let n = feed.tokens.len();
+        Tokens {
+            tokens: feed.tokens.to_vec(),
+            positions: (feed.position..feed.position + n)
+                .map(|p| p as i64)
+                .collect(),
+            layouts: [Layout::contiguous(&[1, n]), Layout::contiguous(&[n])],
+        }
+    }
+
+    fn inputs(&self) -> Result<[(&'static str, Input<'_>); 2], String> {
+        let ids = integers(&self.layouts[0], &self.tokens)?;
+        let positions = integers(&self.layouts[1], &self.positions)?;
+        Ok([
+            ("input_ids", ids.into()),
+            ("cache_position", positions.into()),
+        ])
+    }
+}
+
+/// Integers as a tensor.
+pub(super) fn integers<'t>(layout: &'t Layout, values: &'t [i64]) -> Result<TensorRef<'t>, String> {
+    TensorRef::new(DType::I64, layout, bytemuck::cast_slice(values)).map_err(|e| e.to_string())
+}
