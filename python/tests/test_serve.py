@@ -5,7 +5,6 @@ import concurrent.futures
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 import openai
 import pytest
 
+from browser import browser
 from conftest import ROOT, TARGET
 
 SAMPLES = ROOT / "demo" / "samples"
@@ -299,25 +299,12 @@ def test_what_cannot_be_served_is_said_at_once(crosslatch, server, tmp_path):
     crosslatch("serve", "--workers", 0, status=2)
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)
-
-
 @pytest.fixture(scope="module")
 def page(server, tmp_path_factory):
-    if not CHROMIUM:
-        pytest.skip("no chromium on PATH to open the page with; on Debian: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update",
-                  "--disable-sync", "--use-fake-ui-for-media-stream",
-                  "--use-fake-device-for-media-stream",
-                  f"--use-file-for-fake-audio-capture={SAMPLES / 'light.wav'}%noloop"])
+    with browser(tmp_path_factory.mktemp("profile"), "--use-fake-ui-for-media-stream",
+                 "--use-fake-device-for-media-stream",
+                 f"--use-file-for-fake-audio-capture={SAMPLES / 'light.wav'}%noloop") as context:
         yield context.new_page()
-        context.close()
 
 
 @pytest.fixture

@@ -346,10 +346,10 @@ impl Interpreter<'_> {
     }
 
     fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
-        let source = node.source.as_ref().map(|s| format!(", {s}"));
+        let line = node.provenance.line.as_ref().map(|s| format!(", {s}"));
         Error::Node {
             method: self.method.program.name.clone(),
-            node: format!("{}{}", label(graph, node), source.unwrap_or_default()),
+            node: format!("{}{}", label(graph, node), line.unwrap_or_default()),
             reason,
         }
     }

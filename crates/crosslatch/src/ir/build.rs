@@ -27,7 +27,7 @@ use crosslatch_kernels::{DType, Layout};
 use super::Size;
 use super::call::Known;
 use super::graph::{
-    Arg, Graph, Node, Output, Program, Slot, SlotKind, TensorType, ValueId, ValueType,
+    Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, TensorType, ValueId, ValueType,
 };
 use super::infer::infer;
 use super::operator::Number;
@@ -217,7 +217,7 @@ impl GraphBuilder {
             args: bound,
             branches: Vec::new(),
             results: Vec::new(),
-            source: None,
+            provenance: Provenance::default(),
         };
         let known = |id: ValueId| self.known.get(id.index()).cloned();
         let inferred = infer(&node, &known).map_err(|e| fail(e.to_string()))?;
@@ -271,7 +271,7 @@ impl GraphBuilder {
             args: vec![Arg::Value(predicate), Arg::Values(operands)],
             branches: vec![then, otherwise],
             results: ids.clone(),
-            source: None,
+            provenance: Provenance::default(),
         });
         Ok(ids)
     }

@@ -163,8 +163,17 @@ pub struct Node {
     pub branches: Vec<Graph>,
     /// What the call defines.
     pub results: Vec<ValueId>,
-    /// The line of the model that this call comes from, where the file has it.
-    pub source: Option<Arc<str>>,
+    /// Where in the model it comes from.
+    pub provenance: Provenance,
+}
+
+/// Where in the model a call comes from, as far as the file tells.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// The line of the model: file, number and text.
+    pub line: Option<Arc<str>>,
+    /// The module, as the model calls it: `decoder.layers.0.fc1`; empty for the model itself.
+    pub module: Option<Arc<str>>,
 }
 
 impl Node {

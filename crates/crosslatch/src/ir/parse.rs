@@ -11,7 +11,8 @@ use crosslatch_kernels::DType;
 
 use super::Size;
 use super::graph::{
-    Arg, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, ValueId, ValueType,
+    Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueId,
+    ValueType,
 };
 use super::schema::{ArgType, Schema};
 use crate::ops::Catalogue;
@@ -274,7 +275,7 @@ impl<'a> Parser<'a> {
             args,
             branches,
             results,
-            source: None,
+            provenance: Provenance::default(),
         });
         Ok(())
     }

@@ -9,7 +9,9 @@ use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 use super::arena::{self, Piece};
 use super::coalesce::Decisions;
 use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
-use super::{Memory, Operand, Plan, PlannedOutput, PlannedValue, RunStep, Step, block};
+use super::{
+    Memory, Operand, Plan, PlannedOutput, PlannedPiece, PlannedValue, RunStep, Step, block,
+};
 use crate::error::Error;
 use crate::model::Model;
 use crate::precision::Stored;
@@ -43,8 +45,8 @@ pub fn emit(
         }
     }
     let first_scratch = pieces.len();
-    let mut position = 0;
-    scratch_pieces(&lowered.insts, &mut position, &mut pieces);
+    let mut workers = Vec::new();
+    scratch_pieces(&lowered.insts, &mut 0, &mut pieces, &mut workers);
     let (starts, arena_bytes) =
         arena::place(&pieces).ok_or_else(|| fail("the memory that it needs overflows"))?;
 
@@ -104,6 +106,9 @@ pub fn emit(
         bases,
         elided: &decisions.elided,
         next_copy: 0,
+        kept: 0,
+        position: 0,
+        positions: Vec::new(),
         scratch: pieces[first_scratch..]
             .iter()
             .zip(&starts[first_scratch..])
@@ -123,8 +128,10 @@ pub fn emit(
         Origin::Input(n) => Memory::Input(input_names[n].to_owned()),
         Origin::Fresh => Memory::Run,
     };
+    let piece = |storage: StorageId| piece_of_class[decisions.class[storage.0].0];
     let values = lowered.values.into_iter().map(|v| PlannedValue {
         memory: memory(v.storage),
+        piece: piece(v.storage),
         name: v.name,
         made_by: v.made_by,
     });
@@ -143,7 +150,9 @@ pub fn emit(
             (name, output)
         })
         .collect();
+    let positions = &emitter.positions;
     Ok(Plan {
+        pieces: planned_pieces(&pieces, &starts, positions, first_scratch, &workers),
         steps,
         outputs,
         arena_bytes,
@@ -153,30 +162,66 @@ pub fn emit(
     })
 }
 
-/// Working memory of kernels, wanted at one position only; in program order of the kernels.
-fn scratch_pieces(insts: &[Inst], position: &mut usize, pieces: &mut Vec<Piece>) {
+/// Working memory of kernels, wanted at one position only, and their nodes; in program order.
+fn scratch_pieces(
+    insts: &[Inst],
+    position: &mut usize,
+    pieces: &mut Vec<Piece>,
+    nodes: &mut Vec<Arc<str>>,
+) {
     for inst in insts {
         let at = *position;
         *position += 1;
         match inst {
-            Inst::Run { kernel, .. } => pieces.push(Piece {
-                bytes: kernel.scratch_bytes(),
-                span: (at, at),
-            }),
+            Inst::Run { kernel, node, .. } => {
+                pieces.push(Piece {
+                    bytes: kernel.scratch_bytes(),
+                    span: (at, at),
+                });
+                nodes.push(Arc::clone(node));
+            }
             Inst::Copy(_) => {}
             Inst::Cond { branches, .. } => {
                 for branch in branches {
-                    scratch_pieces(branch, position, pieces);
+                    scratch_pieces(branch, position, pieces, nodes);
                 }
             }
         }
     }
 }
 
+/// The pieces of the arena at the steps that came of the instructions at these positions. `nodes` are
+/// those of the pieces from `first_scratch` on.
+fn planned_pieces(
+    pieces: &[Piece],
+    starts: &[usize],
+    positions: &[usize],
+    first_scratch: usize,
+    nodes: &[Arc<str>],
+) -> Vec<PlannedPiece> {
+    // Of a span that begins or ends at a copy that vanished, what is left.
+    let first = |position: usize| positions.partition_point(|p| *p < position);
+    let last = |position: usize| positions.partition_point(|p| *p <= position);
+    let placed = pieces.iter().zip(starts).enumerate();
+    let placed = placed.map(|(i, (piece, start))| PlannedPiece {
+        start: *start,
+        bytes: piece.bytes,
+        steps: (first(piece.span.0), last(piece.span.1).saturating_sub(1)),
+        scratch_of: i.checked_sub(first_scratch).map(|n| Arc::clone(&nodes[n])),
+    });
+    placed.collect()
+}
+
 struct Emitter<'a, S> {
     bases: Vec<Region>,
     elided: &'a [bool],
     next_copy: usize,
+    /// Copies so far that stay.
+    kept: usize,
+    /// Of the next instruction.
+    position: usize,
+    /// Of the instructions that steps came of.
+    positions: Vec<usize>,
     scratch: S,
 }
 
@@ -184,6 +229,8 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
     fn steps(&mut self, insts: Vec<Inst>) -> Vec<Step> {
         let mut steps = Vec::new();
         for inst in insts {
+            let position = self.position;
+            self.position += 1;
             match inst {
                 Inst::Run {
                     kernel,
@@ -203,6 +250,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     step.scratch = scratch;
                     step.flops = flops;
                     step.bytes = bytes.unwrap_or(step.bytes);
+                    self.positions.push(position);
                     steps.push(Step::Run(step));
                 }
                 Inst::Copy(c) => {
@@ -213,7 +261,10 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                             copy(&mut o.outputs[0], &o.inputs[0], o.threads);
                             Ok(())
                         });
-                        let step = self.run(kernel, &[c.from], &[c.to], c.node);
+                        let mut step = self.run(kernel, &[c.from], &[c.to], c.node);
+                        step.copy = Some(self.kept);
+                        self.kept += 1;
+                        self.positions.push(position);
                         steps.push(Step::Run(step));
                     }
                 }
@@ -224,6 +275,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     node,
                 } => {
                     let [a, b] = branches;
+                    self.positions.push(position);
                     steps.push(Step::Cond {
                         predicate: operand(&self.bases, &predicate),
                         branches: [self.steps(a), self.steps(b)],
@@ -260,6 +312,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
             },
             flops: 0,
             node,
+            copy: None,
         }
     }
 }
@@ -293,5 +346,63 @@ fn operand(bases: &[Region], place: &Place) -> Operand {
         },
         dtype: place.dtype,
         layout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::types_for;
+    use crate::{Options, Session};
+
+    /// Every step's operands in the arena, with the step's number.
+    fn in_arena(steps: &[Step], number: &mut usize, found: &mut Vec<(usize, Region)>) {
+        for step in steps {
+            let at = *number;
+            *number += 1;
+            match step {
+                Step::Run(run) => {
+                    let operands = run.inputs.iter().chain(&run.outputs).map(|o| o.region);
+                    let regions = operands.chain([run.scratch]);
+                    let regions = regions.filter(|r| r.block == block::ARENA && r.len > 0);
+                    found.extend(regions.map(|region| (at, region)));
+                }
+                Step::Cond { branches, .. } => {
+                    for branch in branches {
+                        in_arena(branch, number, found);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_step_works_in_a_piece_that_is_kept_for_it_and_no_two_pieces_overlap() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/model.pt2");
+        let model = Model::open(std::path::Path::new(path)).unwrap();
+        let mut session = Session::new(&model, Options::default());
+        for method in model.methods() {
+            let types = types_for(&method.program, |symbol| symbol.min.max(1)).unwrap();
+            let plan = session.plan(&method.program.name, &types).unwrap();
+            let mut used = Vec::new();
+            in_arena(&plan.steps, &mut 0, &mut used);
+            assert!(used.len() > 50);
+            for (at, region) in used {
+                let holds = |p: &&PlannedPiece| {
+                    let end = p.start + p.bytes;
+                    (p.start..=end).contains(&region.start) && region.start + region.len <= end
+                };
+                let kept = |p: &PlannedPiece| (p.steps.0..=p.steps.1).contains(&at);
+                assert!(plan.pieces.iter().filter(holds).any(kept), "step {at}");
+            }
+            for (i, a) in plan.pieces.iter().enumerate() {
+                assert!(a.start + a.bytes <= plan.arena_bytes);
+                for b in &plan.pieces[i + 1..] {
+                    let together = a.steps.0 <= b.steps.1 && b.steps.0 <= a.steps.1;
+                    let apart = a.start + a.bytes <= b.start || b.start + b.bytes <= a.start;
+                    assert!(!together || apart || a.bytes == 0 || b.bytes == 0);
+                }
+            }
+        }
     }
 }

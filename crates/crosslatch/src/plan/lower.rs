@@ -207,10 +207,10 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
-        let source = node.source.as_ref().map(|s| format!(", {s}"));
+        let line = node.provenance.line.as_ref().map(|s| format!(", {s}"));
         lowerer_error(
             self.method,
-            &format!("{}{}", label(graph, node), source.unwrap_or_default()),
+            &format!("{}{}", label(graph, node), line.unwrap_or_default()),
             reason,
         )
     }

@@ -59,6 +59,22 @@ pub struct Plan {
     pub elided: Vec<PlannedCopy>,
     /// Where the tensors of the program live.
     pub values: Vec<PlannedValue>,
+    /// The pieces of the arena.
+    pub pieces: Vec<PlannedPiece>,
+}
+
+/// A piece of the arena, and when it is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedPiece {
+    /// Its first byte.
+    pub start: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// First and last step that it is kept for, counted in the order of [`Plan::steps`], a `cond`
+    /// before the steps of its branches.
+    pub steps: (usize, usize),
+    /// The node whose kernel works in it, if it holds no value.
+    pub scratch_of: Option<Arc<str>>,
 }
 
 /// A tensor of the program and the memory that it lives in.
@@ -68,6 +84,8 @@ pub struct PlannedValue {
     pub name: String,
     /// The memory.
     pub memory: Memory,
+    /// Which piece of the arena, if it lives in one.
+    pub piece: Option<usize>,
     /// What made it: an operator, or for a `cond` what its branches return.
     pub made_by: String,
 }
@@ -152,6 +170,8 @@ pub struct RunStep {
     pub bytes: u64,
     /// The node that it comes from, for messages.
     pub node: Arc<str>,
+    /// Which of [`Plan::copies`] it makes, if it is one of them.
+    pub copy: Option<usize>,
 }
 
 /// A tensor in a region of memory.
@@ -193,7 +213,8 @@ impl Plan {
     }
 }
 
-fn work(steps: &[Step]) -> [Work; 2] {
+/// The same for a part of a plan.
+pub fn work(steps: &[Step]) -> [Work; 2] {
     let mut total = [Work::default(); 2];
     for step in steps {
         let [always, more] = match step {

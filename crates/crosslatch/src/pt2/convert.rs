@@ -12,7 +12,7 @@ use super::schema::{
 };
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
-use crate::ir::graph::{Graph, Node, Program, Symbol, ValueId, ValueType};
+use crate::ir::graph::{Graph, Node, Program, Provenance, Symbol, ValueId, ValueType};
 use crate::ops::{COND, Catalogue};
 
 /// Why a program could not be converted.
@@ -135,7 +135,8 @@ impl Converter<'_> {
         let op_name = canonical_name(&node.target);
         let label = node_label(node);
         let within = |e: String| format!("node `{label}` ({op_name}): {e}");
-        let source = source_line(node);
+        let trace = node.metadata.get("stack_trace");
+        let source = trace.and_then(|trace| source_line(trace));
         let mut branches = Vec::new();
         let op = self.catalogue.get(&op_name);
         let args = match op {
@@ -197,7 +198,10 @@ impl Converter<'_> {
                 args,
                 branches,
                 results,
-                source: source.map(Arc::from),
+                provenance: Provenance {
+                    line: source.map(Arc::from),
+                    module: module(node).map(Arc::from),
+                },
             });
         }
         Ok(())
@@ -271,18 +275,24 @@ fn node_label(node: &FileNode) -> &str {
         .unwrap_or(&node.target)
 }
 
-/// The innermost line of the model in the recorded stack.
-fn source_line(node: &FileNode) -> Option<String> {
-    let trace = node.metadata.get("stack_trace")?;
-    let at = trace.rfind("File \"")?;
-    let mut lines = trace[at..].lines();
-    let place = lines.next()?.strip_prefix("File \"")?;
-    let (file, rest) = place.split_once("\", line ")?;
+/// The innermost line of the model in the recorded stack. Code that a tracer generated, whose file is
+/// called `<…>`, is none of the model's.
+fn source_line(trace: &str) -> Option<String> {
+    let mut frames = trace.rsplit("File \"");
+    let frame = frames.find(|frame| frame.contains("\", line ") && !frame.starts_with('<'))?;
+    let mut lines = frame.lines();
+    let (file, rest) = lines.next()?.split_once("\", line ")?;
     let number = rest.split(',').next()?;
     Some(match lines.next().map(str::trim) {
         Some(code) if !code.is_empty() => format!("{file}:{number}: {code}"),
         _ => format!("{file}:{number}"),
     })
+}
+
+/// The innermost module of the recorded stack: entries `key,path,class`, the outermost first.
+fn module(node: &FileNode) -> Option<&str> {
+    let stack = node.metadata.get("nn_module_stack")?;
+    stack.rsplit(';').next()?.split(',').nth(1)
 }
 
 #[cfg(test)]
@@ -301,5 +311,19 @@ mod tests {
         ] {
             assert_eq!(canonical_name(target), name);
         }
+    }
+
+    #[test]
+    fn a_node_comes_from_the_innermost_line_that_somebody_wrote() {
+        let trace = "File \"model.py\", line 7, in forward\n    return self.attend(x)\n  \
+            File \"attention.py\", line 12, in attend\n    y = cond(ready, a, b, (x,))\n  \
+            File \"<generated>.3\", line 5, in forward\n    cond = torch.cond(l_x_)";
+        let wanted = Some("attention.py:12: y = cond(ready, a, b, (x,))".to_owned());
+        assert_eq!(source_line(trace), wanted);
+        assert_eq!(
+            source_line("File \"<generated>.3\", line 5, in f\n  x"),
+            None
+        );
+        assert_eq!(source_line("no frame at all"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::graph::{Arg, Graph, Node, Output, Program, Slot, SlotKind, ValueId};
+use crate::ir::graph::{Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, ValueId};
 use crate::ops::Catalogue;
 
 use super::costs::Cost;
@@ -215,7 +215,7 @@ impl<'p> Builder<'p> {
                 args: vec![Arg::Value(id), Arg::None],
                 branches: Vec::new(),
                 results: vec![copy],
-                source: None,
+                provenance: Provenance::default(),
             });
             id = copy;
         }

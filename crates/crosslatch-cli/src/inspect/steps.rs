@@ -1,0 +1,157 @@
+//! The steps of a plan, each with the node of the program that it comes from.
+
+use std::collections::HashMap;
+
+use crosslatch::ir::graph::{Graph, Node, Program, SlotKind, ValueId};
+use crosslatch::ir::verify::label;
+use crosslatch::plan::{Operand, Plan, RunStep, Step, Work, work};
+use serde_json::{Value, json};
+
+use super::layers;
+
+/// All steps, in the order of [`Plan::pieces`]: a `cond` before the steps of its branches.
+pub fn describe(plan: &Plan, program: &Program) -> Vec<Value> {
+    let mut walk = Walk {
+        plan,
+        steps: Vec::new(),
+    };
+    let slots = program.graph.inputs.iter().zip(&program.slots);
+    let weights = slots.filter(|(_, slot)| slot.kind == SlotKind::Weight);
+    let weights = weights.map(|(value, slot)| (*value, slot.name.as_str()));
+    let graph = Known {
+        graph: &program.graph,
+        weights: weights.collect(),
+    };
+    walk.steps(&plan.steps, Some(graph), "", true);
+    let modules: Vec<Option<&str>> = walk.steps.iter().map(|step| step.module).collect();
+    let layers = layers::complete(&modules);
+    let steps = walk.steps.into_iter().zip(layers);
+    let described = steps.map(|(mut step, layer)| {
+        step.fact["layer"] = layer.into();
+        step.fact
+    });
+    described.collect()
+}
+
+struct Walk<'p> {
+    plan: &'p Plan,
+    steps: Vec<Described<'p>>,
+}
+
+/// A graph, and which of its values are weights.
+struct Known<'p> {
+    graph: &'p Graph,
+    weights: HashMap<ValueId, &'p str>,
+}
+
+impl<'p> Known<'p> {
+    /// The module that a node comes from. Of what stands in a branch the file tells only that it
+    /// belongs to the program, but a weight's name tells more.
+    fn module(&self, node: &'p Node) -> Option<&'p str> {
+        let recorded = node.provenance.module.as_deref();
+        let mut weights = node.operands().filter_map(|id| self.weights.get(&id));
+        match (recorded, weights.next()) {
+            (None | Some(""), Some(weight)) if !node.is_cond() => {
+                weight.rsplit_once('.').map(|(module, _)| module)
+            }
+            _ => recorded,
+        }
+    }
+
+    /// A branch of a `cond` of this graph.
+    fn branch(&self, cond: &'p Node, index: usize) -> Option<Known<'p>> {
+        let graph = cond.branches.get(index)?;
+        // The first operand is the predicate.
+        let given = cond.operands().skip(1).zip(&graph.inputs);
+        let weights = given.filter_map(|(outer, inner)| Some((*inner, *self.weights.get(&outer)?)));
+        Some(Known {
+            graph,
+            weights: weights.collect(),
+        })
+    }
+}
+
+struct Described<'p> {
+    fact: Value,
+    module: Option<&'p str>,
+}
+
+impl<'p> Walk<'p> {
+    /// Describes the steps of a graph; of one that a pass has made up, not all nodes are known.
+    /// `path` names the branch, `always` whether every run comes here.
+    fn steps(&mut self, steps: &'p [Step], known: Option<Known<'p>>, path: &str, always: bool) {
+        let graph = known.as_ref().map(|known| known.graph);
+        let nodes: HashMap<String, &Node> = graph
+            .into_iter()
+            .flat_map(|graph| graph.nodes.iter().map(|node| (label(graph, node), node)))
+            .collect();
+        for step in steps {
+            let (name, cost, results, copy) = match step {
+                Step::Run(run) => (&run.node, cost_of(run), types(&run.outputs), run.copy),
+                Step::Cond { node, .. } => (node, Work::default(), Vec::new(), None),
+            };
+            let node = nodes.get(&**name).copied();
+            let operator = match (copy, step) {
+                (Some(_), _) => Some("copy"),
+                (None, Step::Cond { .. }) => Some("cond"),
+                (None, Step::Run(_)) => node.map(|node| node.op.schema.name.as_str()),
+            };
+            let line = node.and_then(|node| node.provenance.line.as_deref());
+            let module = |node| known.as_ref().and_then(|known| known.module(node));
+            self.steps.push(Described {
+                fact: json!({
+                    "value": short(name),
+                    "operator": operator,
+                    "branch": path,
+                    "once_per_input": !always,
+                    "flops": cost.flops,
+                    "bytes": cost.bytes,
+                    "results": results,
+                    "line": line,
+                    "why": copy.map(|i| self.plan.copies[i].reason.as_str()),
+                }),
+                module: node.and_then(module),
+            });
+            if let Step::Cond { branches, .. } = step {
+                let dearer = dearer(branches);
+                for (i, branch) in branches.iter().enumerate() {
+                    let inside = known.as_ref().zip(node);
+                    let inside = inside.and_then(|(known, node)| known.branch(node, i));
+                    let path = format!("{path}{}/{}", short(name), ["then", "else"][i]);
+                    self.steps(branch, inside, &path, always && dearer != Some(i));
+                }
+            }
+        }
+    }
+}
+
+/// The branch that costs more: what is done once per input.
+fn dearer(branches: &[Vec<Step>; 2]) -> Option<usize> {
+    let [a, b] = branches.each_ref().map(|branch| {
+        let [always, more] = work(branch);
+        let all = always + more;
+        (all.flops, all.bytes)
+    });
+    match a.cmp(&b) {
+        std::cmp::Ordering::Less => Some(1),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(0),
+    }
+}
+
+fn cost_of(step: &RunStep) -> Work {
+    Work {
+        flops: step.flops,
+        bytes: step.bytes,
+    }
+}
+
+fn types(operands: &[Operand]) -> Vec<String> {
+    let text = |o: &Operand| format!("{}{:?}", o.dtype, o.layout.shape);
+    operands.iter().map(text).collect()
+}
+
+/// The name in a label, without its operator.
+fn short(label: &str) -> &str {
+    label.split('`').nth(1).unwrap_or(label)
+}
