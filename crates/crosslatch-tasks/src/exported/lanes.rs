@@ -157,7 +157,8 @@ impl Lanes {
             self.grow(feed.lane)?;
         }
         let is_small = feeds.iter().all(|feed| feed.tokens.len() == 1);
-        let joins = is_small && more.is_none() && !std::mem::take(&mut self.is_fresh);
+        let is_first = std::mem::take(&mut self.is_fresh);
+        let joins = is_small && more.is_none() && !is_first;
         let tokens = feeds.iter().map(|feed| (feed.lane, Tokens::new(*feed)));
         let mut step = Step {
             feeds: tokens.collect(),
