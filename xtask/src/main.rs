@@ -17,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   families       docs/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
+  bench peers    a window of speech in every runtime at hand, in one run
   soak serve     the server under 64 clients for two minutes, some of which hang up
   lint           formatting and clippy
   env            only make the Python environment
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
         "bench" if rest.first().is_some_and(|what| what == "ops") => bench_ops(&root, &rest[1..]),
         "bench" if rest.first().is_some_and(|what| what == "latch") => {
             bench_latch(&root, &rest[1..])
+        }
+        "bench" if rest.first().is_some_and(|what| what == "peers") => {
+            bench_peers(&root, &rest[1..])
         }
         "soak" if rest.first().is_some_and(|what| what == "serve") => soak_serve(&root, &rest[1..]),
         "lint" => lint(&root),
@@ -133,6 +137,17 @@ fn bench_latch(root: &Path, args: &[String]) -> Result<(), Failure> {
     ]))?;
     run(Command::new(python)
         .arg("python/benches/latch.py")
+        .args(args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
+fn bench_peers(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let folder = target(root).join("peers-environment");
+    let python = python::filled(root, &folder, python::PEERS_LOCK)?;
+    run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
+    run(Command::new(python)
+        .arg("python/benches/peers")
         .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))

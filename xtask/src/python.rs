@@ -10,6 +10,9 @@ use std::process::{Command, Stdio};
 use super::{Failure, run};
 
 const LOCK: &str = "python/requirements.lock";
+const PEERS: &str = "python/benches/peers/requirements.in";
+/// What the benchmark of other runtimes needs.
+pub const PEERS_LOCK: &str = "python/benches/peers/requirements.lock";
 const UV: &str = "uv==0.13.9";
 
 /// Makes the environment if it is not there or out of date; returns its interpreter.
@@ -18,21 +21,27 @@ pub fn environment(root: &Path) -> Result<PathBuf, Failure> {
         Some(folder) => root.join(folder),
         None => root.join(".venv"),
     };
+    filled(root, &folder, LOCK)
+}
+
+/// An environment in this folder with exactly what this file pins; returns its interpreter.
+pub fn filled(root: &Path, folder: &Path, lock_file: &str) -> Result<PathBuf, Failure> {
     let python = folder.join("bin/python");
     let stamp = folder.join("crosslatch.lock");
-    let lock = std::fs::read_to_string(root.join(LOCK)).map_err(|e| format!("{LOCK}: {e}"))?;
+    let lock =
+        std::fs::read_to_string(root.join(lock_file)).map_err(|e| format!("{lock_file}: {e}"))?;
     if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == lock) {
         return Ok(python);
     }
     if !python.exists() {
         run(Command::new(system_python()?)
             .args(["-m", "venv"])
-            .arg(&folder))?;
+            .arg(folder))?;
     }
-    run(Command::new(uv(&folder)?)
+    run(Command::new(uv(folder)?)
         .args(["pip", "sync", "--quiet", "--python"])
         .arg(&python)
-        .arg(LOCK)
+        .arg(lock_file)
         .current_dir(root))?;
     std::fs::write(&stamp, lock).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(python)
@@ -55,15 +64,18 @@ fn uv(folder: &Path) -> Result<PathBuf, Failure> {
     Ok(own)
 }
 
-/// Resolves the requirements anew.
+/// Resolves the requirements anew, those of the tests and those of the benchmark.
 pub fn lock(root: &Path) -> Result<(), Failure> {
     let python = environment(root)?;
     let folder = python.ancestors().nth(2).unwrap_or(root);
-    run(Command::new(uv(folder)?)
-        .args(["pip", "compile", "--quiet", "--universal"])
-        .args(["--python-version", "3.11", "--no-header", "--no-annotate"])
-        .args(["python/requirements.in", "-o", LOCK])
-        .current_dir(root))
+    for (wanted, lock) in [("python/requirements.in", LOCK), (PEERS, PEERS_LOCK)] {
+        run(Command::new(uv(folder)?)
+            .args(["pip", "compile", "--quiet", "--universal"])
+            .args(["--python-version", "3.11", "--no-header", "--no-annotate"])
+            .args([wanted, "-o", lock])
+            .current_dir(root))?;
+    }
+    Ok(())
 }
 
 /// An interpreter that is new enough.

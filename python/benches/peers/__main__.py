@@ -1,0 +1,224 @@
+"""A window of speech in every runtime at hand, in one run.
+
+    cargo xtask bench peers [--sizes tiny,base] [--turns 7] [--threads 2] [--only NAME,…]
+
+Whisper with random weights: the encoder on 30 s, the first step (which computes cross-attention keys and
+values, except where a runtime does so with the encoder), 64 later steps on given tokens.  Each runtime has
+a process of its own that sleeps when it is not its turn; in each turn every one decodes the window once, in
+another order, and the bandwidth of memory is measured.  The first turn warms up and is only counted as the
+time to the first token.  Scores are compared with eager PyTorch's: who is wrong is told so beside its times.
+A runtime that fails says why in the table, and the others go on.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+import chart  # noqa: E402
+import models  # noqa: E402
+
+#: Module, how it is called, its package.
+RUNTIMES = {
+    "engine": ("Crosslatch", None),
+    "pytorch": ("PyTorch", "torch"),
+    "ort": ("ONNX Runtime", "onnxruntime"),
+    "ov": ("OpenVINO", "openvino"),
+    "ct2": ("CTranslate2", "ctranslate2"),
+}
+#: The precision of ours that another one is to be compared with.
+KIND = {"f32": "f32", "f32 Inductor": "f32", "bf16": "bf16", "bf16 Inductor": "bf16", "f16": "bf16",
+        "int8": "int8", "q8_0": "int8", "q5_0": "int8"}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def precisions(runtime):
+    """What a runtime's module offers, and the files that this needs; read without its library."""
+    text = (HERE / "runtimes" / f"{runtime}.py").read_text()
+    lines = [line for line in text.splitlines() if line.startswith(("PRECISIONS", "NEEDS"))]
+    found = {}
+    exec("\n".join(lines), found)  # noqa: S102: two literals of our own
+    return {precision: found["NEEDS"][precision] for precision in found["PRECISIONS"]}
+
+
+class Worker:
+    """A process with a runtime; says at every point whether it still can."""
+
+    def __init__(self, runtime, precision, folder, threads):
+        self.name = f"{RUNTIMES[runtime][0]} {precision}"
+        self.kind, self.failure, self.turns, self.log = KIND[precision], None, [], folder / "log"
+        self.log.mkdir(exist_ok=True)
+        self.log = self.log / f"{runtime}-{precision}.txt"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / "worker.py", runtime, precision, folder, str(threads)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"})
+        self.started = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline() if not self.failure else ""
+        if line:
+            return json.loads(line)
+        if not self.failure:
+            self.process.wait()
+            said = self.log.read_text().strip().splitlines()
+            self.failure = said[-1] if said else f"ended with status {self.process.returncode}"
+            say(f"{self.name}: {self.failure}")
+        return {}
+
+    def ask(self, what):
+        if self.failure:
+            return {}
+        try:
+            self.process.stdin.write(what + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return self.answer()
+
+    def turn(self):
+        self.turns.append(self.ask("turn"))
+
+    def end(self):
+        self.peak = self.ask("end").get("peak")
+        self.process.stdin.close()
+        self.process.wait()
+
+    def result(self):
+        """Medians and quartiles."""
+        if self.failure:
+            return {"name": self.name, "kind": self.kind, "failure": self.failure}
+        cold, *warm = [turn["times"] for turn in self.turns]
+        last = self.turns[-1]
+        later = [t for times in warm for t in times["later"]]
+        spread = lambda values: [*statistics.quantiles(values, n=4)] if len(values) > 1 else values * 3
+        found = {part: spread([times[part] for times in warm]) for part in ("encoder", "first")}
+        found["later"] = spread(later)
+        whole = [t["encoder"] + t["first"] + models.STEPS * statistics.fmean(t["later"]) for t in warm]
+        return {
+            "name": self.name, "kind": self.kind, **found, "window": spread(whole),
+            "to_first_token": self.started["load"] + cold["encoder"] + cold["first"],
+            "peak_mib": self.peak, "before_mib": self.started["before"],
+            **{key: last[key] for key in ("relative", "cosine", "same_token") if key in last},
+        }
+
+
+def bandwidth(source, target):
+    """GB/s that two threads read; a copy reads and writes."""
+    begin = time.perf_counter()
+    np.copyto(target, source)
+    return 2 * source.nbytes / (time.perf_counter() - begin) / 1e9
+
+
+def is_right(result):
+    """Whether the scores are those of the model, as far as the precision lets them."""
+    if "same_token" in result:
+        return result["same_token"] or result["kind"] != "f32"
+    least = {"f32": 0.9999, "bf16": 0.98, "int8": 0.95}[result["kind"]]
+    return result["cosine"] > least
+
+
+def measure(size, options):
+    folder = options.output / size
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = options.only.split(",") if options.only else list(RUNTIMES)
+    wanted = {(r, p): needs for r in RUNTIMES if r in chosen for p, needs in precisions(r).items()}
+    files = dict.fromkeys(["reference.npz", *(f for needs in wanted.values() for f in needs)])
+    np.savez(folder / "given.npz", features=models.features(), tokens=models.tokens())
+    broken = models.make(folder, size, files, say)
+    workers, results = [], []
+    for (runtime, precision), needs in wanted.items():
+        failure = next((broken[file] for file in needs if file in broken), None)
+        if failure:
+            name = f"{RUNTIMES[runtime][0]} {precision}"
+            results.append({"name": name, "kind": KIND[precision], "failure": failure})
+            continue
+        say(f"{size}: starting {runtime} {precision}")
+        workers.append(Worker(runtime, precision, folder, options.threads))
+    source, speeds = np.ones(2**26, np.float32), []
+    target = source.copy()
+    for turn in range(options.turns + 1):
+        speeds.append(bandwidth(source, target))
+        order = [worker for worker in workers if not worker.failure]
+        random.Random(turn).shuffle(order)
+        for worker in order:
+            worker.turn()
+        say(f"{size}: turn {turn} of {options.turns}; memory {speeds[-1]:.1f} GB/s")
+    for worker in workers:
+        worker.end()
+    results += [worker.result() for worker in workers]
+    return {"size": size, "memory_gbs": statistics.quantiles(speeds, n=4), "rows": results}
+
+
+def table(measured):
+    ours = {row["kind"]: row for row in measured["rows"]
+            if row["name"].startswith("Crosslatch") and "failure" not in row}
+    lines = ["| runtime | encoder ms | first step | later step | whole window | × Crosslatch | "
+             "to first token | peak MiB |", "|---|---|---|---|---|---|---|---|"]
+    for row in measured["rows"]:
+        if "failure" in row:
+            lines.append(f"| {row['name']} | failed: {row['failure'][:120]} | | | | | | |")
+            continue
+        cell = lambda key, digits: "{1:.{d}f} ({0:.{d}f}–{2:.{d}f})".format(*row[key], d=digits)
+        same = ours.get(row["kind"])
+        ratio = f"{row['window'][1] / same['window'][1]:.2f}" if same else ""
+        wrong = "" if is_right(row) else " (**wrong scores**)"
+        lines.append(
+            f"| {row['name']}{wrong} | {cell('encoder', 0)} | {cell('first', 1)} | {cell('later', 2)} "
+            f"| {cell('window', 0)} | {ratio} | {row['to_first_token']:.0f} | {row['peak_mib']:.0f} |")
+    return "\n".join(lines)
+
+
+def bars(measured):
+    rows = {}
+    done = [row for row in measured["rows"] if "failure" not in row]
+    for row in sorted(done, key=lambda row: row["window"][1]):
+        encoder, first = row["encoder"][1], row["first"][1]
+        later = max(0.0, row["window"][1] - encoder - first)
+        rows[row["name"]] = {"encoder": encoder, "first": first, "later_all": later}
+    return chart.draw(f"whisper-{measured['size']}: 30 s of speech, 65 tokens", rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="tiny,base")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", help="modules of runtimes/, with commas between")
+    parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
+    options = parser.parse_args()
+    versions = {name: version(package) for name, package in RUNTIMES.values() if package}
+    all_of_them = []
+    for size in options.sizes.split(","):
+        measured = measure(size, options)
+        all_of_them.append(measured)
+        low, speed, high = measured["memory_gbs"]
+        print(f"\n## whisper-{size}, {options.threads} threads, {options.turns} turns; memory copied at "
+              f"{speed:.0f} ({low:.0f} to {high:.0f}) GB/s\n\n{table(measured)}", flush=True)
+        if any("failure" not in row for row in measured["rows"]):
+            (options.output / f"{size}.svg").write_text(bars(measured))
+    print("\nMilliseconds, median (quartiles). " + ", ".join(f"{n} {v}" for n, v in versions.items()))
+    written = {"machine": platform.processor() or platform.machine(), "threads": options.threads,
+               "turns": options.turns, "versions": versions, "models": all_of_them}
+    (options.output / "peers.json").write_text(json.dumps(written, indent=1))
+
+
+if __name__ == "__main__":
+    main()

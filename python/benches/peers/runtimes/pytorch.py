@@ -1,0 +1,43 @@
+"""PyTorch, eager and compiled by Inductor: `torch.cat` caches, cross-attention computed once."""
+
+import torch
+import transformers
+
+import models
+
+from . import Stepping
+
+PRECISIONS = ["f32", "bf16", "f32 Inductor", "bf16 Inductor"]
+NEEDS = {precision: ["checkpoint"] for precision in PRECISIONS}
+
+
+class Runtime(Stepping):
+    def __init__(self, folder, precision, threads):
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        self.dtype = torch.bfloat16 if "bf16" in precision else torch.float32
+        model = transformers.WhisperForConditionalGeneration.from_pretrained(
+            folder / "checkpoint", dtype=self.dtype).eval()
+        parts = models.Encoder(model), models.Cross(model), models.Step(model)
+        models.attend = fused
+        if "Inductor" in precision:
+            torch._inductor.config.freezing = True
+            parts = [torch.compile(part, dynamic=name == "Step")
+                     for part, name in zip(parts, ("Encoder", "Cross", "Step"))]
+        self.encoder, self.cross, self.decoder = parts
+        _, _, past, _ = models.sample(model, 0)
+        self.empty = [cache.to(self.dtype) for cache in past]
+
+    def encode(self, features):
+        self.states = self.encoder(torch.from_numpy(features).to(self.dtype))
+
+    def step(self, token, position):
+        if position == 0:
+            self.past, self.crosses = self.empty, self.cross(self.states)
+        logits, *self.past = self.decoder(torch.tensor([[token]]), torch.tensor([position]),
+                                          *self.past, *self.crosses)
+        return logits[0, -1].float().numpy()
+
+
+def fused(q, k, v):
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)

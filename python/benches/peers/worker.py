@@ -1,0 +1,66 @@
+"""A process with one runtime in one precision, which decodes a window whenever it is told to.
+
+    python worker.py RUNTIME PRECISION FOLDER THREADS
+
+One line of JSON for each line that comes: `turn` is answered with the times and how far the scores are
+from eager PyTorch's, `end` with the peak of memory.
+"""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package, from the working tree
+
+
+def peak():
+    """MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def distances(found, reference):
+    """How far scores are from the reference: {relative to the largest, cosine}, the worst of both ends."""
+    pairs = list(zip(found, (reference["first"], reference["logits"]), strict=True))
+    return {
+        "relative": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs),
+        "cosine": min(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in pairs),
+    }
+
+
+def main():
+    name, precision, folder, threads = sys.argv[1:]
+    # Libraries print to standard output what they please; the answers have a way of their own.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    folder = Path(folder)
+    reference = dict(np.load(folder / "reference.npz"))
+    given = np.load(folder / "given.npz")
+    features, tokens = given["features"], given["tokens"].tolist()
+    module = importlib.import_module(f"runtimes.{name}")
+    from runtimes import milliseconds
+    before = peak()
+    load, runtime = milliseconds(lambda: module.Runtime(folder, precision, int(threads)))
+
+    def answer(**what):
+        print(json.dumps(what), file=answers, flush=True)
+
+    answer(load=load, before=before)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            answer(peak=peak())
+            return
+        times, found = runtime.window(features, tokens)
+        if isinstance(found[0], int):  # it says what it chose, not why
+            is_same = found[0] == int(reference["chosen"])
+            answer(times=times, same_token=is_same)
+        else:
+            answer(times=times, **distances(found, reference))
+
+
+if __name__ == "__main__":
+    main()
