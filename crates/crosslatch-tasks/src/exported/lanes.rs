@@ -11,7 +11,7 @@ use crosslatch::{DType, Input, Model, Options, Session, TensorRef};
 
 use super::ExportedError;
 use super::circle::{Circle, Member};
-use super::step::{self, Step, Tokens};
+use super::step::{self, Step};
 use crate::search::Feed;
 
 /// The sessions of one source.
@@ -80,20 +80,17 @@ impl Lanes {
             sessions,
             model,
             options,
+            member,
             ..
         } = self;
-        let mut encode = || {
+        let encode = || {
             if sessions.is_empty() {
                 sessions.push(Session::new(model, *options));
             }
             sessions[0].reset();
             sessions[0].run("encoder", source).map(drop)
         };
-        match &mut self.member {
-            Some(member) => member.alone(encode)?,
-            None => encode()?,
-        }
-        Ok(())
+        Ok(alone(member, encode)?)
     }
 
     /// Makes lane `to` go on from where lane `from` is.
@@ -159,23 +156,25 @@ impl Lanes {
         let is_small = feeds.iter().all(|feed| feed.tokens.len() == 1);
         let is_first = std::mem::take(&mut self.is_fresh);
         let joins = is_small && more.is_none() && !is_first;
-        let tokens = feeds.iter().map(|feed| (feed.lane, Tokens::new(*feed)));
-        let mut step = Step {
-            feeds: tokens.collect(),
-            sessions: std::mem::take(&mut self.sessions),
-            encoder_output: Arc::clone(&self.encoder_output),
-        };
-        let mut take = || step::take(std::slice::from_mut(&mut step), more, None);
-        let result = match &mut self.member {
-            Some(member) if joins => {
+        match (&mut self.member, feeds) {
+            (Some(member), _) if joins => {
+                let step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
                 self.sessions = member.step(step).map_err(ExportedError::Together)?;
-                return Ok(());
             }
-            Some(member) => member.alone(take),
-            None => take(),
-        };
-        self.sessions = step.sessions;
-        Ok(result?)
+            (member, [feed]) => {
+                let session = &mut self.sessions[feed.lane];
+                let take = || step::take_one(session, *feed, &self.encoder_output, more);
+                alone(member, take)?;
+            }
+            (member, _) => {
+                let mut step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
+                let take = || step::take(std::slice::from_mut(&mut step), more, None);
+                let result = alone(member, take);
+                self.sessions = step.sessions;
+                result?;
+            }
+        }
+        Ok(())
     }
 
     /// The scores that a lane's last run ended with.
@@ -195,6 +194,14 @@ impl Lanes {
             .filter(|all| all.len() >= vocabulary)
             .ok_or_else(|| wrong("`decoder` returns strided logits"))?;
         Ok(&all[all.len() - vocabulary..])
+    }
+}
+
+/// Works outside of the circle, if there is one.
+fn alone<T>(member: &mut Option<Member>, work: impl FnOnce() -> T) -> T {
+    match member {
+        Some(member) => member.alone(work),
+        None => work(),
     }
 }
 

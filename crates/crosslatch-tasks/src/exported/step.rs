@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crosslatch::{DType, Input, Layout, Session, TensorRef, Threads};
+use smallvec::SmallVec;
 
 use crate::search::Feed;
 
@@ -17,6 +18,18 @@ pub(super) struct Step {
     pub feeds: Vec<(usize, Tokens)>,
     /// Name of what the encoder returned.
     pub encoder_output: Arc<str>,
+}
+
+impl Step {
+    /// A step of these lanes, which it takes away.
+    pub fn new(lanes: &mut Vec<Session>, feeds: &[Feed<'_>], encoder_output: &Arc<str>) -> Step {
+        let feeds = feeds.iter().map(|feed| (feed.lane, Tokens::new(*feed)));
+        Step {
+            sessions: std::mem::take(lanes),
+            feeds: feeds.collect(),
+            encoder_output: Arc::clone(encoder_output),
+        }
+    }
 }
 
 /// Takes steps side by side, on these threads or on those of the first session. `more` is what each
@@ -46,6 +59,25 @@ pub(super) fn take(
     }
 }
 
+/// Feeds one lane. Once the session has run with as many tokens before, this allocates nothing.
+pub(super) fn take_one(
+    session: &mut Session,
+    feed: Feed<'_>,
+    encoder_output: &str,
+    more: Option<(&str, TensorRef<'_>)>,
+) -> Result<(), crosslatch::Error> {
+    let tokens = Tokens::new(feed);
+    let [ids, positions] = tokens.inputs().map_err(wrong)?;
+    let states = states(encoder_output);
+    match more {
+        None => session.run("decoder", &[ids, positions, states])?,
+        Some((name, more)) => {
+            session.run("decoder", &[ids, positions, states, (name, more.into())])?
+        }
+    };
+    Ok(())
+}
+
 fn wrong(reason: String) -> crosslatch::Error {
     crosslatch::Error::Input {
         method: "decoder".into(),
@@ -61,8 +93,8 @@ fn states(name: &str) -> (&'static str, Input<'_>) {
 
 /// Tokens and their positions, as the decoder takes them.
 pub(super) struct Tokens {
-    tokens: Vec<i64>,
-    positions: Vec<i64>,
+    tokens: SmallVec<[i64; 8]>,
+    positions: SmallVec<[i64; 8]>,
     /// Layouts of both.
     layouts: [Layout; 2],
 }
@@ -71,7 +103,7 @@ impl Tokens {
     pub fn new(feed: Feed<'_>) -> Self {
         let n = feed.tokens.len();
         Tokens {
-            tokens: feed.tokens.to_vec(),
+            tokens: SmallVec::from_slice(feed.tokens),
             positions: (feed.position..feed.position + n)
                 .map(|p| p as i64)
                 .collect(),
