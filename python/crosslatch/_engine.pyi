@@ -188,7 +188,7 @@ class Transcriber:
 
     def transcribe(
         self,
-        audio: str | PathLike[str] | NDArray[np.float32] | _SupportsDLPack,
+        audio: str | PathLike[str] | bytes | bytearray | NDArray[np.float32] | _SupportsDLPack,
         sample_rate: int | None = None,
         *,
         language: str | None = None,
@@ -199,8 +199,8 @@ class Transcriber:
         fallback: bool = False,
         max_new_tokens: int | None = None,
     ) -> Transcription:
-        """Transcribes a sound file (WAV, FLAC or MP3), or samples: float32, one channel, at
-        `sample_rate` Hz.
+        """Transcribes a sound file (WAV, FLAC or MP3), by name or as its contents (`bytes`), or samples:
+        float32, one channel, at `sample_rate` Hz.
 
         Returns an iterator over segments, each of which comes out as soon as it is decoded.
         `language` is the one spoken, such as "en"; it is detected, where the model can, if it is

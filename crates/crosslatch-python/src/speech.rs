@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crosslatch::{DType, Model, TensorRef};
-use crosslatch_tasks::audio::{self, SAMPLE_RATES};
+use crosslatch_tasks::audio::{self, Limits, SAMPLE_RATES};
 use crosslatch_tasks::exported::{ExportedSpeechModel, pipeline};
 use crosslatch_tasks::{SpeechPipeline, Task, TranscribeOptions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyByteArray, PyBytes, PyString};
 
 use crate::error::{self, engine, failure};
 use crate::idle::Idle;
@@ -94,8 +94,8 @@ impl Transcriber {
         self.0.pipeline.features.sample_rate()
     }
 
-    /// Transcribes a sound file (WAV, FLAC or MP3), or samples: float32, one channel, at
-    /// `sample_rate` Hz.
+    /// Transcribes a sound file (WAV, FLAC or MP3), by name or as its contents (`bytes`), or samples:
+    /// float32, one channel, at `sample_rate` Hz.
     ///
     /// Returns an iterator over segments, each of which comes out as soon as it is decoded.
     /// `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
@@ -135,8 +135,8 @@ impl Transcriber {
         // A wish that the model cannot fulfil is refused here and not at the first segment.
         self.0.pipeline.check(&options).map_err(failure)?;
         let sound = match (sound(audio)?, sample_rate) {
-            (Sound::File(path), None) => Sound::File(path),
-            (Sound::File(_), Some(_)) => {
+            (sound @ (Sound::File(_) | Sound::Contents(_)), None) => sound,
+            (Sound::File(_) | Sound::Contents(_), Some(_)) => {
                 return Err(PyTypeError::new_err(
                     "a sound file says its sample rate itself",
                 ));
@@ -149,9 +149,14 @@ impl Transcriber {
             }
         };
         let rate = self.sample_rate();
-        let samples = match &sound {
+        let samples = match sound {
             Sound::File(path) => {
-                py.detach(|| audio::read_file(path, rate))
+                py.detach(|| audio::read_file(&path, rate))
+                    .map_err(error::audio)?
+                    .samples
+            }
+            Sound::Contents(bytes) => {
+                py.detach(|| audio::read_bytes("the sound", bytes, rate, Limits::default()))
                     .map_err(error::audio)?
                     .samples
             }
@@ -181,6 +186,8 @@ fn named_task(name: &str) -> PyResult<Task> {
 
 enum Sound {
     File(PathBuf),
+    /// What is in a file.
+    Contents(Vec<u8>),
     Samples(Given),
 }
 
@@ -188,8 +195,13 @@ fn sound(audio: &Bound<'_, PyAny>) -> PyResult<Sound> {
     if audio.is_instance_of::<PyString>() || audio.hasattr("__fspath__")? {
         return Ok(Sound::File(audio.extract()?));
     }
+    if audio.is_instance_of::<PyBytes>() || audio.is_instance_of::<PyByteArray>() {
+        return Ok(Sound::Contents(audio.extract()?));
+    }
     let samples = take(audio, None).map_err(|refusal| match refusal {
-        Refusal::Reason(reason) => failure(format!("the sound {reason}, or a file's name")),
+        Refusal::Reason(reason) => {
+            failure(format!("the sound {reason}, or a file's name or contents"))
+        }
         Refusal::Raised(error) => error,
     })?;
     let tensor = samples.view();

@@ -44,6 +44,17 @@ def test_files_and_samples_are_transcribed(transcriber):
             assert transcriber.transcribe(given, rate).transcript().text == EXPECTED[name]
 
 
+def test_the_contents_of_a_file_will_do(transcriber):
+    for name in ("alarm.mp3", "wake-up.flac"):
+        contents = (SAMPLES / name).read_bytes()
+        for given in (contents, bytearray(contents)):
+            assert transcriber.transcribe(given).transcript().text == EXPECTED[name]
+    with pytest.raises(crosslatch.Error, match="the sound"):
+        transcriber.transcribe(b"no sound at all")
+    with pytest.raises(TypeError, match="sample rate itself"):
+        transcriber.transcribe(contents, 16000)
+
+
 def test_segments_are_those_of_the_command(crosslatch, transcriber):
     out, _ = crosslatch("transcribe", "--format", "json", SAMPLES / "timer.wav")
     expected = json.loads(out)

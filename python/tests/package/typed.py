@@ -36,6 +36,7 @@ def transcribe(path: str, samples: NDArray[np.float32]) -> list[str]:
     texts = [segment.text for segment in transcriber.transcribe("talk.mp3", language="en")]
     transcript = transcriber.transcribe(samples, transcriber.sample_rate).transcript()
     assert_type(transcript.language, str | None)
+    assert_type(transcriber.transcribe(b"RIFF").transcript().text, str)
     tokens = [token for segment in transcript.segments for token in segment.tokens]
     assert_type(tokens, list[int])
     return [*texts, transcript.text]
