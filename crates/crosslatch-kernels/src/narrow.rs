@@ -17,7 +17,7 @@ use crate::gemm::Right;
 use crate::target::Target;
 use crate::tensor::TensorError;
 use crate::transpose::transpose;
-use crate::vector::{LANES, has_avx2, sum_lanes};
+use crate::vector::has_avx2;
 use crate::{DType, Threads};
 
 /// How the elements of a narrow matrix are stored.
@@ -148,18 +148,13 @@ pub(crate) fn round_to_bits(x: f32) -> u32 {
 /// The greatest magnitude; NaN if an element is not finite.
 #[inline(always)]
 pub(crate) fn largest_magnitude(x: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    // Zeros, or NaN where a value is not finite.
-    let mut zeros = [0f32; LANES];
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let rest = std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0.0));
-    for block in blocks.iter().chain([&rest]) {
-        for ((x, lane), zero) in block.iter().zip(&mut lanes).zip(&mut zeros) {
-            *lane = if x.abs() > *lane { x.abs() } else { *lane };
-            *zero += x * 0.0;
-        }
+    // Without the sign, floats are ordered as their bits are, and what is not finite is the greatest.
+    let magnitude = |x: &f32| (x.to_bits() & 0x7fff_ffff) as i32;
+    let largest = x.iter().map(magnitude).fold(0, i32::max);
+    match f32::from_bits(largest as u32) {
+        largest if largest.is_finite() => largest,
+        _ => f32::NAN,
     }
-    lanes.into_iter().fold(0f32, f32::max) + sum_lanes(zeros)
 }
 
 /// Stores a row; its scale, or nothing if an element is not finite.
@@ -272,7 +267,7 @@ pub(crate) fn from_bf16(bits: u16) -> f32 {
 /// Compiles a function of slices twice, as [`crate::vector`] does.
 macro_rules! compiled_twice {
     ($name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?, $portable:ident) => {
-        fn $name($($arg: $ty),*) $(-> $ret)? {
+        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
@@ -291,12 +286,20 @@ macro_rules! compiled_twice {
 
 compiled_twice! { encode_row(from: &[f32], to: &mut [i8]) -> Option<f32>, encode_row_portable }
 compiled_twice! { widen_bf16(from: &[u16], to: &mut [f32]), widen_bf16_portable }
+compiled_twice! { widen_to_16_bits(from: &[i8], to: &mut [i16]), widen_to_16_bits_portable }
 compiled_twice! { widen_int8(from: &[i8], scale: f32, to: &mut [f32]), widen_int8_portable }
 
 #[inline(always)]
 fn widen_bf16_portable(from: &[u16], to: &mut [f32]) {
     for (to, x) in to.iter_mut().zip(from) {
         *to = from_bf16(*x);
+    }
+}
+
+#[inline(always)]
+fn widen_to_16_bits_portable(from: &[i8], to: &mut [i16]) {
+    for (to, x) in to.iter_mut().zip(from) {
+        *to = *x as i16;
     }
 }
 

@@ -5,10 +5,8 @@
 //! * *bf16*: a vector load brings sixteen elements. The odd ones are `f32`s as they stand once the
 //!   lower half is masked out, the even ones after a shift; so the left rows are held with even
 //!   and odd elements apart, eight of each at a time.
-//! * *int8*: the left rows are rounded to 16 bits, one scale for each [`CHUNK`] elements. The error
-//!   is 1/65534 of the largest one, far below that of the weights. Products of 8 and 16 bits are
-//!   then added up in 32-bit integers, which cannot overflow within a chunk: 127 · 32767 · 4096 / 8
-//!   is less than 2³¹. Whole sums are exact, in any order.
+//! * *int8*: the left rows are rounded to 16 bits ([`crate::rounded`]), one scale for each [`CHUNK`]
+//!   elements. Products are then added up in 32-bit integers, exactly.
 //!
 //! A row with a value that is not finite gives NaN in int8.
 //!
@@ -16,16 +14,19 @@
 //! added up in one order; sums of chunks too. So the bits depend on nothing but the shape.
 
 use crate::approximate::multiply_add;
-use crate::narrow::{from_bf16, largest_magnitude, round_to_bits};
+use crate::narrow::from_bf16;
+use crate::rounded::{SAFE, round_row};
 use crate::tile::Strided;
 use crate::vector::{LANES, sum_lanes};
-use crate::wide::Wide;
 
 /// Elements that are summed without a break.
 pub const CHUNK: usize = 4096;
 
 /// Elements that are widened together.
 pub const BLOCK: usize = 2 * LANES;
+
+// No lane of an integer sum overflows.
+const _: () = assert!(CHUNK / LANES <= SAFE);
 
 /// Dot products with stored elements.
 pub trait Dots {
@@ -112,33 +113,7 @@ impl Dots for Int8 {
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [i16]) -> f32 {
         let (to, rest) = to.split_at_mut(filled);
         rest.fill(0);
-        let step = row.column_stride;
-        let at = |k: usize| row.data[k * step];
-        let largest = match step {
-            1 => largest_magnitude(&row.data[..filled]),
-            _ => (0..filled)
-                .map(|k| largest_magnitude(&[at(k)]))
-                .fold(0f32, Wide::larger),
-        };
-        // Numbers too small to have a factor count as zeros; a scale of NaN makes all sums NaN.
-        let (factor, scale) = match 32767.0 / largest {
-            factor if factor.is_finite() => (factor, largest / 32767.0),
-            factor => (0.0, if factor.is_nan() { factor } else { 0.0 }),
-        };
-        let rounded = |x: f32| round_to_bits(x * factor) as i16;
-        match step {
-            1 => {
-                for (to, x) in to.iter_mut().zip(row.data) {
-                    *to = rounded(*x);
-                }
-            }
-            _ => {
-                for (k, to) in to.iter_mut().enumerate() {
-                    *to = rounded(at(k));
-                }
-            }
-        }
-        scale
+        round_row(row, to)
     }
 
     #[inline(always)]
@@ -376,22 +351,6 @@ mod tests {
         assert_eq!(int8_portable([&x[..]], [&w[..]])[0][0], exact);
         if has_avx2() {
             assert_eq!(Int8::dots::<true, 1, 1>([&x], [&w])[0][0], exact);
-        }
-    }
-
-    #[test]
-    fn rounded_rows_are_near_and_what_is_not_finite_is_not_hidden() {
-        let row = numbers(301, 4);
-        let (rounded, scale) = prepared::<Int8>(&row);
-        for (x, q) in row.iter().zip(&rounded) {
-            assert!((x - *q as f32 * scale).abs() <= scale * 0.51);
-        }
-        assert!(rounded[301..].iter().all(|q| *q == 0));
-        assert_eq!(prepared::<Int8>(&[0.0; 9]).1, 0.0);
-        for bad in [f32::NAN, f32::INFINITY] {
-            let mut row = row.clone();
-            row[77] = bad;
-            assert!(prepared::<Int8>(&row).1.is_nan());
         }
     }
 }

@@ -1,0 +1,297 @@
+//! Each kernel at the sizes of whisper-base, and what part of its floor it reaches.
+//!
+//! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the longer of
+//! two times: its multiply-adds at the rate of `f32` arithmetic in registers, and its bytes at the rate at
+//! which memory is read. Both are measured in the same run, before the kernels and after them. A kernel
+//! whose operands stay in the cache, or that multiplies whole numbers, can be faster than its floor.
+
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::Criterion;
+use crosslatch_kernels::attention::{Attention, attention};
+use crosslatch_kernels::bandwidth::Probe;
+use crosslatch_kernels::copy::copy;
+use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
+use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::normalization::{Norm, norm};
+use crosslatch_kernels::peak::multiply_adds_per_second;
+use crosslatch_kernels::softmax::{Softmax, softmax};
+use crosslatch_kernels::{DType, Layout, NarrowMatrix, Storage, TensorMut, TensorRef, Threads};
+
+const POSITIONS: usize = 1500;
+const WIDTH: usize = 512;
+const INNER: usize = 2048;
+const HEADS: usize = 8;
+const VOCABULARY: usize = 51865;
+
+/// What a kernel has to do at least.
+#[derive(Clone, Copy)]
+struct Work {
+    multiply_adds: usize,
+    bytes: usize,
+}
+
+struct Bench {
+    criterion: Criterion,
+    threads: Threads,
+    probe: Probe,
+    /// Multiply-adds and bytes in a second, as measured so far.
+    rates: Vec<[f64; 2]>,
+    done: Vec<(String, Work)>,
+}
+
+fn main() {
+    let criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+        .configure_from_args();
+    let mut bench = Bench {
+        criterion,
+        threads: Threads::new(std::thread::available_parallelism().map_or(1, |n| n.get())),
+        probe: Probe::new(256 << 20),
+        rates: Vec::new(),
+        done: Vec::new(),
+    };
+    bench.probe_rates();
+    bench.run("nothing, by all threads", Work::of(0, 0), |threads| {
+        threads.run(threads.count(), &|i| {
+            std::hint::black_box(i);
+        });
+    });
+    for (rows, depth, columns) in [
+        (POSITIONS, WIDTH, WIDTH),
+        (POSITIONS, WIDTH, INNER),
+        (POSITIONS, INNER, WIDTH),
+        (1, WIDTH, INNER),
+        (8, WIDTH, INNER),
+        (1, WIDTH, VOCABULARY),
+        (8, WIDTH, VOCABULARY),
+    ] {
+        bench.linear(rows, depth, columns);
+    }
+    bench.attention("encoder", POSITIONS, POSITIONS);
+    bench.attention("cross", 1, POSITIONS);
+    bench.attention("self", 1, 64);
+    bench.rows("layer norm");
+    bench.rows("softmax");
+    bench.copies();
+    bench.probe_rates();
+    bench.report();
+}
+
+impl Work {
+    fn of(multiply_adds: usize, bytes: usize) -> Work {
+        Work {
+            multiply_adds,
+            bytes,
+        }
+    }
+}
+
+impl Bench {
+    fn run(&mut self, name: &str, work: Work, mut kernel: impl FnMut(&Threads)) {
+        let threads = &self.threads;
+        self.criterion
+            .bench_function(name, |b| b.iter(|| kernel(threads)));
+        self.done.push((name.to_owned(), work));
+    }
+
+    fn linear(&mut self, rows: usize, depth: usize, columns: usize) {
+        let (a, w, bias) = (
+            numbers(rows * depth),
+            numbers(columns * depth),
+            numbers(columns),
+        );
+        let mut out = Storage::zeroed(4 * rows * columns);
+        let left = Layout::contiguous(&[rows, depth]);
+        let result = Layout::contiguous(&[rows, columns]);
+        let weight = Layout::contiguous(&[columns, depth]).transpose(0, 1);
+        let spread = broadcast(&[columns], &[rows, columns]);
+        let work = |bytes: usize| {
+            let others = 4 * (rows * depth + rows * columns);
+            Work::of(rows * depth * columns, bytes + others)
+        };
+        let name = |kind: &str| format!("linear {kind} {rows}x{depth}x{columns}");
+        self.run(&name("f32"), work(4 * columns * depth), |threads| {
+            let product = Product {
+                a: view(&left, &a),
+                b: view(&weight, &w),
+                bias: Some(view(&spread, &bias)),
+                alpha: 1.0,
+                beta: 1.0,
+            };
+            matmul(&mut view_mut(&result, &mut out), &product, false, threads);
+        });
+        for format in [Format::Bf16, Format::Int8] {
+            let Ok(bytes) = format.bytes(columns, depth) else {
+                continue;
+            };
+            let mut stored = Storage::zeroed(bytes);
+            let from = bytemuck::cast_slice(w.bytes());
+            format
+                .encode(from, [columns, depth], stored.bytes_mut(), &self.threads)
+                .expect("made-up numbers are finite");
+            let weight = NarrowMatrix::new(format, columns, depth, stored.bytes())
+                .expect("made for this size");
+            self.run(&name(format.name()), work(bytes), |threads| {
+                let linear = NarrowLinear {
+                    a: view(&left, &a),
+                    weight,
+                    bias: Some(view(&spread, &bias)),
+                };
+                narrow_linear(&mut view_mut(&result, &mut out), &linear, false, threads);
+            });
+        }
+    }
+
+    fn attention(&mut self, name: &str, queries: usize, keys: usize) {
+        let size = WIDTH / HEADS;
+        // Queries and results lie as a projection writes them, keys and values as caches do.
+        let heads = |n: usize| Layout::contiguous(&[n, HEADS, size]).transpose(0, 1);
+        let (lq, lk) = (heads(queries), Layout::contiguous(&[HEADS, keys, size]));
+        let (q, k, v) = (
+            numbers(queries * WIDTH),
+            numbers(keys * WIDTH),
+            numbers(keys * WIDTH),
+        );
+        let mut out = Storage::zeroed(4 * queries * WIDTH);
+        let work = Work::of(2 * queries * keys * WIDTH, 8 * (queries + keys) * WIDTH);
+        let name = format!("attention {name} {queries}x{keys}");
+        self.run(&name, work, |threads| {
+            attention(
+                &mut view_mut(&lq, &mut out),
+                None,
+                [&view(&lq, &q), &view(&lk, &k), &view(&lk, &v)],
+                None,
+                Attention {
+                    scale: 0.125,
+                    causal: false,
+                    plain: false,
+                },
+                threads,
+            );
+        });
+    }
+
+    fn rows(&mut self, kernel: &str) {
+        for (rows, width) in [(POSITIONS, WIDTH), (1, WIDTH), (HEADS, POSITIONS)] {
+            let layout = Layout::contiguous(&[rows, width]);
+            let spread = broadcast(&[width], &[rows, width]);
+            let (x, scale) = (numbers(rows * width), numbers(width));
+            let mut out = Storage::zeroed(4 * rows * width);
+            let name = format!("{kernel} {rows}x{width}");
+            self.run(&name, Work::of(0, 8 * rows * width), |threads| {
+                let out = &mut view_mut(&layout, &mut out);
+                if kernel == "softmax" {
+                    softmax(out, &view(&layout, &x), 1, Softmax::Usual, false, threads);
+                    return;
+                }
+                let how = Norm {
+                    weight: Some(view(&spread, &scale)),
+                    bias: Some(view(&spread, &scale)),
+                    epsilon: 1e-5,
+                    centred: true,
+                    plain: false,
+                };
+                norm(out, [None, None], &view(&layout, &x), &how, 1, threads);
+            });
+        }
+    }
+
+    fn copies(&mut self) {
+        let (plain, heads) = (
+            Layout::contiguous(&[HEADS, POSITIONS, WIDTH / HEADS]),
+            Layout::contiguous(&[POSITIONS, HEADS, WIDTH / HEADS]).transpose(0, 1),
+        );
+        let from = numbers(POSITIONS * WIDTH);
+        let mut to = Storage::zeroed(from.len());
+        for (name, layout) in [("as it lies", &plain), ("by heads", &heads)] {
+            let name = format!("copy {POSITIONS}x{WIDTH} {name}");
+            self.run(&name, Work::of(0, 8 * POSITIONS * WIDTH), |threads| {
+                copy(
+                    &mut view_mut(&plain, &mut to),
+                    &view(layout, &from),
+                    threads,
+                );
+            });
+        }
+    }
+
+    fn probe_rates(&mut self) {
+        for _ in 0..5 {
+            let multiply_adds = multiply_adds_per_second(&self.threads);
+            let bytes = self.probe.measure(&self.threads);
+            self.rates.push([multiply_adds, bytes]);
+        }
+    }
+
+    /// Medians beside floors.
+    fn report(&mut self) {
+        let [multiply_adds, bytes] = [0, 1].map(|i| {
+            let mut rates: Vec<f64> = self.rates.iter().map(|r| r[i]).collect();
+            rates.sort_by(f64::total_cmp);
+            rates[rates.len() / 2]
+        });
+        println!(
+            "\n{} threads: {:.1} billion multiply-adds and {:.1} GB a second\n",
+            self.threads.count(),
+            multiply_adds / 1e9,
+            bytes / 1e9
+        );
+        println!("| kernel | time | of the floor |\n|---|---|---|");
+        for (name, work) in &self.done {
+            let Some(seconds) = median(name) else {
+                continue;
+            };
+            let floor = (work.multiply_adds as f64 / multiply_adds).max(work.bytes as f64 / bytes);
+            let time = match seconds {
+                s if s < 1e-4 => format!("{:.2} µs", s * 1e6),
+                s => format!("{:.2} ms", s * 1e3),
+            };
+            println!("| {name} | {time} | {:.0} % |", 100.0 * floor / seconds);
+        }
+    }
+}
+
+/// What criterion measured, in seconds; nothing for what was not picked in this run.
+fn median(name: &str) -> Option<f64> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?;
+    let file = folder
+        .join("criterion")
+        .join(name)
+        .join("new/estimates.json");
+    let recent = |file: &Path| file.metadata().ok()?.modified().ok()?.elapsed().ok();
+    if recent(&file)? > Duration::from_secs(600) {
+        return None;
+    }
+    let text = std::fs::read_to_string(file).ok()?;
+    let (_, rest) = text.split_once("\"median\":")?;
+    let (_, rest) = rest.split_once("\"point_estimate\":")?;
+    let nanoseconds: f64 = rest.split([',', '}']).next()?.trim().parse().ok()?;
+    Some(nanoseconds / 1e9)
+}
+
+fn numbers(n: usize) -> Storage {
+    let mut storage = Storage::zeroed(4 * n);
+    let data: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
+    for (i, x) in data.iter_mut().enumerate() {
+        *x = ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 * 1.2e-7 - 1.0;
+    }
+    storage
+}
+
+fn broadcast(from: &[usize], to: &[usize]) -> Layout {
+    Layout::contiguous(from)
+        .expand(to)
+        .expect("a row fits every row")
+}
+
+fn view<'a>(layout: &'a Layout, storage: &'a Storage) -> TensorRef<'a> {
+    TensorRef::new(DType::F32, layout, storage.bytes()).expect("made for this size")
+}
+
+fn view_mut<'a>(layout: &'a Layout, storage: &'a mut Storage) -> TensorMut<'a> {
+    TensorMut::new(DType::F32, layout, storage.bytes_mut()).expect("made for this size")
+}
