@@ -179,7 +179,7 @@ impl<D: Dots> Problem<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Right]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            let sums = D::dots::<FAST, R, C>(x, w);
+            let sums = D::dots::<FAST, R, C>(x, w, C * self.depth);
             for r in 0..R {
                 for c in 0..C {
                     total[r][c] += sums[r][c] * scales[r][chunk];

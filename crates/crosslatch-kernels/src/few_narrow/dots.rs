@@ -40,10 +40,12 @@ pub trait Dots {
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [Self::Left]) -> f32;
 
     /// The dot product of each left slice, which is filled up to whole blocks, with each right
-    /// one. `FAST` promises that the machine has AVX2 and FMA.
+    /// one. `FAST` promises that the machine has AVX2 and FMA. What lies `ahead` elements behind each
+    /// right slice will be wanted next.
     fn dots<const FAST: bool, const R: usize, const C: usize>(
         left: [&[Self::Left]; R],
         right: [&[Self::Right]; C],
+        ahead: usize,
     ) -> [[f32; C]; R];
 }
 
@@ -71,13 +73,16 @@ impl Dots for Bf16 {
     fn dots<const FAST: bool, const R: usize, const C: usize>(
         left: [&[f32]; R],
         right: [&[u16]; C],
+        ahead: usize,
     ) -> [[f32; C]; R] {
         #[cfg(target_arch = "x86_64")]
         if FAST {
             check(left, right);
             // SAFETY: the caller's promise, and the lengths are right.
-            return unsafe { vectors::bf16(left, right) };
+            return unsafe { vectors::bf16(left, right, ahead) };
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = ahead;
         bf16_portable::<FAST, R, C>(left, right)
     }
 }
@@ -120,13 +125,16 @@ impl Dots for Int8 {
     fn dots<const FAST: bool, const R: usize, const C: usize>(
         left: [&[i16]; R],
         right: [&[i8]; C],
+        ahead: usize,
     ) -> [[f32; C]; R] {
         #[cfg(target_arch = "x86_64")]
         if FAST {
             check(left, right);
             // SAFETY: the caller's promise, and the lengths are right.
-            return unsafe { vectors::int8(left, right) };
+            return unsafe { vectors::int8(left, right, ahead) };
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = ahead;
         int8_portable(left, right)
     }
 }
@@ -164,7 +172,8 @@ fn check<X, W, const R: usize, const C: usize>(left: [&[X]; R], right: [&[W]; C]
     }
 }
 
-/// The loops in AVX2. Both expect what [`check`] checks.
+/// The loops in AVX2. Both expect what [`check`] checks. What is not a whole block is done apart, or the
+/// loop would ask for it at every step.
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     use std::arch::x86_64::*;
@@ -177,13 +186,11 @@ mod vectors {
     pub unsafe fn bf16<const R: usize, const C: usize>(
         left: [&[f32]; R],
         right: [&[u16]; C],
+        ahead: usize,
     ) -> [[f32; C]; R] {
-        let whole = right[0].len() / BLOCK * BLOCK;
         let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
         let mut sums = [[_mm256_setzero_ps(); C]; R];
-        let mut tails = [[0u16; BLOCK]; C];
-        let mut k = 0;
-        while k < left[0].len() {
+        let mut add = |k: usize, w: [__m256i; C]| {
             let mut x = [[_mm256_setzero_ps(); 2]; R];
             for r in 0..R {
                 // SAFETY: the left slices have whole blocks.
@@ -193,25 +200,30 @@ mod vectors {
                 }
             }
             for c in 0..C {
-                let from = match k < whole {
-                    // SAFETY: a whole block from `k` on.
-                    true => unsafe { right[c].as_ptr().add(k) },
-                    false => {
-                        let rest = &right[c][whole..];
-                        tails[c][..rest.len()].copy_from_slice(rest);
-                        tails[c].as_ptr()
-                    }
-                };
-                // SAFETY: `from` points to a block, of the slice or the copy of its end.
-                let w = unsafe { _mm256_loadu_si256(from.cast()) };
-                let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w));
-                let odd = _mm256_castsi256_ps(_mm256_and_si256(w, upper));
+                let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w[c]));
+                let odd = _mm256_castsi256_ps(_mm256_and_si256(w[c], upper));
                 for r in 0..R {
                     sums[r][c] = _mm256_fmadd_ps(x[r][0], even, sums[r][c]);
                     sums[r][c] = _mm256_fmadd_ps(x[r][1], odd, sums[r][c]);
                 }
             }
-            k += BLOCK;
+        };
+        let whole = right[0].len() / BLOCK * BLOCK;
+        for k in (0..whole).step_by(BLOCK) {
+            let mut w = [_mm256_setzero_si256(); C];
+            for c in 0..C {
+                fetch(k, right[c], ahead);
+                // SAFETY: a whole block from `k` on.
+                w[c] = unsafe { _mm256_loadu_si256(right[c].as_ptr().add(k).cast()) };
+            }
+            add(k, w);
+        }
+        if whole < right[0].len() {
+            // SAFETY: a block is as long as a vector.
+            add(
+                whole,
+                ends(right, whole).map(|end| unsafe { _mm256_loadu_si256(end.as_ptr().cast()) }),
+            );
         }
         sums.map(|row| row.map(|sum| sum_vector(sum)))
     }
@@ -222,36 +234,60 @@ mod vectors {
     pub unsafe fn int8<const R: usize, const C: usize>(
         left: [&[i16]; R],
         right: [&[i8]; C],
+        ahead: usize,
     ) -> [[f32; C]; R] {
-        let whole = right[0].len() / BLOCK * BLOCK;
         let mut sums = [[_mm256_setzero_si256(); C]; R];
-        let mut tails = [[0i8; BLOCK]; C];
-        let mut k = 0;
-        while k < left[0].len() {
+        let mut add = |k: usize, w: [__m128i; C]| {
             let mut x = [_mm256_setzero_si256(); R];
             for r in 0..R {
                 // SAFETY: the left slices have whole blocks.
                 x[r] = unsafe { _mm256_loadu_si256(left[r].as_ptr().add(k).cast()) };
             }
             for c in 0..C {
-                let from = match k < whole {
-                    // SAFETY: a whole block from `k` on.
-                    true => unsafe { right[c].as_ptr().add(k) },
-                    false => {
-                        let rest = &right[c][whole..];
-                        tails[c][..rest.len()].copy_from_slice(rest);
-                        tails[c].as_ptr()
-                    }
-                };
-                // SAFETY: `from` points to a block, of the slice or the copy of its end.
-                let w = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(from.cast()) });
+                let w = _mm256_cvtepi8_epi16(w[c]);
                 for r in 0..R {
                     sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(x[r], w));
                 }
             }
-            k += BLOCK;
+        };
+        let whole = right[0].len() / BLOCK * BLOCK;
+        for k in (0..whole).step_by(BLOCK) {
+            let mut w = [_mm_setzero_si128(); C];
+            for c in 0..C {
+                fetch(k, right[c], ahead);
+                // SAFETY: a whole block from `k` on.
+                w[c] = unsafe { _mm_loadu_si128(right[c].as_ptr().add(k).cast()) };
+            }
+            add(k, w);
+        }
+        if whole < right[0].len() {
+            // SAFETY: a block is as long as a vector.
+            add(
+                whole,
+                ends(right, whole).map(|end| unsafe { _mm_loadu_si128(end.as_ptr().cast()) }),
+            );
         }
         sums.map(|row| row.map(|sum| sum_vector(_mm256_cvtepi32_ps(sum))))
+    }
+
+    /// What comes after the whole blocks, each filled up to one.
+    fn ends<T: bytemuck::Pod, const C: usize>(right: [&[T]; C], whole: usize) -> [[T; BLOCK]; C] {
+        right.map(|right| {
+            let mut end = [T::zeroed(); BLOCK];
+            let rest = &right[whole..];
+            end[..rest.len()].copy_from_slice(rest);
+            end
+        })
+    }
+
+    /// Asks for the line that is so far ahead, once for each line.
+    #[inline(always)]
+    fn fetch<T>(k: usize, from: &[T], ahead: usize) {
+        if ahead > 0 && (k * size_of::<T>()).is_multiple_of(64) {
+            let line = from.as_ptr().wrapping_add(k + ahead);
+            // SAFETY: SSE is part of the architecture, and asking for what is not there does nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        }
     }
 
     /// In the order of [`sum_lanes`](super::sum_lanes).
@@ -304,11 +340,11 @@ mod tests {
             });
             let left: [&[D::Left]; 3] = std::array::from_fn(|r| &x[r][..]);
             let right: [&[D::Right]; 5] = std::array::from_fn(|c| &w[c][offset..]);
-            let plain = D::dots::<false, 3, 5>(left, right);
-            let single = D::dots::<false, 1, 1>([left[2]], [right[3]]);
+            let plain = D::dots::<false, 3, 5>(left, right, 0);
+            let single = D::dots::<false, 1, 1>([left[2]], [right[3]], 0);
             assert_eq!(single[0][0].to_bits(), plain[2][3].to_bits());
             if has_avx2() {
-                let fast = D::dots::<true, 3, 5>(left, right);
+                let fast = D::dots::<true, 3, 5>(left, right, 40);
                 for (f, p) in fast.as_flattened().iter().zip(plain.as_flattened()) {
                     let near = (f - p).abs() <= 1e-5 * (1.0 + n as f32);
                     assert!(near || f.to_bits() == p.to_bits(), "{n}: {f} {p}");
@@ -337,7 +373,7 @@ mod tests {
                 .iter()
                 .map(|w| half::bf16::from_f32(*w).to_bits())
                 .collect();
-            let fast = Bf16::dots::<true, 1, 1>([&x], [&w[offset..]])[0][0];
+            let fast = Bf16::dots::<true, 1, 1>([&x], [&w[offset..]], 0)[0][0];
             // SAFETY: the machine has AVX2 and FMA.
             assert_eq!(fast.to_bits(), unsafe { fused(&x, &w[offset..]) }.to_bits());
         }
@@ -350,7 +386,7 @@ mod tests {
         let exact = 32767.0 * 127.0 * CHUNK as f32;
         assert_eq!(int8_portable([&x[..]], [&w[..]])[0][0], exact);
         if has_avx2() {
-            assert_eq!(Int8::dots::<true, 1, 1>([&x], [&w])[0][0], exact);
+            assert_eq!(Int8::dots::<true, 1, 1>([&x], [&w], 0)[0][0], exact);
         }
     }
 }
