@@ -6,9 +6,11 @@
 //! same bits.
 
 use crate::approximate::multiply_add;
+use crate::prefetch::fetch;
 use crate::vector::{LANES, has_avx2, sum_lanes};
 
-/// The dot product of each left slice with each right one; all must be equally long.
+/// The dot product of each left slice with each right one; all must be equally long. What lies `ahead`
+/// elements behind each right slice will be wanted next; 0 if nothing is known.
 ///
 /// # Panics
 /// If they are not.
@@ -16,6 +18,7 @@ use crate::vector::{LANES, has_avx2, sum_lanes};
 pub(crate) fn dots<const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[f32]; COLUMNS],
+    ahead: usize,
 ) -> [[f32; COLUMNS]; ROWS] {
     let len = left[0].len();
     for slice in left.iter().chain(&right) {
@@ -24,8 +27,10 @@ pub(crate) fn dots<const ROWS: usize, const COLUMNS: usize>(
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         // SAFETY: the machine has AVX2 and FMA, and the lengths are equal.
-        return unsafe { avx2(left, right) };
+        return unsafe { avx2(left, right, ahead) };
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = ahead;
     portable(left, right)
 }
 
@@ -36,12 +41,14 @@ pub(crate) fn dots<const ROWS: usize, const COLUMNS: usize>(
 unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[f32]; COLUMNS],
+    ahead: usize,
 ) -> [[f32; COLUMNS]; ROWS] {
     use std::arch::x86_64::*;
     let whole = left[0].len() / LANES * LANES;
     let mut sums = [[_mm256_setzero_ps(); COLUMNS]; ROWS];
     let mut k = 0;
     while k < whole {
+        fetch(k, &right, ahead);
         let mut x = [_mm256_setzero_ps(); ROWS];
         for r in 0..ROWS {
             // SAFETY: `k + LANES <= whole`, which is at most the length of every slice.
@@ -111,7 +118,7 @@ mod tests {
             let slices = |n: usize| &data[n * 41..][..len];
             let left: [&[f32]; 3] = [slices(0), slices(1), slices(2)];
             let right: [&[f32]; 2] = [slices(3), slices(4)];
-            let results = dots(left, right);
+            let results = dots(left, right, 3);
             let plain = portable(left, right);
             for r in 0..3 {
                 for c in 0..2 {

@@ -150,7 +150,8 @@ impl Problem<'_> {
         let mut j = 0;
         while j + COLUMNS <= self.columns {
             let right: [&[f32]; COLUMNS] = std::array::from_fn(|c| self.right_column(j + c));
-            let results = dots::<ROWS, COLUMNS>(left, right);
+            let ahead = COLUMNS * self.right.column_stride;
+            let results = dots::<ROWS, COLUMNS>(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {
                     sums(i + r, j + c, *sum);
@@ -159,7 +160,7 @@ impl Problem<'_> {
             j += COLUMNS;
         }
         for j in j..self.columns {
-            let results = dots::<ROWS, 1>(left, [self.right_column(j)]);
+            let results = dots::<ROWS, 1>(left, [self.right_column(j)], 0);
             for (r, row) in results.iter().enumerate() {
                 sums(i + r, j, row[0]);
             }

@@ -1,63 +1,8 @@
-//! Owned, aligned memory, and the safe way to read some of it while writing other parts.
+//! Files in memory, and the safe way to read some of it while writing other parts.
 
 use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-/// Owned bytes that start at a multiple of 64, as wide vector loads like it.
-#[derive(Clone)]
-pub struct Storage {
-    lines: Vec<Line>,
-    len: usize,
-}
-
-impl Storage {
-    /// `len` bytes of zeros. Where the system gives pages of zeros, one that is never touched takes
-    /// no memory.
-    pub fn zeroed(len: usize) -> Storage {
-        Storage {
-            lines: bytemuck::zeroed_vec(len.div_ceil(64)),
-            len,
-        }
-    }
-
-    /// A copy of `bytes`.
-    pub fn copy_of(bytes: &[u8]) -> Storage {
-        let mut storage = Storage::zeroed(bytes.len());
-        storage.bytes_mut().copy_from_slice(bytes);
-        storage
-    }
-
-    /// Number of bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
-    }
-
-    /// The bytes, to be written.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
-    }
-}
-
-impl std::fmt::Debug for Storage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Storage({} bytes)", self.len)
-    }
-}
+use crate::Storage;
 
 /// A file mapped into memory, to be read. Pages come in when they are touched, and processes that
 /// map the same file share them.

@@ -38,6 +38,7 @@ RUNTIMES = {
     "ort": ("ONNX Runtime", "onnxruntime"),
     "ov": ("OpenVINO", "openvino"),
     "ct2": ("CTranslate2", "ctranslate2"),
+    "cpp": ("whisper.cpp", "pywhispercpp"),
 }
 #: The precision of ours that another one is to be compared with.
 KIND = {"f32": "f32", "f32 Inductor": "f32", "bf16": "bf16", "bf16 Inductor": "bf16", "f16": "bf16",

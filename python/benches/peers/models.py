@@ -14,6 +14,8 @@ import transformers
 from torch import nn
 from torch.nn import functional
 
+import ggml
+
 SIZES = {
     "tiny": dict(d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6,
                  decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536),
@@ -219,6 +221,11 @@ def make_ctranslate2(model, path):
     spec.save(str(path))
 
 
+def make_ggml(precision):
+    """whisper.cpp's file."""
+    return lambda model, path: ggml.write(model, path, precision)
+
+
 MAKERS = {
     "reference.npz": make_reference,
     "checkpoint": make_checkpoint,
@@ -226,6 +233,7 @@ MAKERS = {
     "onnx": make_onnx,
     "onnx-int8": make_onnx_int8,
     "ctranslate2": make_ctranslate2,
+    **{f"{precision}.ggml": make_ggml(precision) for precision in ("f16", "q8_0", "q5_0")},
 }
 
 

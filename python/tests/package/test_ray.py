@@ -13,7 +13,10 @@ import pytest
 import crosslatch
 from conftest import ROOT, TARGET
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # or other tests would leave the workers little time
+}
 ray = pytest.importorskip("ray", reason="Ray is not made for this machine")
 
 DEMO = ROOT / "demo" / "model.pt2"

@@ -101,10 +101,10 @@ fn score(
     let key = |i: usize| &data[i * stride..][..len];
     if scores.len() == SIDE {
         let all: [&[f32]; SIDE] = std::array::from_fn(key);
-        scores.copy_from_slice(&dots([query], all)[0]);
+        scores.copy_from_slice(&dots([query], all, SIDE * stride)[0]);
     } else {
         for (i, score) in scores.iter_mut().enumerate() {
-            *score = dots([query], [key(i)])[0][0];
+            *score = dots([query], [key(i)], 0)[0][0];
         }
     }
 }

@@ -179,6 +179,7 @@ mod vectors {
     use std::arch::x86_64::*;
 
     use super::{BLOCK, LANES};
+    use crate::prefetch::fetch;
 
     /// # Safety
     /// The lengths are as [`super::check`] says.
@@ -211,8 +212,8 @@ mod vectors {
         let whole = right[0].len() / BLOCK * BLOCK;
         for k in (0..whole).step_by(BLOCK) {
             let mut w = [_mm256_setzero_si256(); C];
+            fetch(k, &right, ahead);
             for c in 0..C {
-                fetch(k, right[c], ahead);
                 // SAFETY: a whole block from `k` on.
                 w[c] = unsafe { _mm256_loadu_si256(right[c].as_ptr().add(k).cast()) };
             }
@@ -253,8 +254,8 @@ mod vectors {
         let whole = right[0].len() / BLOCK * BLOCK;
         for k in (0..whole).step_by(BLOCK) {
             let mut w = [_mm_setzero_si128(); C];
+            fetch(k, &right, ahead);
             for c in 0..C {
-                fetch(k, right[c], ahead);
                 // SAFETY: a whole block from `k` on.
                 w[c] = unsafe { _mm_loadu_si128(right[c].as_ptr().add(k).cast()) };
             }
@@ -278,16 +279,6 @@ mod vectors {
             end[..rest.len()].copy_from_slice(rest);
             end
         })
-    }
-
-    /// Asks for the line that is so far ahead, once for each line.
-    #[inline(always)]
-    fn fetch<T>(k: usize, from: &[T], ahead: usize) {
-        if ahead > 0 && (k * size_of::<T>()).is_multiple_of(64) {
-            let line = from.as_ptr().wrapping_add(k + ahead);
-            // SAFETY: SSE is part of the architecture, and asking for what is not there does nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-        }
     }
 
     /// In the order of [`sum_lanes`](super::sum_lanes).
