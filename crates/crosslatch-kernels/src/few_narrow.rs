@@ -126,7 +126,8 @@ impl<D: Dots> Problem<'_, D> {
         let mut i = 0;
         while i < self.rows {
             i += match self.rows - i {
-                1 => self.side_by_side::<FAST, 1, 8>(i, memory),
+                // One row after the other is a long run of memory; for several, arithmetic counts.
+                1 => self.side_by_side::<FAST, 1, 1>(i, memory),
                 2 => self.side_by_side::<FAST, 2, 4>(i, memory),
                 3 => self.side_by_side::<FAST, 3, 2>(i, memory),
                 _ => self.side_by_side::<FAST, ROWS, 2>(i, memory),

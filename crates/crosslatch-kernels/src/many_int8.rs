@@ -9,7 +9,7 @@
 //! four times as large as the matrix, which is cheap to unpack.
 //!
 //! The sums over a slice are exact. They are scaled and added to the result slice by slice, so that a
-//! result does not depend on strides, on tiles, on bands or on the number of threads.
+//! result does not depend on strides, on tiles, on blocks or on the number of threads.
 
 mod tile;
 
