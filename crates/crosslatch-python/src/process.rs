@@ -5,8 +5,6 @@
 //! the end, would take forever. So a value remembers its process; in a child it is refused, and
 //! forgotten instead of dropped.
 
-use std::mem::ManuallyDrop;
-
 use pyo3::PyResult;
 
 use crate::error::failure;
@@ -14,7 +12,8 @@ use crate::error::failure;
 /// A value that is used, and dropped, in the process that made it only.
 pub struct Local<T> {
     process: u32,
-    value: ManuallyDrop<T>,
+    /// There until the end.
+    value: Option<T>,
 }
 
 impl<T> Local<T> {
@@ -22,7 +21,7 @@ impl<T> Local<T> {
     pub fn new(value: T) -> Local<T> {
         Local {
             process: std::process::id(),
-            value: ManuallyDrop::new(value),
+            value: Some(value),
         }
     }
 
@@ -36,9 +35,10 @@ impl<T> Local<T> {
     /// # Errors
     /// If another process made it.
     pub fn get_mut(&mut self) -> PyResult<&mut T> {
-        match self.is_own() {
-            true => Ok(&mut self.value),
-            false => Err(failure(
+        let is_own = self.is_own();
+        match &mut self.value {
+            Some(value) if is_own => Ok(value),
+            _ => Err(failure(
                 "this session was made before the process forked, and its threads were left \
                  behind; make sessions in the process that uses them",
             )),
@@ -48,9 +48,8 @@ impl<T> Local<T> {
 
 impl<T> Drop for Local<T> {
     fn drop(&mut self) {
-        if self.is_own() {
-            // SAFETY: this is the only place that drops the value, and it runs once.
-            unsafe { ManuallyDrop::drop(&mut self.value) }
+        if !self.is_own() {
+            std::mem::forget(self.value.take());
         }
     }
 }
