@@ -146,6 +146,17 @@ fn bench_peers(root: &Path, args: &[String]) -> Result<(), Failure> {
     let folder = target(root).join("peers-environment");
     let python = python::filled(root, &folder, python::PEERS_LOCK)?;
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
+    // Those that are written in Rust have no wheels, and take minutes to build.
+    let only = args.iter().position(|arg| arg == "--only");
+    let only = only.and_then(|at| args.get(at + 1));
+    let wants = |runtime: &str| only.is_none_or(|only| only.split(',').any(|one| one == runtime));
+    if wants("rten") || wants("candle") {
+        run(cargo(root)
+            .args(["build", "--release", "--locked"])
+            .args(["--manifest-path", "python/benches/peers/rust/Cargo.toml"])
+            .arg("--target-dir")
+            .arg(target(root).join("peers-rust")))?;
+    }
     run(Command::new(python)
         .arg("python/benches/peers")
         .args(args)

@@ -19,7 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,9 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import chart  # noqa: E402
 import models  # noqa: E402
+import runtimes  # noqa: E402
 
-#: Module, how it is called, its package.
+#: Module, how it is called, its package or crate.
 RUNTIMES = {
     "engine": ("Crosslatch", None),
     "pytorch": ("PyTorch", "torch"),
@@ -39,7 +41,10 @@ RUNTIMES = {
     "ov": ("OpenVINO", "openvino"),
     "ct2": ("CTranslate2", "ctranslate2"),
     "cpp": ("whisper.cpp", "pywhispercpp"),
+    "rten": ("RTen", "rten"),
+    "candle": ("candle", "candle-transformers"),
 }
+CRATES = {"rten", "candle"}
 #: The precision of ours that another one is to be compared with.
 KIND = {"f32": "f32", "f32 Inductor": "f32", "bf16": "bf16", "bf16 Inductor": "bf16", "f16": "bf16",
         "int8": "int8", "q8_0": "int8", "q5_0": "int8"}
@@ -47,6 +52,19 @@ KIND = {"f32": "f32", "f32 Inductor": "f32", "bf16": "bf16", "bf16 Inductor": "b
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def installed(runtime):
+    """The version that would run; `None` if there is none.  Ours is that of the working tree."""
+    package = RUNTIMES[runtime][1]
+    if runtime in CRATES:
+        crates = tomllib.loads((HERE / "rust" / "Cargo.lock").read_text())["package"]
+        (found,) = (crate["version"] for crate in crates if crate["name"] == package)
+        return found if runtimes.BINARY.exists() else None
+    try:
+        return version(package) if package else "of this tree"
+    except PackageNotFoundError:
+        return None
 
 
 def precisions(runtime):
@@ -58,14 +76,26 @@ def precisions(runtime):
     return {precision: found["NEEDS"][precision] for precision in found["PRECISIONS"]}
 
 
-class Worker:
+class Row:
+    """A row of the table: a runtime in a precision, which may have failed before it could start."""
+
+    def __init__(self, runtime, precision, failure):
+        self.name, self.kind, self.failure = f"{RUNTIMES[runtime][0]} {precision}", KIND[precision], failure
+
+    def end(self):
+        pass
+
+    def result(self):
+        return {"name": self.name, "kind": self.kind, "failure": self.failure}
+
+
+class Worker(Row):
     """A process with a runtime; says at every point whether it still can."""
 
     def __init__(self, runtime, precision, folder, threads):
-        self.name = f"{RUNTIMES[runtime][0]} {precision}"
-        self.kind, self.failure, self.turns, self.log = KIND[precision], None, [], folder / "log"
-        self.log.mkdir(exist_ok=True)
-        self.log = self.log / f"{runtime}-{precision}.txt"
+        super().__init__(runtime, precision, None)
+        self.turns, self.log = [], folder / "log" / f"{runtime}-{precision}.txt"
+        self.log.parent.mkdir(exist_ok=True)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, HERE / "worker.py", runtime, precision, folder, str(threads)],
@@ -105,7 +135,7 @@ class Worker:
     def result(self):
         """Medians and quartiles."""
         if self.failure:
-            return {"name": self.name, "kind": self.kind, "failure": self.failure}
+            return super().result()
         cold, *warm = [turn["times"] for turn in self.turns]
         last = self.turns[-1]
         later = [t for times in warm for t in times["later"]]
@@ -141,31 +171,33 @@ def measure(size, options):
     folder.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",") if options.only else list(RUNTIMES)
     wanted = {(r, p): needs for r in RUNTIMES if r in chosen for p, needs in precisions(r).items()}
-    files = dict.fromkeys(["reference.npz", *(f for needs in wanted.values() for f in needs)])
+    files = dict.fromkeys(["reference.npz", *(
+        file for (runtime, _), needs in wanted.items() if installed(runtime) for file in needs)])
     np.savez(folder / "given.npz", features=models.features(), tokens=models.tokens())
     broken = models.make(folder, size, files, say)
-    workers, results = [], []
+    rows = []
     for (runtime, precision), needs in wanted.items():
         failure = next((broken[file] for file in needs if file in broken), None)
+        if not installed(runtime):
+            failure = "not installed"
         if failure:
-            name = f"{RUNTIMES[runtime][0]} {precision}"
-            results.append({"name": name, "kind": KIND[precision], "failure": failure})
-            continue
-        say(f"{size}: starting {runtime} {precision}")
-        workers.append(Worker(runtime, precision, folder, options.threads))
+            rows.append(Row(runtime, precision, failure))
+        else:
+            say(f"{size}: starting {runtime} {precision}")
+            rows.append(Worker(runtime, precision, folder, options.threads))
     source, speeds = np.ones(2**26, np.float32), []
     target = source.copy()
     for turn in range(options.turns + 1):
         speeds.append(bandwidth(source, target))
-        order = [worker for worker in workers if not worker.failure]
+        order = [row for row in rows if not row.failure]
         random.Random(turn).shuffle(order)
         for worker in order:
             worker.turn()
         say(f"{size}: turn {turn} of {options.turns}; memory {speeds[-1]:.1f} GB/s")
-    for worker in workers:
-        worker.end()
-    results += [worker.result() for worker in workers]
-    return {"size": size, "memory_gbs": statistics.quantiles(speeds, n=4), "rows": results}
+    for row in rows:
+        row.end()
+    return {"size": size, "memory_gbs": statistics.quantiles(speeds, n=4),
+            "rows": [row.result() for row in rows]}
 
 
 def table(measured):
@@ -205,7 +237,9 @@ def main():
     parser.add_argument("--only", help="modules of runtimes/, with commas between")
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     options = parser.parse_args()
-    versions = {name: version(package) for name, package in RUNTIMES.values() if package}
+    chosen = options.only.split(",") if options.only else list(RUNTIMES)
+    versions = {name: installed(runtime) or "not installed"
+                for runtime, (name, package) in RUNTIMES.items() if package and runtime in chosen}
     all_of_them = []
     for size in options.sizes.split(","):
         measured = measure(size, options)

@@ -17,12 +17,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package, from the working tree
 
 
-def peak():
-    """MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def distances(found, reference):
     """How far scores are from the reference: {relative to the largest, cosine}, the worst of both ends."""
     pairs = list(zip(found, (reference["first"], reference["logits"]), strict=True))
@@ -42,13 +36,15 @@ def main():
     given = np.load(folder / "given.npz")
     features, tokens = given["features"], given["tokens"].tolist()
     module = importlib.import_module(f"runtimes.{name}")
-    from runtimes import milliseconds
+    from runtimes import milliseconds, peak
     before = peak()
     load, runtime = milliseconds(lambda: module.Runtime(folder, precision, int(threads)))
 
     def answer(**what):
         print(json.dumps(what), file=answers, flush=True)
 
+    if hasattr(runtime, "peak"):  # a process that this one has started, with nothing in it before
+        peak, before = runtime.peak, 0.0
     answer(load=load, before=before)
     for line in sys.stdin:
         if line.strip() == "end":
