@@ -76,6 +76,18 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     run(cargo(root)
         .args(["test", "--workspace", "--release"])
         .args(SERVER))?;
+    // That was with the best instructions of this machine; kernels have ways for lesser ones too.
+    for instructions in ["portable", "avx2"] {
+        run(cargo(root)
+            .args([
+                "test",
+                "--package",
+                "crosslatch-kernels",
+                "--release",
+                "--lib",
+            ])
+            .env("CROSSLATCH_INSTRUCTIONS", instructions))?;
+    }
     // Testing built everything but the command, the examples and the shared objects that the
     // Python tests use.
     run(cargo(root)

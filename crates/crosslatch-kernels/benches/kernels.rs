@@ -158,21 +158,25 @@ impl Bench {
         );
         let mut out = Storage::zeroed(4 * queries * WIDTH);
         let work = Work::of(2 * queries * keys * WIDTH, 8 * (queries + keys) * WIDTH);
-        let name = format!("attention {name} {queries}x{keys}");
-        self.run(&name, work, |threads| {
-            attention(
-                &mut view_mut(&lq, &mut out),
-                None,
-                [&view(&lq, &q), &view(&lk, &k), &view(&lk, &v)],
-                None,
-                Attention {
-                    scale: 0.125,
-                    causal: false,
-                    plain: false,
-                },
-                threads,
-            );
-        });
+        for narrow in [false, true] {
+            let kind = if narrow { "bf16" } else { "f32" };
+            let name = format!("attention {kind} {name} {queries}x{keys}");
+            self.run(&name, work, |threads| {
+                attention(
+                    &mut view_mut(&lq, &mut out),
+                    None,
+                    [&view(&lq, &q), &view(&lk, &k), &view(&lk, &v)],
+                    None,
+                    Attention {
+                        scale: 0.125,
+                        causal: false,
+                        plain: false,
+                        narrow,
+                    },
+                    threads,
+                );
+            });
+        }
     }
 
     fn rows(&mut self, kernel: &str) {

@@ -5,9 +5,10 @@
 //! sum of the exponentials and the weighted sum of the values are carried along and corrected when
 //! a greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of
 //! a decoder, are done one by one (`few`); many are done in panels, side by side in the lanes of
-//! vectors (`panels`). Keys and values are read where they lie, in caches with any strides.
+//! vectors (`panels`), in `f32` or, if that is allowed, in bf16. Keys and values are read where they lie, in
+//! caches with any strides.
 //!
-//! Which way is taken, and where the keys are cut, depends on the shape alone, so that results are
+//! Which way is taken, and where the keys are cut, depends on the shape and the machine alone, so that results are
 //! the same for any strides and any number of threads.
 //!
 //! A hidden key, be it by truth value, by causality or by minus infinity in a mask of numbers, has
@@ -23,7 +24,11 @@ use std::ops::Range;
 
 use crate::gemm::{Matrices, matrix_offset};
 use crate::target::Target;
+use crate::word_tile::WordTile;
 use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
+
+use panels::full::Full;
+use panels::rounded::Rounded;
 
 /// Most queries that are done one by one.
 const FEW: usize = 4;
@@ -37,6 +42,8 @@ pub struct Attention {
     pub causal: bool,
     /// Plain loops in double precision.
     pub plain: bool,
+    /// Whether products of many queries may be computed in bf16, where the machine does that faster.
+    pub narrow: bool,
 }
 
 /// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of truth
@@ -44,6 +51,23 @@ pub struct Attention {
 /// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each
 /// query's scores.
 pub fn attention(
+    out: &mut TensorMut<'_>,
+    logarithms: Option<&mut TensorMut<'_>>,
+    [q, k, v]: [&TensorRef<'_>; 3],
+    mask: Option<&TensorRef<'_>>,
+    attention: Attention,
+    threads: &Threads,
+) {
+    let tile = match attention.narrow {
+        true => WordTile::of_bf16(),
+        false => None,
+    };
+    attention_with(tile, out, logarithms, [q, k, v], mask, attention, threads);
+}
+
+/// As [`attention`]; products of many queries are in bf16 if there is a loop for them.
+fn attention_with(
+    tile: Option<WordTile<f32>>,
     out: &mut TensorMut<'_>,
     logarithms: Option<&mut TensorMut<'_>>,
     [q, k, v]: [&TensorRef<'_>; 3],
@@ -64,7 +88,11 @@ pub fn attention(
         mask,
         causal: attention.causal,
     };
-    let fits = shape.inner > 0 && shape.width > 0 && panels::fits(&shape);
+    let full = Full::best();
+    let fits = shape.inner > 0
+        && shape.width > 0
+        && shape.inner.max(shape.width) <= few::LONGEST
+        && panels::fits(full, &shape);
     if out.dtype() != DType::F32 || attention.plain || !fits {
         with_element!(out.dtype(), T => {
             plain::<T>(out, logarithms, [q, k, v], &shape, &seen, attention.scale);
@@ -95,8 +123,12 @@ pub fn attention(
     };
     if heads.shape.queries <= FEW {
         few::run(&heads, threads);
-    } else {
-        panels::run(&heads, threads);
+        return;
+    }
+    let rounded = tile.map(Rounded::with);
+    match rounded.filter(|way| panels::fits(*way, &heads.shape)) {
+        Some(rounded) => panels::run(rounded, &heads, threads),
+        None => panels::run(full, &heads, threads),
     }
 }
 

@@ -6,8 +6,9 @@
 //! same bits.
 
 use crate::approximate::multiply_add;
+use crate::instructions::has_avx2;
 use crate::prefetch::fetch;
-use crate::vector::{LANES, has_avx2, sum_lanes};
+use crate::vector::{LANES, sum_lanes};
 
 /// The dot product of each left slice with each right one; all must be equally long. What lies `ahead`
 /// elements behind each right slice will be wanted next; 0 if nothing is known.

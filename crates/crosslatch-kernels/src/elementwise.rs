@@ -15,9 +15,9 @@
 //! ([`Blockwise`]), so it is compiled once and not once for each operator.
 
 use crate::blocks::{Compute, load, store};
+use crate::instructions::has_avx2;
 use crate::layout::for_each_run;
 use crate::slabs::for_each_slab;
-use crate::vector::has_avx2;
 use crate::{DType, Layout, TensorMut, TensorRef, Threads};
 
 /// Elements below which another thread is not worth waking.

@@ -9,12 +9,12 @@ mod dots;
 
 use crate::Threads;
 use crate::gemm::{Matrices, add_scaled};
+use crate::instructions::has_avx2;
 use crate::narrow::{Elements, MAX_COLUMNS, NarrowMatrix};
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::threads::TASK_MEMORY;
 use crate::tile::Strided;
-use crate::vector::has_avx2;
 
 use dots::{BLOCK, Bf16, CHUNK, Dots, Int8};
 

@@ -15,10 +15,11 @@ use crate::Threads;
 use crate::approximate::multiply_add;
 use crate::dots::dots;
 use crate::gemm::{Matrices, add_scaled};
+use crate::instructions::has_avx2;
 use crate::result::ResultLayout;
 use crate::target::Target;
 use crate::tile::Strided;
-use crate::vector::{LANES, has_avx2, sum_lanes};
+use crate::vector::{LANES, sum_lanes};
 
 /// Most rows on the left for which this is the better way.
 pub(crate) const FEW: usize = 16;

@@ -1,10 +1,9 @@
 //! Functions of one `f32` that activations and pointwise operators are made of, over slices.
 //!
-//! Each is a formula of [`crate::approximate`], compiled twice: for the baseline and for AVX2 with
-//! fused multiply-add. A number's result does not depend on where in the slice it stands.
+//! Each is a formula of [`crate::approximate`], compiled for each set of instructions. A number's result does not depend on where in the slice it stands.
 
 use crate::approximate;
-use crate::vector::has_avx2;
+use crate::instructions::compiled;
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +69,8 @@ macro_rules! over_slices {
                     *x = approximate::$name::<FUSED>(*x);
                 }
             }
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2(x: &mut [f32]) {
-                    portable::<true>(x);
-                }
-                if has_avx2() {
-                    // SAFETY: the machine has AVX2 and FMA.
-                    return unsafe { avx2(x) };
-                }
-            }
-            portable::<false>(x);
+            compiled!(fn best(x: &mut [f32]), portable);
+            best(x);
         })*
     };
 }

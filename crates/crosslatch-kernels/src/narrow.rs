@@ -11,13 +11,11 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use crate::gemm::Right;
+use crate::instructions::compiled;
 use crate::target::Target;
 use crate::tensor::TensorError;
 use crate::transpose::transpose;
-use crate::vector::has_avx2;
 use crate::{DType, Threads};
 
 /// How the elements of a narrow matrix are stored.
@@ -104,9 +102,7 @@ impl Format {
                     let range = task * each * columns..from.len().min((task + 1) * each * columns);
                     // SAFETY: tasks have different rows.
                     let to = unsafe { to.slice(range.start, range.len()) };
-                    for (to, x) in to.iter_mut().zip(&from[range]) {
-                        *to = bf16::from_f32(*x).to_bits();
-                    }
+                    round_bf16(&from[range], to);
                 });
                 Ok(())
             }
@@ -159,7 +155,7 @@ pub(crate) fn largest_magnitude(x: &[f32]) -> f32 {
 
 /// Stores a row; its scale, or nothing if an element is not finite.
 #[inline(always)]
-fn encode_row_portable(from: &[f32], to: &mut [i8]) -> Option<f32> {
+fn encode_row_portable<const FUSED: bool>(from: &[f32], to: &mut [i8]) -> Option<f32> {
     let largest = largest_magnitude(from);
     if !largest.is_finite() {
         return None;
@@ -258,53 +254,55 @@ impl<'a> NarrowMatrix<'a> {
     }
 }
 
+/// The nearest bf16, to even where two are equally near; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    // A NaN of which only the lower half says so would become infinite.
+    let bits = if x.is_nan() {
+        bits | 0x0040_0000
+    } else {
+        rounded
+    };
+    (bits >> 16) as u16
+}
+
 /// The value of a bf16.
 #[inline(always)]
 pub(crate) fn from_bf16(bits: u16) -> f32 {
     f32::from_bits((bits as u32) << 16)
 }
 
-/// Compiles a function of slices twice, as [`crate::vector`] does.
-macro_rules! compiled_twice {
-    ($name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?, $portable:ident) => {
-        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $ty),*) $(-> $ret)? {
-                    $portable($($arg),*)
-                }
-                if has_avx2() {
-                    // SAFETY: the machine has AVX2 and FMA.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            $portable($($arg),*)
-        }
-    };
-}
-
-compiled_twice! { encode_row(from: &[f32], to: &mut [i8]) -> Option<f32>, encode_row_portable }
-compiled_twice! { widen_bf16(from: &[u16], to: &mut [f32]), widen_bf16_portable }
-compiled_twice! { widen_to_16_bits(from: &[i8], to: &mut [i16]), widen_to_16_bits_portable }
-compiled_twice! { widen_int8(from: &[i8], scale: f32, to: &mut [f32]), widen_int8_portable }
+compiled! { fn encode_row(from: &[f32], to: &mut [i8]) -> Option<f32>, encode_row_portable }
+compiled! { fn round_bf16(from: &[f32], to: &mut [u16]), round_bf16_portable }
+compiled! { pub(crate) fn widen_bf16(from: &[u16], to: &mut [f32]), widen_bf16_portable }
+compiled! { pub(crate) fn widen_to_16_bits(from: &[i8], to: &mut [i16]), widen_to_16_bits_portable }
+compiled! { pub(crate) fn widen_int8(from: &[i8], scale: f32, to: &mut [f32]), widen_int8_portable }
 
 #[inline(always)]
-fn widen_bf16_portable(from: &[u16], to: &mut [f32]) {
+fn round_bf16_portable<const FUSED: bool>(from: &[f32], to: &mut [u16]) {
+    for (to, x) in to.iter_mut().zip(from) {
+        *to = to_bf16(*x);
+    }
+}
+
+#[inline(always)]
+fn widen_bf16_portable<const FUSED: bool>(from: &[u16], to: &mut [f32]) {
     for (to, x) in to.iter_mut().zip(from) {
         *to = from_bf16(*x);
     }
 }
 
 #[inline(always)]
-fn widen_to_16_bits_portable(from: &[i8], to: &mut [i16]) {
+fn widen_to_16_bits_portable<const FUSED: bool>(from: &[i8], to: &mut [i16]) {
     for (to, x) in to.iter_mut().zip(from) {
         *to = *x as i16;
     }
 }
 
 #[inline(always)]
-fn widen_int8_portable(from: &[i8], scale: f32, to: &mut [f32]) {
+fn widen_int8_portable<const FUSED: bool>(from: &[i8], scale: f32, to: &mut [f32]) {
     for (to, x) in to.iter_mut().zip(from) {
         *to = *x as f32 * scale;
     }
@@ -387,6 +385,27 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bf16_is_rounded_as_its_definition_says() {
+        let special = [
+            0.0,
+            -0.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+            1e-40,
+            1.003_906_2,
+            1.011_718_8,
+        ];
+        for x in special.into_iter().chain(numbers(1000, 1)) {
+            assert_eq!(to_bf16(x), half::bf16::from_f32(x).to_bits(), "{x}");
+        }
+        for bits in [0x7f80_0001, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
+            assert!(from_bf16(to_bf16(f32::from_bits(bits))).is_nan());
         }
     }
 

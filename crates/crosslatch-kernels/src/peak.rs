@@ -5,13 +5,13 @@
 use std::time::Instant;
 
 use crate::Threads;
-use crate::vector::has_avx2;
+use crate::instructions::compiled;
 
 /// Chains of additions, enough to hide the latency of each.
 const CHAINS: usize = 12;
 
-/// Elements of a chain: a vector.
-const LANES: usize = 8;
+/// Elements of a chain: a vector, or two of AVX2.
+const LANES: usize = 16;
 
 /// Steps of each chain: some milliseconds.
 const ROUNDS: usize = 1_000_000;
@@ -25,20 +25,7 @@ pub fn multiply_adds_per_second(threads: &Threads) -> f64 {
     (threads.count() * ROUNDS * CHAINS * LANES) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn chains(factors: [f32; LANES]) -> f32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(factors: [f32; LANES]) -> f32 {
-            chains_portable::<true>(factors)
-        }
-        if has_avx2() {
-            // SAFETY: the machine has AVX2 and FMA.
-            return unsafe { avx2(factors) };
-        }
-    }
-    chains_portable::<false>(factors)
-}
+compiled!(fn chains(factors: [f32; LANES]) -> f32, chains_portable);
 
 #[inline(always)]
 fn chains_portable<const FUSED: bool>(factors: [f32; LANES]) -> f32 {

@@ -11,9 +11,9 @@
 //! time, so that memory is read in its own order.
 
 use crate::blocks::{Compute, load, store};
+use crate::instructions::has_avx2;
 use crate::layout::for_each_run;
 use crate::slabs::for_each_slab;
-use crate::vector::has_avx2;
 use crate::{DType, Dims, Layout, TensorMut, TensorRef, Threads};
 
 /// Elements read below which another thread is not worth waking.

@@ -1,62 +1,94 @@
-//! Rows of `f32` rounded to 16 bits, for products with int8 weights.
+//! Rows of `f32` rounded to fewer bits, for products with narrow weights.
 //!
-//! One scale for a piece of a row: `x = scale * q`, `scale = max |x| / 32767`. The error is 1/65534 of
-//! the largest element, far below that of the weights, so that nothing has to be calibrated; and products
-//! of 16 and 8 bits add up exactly in 32-bit integers, in any order, as long as there are not more than
-//! [`SAFE`] of them.
+//! Integers have one scale for a piece of a row: `x = scale * q`, `scale = max |x| / limit`.
+//!
+//! * *16 bits*, limit 32767: the error is 1/65534 of the largest element, far below that of int8
+//!   weights. Products of 16 and 8 bits add up exactly in 32-bit integers, in any order, as long as
+//!   there are not more than [`SAFE`] of them.
+//! * *8 bits*, limit 127, stored with 128 added, because the instructions that multiply bytes take
+//!   one side without a sign: the error is about that of int8 weights.
+//!
+//! *bf16* needs no scale.
 
-use crate::narrow::{largest_magnitude, round_to_bits};
+use crate::narrow::{largest_magnitude, round_to_bits, to_bf16};
 use crate::tile::Strided;
 use crate::wide::Wide;
 
 /// As many products cannot overflow a 32-bit sum: 127 · 32767 · 512 is less than 2³¹.
 pub(crate) const SAFE: usize = 512;
 
+/// What is added to a number of 8 bits.
+pub(crate) const BYTE_OFFSET: u8 = 128;
+
 /// Rounds the first elements of a row into `to`, as many as it has; returns the scale. A piece with an
 /// element that is not finite has the scale NaN, which no product with it hides.
 #[inline(always)]
 pub(crate) fn round_row(row: Strided<'_>, to: &mut [i16]) -> f32 {
-    let step = row.column_stride;
-    let at = |k: usize| row.data[k * step];
-    let largest = match step {
+    round_row_to(row, to, 32767.0, |bits| bits as i16)
+}
+
+/// As [`round_row`], to 8 bits with [`BYTE_OFFSET`] added.
+#[inline(always)]
+pub(crate) fn round_row_to_bytes(row: Strided<'_>, to: &mut [u8]) -> f32 {
+    round_row_to(row, to, 127.0, |bits| {
+        (bits as u8).wrapping_add(BYTE_OFFSET)
+    })
+}
+
+#[inline(always)]
+fn round_row_to<T>(row: Strided<'_>, to: &mut [T], limit: f32, short: impl Fn(u32) -> T) -> f32 {
+    let largest = match row.column_stride {
         1 => largest_magnitude(&row.data[..to.len()]),
-        _ => (0..to.len())
-            .map(|k| largest_magnitude(&[at(k)]))
+        step => (0..to.len())
+            .map(|k| largest_magnitude(&[row.data[k * step]]))
             .fold(0f32, Wide::larger),
     };
     // Numbers too small to have a factor count as zeros; a scale of NaN makes all sums NaN.
-    let (factor, scale) = match 32767.0 / largest {
-        factor if factor.is_finite() => (factor, largest / 32767.0),
+    let (factor, scale) = match limit / largest {
+        factor if factor.is_finite() => (factor, largest / limit),
         factor => (0.0, if factor.is_nan() { factor } else { 0.0 }),
     };
-    let rounded = |x: f32| round_to_bits(x * factor) as i16;
-    match step {
+    map_row(row, to, |x| short(round_to_bits(x * factor)));
+    scale
+}
+
+/// As [`round_row`], to bf16.
+#[inline(always)]
+pub(crate) fn round_row_to_bf16(row: Strided<'_>, to: &mut [u16]) {
+    map_row(row, to, to_bf16);
+}
+
+#[inline(always)]
+fn map_row<T>(row: Strided<'_>, to: &mut [T], f: impl Fn(f32) -> T) {
+    match row.column_stride {
         1 => {
             for (to, x) in to.iter_mut().zip(row.data) {
-                *to = rounded(*x);
+                *to = f(*x);
             }
         }
-        _ => {
+        step => {
             for (k, to) in to.iter_mut().enumerate() {
-                *to = rounded(at(k));
+                *to = f(row.data[k * step]);
             }
         }
     }
-    scale
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round(data: &[f32], column_stride: usize, len: usize) -> (Vec<i16>, f32) {
-        let mut to = vec![7; len];
-        let row = Strided {
+    fn row_of(data: &[f32], column_stride: usize) -> Strided<'_> {
+        Strided {
             data,
             row_stride: 1,
             column_stride,
-        };
-        let scale = round_row(row, &mut to);
+        }
+    }
+
+    fn round(data: &[f32], column_stride: usize, len: usize) -> (Vec<i16>, f32) {
+        let mut to = vec![7; len];
+        let scale = round_row(row_of(data, column_stride), &mut to);
         (to, scale)
     }
 
@@ -67,6 +99,17 @@ mod tests {
             let (rounded, scale) = round(&row, stride, len);
             for (k, q) in rounded.iter().enumerate() {
                 assert!((row[k * stride] - *q as f32 * scale).abs() <= scale * 0.51);
+            }
+            let mut bytes = vec![7; len];
+            let scale = round_row_to_bytes(row_of(&row, stride), &mut bytes);
+            for (k, q) in bytes.iter().enumerate() {
+                let near = (*q as f32 - BYTE_OFFSET as f32) * scale;
+                assert!((row[k * stride] - near).abs() <= scale * 0.51);
+            }
+            let mut halves = vec![7; len];
+            round_row_to_bf16(row_of(&row, stride), &mut halves);
+            for (k, q) in halves.iter().enumerate() {
+                assert_eq!(*q, half::bf16::from_f32(row[k * stride]).to_bits());
             }
         }
     }

@@ -13,6 +13,8 @@
 
 use std::sync::OnceLock;
 
+use crate::instructions::{has_avx2, has_avx512};
+
 /// Elements of the largest tile.
 pub(crate) const LARGEST: usize = 8 * 32;
 
@@ -70,15 +72,15 @@ impl Tile {
     fn all() -> Vec<Tile> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if std::env::var_os("CROSSLATCH_PORTABLE").is_none() {
-            if is_x86_feature_detected!("avx512f") {
+        {
+            if has_avx512() {
                 all.push(Tile {
                     rows: 8,
                     columns: 32,
                     run: avx512::run,
                 });
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if has_avx2() {
                 all.push(Tile {
                     rows: 6,
                     columns: 16,

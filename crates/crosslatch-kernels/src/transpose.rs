@@ -1,6 +1,6 @@
 //! Transposing a strip of columns into rows, for packing.
 
-use crate::vector::has_avx2;
+use crate::instructions::has_avx2;
 
 /// Side of a block that is transposed in registers.
 const SIDE: usize = 8;

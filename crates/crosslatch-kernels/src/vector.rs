@@ -1,49 +1,10 @@
 //! Vector arithmetic on slices of `f32`: the inner loops that everything fast ends in.
 //!
-//! Each function is written once, portably, in a form that compilers turn into vector
-//! instructions, and compiled twice: for the baseline and for AVX2 with fused multiply-add. Which
-//! one runs is decided once per process. `CROSSLATCH_PORTABLE=1` in the environment forces the
-//! baseline, for comparing.
-
-use std::sync::OnceLock;
+//! Each is written once, portably, and compiled for each set of instructions
+//! ([`compiled`]).
 
 use crate::approximate::{exp, multiply_add};
-
-/// Whether the AVX2 versions may be called.
-pub(crate) fn has_avx2() -> bool {
-    static AVX2: OnceLock<bool> = OnceLock::new();
-    *AVX2.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            std::env::var_os("CROSSLATCH_PORTABLE").is_none()
-                && is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        false
-    })
-}
-
-/// Makes a public function that runs `portable`, compiled for AVX2 where the machine has it.
-macro_rules! versions {
-    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?, $portable:ident) => {
-        $(#[$doc])*
-        pub fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $ty),*) $(-> $ret)? {
-                    $portable::<true>($($arg),*)
-                }
-                if has_avx2() {
-                    // SAFETY: the machine has AVX2 and FMA.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            $portable::<false>($($arg),*)
-        }
-    };
-}
+use crate::instructions::compiled;
 
 /// Partial sums that a sum is made of.
 pub(crate) const LANES: usize = 8;
@@ -55,9 +16,9 @@ pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
-versions! {
+compiled! {
     /// Dot product of two slices of equal length.
-    dot(a: &[f32], b: &[f32]) -> f32, dot_portable
+    pub fn dot(a: &[f32], b: &[f32]) -> f32, dot_portable
 }
 
 #[inline(always)]
@@ -93,9 +54,9 @@ fn dot_portable<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(total) + tail
 }
 
-versions! {
+compiled! {
     /// `y += scale * x`, for slices of equal length.
-    add_scaled(y: &mut [f32], x: &[f32], scale: f32), add_scaled_portable
+    pub fn add_scaled(y: &mut [f32], x: &[f32], scale: f32), add_scaled_portable
 }
 
 #[inline(always)]
@@ -105,9 +66,9 @@ fn add_scaled_portable<const FUSED: bool>(y: &mut [f32], x: &[f32], scale: f32) 
     }
 }
 
-versions! {
+compiled! {
     /// `y = x * scale`.
-    scale(y: &mut [f32], factor: f32), scale_portable
+    pub fn scale(y: &mut [f32], factor: f32), scale_portable
 }
 
 #[inline(always)]
@@ -117,9 +78,9 @@ fn scale_portable<const FUSED: bool>(y: &mut [f32], factor: f32) {
     }
 }
 
-versions! {
+compiled! {
     /// The greatest element; minus infinity for none. A NaN may be passed over.
-    max(x: &[f32]) -> f32, max_portable
+    pub fn max(x: &[f32]) -> f32, max_portable
 }
 
 #[inline(always)]
@@ -137,9 +98,9 @@ fn max_portable<const FUSED: bool>(x: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m })
 }
 
-versions! {
+compiled! {
     /// `x = exp(x - shift)`; returns the sum. Relative error below 3e-7; NaN stays NaN.
-    exp_and_sum(x: &mut [f32], shift: f32) -> f32, exp_and_sum_portable
+    pub fn exp_and_sum(x: &mut [f32], shift: f32) -> f32, exp_and_sum_portable
 }
 
 #[inline(always)]
@@ -160,9 +121,9 @@ fn exp_and_sum_portable<const FUSED: bool>(x: &mut [f32], shift: f32) -> f32 {
     sum_lanes(sums) + tail
 }
 
-versions! {
+compiled! {
     /// Sum of all elements.
-    sum(x: &[f32]) -> f32, sum_portable
+    pub fn sum(x: &[f32]) -> f32, sum_portable
 }
 
 #[inline(always)]
@@ -177,9 +138,9 @@ fn sum_portable<const FUSED: bool>(x: &[f32]) -> f32 {
     sum_lanes(sums) + rest.iter().sum::<f32>()
 }
 
-versions! {
+compiled! {
     /// Sum of the squares of the distances from `mean`.
-    square_sum(x: &[f32], mean: f32) -> f32, square_sum_portable
+    pub fn square_sum(x: &[f32], mean: f32) -> f32, square_sum_portable
 }
 
 #[inline(always)]
@@ -194,9 +155,9 @@ fn square_sum_portable<const FUSED: bool>(x: &[f32], mean: f32) -> f32 {
     sum_lanes(sums) + rest.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>()
 }
 
-versions! {
+compiled! {
     /// `x = (x - mean) * factor * weight + bias`, for slices of equal length.
-    normalize(x: &mut [f32], mean: f32, factor: f32, weight: &[f32], bias: &[f32]), normalize_portable
+    pub fn normalize(x: &mut [f32], mean: f32, factor: f32, weight: &[f32], bias: &[f32]), normalize_portable
 }
 
 #[inline(always)]

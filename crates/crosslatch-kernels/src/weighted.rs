@@ -1,8 +1,8 @@
 //! A weighted sum of rows, added to a row.
 
 use crate::approximate::multiply_add;
+use crate::instructions::has_avx2;
 use crate::tile::Strided;
-use crate::vector::has_avx2;
 
 /// `to += sum over i of weights[i] * rows[i]`, one row after the other. Rows with weight 0 are not
 /// read.

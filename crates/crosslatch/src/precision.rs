@@ -1,4 +1,4 @@
-//! The precision that weights are stored in.
+//! The precision that weights are stored in, and that products are computed in.
 //!
 //! A model is opened once and may run in several precisions. For each but `f32`, the weights that
 //! [`passes::narrow`](crate::passes::narrow) picks are converted when the first session asks for it,
@@ -11,12 +11,15 @@ use std::ops::Range;
 use crosslatch_kernels::narrow::{Format, NarrowError};
 use crosslatch_kernels::{Storage, Threads};
 
+use crate::ir::operator::KernelSet;
 use crate::model::{Method, Model};
 use crate::passes::narrow::{Reason, narrow};
 use crate::pt2::weights::Source;
 
-/// How the weights of linear layers are stored. Everything else, activations and sums included, is
-/// as the program types it.
+/// How the weights of linear layers are stored, and how finely products are computed. Sums, and all
+/// that lies in memory otherwise, are as the program types them. Where a precision is not `f32` and the
+/// machine has instructions for it, the operands of products with many rows are rounded: to bf16 in
+/// attention and with bf16 weights, to 8 or 16 bits with int8 weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// As in the file.
@@ -41,6 +44,14 @@ impl Precision {
     /// Its name.
     pub fn name(self) -> &'static str {
         self.format().map_or("f32", Format::name)
+    }
+
+    /// The kernels for this precision, of those that are asked for.
+    pub(crate) fn kernels(self, asked: KernelSet) -> KernelSet {
+        match (self, asked) {
+            (Precision::F32, _) | (_, KernelSet::Plain) => asked,
+            _ => KernelSet::Narrow,
+        }
     }
 
     /// The format of narrowed weights.

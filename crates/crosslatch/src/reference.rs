@@ -74,7 +74,7 @@ impl ReferenceSession {
     ) -> ReferenceSession {
         let mut session = ReferenceSession {
             model: model.clone(),
-            kernels,
+            kernels: precision.kernels(kernels),
             precision,
             threads: Threads::new(1),
             slots: Vec::new(),

@@ -97,7 +97,7 @@ impl Session {
         model.narrowed(options.precision, &threads);
         Session {
             model: model.clone(),
-            kernels: options.kernels,
+            kernels: options.precision.kernels(options.kernels),
             precision: options.precision,
             threads,
             methods,

@@ -3,8 +3,11 @@
 //! A panel is as many queries as a register tile has columns. Transposed, queries are a packed
 //! right matrix: `scores = keys * panel` are tiles with a row for each key, the softmax is the same
 //! arithmetic in every lane, and the scores are then the packed right matrix of `values^T *
-//! scores`. Keys and values are left matrices, read where they lie; only queries are ever copied.
-//! Several panels pass by each block of keys while it is in the cache.
+//! scores`. Several panels pass by each block of keys while it is in the cache. How the two products
+//! are computed is an [`Arithmetic`]: in `f32` ([`full`]), or in bf16 ([`rounded`]).
+
+pub(super) mod full;
+pub(super) mod rounded;
 
 use std::ops::Range;
 
@@ -12,14 +15,10 @@ use super::{Heads, Shape};
 use crate::Threads;
 use crate::approximate::exp;
 use crate::threads::TASK_MEMORY;
-use crate::tile::{LARGEST, Strided, Tile};
-use crate::vector::has_avx2;
+use crate::tile::Strided;
 
-/// Keys of a block.
+/// Most keys of a block.
 const BLOCK: usize = 256;
-
-/// Most panels of a task.
-const PANELS: usize = 8;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 16;
@@ -27,32 +26,103 @@ const GRAIN: usize = 1 << 16;
 /// Most lanes of a panel.
 const LANES: usize = 32;
 
-/// Whether a panel of this problem fits the working memory.
-pub(super) fn fits(shape: &Shape) -> bool {
-    let memory = TASK_MEMORY - LANES * BLOCK;
-    let floats = (shape.inner + shape.width + 2) * LANES;
-    floats <= memory && shape.inner.max(shape.width) <= super::few::LONGEST
+/// How scores and results are computed.
+pub(super) trait Arithmetic: Copy + Sync {
+    /// Most panels of a task.
+    const PANELS: usize;
+
+    /// Lanes of a panel.
+    fn lanes(self) -> usize;
+
+    /// Rows of a panel that queries of so many elements take.
+    fn query_rows(inner: usize) -> usize;
+
+    /// Working memory for a block.
+    fn block_len(shape: &Shape) -> usize;
+
+    /// Writes a query, scaled, into a lane of the rows of `to`, which are zeros.
+    fn put_query(self, query: Strided<'_>, inner: usize, scale: f32, lane: usize, to: &mut [f32]);
+
+    /// Brings a block into the form that the products want.
+    fn prepare(self, block: &mut Block<'_>);
+
+    /// The scores of queries, a row for each key.
+    fn scores(self, block: &Block<'_>, queries: &[f32], scores: &mut [f32]);
+
+    /// Turns the scores of a block into weights relative to the greatest score so far, and carries
+    /// greatest and sum along.
+    fn weigh(self, scores: &mut [f32], carried: Carried<'_>);
+
+    /// Adds the values, weighted, to results.
+    fn add_values(self, block: &Block<'_>, weights: &[f32], results: &mut [f32]);
 }
 
-pub(super) fn run(heads: &Heads<'_>, threads: &Threads) {
+/// Keys and values that panels pass by.
+pub(super) struct Block<'a> {
+    shape: &'a Shape,
+    /// A row for each key.
+    keys: Strided<'a>,
+    /// A row for each value.
+    values: Strided<'a>,
+    count: usize,
+    /// What [`Arithmetic::prepare`] makes of them.
+    prepared: &'a mut [f32],
+}
+
+/// What is known of each lane's scores.
+pub(super) struct Carried<'a> {
+    greatest: &'a mut [f32],
+    sums: &'a mut [f32],
+    /// The factor for what was summed before.
+    correction: &'a mut [f32; LANES],
+}
+
+/// The working memory of a problem.
+struct Sizes {
+    lanes: usize,
+    block: usize,
+    panel: usize,
+    /// Panels that fit.
+    panels: usize,
+}
+
+impl Sizes {
+    fn of<A: Arithmetic>(arithmetic: A, shape: &Shape) -> Sizes {
+        let lanes = arithmetic.lanes();
+        let block = A::block_len(shape);
+        let panel = (A::query_rows(shape.inner) + shape.width + 2) * lanes;
+        let left = TASK_MEMORY.saturating_sub(lanes * BLOCK + block);
+        Sizes {
+            lanes,
+            block,
+            panel,
+            panels: (left / panel).min(A::PANELS),
+        }
+    }
+}
+
+/// Whether a panel of this problem fits the working memory.
+pub(super) fn fits<A: Arithmetic>(arithmetic: A, shape: &Shape) -> bool {
+    Sizes::of(arithmetic, shape).panels > 0
+}
+
+pub(super) fn run<A: Arithmetic>(arithmetic: A, heads: &Heads<'_>, threads: &Threads) {
     let shape = &heads.shape;
-    let tile = Tile::best();
-    let lanes = tile.columns;
-    let panel_len = (shape.inner + shape.width + 2) * lanes;
-    let most = ((TASK_MEMORY - lanes * BLOCK) / panel_len).min(PANELS);
+    let sizes = Sizes::of(arithmetic, shape);
+    let lanes = sizes.lanes;
     let panels = shape.queries.div_ceil(lanes);
     let work = shape.batches * shape.queries * shape.keys * (shape.inner + shape.width);
     // Enough tasks for all threads, but panels enough in each for the keys to be worth reading.
     let enough = (work / GRAIN).clamp(1, 4 * threads.count());
     let pieces = enough
         .div_ceil(shape.batches.max(1))
-        .clamp(panels.div_ceil(most), panels);
+        .clamp(panels.div_ceil(sizes.panels), panels);
     let per_task = panels.div_ceil(pieces);
     let pieces = panels.div_ceil(per_task);
     let task = |i: usize, memory: &mut [f32]| {
         let first = i % pieces * per_task * lanes;
         let queries = first..shape.queries.min(first + per_task * lanes);
-        run_panels(heads, tile, i / pieces, queries, memory);
+        run_panels(arithmetic, heads, &sizes, i / pieces, queries, memory);
     };
     if enough == 1 {
         threads.run_with_memory(1, &|_, memory| {
@@ -72,8 +142,8 @@ struct Panel<'m> {
 }
 
 impl<'m> Panel<'m> {
-    fn of(memory: &'m mut [f32], shape: &Shape, lanes: usize) -> Panel<'m> {
-        let (queries, memory) = memory.split_at_mut(shape.inner * lanes);
+    fn of<A: Arithmetic>(memory: &'m mut [f32], shape: &Shape, lanes: usize) -> Panel<'m> {
+        let (queries, memory) = memory.split_at_mut(A::query_rows(shape.inner) * lanes);
         let (results, memory) = memory.split_at_mut(shape.width * lanes);
         let (greatest, sums) = memory.split_at_mut(lanes);
         Panel {
@@ -85,52 +155,50 @@ impl<'m> Panel<'m> {
     }
 }
 
-fn run_panels(
+fn run_panels<A: Arithmetic>(
+    arithmetic: A,
     heads: &Heads<'_>,
-    tile: Tile,
+    sizes: &Sizes,
     batch: usize,
     queries: Range<usize>,
     memory: &mut [f32],
 ) {
-    let shape = &heads.shape;
-    let lanes = tile.columns;
+    let (shape, lanes) = (&heads.shape, sizes.lanes);
     let (scores, memory) = memory.split_at_mut(lanes * BLOCK);
-    let panel_len = (shape.inner + shape.width + 2) * lanes;
+    let (prepared, memory) = memory.split_at_mut(sizes.block);
     let starts = || queries.clone().step_by(lanes);
     let filled = |first: usize| lanes.min(queries.end - first);
     let q = heads.q.at(batch);
-    for (first, memory) in starts().zip(memory.chunks_exact_mut(panel_len)) {
-        let panel = Panel::of(memory, shape, lanes);
+    for (first, memory) in starts().zip(memory.chunks_exact_mut(sizes.panel)) {
+        let panel = Panel::of::<A>(memory, shape, lanes);
         panel.queries.fill(0.0);
         panel.results.fill(0.0);
         panel.greatest.fill(f32::NEG_INFINITY);
         panel.sums.fill(0.0);
         for lane in 0..filled(first) {
             let from = q.from(first + lane, 0);
-            for (x, row) in panel.queries.chunks_exact_mut(lanes).enumerate() {
-                row[lane] = from.data[x * from.column_stride] * heads.scale;
-            }
+            arithmetic.put_query(from, shape.inner, heads.scale, lane, panel.queries);
         }
     }
     let (k, v) = (heads.k.at(batch), heads.v.at(batch));
     for start in (0..shape.keys).step_by(BLOCK) {
         let end = shape.keys.min(start + BLOCK);
-        let keys = k.from(start, 0);
-        let values = v.from(start, 0);
-        // A value's elements are rows here, keys the depth.
-        let values = Strided {
-            row_stride: values.column_stride,
-            column_stride: values.row_stride,
-            ..values
+        let mut block = Block {
+            shape,
+            keys: k.from(start, 0),
+            values: v.from(start, 0),
+            count: end - start,
+            prepared: &mut *prepared,
         };
-        for (first, memory) in starts().zip(memory.chunks_exact_mut(panel_len)) {
+        arithmetic.prepare(&mut block);
+        for (first, memory) in starts().zip(memory.chunks_exact_mut(sizes.panel)) {
             let filled = filled(first);
             if heads.seen.keys(first + filled - 1, end) <= start {
                 continue;
             }
-            let panel = Panel::of(memory, shape, lanes);
-            let scores = &mut scores[..(end - start) * lanes];
-            product(tile, shape.inner, keys, panel.queries, scores, false);
+            let panel = Panel::of::<A>(memory, shape, lanes);
+            let scores = &mut scores[..block.count * lanes];
+            arithmetic.scores(&block, panel.queries, scores);
             for lane in 0..filled {
                 heads.seen.apply(
                     [batch, first + lane],
@@ -140,18 +208,23 @@ fn run_panels(
                 );
             }
             let mut correction = [0f32; LANES];
-            weigh(lanes, scores, panel.greatest, panel.sums, &mut correction);
+            let carried = Carried {
+                greatest: panel.greatest,
+                sums: panel.sums,
+                correction: &mut correction,
+            };
+            arithmetic.weigh(scores, carried);
             let correction = &correction[..lanes];
             if correction.iter().any(|c| *c != 1.0) {
                 for row in panel.results.chunks_exact_mut(lanes) {
                     row.iter_mut().zip(correction).for_each(|(y, c)| *y *= c);
                 }
             }
-            product(tile, end - start, values, scores, panel.results, true);
+            arithmetic.add_values(&block, scores, panel.results);
         }
     }
-    for (first, memory) in starts().zip(memory.chunks_exact_mut(panel_len)) {
-        let panel = Panel::of(memory, shape, lanes);
+    for (first, memory) in starts().zip(memory.chunks_exact_mut(sizes.panel)) {
+        let panel = Panel::of::<A>(memory, shape, lanes);
         for lane in 0..filled(first) {
             let result = |x: usize| panel.results[x * lanes + lane];
             // SAFETY: each query is done by one task.
@@ -163,59 +236,14 @@ fn run_panels(
     }
 }
 
-/// `out = left * right`, or added to it, for any number of rows: `out` says how many.
-fn product(tile: Tile, depth: usize, left: Strided<'_>, right: &[f32], out: &mut [f32], add: bool) {
-    for (i, out) in out.chunks_mut(tile.rows * tile.columns).enumerate() {
-        let rows = out.len() / tile.columns;
-        tile.multiply(depth, left.from(i * tile.rows, 0), rows, right, out, add);
-    }
-}
-
-/// Turns the scores of a block into weights relative to the greatest score so far, and carries
-/// greatest and sum along. `correction` is the factor for what was summed before.
-fn weigh(
-    lanes: usize,
-    scores: &mut [f32],
-    greatest: &mut [f32],
-    sums: &mut [f32],
-    correction: &mut [f32; LANES],
-) {
-    debug_assert!(LARGEST.is_multiple_of(lanes));
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(
-            lanes: usize,
-            scores: &mut [f32],
-            greatest: &mut [f32],
-            sums: &mut [f32],
-            correction: &mut [f32; LANES],
-        ) {
-            for l in (0..lanes).step_by(8) {
-                eight_lanes::<true>(lanes, l, scores, greatest, sums, correction);
-            }
-        }
-        if has_avx2() {
-            // SAFETY: the machine has AVX2 and FMA.
-            return unsafe { avx2(lanes, scores, greatest, sums, correction) };
-        }
-    }
-    for l in (0..lanes).step_by(8) {
-        eight_lanes::<false>(lanes, l, scores, greatest, sums, correction);
-    }
-}
-
-/// Lanes `l .. l + 8`.
+/// Takes the scores of lanes `l .. l + N` into account for the greatest ones; what is to be subtracted
+/// from them, and the factor for what was summed before.
 #[inline(always)]
-fn eight_lanes<const FUSED: bool>(
-    lanes: usize,
-    l: usize,
-    scores: &mut [f32],
+fn shift<const FUSED: bool, const N: usize>(
+    (lanes, l): (usize, usize),
+    scores: &[f32],
     greatest: &mut [f32],
-    sums: &mut [f32],
-    correction: &mut [f32; LANES],
-) {
-    const N: usize = 8;
+) -> ([f32; N], [f32; N]) {
     let mut old = [0f32; N];
     old.copy_from_slice(&greatest[l..][..N]);
     let mut new = old;
@@ -226,6 +254,7 @@ fn eight_lanes<const FUSED: bool>(
             }
         }
     }
+    greatest[l..][..N].copy_from_slice(&new);
     let mut shift = [0f32; N];
     let mut factor = [0f32; N];
     for i in 0..N {
@@ -237,18 +266,14 @@ fn eight_lanes<const FUSED: bool>(
         };
         factor[i] = exp::<FUSED>(old[i] - shift[i]);
     }
-    let mut total = [0f32; N];
-    for row in scores.chunks_exact_mut(lanes) {
-        if let Some(row) = row[l..].first_chunk_mut::<N>() {
-            for i in 0..N {
-                row[i] = exp::<FUSED>(row[i] - shift[i]);
-                total[i] += row[i];
-            }
-        }
-    }
+    (shift, factor)
+}
+
+/// Adds the sums of the weights of a block.
+#[inline(always)]
+fn carry<const N: usize>(carried: &mut Carried<'_>, l: usize, factor: [f32; N], total: [f32; N]) {
     for i in 0..N {
-        sums[l + i] = sums[l + i] * factor[i] + total[i];
+        carried.sums[l + i] = carried.sums[l + i] * factor[i] + total[i];
     }
-    greatest[l..][..N].copy_from_slice(&new);
-    correction[l..][..N].copy_from_slice(&factor);
+    carried.correction[l..][..N].copy_from_slice(&factor);
 }

@@ -293,7 +293,7 @@ mod vectors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::has_avx2;
+    use crate::instructions::has_avx2;
 
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         (0..n as u32)

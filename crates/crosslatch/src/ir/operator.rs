@@ -238,9 +238,12 @@ impl Number {
 /// Which kernels a lowering should choose where there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum KernelSet {
-    /// The fastest for this machine.
+    /// The fastest for this machine that compute in the types of the program.
     #[default]
     Fast,
+    /// The fastest for this machine, where products may be computed in bf16 whatever their type:
+    /// what a narrow precision allows.
+    Narrow,
     /// Plain loops, as the oracle.
     Plain,
 }

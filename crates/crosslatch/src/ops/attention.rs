@@ -13,7 +13,7 @@ use super::Table;
 use super::matrices::{from_start, internal};
 use super::normalization::split;
 use super::sizes::checked_shape;
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ir::operator::{Call, Compute, KernelSet, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: Table = &[
     (
@@ -125,6 +125,7 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             .unwrap_or(1.0 / (inner as f64).sqrt()),
         causal,
         plain: call.plain(),
+        narrow: call.kernels == KernelSet::Narrow,
     };
     let [iq, ik, iv] = [q, k, v].map(|t| t.index);
     let im = mask.map(|m| m.index);

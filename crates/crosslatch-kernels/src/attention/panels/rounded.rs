@@ -1,0 +1,206 @@
+//! Attention in bf16, where the machine multiplies such numbers.
+//!
+//! Both products are of words of two bf16 ([`crate::word_tile`]). The keys of a block are rounded as they
+//! lie, its values are turned, so that a word holds the same element of two neighbours, and weights
+//! become words of two neighbouring keys where the softmax computes them. All sums are `f32`, and that
+//! of the weights is the sum of what they were rounded to.
+
+use super::{Arithmetic, BLOCK, Block, Carried, carry, shift};
+use crate::approximate::exp;
+use crate::attention::Shape;
+use crate::instructions::compiled;
+use crate::narrow::to_bf16;
+use crate::rounded::round_row_to_bf16;
+use crate::tile::Strided;
+use crate::transpose::transpose;
+use crate::word_tile::WordTile;
+
+/// Words of two neighbouring keys in a block.
+const PAIRS: usize = BLOCK / 2;
+
+/// Pairs of values that are turned at a time.
+const TURNED: usize = 8;
+
+#[derive(Clone, Copy)]
+pub(in crate::attention) struct Rounded {
+    tile: WordTile<f32>,
+}
+
+impl Rounded {
+    pub fn with(tile: WordTile<f32>) -> Rounded {
+        Rounded { tile }
+    }
+
+    /// `out = left * right`, or added to it, for any number of rows: `out` says how many.
+    fn product(
+        self,
+        words: usize,
+        (left, row_length): (&[f32], usize),
+        right: &[f32],
+        out: &mut [f32],
+        add: bool,
+    ) {
+        let tile = self.tile;
+        let [left, right] = [left, right].map(bytemuck::cast_slice);
+        for (i, out) in out.chunks_mut(tile.rows * tile.columns).enumerate() {
+            let rows = out.len() / tile.columns;
+            let left = (&left[i * tile.rows * row_length..], row_length);
+            tile.multiply(words, left, rows, right, out, add);
+        }
+    }
+}
+
+impl Arithmetic for Rounded {
+    const PANELS: usize = 16;
+
+    fn lanes(self) -> usize {
+        self.tile.columns
+    }
+
+    fn query_rows(inner: usize) -> usize {
+        inner.div_ceil(2)
+    }
+
+    fn block_len(shape: &Shape) -> usize {
+        BLOCK * shape.inner.div_ceil(2) + (PAIRS + TURNED) * shape.width
+    }
+
+    fn put_query(self, query: Strided<'_>, inner: usize, scale: f32, lane: usize, to: &mut [f32]) {
+        let lanes = self.lanes();
+        let to: &mut [u16] = bytemuck::cast_slice_mut(to);
+        for x in 0..inner {
+            let scaled = query.data[x * query.column_stride] * scale;
+            to[(x / 2 * lanes + lane) * 2 + x % 2] = to_bf16(scaled);
+        }
+    }
+
+    fn prepare(self, block: &mut Block<'_>) {
+        prepare(block);
+    }
+
+    fn scores(self, block: &Block<'_>, queries: &[f32], scores: &mut [f32]) {
+        let words = block.shape.inner.div_ceil(2);
+        self.product(words, (&*block.prepared, words), queries, scores, false);
+    }
+
+    fn weigh(self, scores: &mut [f32], mut carried: Carried<'_>) {
+        weigh(self.lanes(), scores, &mut carried);
+    }
+
+    fn add_values(self, block: &Block<'_>, weights: &[f32], results: &mut [f32]) {
+        let pairs = block.count.div_ceil(2);
+        let values = &block.prepared[BLOCK * block.shape.inner.div_ceil(2)..];
+        self.product(pairs, (values, PAIRS), weights, results, true);
+    }
+}
+
+compiled! {
+    /// Rounds keys, and values into words of two, turned.
+    fn prepare(block: &mut Block<'_>), prepare_portable
+}
+
+#[inline(always)]
+fn prepare_portable<const FUSED: bool>(block: &mut Block<'_>) {
+    let (words, width) = (block.shape.inner.div_ceil(2), block.shape.width);
+    let (keys, memory) = block.prepared.split_at_mut(BLOCK * words);
+    let (values, pairs) = memory.split_at_mut(PAIRS * width);
+    for (i, to) in keys.chunks_exact_mut(words).enumerate().take(block.count) {
+        let to = bytemuck::cast_slice_mut(to);
+        // After an odd element comes a zero.
+        to[2 * words - 1] = 0;
+        round_row_to_bf16(block.keys.from(i, 0), &mut to[..block.shape.inner]);
+    }
+    for first in (0..block.count).step_by(2 * TURNED) {
+        let count = (2 * TURNED).min(block.count - first);
+        let rows = pairs.chunks_exact_mut(width).take(count.div_ceil(2));
+        for (i, row) in (first..).step_by(2).zip(rows) {
+            let last = (i + 1).min(block.count - 1);
+            let [even, odd] = [i, last].map(|i| block.values.from(i, 0));
+            // After an odd value comes a zero.
+            let mask = if last == i { 0 } else { u32::MAX };
+            pair(bytemuck::cast_slice_mut(row), [even, odd], mask);
+        }
+        transpose(
+            pairs,
+            width,
+            count.div_ceil(2),
+            width,
+            PAIRS,
+            &mut values[first / 2..],
+        );
+    }
+}
+
+/// Words of the elements of two rows, those of the second one masked.
+#[inline(always)]
+fn pair(to: &mut [u32], rows: [Strided<'_>; 2], mask: u32) {
+    let word = |a: f32, b: f32| to_bf16(a) as u32 | ((to_bf16(b) as u32) << 16 & mask);
+    match rows[0].column_stride {
+        1 => {
+            let elements = rows[0].data.iter().zip(rows[1].data);
+            for (to, (a, b)) in to.iter_mut().zip(elements) {
+                *to = word(*a, *b);
+            }
+        }
+        step => {
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = word(rows[0].data[x * step], rows[1].data[x * step]);
+            }
+        }
+    }
+}
+
+compiled! {
+    fn weigh(lanes: usize, scores: &mut [f32], carried: &mut Carried<'_>), weigh_portable
+}
+
+#[inline(always)]
+fn weigh_portable<const FUSED: bool>(lanes: usize, scores: &mut [f32], carried: &mut Carried<'_>) {
+    // As many lanes at a time as the longest vectors have, if the panel has so many.
+    let mut l = 0;
+    while l + 16 <= lanes {
+        some_lanes::<FUSED, 16>((lanes, l), scores, carried);
+        l += 16;
+    }
+    while l < lanes {
+        some_lanes::<FUSED, 8>((lanes, l), scores, carried);
+        l += 8;
+    }
+}
+
+/// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`, takes the place
+/// of row `p` of the scores, which has been read.
+#[inline(always)]
+fn some_lanes<const FUSED: bool, const N: usize>(
+    (lanes, l): (usize, usize),
+    scores: &mut [f32],
+    carried: &mut Carried<'_>,
+) {
+    let (shift, factor) = shift::<FUSED, N>((lanes, l), scores, carried.greatest);
+    let keys = scores.len() / lanes;
+    let mut total = [0f32; N];
+    for p in 0..keys.div_ceil(2) {
+        let mut words = [0u32; N];
+        for half in 0..2.min(keys - 2 * p) {
+            let row = &scores[(2 * p + half) * lanes + l..][..N];
+            for i in 0..N {
+                let weight = round_weight(exp::<FUSED>(row[i] - shift[i]));
+                total[i] += f32::from_bits(weight);
+                words[i] |= weight >> (16 * (1 - half));
+            }
+        }
+        let to = &mut scores[p * lanes + l..][..N];
+        for i in 0..N {
+            to[i] = f32::from_bits(words[i]);
+        }
+    }
+    carry(carried, l, factor, total);
+}
+
+/// A weight rounded to bf16, in the upper half. A weight is at most 1; a NaN may become anything, because
+/// the sum of the weights then says so.
+#[inline(always)]
+fn round_weight(weight: f32) -> u32 {
+    let bits = weight.to_bits();
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) & 0xffff_0000
+}

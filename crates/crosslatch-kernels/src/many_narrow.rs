@@ -1,0 +1,316 @@
+//! Products of many rows with a narrow matrix, in numbers of 8 or 16 bits: the encoder and the first
+//! step.
+//!
+//! The left rows are rounded ([`crate::rounded`]), and a vector instruction multiplies words of two
+//! or four such numbers with words of the right matrix and adds the products up
+//! ([`crate::word_tile`]): two or four times as many multiply-adds in the same time as in `f32`. What
+//! the numbers are is a [`Scheme`]:
+//!
+//! * int8 weights and rows of 8 bits, if the machine has an instruction for them;
+//! * int8 weights and rows of 16 bits elsewhere;
+//! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
+//!   [`crate::gemm`] widens such weights.
+//!
+//! Unlike in [`crate::gemm`], it is rows that stay in the cache: a slice of the depth of a block of
+//! them is rounded once, and all columns pass by, a strip as wide as a tile at a time.
+//!
+//! The sums over a slice are scaled and added to the result slice by slice, so that a result does not
+//! depend on strides, on tiles, on blocks or on the number of threads.
+
+mod bf16;
+mod int8;
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Threads;
+use crate::gemm::{Matrices, add_scaled};
+use crate::instructions::compiled;
+use crate::narrow::{Elements, NarrowMatrix};
+use crate::result::{Places, ResultLayout};
+use crate::target::Target;
+use crate::threads::TASK_MEMORY;
+use crate::tile::Strided;
+use crate::transpose::transpose;
+use crate::word_tile::{LARGEST, WIDEST, WordTile};
+
+/// Most rows of a block.
+const ROW_BLOCK: usize = 192;
+
+/// Most words of a slice of the depth; a block of rows of it fits the second-level cache.
+const SLICE: usize = 256;
+
+/// Distance between rounded rows, in words: no power of two, because rows at such a distance compete
+/// for the same places in the caches.
+const ROW_LENGTH: usize = SLICE + 16;
+
+/// Multiply-adds below which another thread is not worth waking.
+const GRAIN: usize = 1 << 17;
+
+const _: () = assert!(WIDEST * SLICE + ROW_BLOCK * ROW_LENGTH <= TASK_MEMORY);
+
+/// What the numbers of a product are.
+trait Scheme: Copy + Sync {
+    /// What products are added up in.
+    type Sum: Pod;
+
+    /// Elements of a word.
+    const WORD: usize;
+
+    /// Elements of a slice of the depth, which is rounded with one scale: at most [`SLICE`] words.
+    const DEPTH: usize;
+
+    /// The loop that adds up.
+    fn tile(&self) -> WordTile<Self::Sum>;
+
+    /// Rounds the first `len` elements of a row into words, the last of which is filled up; returns
+    /// the factor of the sums.
+    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
+
+    /// The right matrix as words, if its rows are whole words as they lie in memory.
+    fn as_words(&self) -> Option<&[u32]>;
+
+    /// Elements `from` of the right matrix, counted row by row, as words; the last is filled up with
+    /// zeros.
+    fn words(&self, from: Range<usize>, to: &mut [u32]);
+
+    /// Factors of columns, if they have any.
+    fn factors(&self, columns: Range<usize>) -> Option<&[f32]>;
+
+    /// What the sums of a row of zeros are with the columns of a strip, if not 0.
+    fn offsets(&self, strip: &[u32]) -> [Self::Sum; WIDEST];
+
+    /// A sum without its offset, scaled.
+    fn scaled(sum: Self::Sum, offset: Self::Sum, scale: f32) -> f32;
+}
+
+/// `out = left * rightᵀ + bias`, for each batch the same right matrix.
+pub(crate) struct ManyNarrow<'a> {
+    /// `[…, rows, depth]`
+    pub left: Matrices<'a>,
+    /// `[columns, depth]`
+    pub right: NarrowMatrix<'a>,
+    /// `[…, rows, columns]`
+    pub bias: Option<Matrices<'a>>,
+}
+
+impl ManyNarrow<'_> {
+    /// Whether the machine multiplies numbers of this format faster than `f32`.
+    pub fn is_worth_while(right: &NarrowMatrix<'_>) -> bool {
+        match right.elements() {
+            Elements::Int8 { .. } => true,
+            Elements::Bf16(_) => WordTile::of_bf16().is_some(),
+        }
+    }
+
+    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping itself.
+    /// The depth must not be 0.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+        match self.right.elements() {
+            Elements::Bf16(elements) => {
+                self.run_in(bf16::Bf16::new(elements), out, layout, threads)
+            }
+            Elements::Int8 { scales, rows } => match WordTile::of_bytes() {
+                Some(tile) => {
+                    self.run_in(int8::Bytes { rows, scales, tile }, out, layout, threads);
+                }
+                None => self.run_in(int8::Pairs { rows, scales }, out, layout, threads),
+            },
+        }
+    }
+
+    fn run_in<S: Scheme>(
+        &self,
+        scheme: S,
+        out: &mut [f32],
+        layout: ResultLayout<'_>,
+        threads: &Threads,
+    ) {
+        let [rows, columns] = layout.size();
+        let (batches, depth) = (layout.batches(), self.right.columns());
+        if batches * rows * columns == 0 {
+            return;
+        }
+        let tile = scheme.tile();
+        let block_rows = rows
+            .div_ceil(rows.div_ceil(ROW_BLOCK))
+            .next_multiple_of(tile.rows);
+        let blocks = rows.div_ceil(block_rows) * batches;
+        // Columns are cut only if there are too few blocks: each piece rounds its rows anew.
+        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 4 * threads.count());
+        let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
+        let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
+        let pieces = columns.div_ceil(width);
+        let tasks = blocks * pieces;
+        let out = Target::new(out);
+        let task = |i: usize, memory: &mut [f32]| {
+            let (piece, i) = (i % pieces, i / pieces);
+            let (batch, first) = (i % batches, i / batches * block_rows);
+            let block = Block {
+                scheme,
+                left: self.left.at(batch),
+                bias: self.bias.map(|bias| bias.at(batch)),
+                rows: first..rows.min(first + block_rows),
+                columns: piece * width..columns.min((piece + 1) * width),
+                depth,
+                out: &out,
+                places: layout.of_batch(batch),
+            };
+            solve(&block, bytemuck::cast_slice_mut(memory));
+        };
+        if enough == 1 {
+            threads.run_with_memory(1, &|_, memory| (0..tasks).for_each(|i| task(i, memory)));
+        } else {
+            threads.run_with_memory(tasks, &task);
+        }
+    }
+}
+
+/// What one task computes.
+struct Block<'a, S> {
+    scheme: S,
+    left: Strided<'a>,
+    bias: Option<Strided<'a>>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    depth: usize,
+    out: &'a Target<'a>,
+    places: Places,
+}
+
+compiled! {
+    fn solve[S: Scheme](block: &Block<'_, S>, memory: &mut [u32]), solve_portable
+}
+
+#[inline(always)]
+fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &mut [u32]) {
+    let tile = block.scheme.tile();
+    let (strip, rounded) = memory.split_at_mut(WIDEST * SLICE);
+    for k in (0..block.depth).step_by(S::DEPTH) {
+        let slice = k..block.depth.min(k + S::DEPTH);
+        let words = slice.len().div_ceil(S::WORD);
+        let mut scales = [0f32; ROW_BLOCK];
+        let rows = scales.iter_mut().zip(rounded.chunks_exact_mut(ROW_LENGTH));
+        for (i, (scale, to)) in block.rows.clone().zip(rows) {
+            *scale = S::round(block.left.from(i, k), slice.len(), &mut to[..words]);
+        }
+        let mut sums = [S::Sum::zeroed(); LARGEST];
+        for first in block.columns.clone().step_by(tile.columns) {
+            let columns = first..block.columns.end.min(first + tile.columns);
+            let strip = &mut strip[..words * tile.columns];
+            block.pack(slice.clone(), columns.clone(), tile.columns, strip);
+            let factors = Factors::of(&block.scheme, columns.clone(), strip);
+            for r in (0..block.rows.len()).step_by(tile.rows) {
+                let rows = r..block.rows.len().min(r + tile.rows);
+                let from = (&rounded[r * ROW_LENGTH..], ROW_LENGTH);
+                tile.multiply(words, from, rows.len(), strip, &mut sums, false);
+                let sums = sums.chunks_exact(tile.columns).zip(&scales[rows.clone()]);
+                for (i, (sums, scale)) in (block.rows.start + r..).zip(sums) {
+                    block.store(&factors, (sums, *scale), i, columns.clone(), k == 0);
+                }
+            }
+        }
+    }
+}
+
+/// What the sums of a strip are corrected by.
+struct Factors<S: Scheme> {
+    factors: [f32; WIDEST],
+    offsets: [S::Sum; WIDEST],
+}
+
+impl<S: Scheme> Factors<S> {
+    #[inline(always)]
+    fn of(scheme: &S, columns: Range<usize>, strip: &[u32]) -> Factors<S> {
+        let mut factors = [1f32; WIDEST];
+        if let Some(given) = scheme.factors(columns) {
+            factors[..given.len()].copy_from_slice(given);
+        }
+        Factors {
+            factors,
+            offsets: scheme.offsets(strip),
+        }
+    }
+}
+
+impl<S: Scheme> Block<'_, S> {
+    /// Writes a slice of the depth of some columns, at most `width`: word after word, those of all
+    /// columns side by side. What is missing is zeros.
+    #[inline(always)]
+    fn pack(&self, slice: Range<usize>, columns: Range<usize>, width: usize, to: &mut [u32]) {
+        if columns.len() < width {
+            to.fill(0);
+        }
+        // Words are moved as if each were a number.
+        if let (true, Some(words)) = (self.depth.is_multiple_of(S::WORD), self.scheme.as_words()) {
+            let stride = self.depth / S::WORD;
+            let from = &words[columns.start * stride + slice.start / S::WORD..];
+            let (from, to) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
+            let words = slice.len() / S::WORD;
+            return transpose(from, stride, columns.len(), words, width, to);
+        }
+        // A few words of all columns at a time.
+        const WORDS: usize = 64;
+        let mut wide = [0u32; WIDEST * WORDS];
+        let steps = WORDS * S::WORD;
+        for (k, to) in slice
+            .clone()
+            .step_by(steps)
+            .zip(to.chunks_mut(WORDS * width))
+        {
+            let steps = k..slice.end.min(k + steps);
+            let words = steps.len().div_ceil(S::WORD);
+            for (j, row) in columns.clone().zip(wide.chunks_exact_mut(WORDS)) {
+                let start = j * self.depth;
+                let from = start + steps.start..start + steps.end;
+                self.scheme.words(from, &mut row[..words]);
+            }
+            let (wide, to) = (bytemuck::cast_slice(&wide), bytemuck::cast_slice_mut(to));
+            transpose(wide, WORDS, columns.len(), words, width, to);
+        }
+    }
+
+    /// Scales the sums of part of a row over a slice of the depth and adds them to the result, the
+    /// first ones to the bias.
+    #[inline(always)]
+    fn store(
+        &self,
+        factors: &Factors<S>,
+        (sums, scale): (&[S::Sum], f32),
+        i: usize,
+        columns: Range<usize>,
+        is_first: bool,
+    ) {
+        let mut values = [0f32; WIDEST];
+        let sums = sums
+            .iter()
+            .zip(factors.offsets.iter().zip(&factors.factors));
+        for (value, (sum, (offset, factor))) in values.iter_mut().zip(sums) {
+            *value = S::scaled(*sum, *offset, scale * factor);
+        }
+        let values = &mut values[..columns.len()];
+        if let (true, Some(bias)) = (is_first, self.bias) {
+            let bias = bias.from(i, columns.start);
+            add_scaled(values, bias.data, bias.column_stride, 1.0);
+        }
+        if self.places.together(columns.start, columns.len()) {
+            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+            // itself, and one slice is borrowed at a time.
+            let to = unsafe {
+                self.out
+                    .slice(self.places.at(i, columns.start), columns.len())
+            };
+            match is_first {
+                true => to.copy_from_slice(values),
+                false => to.iter_mut().zip(values).for_each(|(y, x)| *y += *x),
+            }
+        } else {
+            for (j, x) in columns.zip(values) {
+                // SAFETY: as above.
+                let to = unsafe { self.out.slice(self.places.at(i, j), 1) };
+                to[0] = if is_first { *x } else { to[0] + *x };
+            }
+        }
+    }
+}
