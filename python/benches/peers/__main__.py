@@ -1,13 +1,14 @@
-"""A window of speech in every runtime at hand, in one run.
+"""An input to encode and tokens to decode, in every runtime at hand, in one run.
 
-    cargo xtask bench peers [--sizes tiny,base] [--turns 7] [--threads 2] [--only NAME,…]
+    cargo xtask bench peers [--sizes tiny,base,small,t5-small] [--turns 7] [--threads 2] [--only NAME,…]
 
-Whisper with random weights: the encoder on 30 s, the first step (which computes cross-attention keys and
-values, except where a runtime does so with the encoder), 64 later steps on given tokens.  Each runtime has
-a process of its own that sleeps when it is not its turn; in each turn every one decodes the window once, in
-another order, and the bandwidth of memory is measured.  The first turn warms up and is only counted as the
-time to the first token.  Scores are compared with eager PyTorch's: who is wrong is told so beside its times.
-A runtime that fails says why in the table, and the others go on.
+Whisper or T5 with random weights: the encoder on 30 s or 128 tokens, the first step (which computes
+cross-attention keys and values, except where a runtime does so with the encoder), 64 later steps on given
+tokens.  Each runtime has a process of its own that sleeps when it is not its turn; in each turn every one
+decodes the input once, in another order, and the bandwidth of memory is measured.  The first turn warms up
+and is only counted as the time to the first token.  Scores are compared with eager PyTorch's: who is wrong
+is told so beside its times.  A runtime that is not installed or fails says why in the table, and the others
+go on; one that does not have the model at all is not in it.
 """
 
 import argparse
@@ -32,6 +33,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 import chart  # noqa: E402
 import models  # noqa: E402
 import runtimes  # noqa: E402
+from models import making  # noqa: E402
 
 #: Module, how it is called, its package or crate.
 RUNTIMES = {
@@ -80,13 +82,15 @@ class Row:
     """A row of the table: a runtime in a precision, which may have failed before it could start."""
 
     def __init__(self, runtime, precision, failure):
-        self.name, self.kind, self.failure = f"{RUNTIMES[runtime][0]} {precision}", KIND[precision], failure
+        self.runtime, self.failure = runtime, failure
+        self.name, self.kind = f"{RUNTIMES[runtime][0]} {precision}", KIND[precision]
 
     def end(self):
         pass
 
     def result(self):
-        return {"name": self.name, "kind": self.kind, "failure": self.failure}
+        known = {"runtime": self.runtime, "name": self.name, "kind": self.kind}
+        return {**known, "failure": self.failure} if self.failure else known
 
 
 class Worker(Row):
@@ -144,7 +148,7 @@ class Worker(Row):
         found["later"] = spread(later)
         whole = [t["encoder"] + t["first"] + models.STEPS * statistics.fmean(t["later"]) for t in warm]
         return {
-            "name": self.name, "kind": self.kind, **found, "window": spread(whole),
+            **super().result(), **found, "window": spread(whole),
             "to_first_token": self.started["load"] + cold["encoder"] + cold["first"],
             "peak_mib": self.peak, "before_mib": self.started["before"],
             **{key: last[key] for key in ("relative", "cosine", "same_token") if key in last},
@@ -170,11 +174,14 @@ def measure(size, options):
     folder = options.output / size
     folder.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",") if options.only else list(RUNTIMES)
-    wanted = {(r, p): needs for r in RUNTIMES if r in chosen for p, needs in precisions(r).items()}
+    # A runtime that a model's files cannot be made for does not have the model.
+    wanted = {(r, p): needs for r in RUNTIMES if r in chosen for p, needs in precisions(r).items()
+              if making.can_be_made(size, needs)}
     files = dict.fromkeys(["reference.npz", *(
         file for (runtime, _), needs in wanted.items() if installed(runtime) for file in needs)])
-    np.savez(folder / "given.npz", features=models.features(), tokens=models.tokens())
-    broken = models.make(folder, size, files, say)
+    family = models.family(size)
+    np.savez(folder / "given.npz", given=family.given(), tokens=family.tokens())
+    broken = making.make(folder, size, files, say)
     rows = []
     for (runtime, precision), needs in wanted.items():
         failure = next((broken[file] for file in needs if file in broken), None)
@@ -213,8 +220,9 @@ def table(measured):
         same = ours.get(row["kind"])
         ratio = f"{row['window'][1] / same['window'][1]:.2f}" if same else ""
         wrong = "" if is_right(row) else " (**wrong scores**)"
+        encoder = cell("encoder", 0) if row["encoder"][1] else "in the first step"
         lines.append(
-            f"| {row['name']}{wrong} | {cell('encoder', 0)} | {cell('first', 1)} | {cell('later', 2)} "
+            f"| {row['name']}{wrong} | {encoder} | {cell('first', 1)} | {cell('later', 2)} "
             f"| {cell('window', 0)} | {ratio} | {row['to_first_token']:.0f} | {row['peak_mib']:.0f} |")
     return "\n".join(lines)
 
@@ -226,7 +234,8 @@ def bars(measured):
         encoder, first = row["encoder"][1], row["first"][1]
         later = max(0.0, row["window"][1] - encoder - first)
         rows[row["name"]] = {"encoder": encoder, "first": first, "later_all": later}
-    return chart.draw(f"whisper-{measured['size']}: 30 s of speech, 65 tokens", rows)
+    family, size = models.family(measured["size"]), measured["size"]
+    return chart.draw(f"{family.title(size)}: {family.WHAT}, {models.STEPS + 1} tokens", rows)
 
 
 def main():
@@ -237,18 +246,18 @@ def main():
     parser.add_argument("--only", help="modules of runtimes/, with commas between")
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     options = parser.parse_args()
-    chosen = options.only.split(",") if options.only else list(RUNTIMES)
-    versions = {name: installed(runtime) or "not installed"
-                for runtime, (name, package) in RUNTIMES.items() if package and runtime in chosen}
     all_of_them = []
     for size in options.sizes.split(","):
         measured = measure(size, options)
         all_of_them.append(measured)
         low, speed, high = measured["memory_gbs"]
-        print(f"\n## whisper-{size}, {options.threads} threads, {options.turns} turns; memory copied at "
-              f"{speed:.0f} ({low:.0f} to {high:.0f}) GB/s\n\n{table(measured)}", flush=True)
+        print(f"\n## {models.family(size).title(size)}, {options.threads} threads, {options.turns} turns; "
+              f"memory copied at {speed:.0f} ({low:.0f} to {high:.0f}) GB/s\n\n{table(measured)}", flush=True)
         if any("failure" not in row for row in measured["rows"]):
             (options.output / f"{size}.svg").write_text(bars(measured))
+    ran = dict.fromkeys(row["runtime"] for measured in all_of_them for row in measured["rows"])
+    versions = {name: installed(runtime) or "not installed"
+                for runtime, (name, package) in RUNTIMES.items() if package and runtime in ran}
     print("\nMilliseconds, median (quartiles). " + ", ".join(f"{n} {v}" for n, v in versions.items()))
     written = {"machine": platform.processor() or platform.machine(), "threads": options.threads,
                "turns": options.turns, "versions": versions, "models": all_of_them}

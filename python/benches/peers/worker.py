@@ -34,7 +34,7 @@ def main():
     folder = Path(folder)
     reference = dict(np.load(folder / "reference.npz"))
     given = np.load(folder / "given.npz")
-    features, tokens = given["features"], given["tokens"].tolist()
+    given, tokens = given["given"], given["tokens"].tolist()
     module = importlib.import_module(f"runtimes.{name}")
     from runtimes import milliseconds, peak
     before = peak()
@@ -50,7 +50,7 @@ def main():
         if line.strip() == "end":
             answer(peak=peak())
             return
-        times, found = runtime.window(features, tokens)
+        times, found = runtime.window(given, tokens)
         if isinstance(found[0], int):  # it says what it chose, not why
             is_same = found[0] == int(reference["chosen"])
             answer(times=times, same_token=is_same)

@@ -28,13 +28,13 @@ def milliseconds(work):
 class Stepping:
     """A runtime that can be fed token by token.
 
-    It has `encode(features)`, which leaves what it returns inside, and `step(token, position)`, which
+    It has `encode(given)`, which leaves what it returns inside, and `step(token, position)`, which
     returns the scores of the next token.
     """
 
-    def window(self, features, tokens):
-        """Encodes a window and feeds it these tokens; times in milliseconds, scores at both ends."""
-        encoder, _ = milliseconds(lambda: self.encode(features))
+    def window(self, given, tokens):
+        """Encodes an input and feeds it these tokens; times in milliseconds, scores at both ends."""
+        encoder, _ = milliseconds(lambda: self.encode(given))
         times, scores = [], []
         for position, token in enumerate(tokens):
             took, row = milliseconds(lambda: self.step(token, position))
@@ -63,10 +63,10 @@ class Child:
             raise RuntimeError(answer["failure"])
         return answer
 
-    def window(self, features, tokens):
-        given, scores = (Path(self.scratch.name) / name for name in ("input", "scores"))
-        features.tofile(given)
-        asked = {"input": str(given), "shape": features.shape, "tokens": tokens, "scores": str(scores)}
+    def window(self, given, tokens):
+        file, scores = (Path(self.scratch.name) / name for name in ("input", "scores"))
+        given.astype(np.int32 if given.dtype == np.int64 else given.dtype).tofile(file)
+        asked = {"input": str(file), "shape": given.shape, "tokens": tokens, "scores": str(scores)}
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         answer = self.answer()
         first, *later = answer["steps"]

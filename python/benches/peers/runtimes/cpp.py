@@ -33,9 +33,9 @@ class Runtime(Stepping):
         self.context = ctypes.c_void_p(context)
         self.words = self.lib.whisper_n_vocab(self.context)
 
-    def encode(self, features):
-        _, mels, frames = features.shape
-        mel = np.ascontiguousarray(features[0])
+    def encode(self, given):
+        _, mels, frames = given.shape
+        mel = np.ascontiguousarray(given[0])
         self.call("whisper_set_mel", mel.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), frames, mels)
         self.call("whisper_encode", 0, self.threads)
 

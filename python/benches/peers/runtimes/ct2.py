@@ -10,28 +10,61 @@ PRECISIONS = ["f32", "int8"]
 NEEDS = {precision: ["ctranslate2"] for precision in PRECISIONS}
 
 
+class Speech:
+    """Encoder and decoder are called apart."""
+
+    is_apart = True
+
+    def __init__(self, family, *where, **how):
+        self.family, self.model = family, ctranslate2.models.Whisper(*where, **how)
+
+    def encode(self, given):
+        return self.model.encode(ctranslate2.StorageView.from_array(given))
+
+    def generate(self, states, count):
+        # Half of its maximum is kept for a prompt; it never ends by itself.
+        (result,) = self.model.generate(states, [self.family.START], beam_size=1, max_length=2 * count,
+                                        suppress_blank=False, suppress_tokens=[self.family.END])
+        return result.sequences_ids[0]
+
+
+class Text:
+    """The encoder is run with the decoder, and not to be told from its first step."""
+
+    is_apart = False
+
+    def __init__(self, family, *where, **how):
+        self.model = ctranslate2.Translator(*where, **how)
+
+    def encode(self, given):
+        return [[f"w{token}" for token in given[0]]]
+
+    def generate(self, source, count):
+        (result,) = self.model.translate_batch(source, beam_size=1, min_decoding_length=count,
+                                               max_decoding_length=count)
+        return [int(word[1:]) for word in result.hypotheses[0]]
+
+
+KINDS = {"whisper": Speech, "t5": Text}
+
+
 class Runtime:
     def __init__(self, folder, precision, threads):
-        kind = {"f32": "float32", "int8": "int8"}[precision]
-        self.model = ctranslate2.models.Whisper(
-            str(folder / "ctranslate2"), device="cpu", compute_type=kind, intra_threads=threads,
-            inter_threads=1)
+        kind = KINDS[models.FAMILIES[folder.name]]
+        self.model = kind(models.family(folder.name), str(folder / "ctranslate2"), device="cpu",
+                          compute_type={"f32": "float32", "int8": "int8"}[precision],
+                          intra_threads=threads, inter_threads=1)
 
-    def window(self, features, tokens):
-        encoder, states = milliseconds(
-            lambda: self.model.encode(ctranslate2.StorageView.from_array(features)))
-        end = 50257
+    def window(self, given, tokens):
+        encoder, encoded = milliseconds(lambda: self.model.encode(given))
 
         def generate(count):
-            # Half of its maximum is kept for a prompt; it never ends by itself.
-            (result,) = self.model.generate(states, [models.START], beam_size=1,
-                                            max_length=2 * count, suppress_blank=False,
-                                            suppress_tokens=[end])
-            (found,) = result.sequences_ids
+            found = self.model.generate(encoded, count)
             assert len(found) == count, f"{len(found)} tokens instead of {count}"
             return found
 
         first, _ = milliseconds(lambda: generate(1))
         all_of_them, found = milliseconds(lambda: generate(len(tokens)))
         later = (all_of_them - first) / (len(tokens) - 1)
+        encoder = encoder if self.model.is_apart else 0.0
         return {"encoder": encoder, "first": first, "later": [later]}, found

@@ -14,17 +14,22 @@ class Runtime(Stepping):
     def __init__(self, folder, precision, threads):
         program = crosslatch.load(folder / "engine.pt2", precision=precision, threads=threads)
         self.session = program.session()
+        encoder, decoder = program.methods["encoder"], program.methods["decoder"]
         (self.states,), (self.logits,) = (
-            [output.name for output in program.methods[method].outputs]
-            for method in ("encoder", "decoder"))
+            [output.name for output in method.outputs] for method in (encoder, decoder))
+        # Where there is a mask, nothing is masked.
+        self.input, *self.masks = (value.name for value in encoder.inputs)
+        self.cross_masks = [value.name for value in decoder.inputs if "mask" in value.name]
 
-    def encode(self, features):
+    def encode(self, given):
+        ones = np.ones((1, given.shape[-1]), np.int64)
         self.session.reset()
-        self.session.run("encoder", {"input_features": features}, outputs=[])
-        self.given = self.session.output("encoder", self.states)
+        self.session.run(
+            "encoder", {self.input: given, **dict.fromkeys(self.masks, ones)}, outputs=[])
+        self.given = {"encoder_hidden_states": self.session.output("encoder", self.states),
+                      **dict.fromkeys(self.cross_masks, ones)}
 
     def step(self, token, position):
         out = self.session.run("decoder", {
-            "input_ids": np.array([[token]]), "cache_position": np.array([position]),
-            "encoder_hidden_states": self.given})
+            "input_ids": np.array([[token]]), "cache_position": np.array([position]), **self.given})
         return out[self.logits][0, -1]

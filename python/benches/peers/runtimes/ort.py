@@ -26,9 +26,10 @@ class Runtime(Stepping):
         _, heads, _, size = inputs["past_k0"]
         self.empty = np.zeros((1, heads, 0, size), np.float32)
 
-    def encode(self, features):
+    def encode(self, given):
         binding = self.encoder.io_binding()
-        binding.bind_cpu_input("input_features", features)
+        (name,) = (i.name for i in self.encoder.get_inputs())
+        binding.bind_cpu_input(name, given)
         binding.bind_output("states")
         self.encoder.run_with_iobinding(binding)
         (self.states,) = binding.get_outputs()

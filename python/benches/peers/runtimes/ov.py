@@ -37,8 +37,8 @@ class Runtime(Stepping):
         self.encoder, self.cross = request("encoder"), request("cross")
         self.decoder = request("step", stateful)
 
-    def encode(self, features):
-        self.encoder.set_tensor("input_features", openvino.Tensor(features, shared_memory=True))
+    def encode(self, given):
+        self.encoder.set_input_tensor(openvino.Tensor(given, shared_memory=True))
         self.encoder.infer()
 
     def step(self, token, position):

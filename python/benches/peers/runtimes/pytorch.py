@@ -1,9 +1,9 @@
 """PyTorch, eager and compiled by Inductor: `torch.cat` caches, cross-attention computed once."""
 
 import torch
-import transformers
 
 import models
+from models import attention
 
 from . import Stepping
 
@@ -16,20 +16,21 @@ class Runtime(Stepping):
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self.dtype = torch.bfloat16 if "bf16" in precision else torch.float32
-        model = transformers.WhisperForConditionalGeneration.from_pretrained(
-            folder / "checkpoint", dtype=self.dtype).eval()
-        parts = models.Encoder(model), models.Cross(model), models.Step(model)
-        models.attend = fused
+        of = models.model(folder.name)
+        model = of.CLASS.from_pretrained(folder / "checkpoint", dtype=self.dtype).eval()
+        parts = of.Encoder(model), of.Cross(model), of.Step(model)
+        attention.attend = fused
         if "Inductor" in precision:
             torch._inductor.config.freezing = True
             parts = [torch.compile(part, dynamic=name == "Step")
                      for part, name in zip(parts, ("Encoder", "Cross", "Step"))]
         self.encoder, self.cross, self.decoder = parts
-        _, _, past, _ = models.sample(model, 0)
+        _, _, past, _ = attention.sample(of.shape(model.config), 0)
         self.empty = [cache.to(self.dtype) for cache in past]
 
-    def encode(self, features):
-        self.states = self.encoder(torch.from_numpy(features).to(self.dtype))
+    def encode(self, given):
+        given = torch.from_numpy(given)
+        self.states = self.encoder(given.to(self.dtype) if given.is_floating_point() else given)
 
     def step(self, token, position):
         if position == 0:
@@ -39,5 +40,5 @@ class Runtime(Stepping):
         return logits[0, -1].float().numpy()
 
 
-def fused(q, k, v):
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+def fused(q, k, v, bias=None):
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias, scale=1.0)

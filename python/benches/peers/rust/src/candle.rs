@@ -1,8 +1,8 @@
 //! candle: the models of candle-transformers, used as candle's own examples use them.
 //!
 //! Its Whisper keeps the keys and values of cross-attention and nothing else: all tokens so far are fed
-//! in every step. Its T5 keeps those of self-attention, and computes those of cross-attention in
-//! every step.
+//! in every step. Its T5 keeps those of self-attention, and computes those of cross-attention in every
+//! step; its scores are wrong, because its decoder sorts distances into buckets as an encoder does.
 
 use std::fs;
 use std::path::Path;

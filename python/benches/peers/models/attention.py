@@ -1,0 +1,40 @@
+"""What the decoders have in common."""
+
+from dataclasses import dataclass
+
+import torch
+
+#: Tokens that the exported steps have room for.
+ROOM = 448
+
+
+@dataclass
+class Shape:
+    """Sizes of a decoder, and the length of what is encoded."""
+
+    layers: int
+    heads: int
+    size: int
+    width: int
+    source: int
+
+
+def heads(x, count):
+    return x.unflatten(-1, (count, -1)).transpose(1, 2)
+
+
+def merged(x):
+    return x.transpose(1, 2).flatten(2)
+
+
+def attend(q, k, v, bias=None):
+    """Spelled out: what exporters make of the fused operator carries guards against rows that are
+    masked entirely, which cost more than the product."""
+    scores = q @ k.transpose(2, 3)
+    return torch.softmax(scores if bias is None else scores + bias, -1) @ v
+
+
+def sample(shape, length):
+    """Inputs of a step with so many tokens in the caches."""
+    caches = lambda n: [torch.randn(1, shape.heads, n, shape.size) for _ in range(2 * shape.layers)]
+    return torch.tensor([[7]]), torch.tensor([length]), caches(length), caches(shape.source)
