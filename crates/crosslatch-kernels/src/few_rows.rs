@@ -7,19 +7,18 @@
 //! side. A matrix with rows without gaps is added up row by row into a small table of sums. What
 //! has neither is done element by element.
 //!
-//! All three give the same bits: an element is always summed in eight lanes, step `k` into lane
-//! `k % 8`, each lane a chain of fused multiply-adds, and the lanes are added up in one order at
-//! the end.
+//! All three give the same bits: an element is always summed in the lanes of [`crate::dots`], step `k`
+//! into lane `k % 16`, each lane a chain of fused multiply-adds, and the lanes are added up in one
+//! order at the end.
 
 use crate::Threads;
 use crate::approximate::multiply_add;
-use crate::dots::dots;
+use crate::dots::{LANES, dots, sum};
 use crate::gemm::{Matrices, add_scaled};
-use crate::instructions::has_avx2;
+use crate::instructions::{compiled, has_avx512};
 use crate::result::ResultLayout;
 use crate::target::Target;
 use crate::tile::Strided;
-use crate::vector::{LANES, sum_lanes};
 
 /// Most rows on the left for which this is the better way.
 pub(crate) const FEW: usize = 16;
@@ -74,7 +73,7 @@ impl FewRows<'_> {
                 columns,
                 depth,
             };
-            problem.solve(memory, &mut |i, j, sum| {
+            solve(&problem, memory, &mut |i, j, sum| {
                 let at = places.at(i, from + j);
                 // SAFETY: tasks have different batches or columns, the layout does not overlap
                 // itself, and one element is borrowed at a time.
@@ -104,35 +103,34 @@ struct Problem<'a> {
     depth: usize,
 }
 
-impl Problem<'_> {
-    fn solve(&self, memory: &mut [f32], sums: Sums<'_>) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2(problem: &Problem<'_>, memory: &mut [f32], sums: Sums<'_>) {
-                problem.solve_portable::<true>(memory, sums);
-            }
-            if has_avx2() {
-                // SAFETY: the machine has AVX2 and FMA.
-                return unsafe { avx2(self, memory, sums) };
-            }
-        }
-        self.solve_portable::<false>(memory, sums);
-    }
+compiled! {
+    fn solve(problem: &Problem<'_>, memory: &mut [f32], sums: Sums<'_>), solve_portable
+}
 
+#[inline(always)]
+fn solve_portable<const FUSED: bool>(problem: &Problem<'_>, memory: &mut [f32], sums: Sums<'_>) {
+    problem.solve::<FUSED>(memory, sums);
+}
+
+impl Problem<'_> {
     #[inline(always)]
-    fn solve_portable<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
+    fn solve<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
         let together = |stride: usize| stride == 1 || self.depth == 1;
         if together(self.left.column_stride) && together(self.right.row_stride) {
+            // With AVX-512 a sum is one register of 32, else two of 16.
+            let many = has_avx512();
             let mut i = 0;
             while i < self.rows {
                 i += match self.rows - i {
                     // One column after the other is a long run of memory, which the machine sees
                     // coming; for several rows, arithmetic counts.
                     1 => self.side_by_side::<1, 1>(i, sums),
-                    2 => self.side_by_side::<2, 4>(i, sums),
-                    3 => self.side_by_side::<3, 3>(i, sums),
-                    _ => self.side_by_side::<4, 2>(i, sums),
+                    2 if many => self.side_by_side::<2, 4>(i, sums),
+                    2 => self.side_by_side::<2, 3>(i, sums),
+                    3 if many => self.side_by_side::<3, 4>(i, sums),
+                    3 => self.side_by_side::<3, 2>(i, sums),
+                    _ if many => self.side_by_side::<4, 4>(i, sums),
+                    _ => self.side_by_side::<4, 1>(i, sums),
                 };
             }
         } else if self.right.column_stride == 1 || self.columns == 1 {
@@ -201,7 +199,7 @@ impl Problem<'_> {
             }
             for (i, lanes) in table.chunks_exact(LANES * TABLE).enumerate() {
                 for j in 0..width {
-                    let sum = sum_lanes(std::array::from_fn(|l| lanes[l * TABLE + j]));
+                    let sum = sum(std::array::from_fn(|l| lanes[l * TABLE + j]));
                     sums(i, first + j, sum);
                 }
             }
@@ -219,7 +217,7 @@ impl Problem<'_> {
                         self.right.data[k * self.right.row_stride + j * self.right.column_stride];
                     lanes[k % LANES] = multiply_add::<FUSED>(x, w, lanes[k % LANES]);
                 }
-                sums(i, j, sum_lanes(lanes));
+                sums(i, j, sum(lanes));
             }
         }
     }

@@ -16,6 +16,31 @@ pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
+/// As [`sum_lanes`], of several vectors at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub(crate) fn sums_of_vectors<const N: usize>(vectors: [std::arch::x86_64::__m256; N]) -> [f32; N] {
+    use std::arch::x86_64::*;
+    let mut sums = [0f32; N];
+    for (sums, vectors) in sums.chunks_mut(4).zip(vectors.chunks(4)) {
+        // Lanes `i` and `i + 4`, then neighbours, then neighbours again.
+        let four = |i: usize| {
+            let vector = vectors[i.min(vectors.len() - 1)];
+            _mm_add_ps(
+                _mm256_castps256_ps128(vector),
+                _mm256_extractf128_ps::<1>(vector),
+            )
+        };
+        let two = [_mm_hadd_ps(four(0), four(1)), _mm_hadd_ps(four(2), four(3))];
+        let mut one = [0f32; 4];
+        // SAFETY: as many elements as a vector has.
+        unsafe { _mm_storeu_ps(one.as_mut_ptr(), _mm_hadd_ps(two[0], two[1])) };
+        sums.copy_from_slice(&one[..sums.len()]);
+    }
+    sums
+}
+
 compiled! {
     /// Dot product of two slices of equal length.
     pub fn dot(a: &[f32], b: &[f32]) -> f32, dot_portable

@@ -12,7 +12,7 @@ use crate::weighted::add_weighted_rows;
 const BLOCK: usize = 512;
 
 /// Keys whose scores are computed side by side.
-const SIDE: usize = 8;
+const SIDE: usize = 4;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 14;
