@@ -158,6 +158,10 @@ fn bench_peers(root: &Path, args: &[String]) -> Result<(), Failure> {
     let folder = target(root).join("peers-environment");
     let python = python::filled(root, &folder, python::PEERS_LOCK)?;
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
+    // Its `bench` takes the steps of several sessions together.
+    if args.iter().any(|arg| arg == "--batch") {
+        run(cargo(root).args(["build", "--release", "--package", "crosslatch-cli"]))?;
+    }
     // Those that are written in Rust have no wheels, and take minutes to build.
     let only = args.iter().position(|arg| arg == "--only");
     let only = only.and_then(|at| args.get(at + 1));

@@ -1,6 +1,7 @@
 """An input to encode and tokens to decode, in every runtime at hand, in one run.
 
-    cargo xtask bench peers [--sizes tiny,base,small,t5-small] [--turns 7] [--threads 2] [--only NAME,…]
+    cargo xtask bench peers [--sizes tiny,base,small,t5-small] [--turns 7] [--threads 2] [--batch 8]
+                            [--only NAME,…]
 
 Whisper or T5 with random weights: the encoder on 30 s or 128 tokens, the first step (which computes
 cross-attention keys and values, except where a runtime does so with the encoder), 64 later steps on given
@@ -8,7 +9,8 @@ tokens.  Each runtime has a process of its own that sleeps when it is not its tu
 decodes the input once, in another order, and the bandwidth of memory is measured.  The first turn warms up
 and is only counted as the time to the first token.  Scores are compared with eager PyTorch's: who is wrong
 is told so beside its times.  A runtime that is not installed or fails says why in the table, and the others
-go on; one that does not have the model at all is not in it.
+go on; one that does not have the model at all is not in it.  With `--batch`, those that can also take the
+steps of so many sequences at once, and a second table has the decoder's windows per second beside one's.
 """
 
 import argparse
@@ -70,39 +72,42 @@ def installed(runtime):
 
 
 def precisions(runtime):
-    """What a runtime's module offers, and the files that this needs; read without its library."""
+    """What a runtime's module offers with one sequence and with several, and the files that this needs:
+    {(precision, whether together): files}; read without its library."""
     text = (HERE / "runtimes" / f"{runtime}.py").read_text()
     lines = [line for line in text.splitlines() if line.startswith(("PRECISIONS", "NEEDS"))]
     found = {}
     exec("\n".join(lines), found)  # noqa: S102: two literals of our own
-    return {precision: found["NEEDS"][precision] for precision in found["PRECISIONS"]}
+    alone = {(precision, False): found["NEEDS"][precision] for precision in found["PRECISIONS"]}
+    return alone | {(p, True): needs for p, needs in found.get("NEEDS_TOGETHER", {}).items()}
 
 
 class Row:
     """A row of the table: a runtime in a precision, which may have failed before it could start."""
 
-    def __init__(self, runtime, precision, failure):
-        self.runtime, self.failure = runtime, failure
+    def __init__(self, runtime, precision, lanes, failure):
+        self.runtime, self.lanes, self.failure = runtime, lanes, failure
         self.name, self.kind = f"{RUNTIMES[runtime][0]} {precision}", KIND[precision]
 
     def end(self):
         pass
 
     def result(self):
-        known = {"runtime": self.runtime, "name": self.name, "kind": self.kind}
+        known = {"runtime": self.runtime, "name": self.name, "kind": self.kind, "lanes": self.lanes}
         return {**known, "failure": self.failure} if self.failure else known
 
 
 class Worker(Row):
     """A process with a runtime; says at every point whether it still can."""
 
-    def __init__(self, runtime, precision, folder, threads):
-        super().__init__(runtime, precision, None)
-        self.turns, self.log = [], folder / "log" / f"{runtime}-{precision}.txt"
+    def __init__(self, runtime, precision, lanes, folder, threads):
+        super().__init__(runtime, precision, lanes, None)
+        self.turns, self.log = [], folder / "log" / f"{runtime}-{precision}-{lanes}.txt"
         self.log.parent.mkdir(exist_ok=True)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, HERE / "worker.py", runtime, precision, folder, str(threads)],
+                [sys.executable, HERE / "worker.py", runtime, precision, folder, str(threads),
+                 str(lanes)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"})
         self.started = self.answer()
@@ -146,9 +151,11 @@ class Worker(Row):
         spread = lambda values: [*statistics.quantiles(values, n=4)] if len(values) > 1 else values * 3
         found = {part: spread([times[part] for times in warm]) for part in ("encoder", "first")}
         found["later"] = spread(later)
-        whole = [t["encoder"] + t["first"] + models.STEPS * statistics.fmean(t["later"]) for t in warm]
+        decoder = [t["first"] + models.STEPS * statistics.fmean(t["later"]) for t in warm]
+        whole = [t["encoder"] + steps for t, steps in zip(warm, decoder)]
         return {
             **super().result(), **found, "window": spread(whole),
+            "decoder_per_second": spread([1e3 * self.lanes / steps for steps in decoder]),
             "to_first_token": self.started["load"] + cold["encoder"] + cold["first"],
             "peak_mib": self.peak, "before_mib": self.started["before"],
             **{key: last[key] for key in ("relative", "cosine", "same_token") if key in last},
@@ -162,8 +169,14 @@ def bandwidth(source, target):
     return 2 * source.nbytes / (time.perf_counter() - begin) / 1e9
 
 
+def verdict(result):
+    """Words behind a name: whether the scores are those of the model, as far as the precision lets them."""
+    if "cosine" not in result and "same_token" not in result:
+        return " (scores not seen)"
+    return "" if is_right(result) else " (**wrong scores**)"
+
+
 def is_right(result):
-    """Whether the scores are those of the model, as far as the precision lets them."""
     if "same_token" in result:
         return result["same_token"] or result["kind"] != "f32"
     least = {"f32": 0.9999, "bf16": 0.98, "int8": 0.95}[result["kind"]]
@@ -175,23 +188,24 @@ def measure(size, options):
     folder.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",") if options.only else list(RUNTIMES)
     # A runtime that a model's files cannot be made for does not have the model.
-    wanted = {(r, p): needs for r in RUNTIMES if r in chosen for p, needs in precisions(r).items()
-              if making.can_be_made(size, needs)}
+    wanted = {(r, p, options.batch if together else 1): needs for r in RUNTIMES if r in chosen
+              for (p, together), needs in precisions(r).items()
+              if making.can_be_made(size, needs) and (options.batch > 1 or not together)}
     files = dict.fromkeys(["reference.npz", *(
-        file for (runtime, _), needs in wanted.items() if installed(runtime) for file in needs)])
+        file for (runtime, *_), needs in wanted.items() if installed(runtime) for file in needs)])
     family = models.family(size)
     np.savez(folder / "given.npz", given=family.given(), tokens=family.tokens())
     broken = making.make(folder, size, files, say)
     rows = []
-    for (runtime, precision), needs in wanted.items():
+    for (runtime, precision, lanes), needs in wanted.items():
         failure = next((broken[file] for file in needs if file in broken), None)
         if not installed(runtime):
             failure = "not installed"
         if failure:
-            rows.append(Row(runtime, precision, failure))
+            rows.append(Row(runtime, precision, lanes, failure))
         else:
-            say(f"{size}: starting {runtime} {precision}")
-            rows.append(Worker(runtime, precision, folder, options.threads))
+            say(f"{size}: starting {runtime} {precision}, lanes: {lanes}")
+            rows.append(Worker(runtime, precision, lanes, folder, options.threads))
     source, speeds = np.ones(2**26, np.float32), []
     target = source.copy()
     for turn in range(options.turns + 1):
@@ -207,19 +221,20 @@ def measure(size, options):
             "rows": [row.result() for row in rows]}
 
 
-def table(measured):
-    ours = {row["kind"]: row for row in measured["rows"]
+def table(rows):
+    rows = [row for row in rows if row["lanes"] == 1]
+    ours = {row["kind"]: row for row in rows
             if row["name"].startswith("Crosslatch") and "failure" not in row}
     lines = ["| runtime | encoder ms | first step | later step | whole window | × Crosslatch | "
              "to first token | peak MiB |", "|---|---|---|---|---|---|---|---|"]
-    for row in measured["rows"]:
+    for row in rows:
         if "failure" in row:
             lines.append(f"| {row['name']} | failed: {row['failure'][:120]} | | | | | | |")
             continue
         cell = lambda key, digits: "{1:.{d}f} ({0:.{d}f}–{2:.{d}f})".format(*row[key], d=digits)
         same = ours.get(row["kind"])
         ratio = f"{row['window'][1] / same['window'][1]:.2f}" if same else ""
-        wrong = "" if is_right(row) else " (**wrong scores**)"
+        wrong = verdict(row)
         encoder = cell("encoder", 0) if row["encoder"][1] else "in the first step"
         lines.append(
             f"| {row['name']}{wrong} | {encoder} | {cell('first', 1)} | {cell('later', 2)} "
@@ -227,9 +242,28 @@ def table(measured):
     return "\n".join(lines)
 
 
+def table_together(rows, batch):
+    """Decoder parts per second: first and later steps, of one sequence and of several at once."""
+    alone = {row["name"]: row for row in rows if row["lanes"] == 1}
+    lines = [f"| runtime | windows a second, one | {batch} at once | × |", "|---|---|---|---|"]
+    for row in rows:
+        if row["lanes"] == 1:
+            continue
+        one = alone[row["name"]]
+        failure = row.get("failure") or one.get("failure")
+        if failure:
+            lines.append(f"| {row['name']} | failed: {failure[:120]} | | |")
+            continue
+        cell = lambda row: "{1:.2f} ({0:.2f}–{2:.2f})".format(*row["decoder_per_second"])
+        name = row["name"] + ("" if row["encoder"][1] else ", encoder included") + verdict(row)
+        ratio = row["decoder_per_second"][1] / one["decoder_per_second"][1]
+        lines.append(f"| {name} | {cell(one)} | {cell(row)} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
 def bars(measured):
     rows = {}
-    done = [row for row in measured["rows"] if "failure" not in row]
+    done = [row for row in measured["rows"] if "failure" not in row and row["lanes"] == 1]
     for row in sorted(done, key=lambda row: row["window"][1]):
         encoder, first = row["encoder"][1], row["first"][1]
         later = max(0.0, row["window"][1] - encoder - first)
@@ -243,6 +277,7 @@ def main():
     parser.add_argument("--sizes", default="tiny,base")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=1, help="windows whose steps are taken at once")
     parser.add_argument("--only", help="modules of runtimes/, with commas between")
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     options = parser.parse_args()
@@ -252,8 +287,11 @@ def main():
         all_of_them.append(measured)
         low, speed, high = measured["memory_gbs"]
         print(f"\n## {models.family(size).title(size)}, {options.threads} threads, {options.turns} turns; "
-              f"memory copied at {speed:.0f} ({low:.0f} to {high:.0f}) GB/s\n\n{table(measured)}", flush=True)
-        if any("failure" not in row for row in measured["rows"]):
+              f"memory copied at {speed:.0f} ({low:.0f} to {high:.0f}) GB/s\n\n"
+              f"{table(measured['rows'])}", flush=True)
+        if options.batch > 1:
+            print(f"\n{table_together(measured['rows'], options.batch)}", flush=True)
+        if any("failure" not in row and row["lanes"] == 1 for row in measured["rows"]):
             (options.output / f"{size}.svg").write_text(bars(measured))
     ran = dict.fromkeys(row["runtime"] for measured in all_of_them for row in measured["rows"])
     versions = {name: installed(runtime) or "not installed"

@@ -1,6 +1,6 @@
 """A process with one runtime in one precision, which decodes a window whenever it is told to.
 
-    python worker.py RUNTIME PRECISION FOLDER THREADS
+    python worker.py RUNTIME PRECISION FOLDER THREADS LANES
 
 One line of JSON for each line that comes: `turn` is answered with the times and how far the scores are
 from eager PyTorch's, `end` with the peak of memory.
@@ -18,8 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package, fro
 
 
 def distances(found, reference):
-    """How far scores are from the reference: {relative to the largest, cosine}, the worst of both ends."""
-    pairs = list(zip(found, (reference["first"], reference["logits"]), strict=True))
+    """How far scores are from the reference: {relative to the largest, cosine}, the worst of both ends
+    and of all lanes."""
+    ends = zip(found, (reference["first"], reference["logits"]), strict=True)
+    pairs = [(lane, expected) for rows, expected in ends for lane in np.atleast_2d(rows)]
     return {
         "relative": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs),
         "cosine": min(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in pairs),
@@ -27,7 +29,7 @@ def distances(found, reference):
 
 
 def main():
-    name, precision, folder, threads = sys.argv[1:]
+    name, precision, folder, threads, lanes = sys.argv[1:]
     # Libraries print to standard output what they please; the answers have a way of their own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -38,7 +40,10 @@ def main():
     module = importlib.import_module(f"runtimes.{name}")
     from runtimes import milliseconds, peak
     before = peak()
-    load, runtime = milliseconds(lambda: module.Runtime(folder, precision, int(threads)))
+    kind, how = module.Runtime, {}
+    if int(lanes) > 1:
+        kind, how = getattr(module, "Together", kind), {"lanes": int(lanes)}
+    load, runtime = milliseconds(lambda: kind(folder, precision, int(threads), **how))
 
     def answer(**what):
         print(json.dumps(what), file=answers, flush=True)
@@ -51,7 +56,9 @@ def main():
             answer(peak=peak())
             return
         times, found = runtime.window(given, tokens)
-        if isinstance(found[0], int):  # it says what it chose, not why
+        if found is None:
+            answer(times=times)
+        elif isinstance(found[0], int):  # it says what it chose, not why
             is_same = found[0] == int(reference["chosen"])
             answer(times=times, same_token=is_same)
         else:

@@ -34,7 +34,7 @@ def attend(q, k, v, bias=None):
     return torch.softmax(scores if bias is None else scores + bias, -1) @ v
 
 
-def sample(shape, length):
-    """Inputs of a step with so many tokens in the caches."""
-    caches = lambda n: [torch.randn(1, shape.heads, n, shape.size) for _ in range(2 * shape.layers)]
-    return torch.tensor([[7]]), torch.tensor([length]), caches(length), caches(shape.source)
+def sample(shape, length, lanes=1):
+    """Inputs of a step with so many tokens in the caches, of so many sequences."""
+    caches = lambda n: [torch.randn(lanes, shape.heads, n, shape.size) for _ in range(2 * shape.layers)]
+    return torch.tensor([[7]] * lanes), torch.tensor([length]), caches(length), caches(shape.source)

@@ -37,36 +37,50 @@ def make_engine(size, model, path):
     crosslatch.export(model, path)
 
 
-def make_onnx(size, model, path):
-    """Encoder, cross-attention keys and values, step."""
-    family, of = models.family(size), models.model(size)
-    path.mkdir()
+def export_onnx(module, inputs, path, **how):
+    with torch.no_grad():
+        torch.onnx.export(module, inputs, path, dynamo=True, external_data=False, verbose=False, **how)
+
+
+def export_decoder(size, model, path, lanes):
+    """Cross-attention keys and values, step; of one sequence, or of any number above one."""
+    of = models.model(size)
     shape = of.shape(model.config)
     past, present, cross = models.names(shape.layers)
-    ids, position, pasts, crosses = sample(shape, 3)
-    grows = {2: torch.export.Dim("past", min=2, max=ROOM - 1)}
-    programs = {
-        "encoder": (of.Encoder(model), (torch.from_numpy(family.given()),), [family.INPUT], ["states"],
-                    None),
-        "cross": (of.Cross(model), (torch.randn(1, shape.source, shape.width),), ["states"], cross, None),
-        "step": (of.Step(model), (ids, position, *pasts, *crosses),
-                 ["input_ids", "position", *past, *cross], ["logits", *present],
-                 (None, None, tuple([grows] * len(pasts) + [None] * len(crosses)))),
-    }
-    for name, (module, inputs, ins, outs, dynamic) in programs.items():
-        with torch.no_grad():
-            torch.onnx.export(module, inputs, path / f"{name}.onnx", input_names=ins,
-                              output_names=outs, dynamic_shapes=dynamic, dynamo=True,
-                              external_data=False, verbose=False)
+    ids, position, pasts, crosses = sample(shape, 3, lanes)
+    many = {0: torch.export.Dim("lanes", min=2, max=64)} if lanes > 1 else {}
+    grows = {**many, 2: torch.export.Dim("past", min=2, max=ROOM - 1)}
+    export_onnx(of.Cross(model), (torch.randn(lanes, shape.source, shape.width),), path / "cross.onnx",
+                input_names=["states"], output_names=cross, dynamic_shapes=(many,))
+    export_onnx(of.Step(model), (ids, position, *pasts, *crosses), path / "step.onnx",
+                input_names=["input_ids", "position", *past, *cross], output_names=["logits", *present],
+                dynamic_shapes=(many, None, tuple([grows] * len(pasts) + [many] * len(crosses))))
 
 
-def make_onnx_int8(size, model, path):
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def make_onnx(size, model, path):
+    family, of = models.family(size), models.model(size)
     path.mkdir()
-    for name in ("encoder", "cross", "step"):
-        quantize_dynamic(path.parent / "onnx" / f"{name}.onnx", path / f"{name}.onnx",
-                         op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
-                         weight_type=QuantType.QInt8)
+    export_onnx(of.Encoder(model), (torch.from_numpy(family.given()),), path / "encoder.onnx",
+                input_names=[family.INPUT], output_names=["states"])
+    export_decoder(size, model, path, 1)
+
+
+def make_onnx_together(size, model, path):
+    path.mkdir()
+    export_decoder(size, model, path, 2)
+
+
+def quantized(source):
+    """A copy of a folder of ONNX files, in bytes."""
+    def make(size, model, path):
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        files = [*(path.parent / source).glob("*.onnx")]
+        assert files, f"there is no {source}"
+        path.mkdir()
+        for file in files:
+            quantize_dynamic(file, path / file.name, op_types_to_quantize=["MatMul", "Gemm"],
+                             per_channel=True, weight_type=QuantType.QInt8)
+    return make
 
 
 #: What all families have.
@@ -75,7 +89,9 @@ MAKERS = {
     "checkpoint": make_checkpoint,
     "engine.pt2": make_engine,
     "onnx": make_onnx,
-    "onnx-int8": make_onnx_int8,
+    "onnx-int8": quantized("onnx"),
+    "onnx-together": make_onnx_together,
+    "onnx-together-int8": quantized("onnx-together"),
 }
 
 

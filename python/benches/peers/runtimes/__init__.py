@@ -29,7 +29,8 @@ class Stepping:
     """A runtime that can be fed token by token.
 
     It has `encode(given)`, which leaves what it returns inside, and `step(token, position)`, which
-    returns the scores of the next token.
+    returns the scores of the next token.  If it has several lanes, all of them decode the same: what is
+    encoded is repeated, every lane is fed the token, and there is a row of scores for each.
     """
 
     def window(self, given, tokens):

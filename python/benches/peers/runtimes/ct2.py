@@ -8,6 +8,7 @@ from . import milliseconds
 
 PRECISIONS = ["f32", "int8"]
 NEEDS = {precision: ["ctranslate2"] for precision in PRECISIONS}
+NEEDS_TOGETHER = {precision: ["ctranslate2"] for precision in PRECISIONS}
 
 
 class Speech:
@@ -23,9 +24,10 @@ class Speech:
 
     def generate(self, states, count):
         # Half of its maximum is kept for a prompt; it never ends by itself.
-        (result,) = self.model.generate(states, [self.family.START], beam_size=1, max_length=2 * count,
-                                        suppress_blank=False, suppress_tokens=[self.family.END])
-        return result.sequences_ids[0]
+        prompts = [self.family.START] * states.shape[0]
+        results = self.model.generate(states, prompts, beam_size=1, max_length=2 * count,
+                                      suppress_blank=False, suppress_tokens=[self.family.END])
+        return [result.sequences_ids[0] for result in results]
 
 
 class Text:
@@ -37,30 +39,32 @@ class Text:
         self.model = ctranslate2.Translator(*where, **how)
 
     def encode(self, given):
-        return [[f"w{token}" for token in given[0]]]
+        return [[f"w{token}" for token in row] for row in given]
 
     def generate(self, source, count):
-        (result,) = self.model.translate_batch(source, beam_size=1, min_decoding_length=count,
-                                               max_decoding_length=count)
-        return [int(word[1:]) for word in result.hypotheses[0]]
+        results = self.model.translate_batch(source, beam_size=1, min_decoding_length=count,
+                                             max_decoding_length=count)
+        return [[int(word[1:]) for word in result.hypotheses[0]] for result in results]
 
 
 KINDS = {"whisper": Speech, "t5": Text}
 
 
 class Runtime:
-    def __init__(self, folder, precision, threads):
-        kind = KINDS[models.FAMILIES[folder.name]]
+    def __init__(self, folder, precision, threads, lanes=1):
+        self.lanes, kind = lanes, KINDS[models.FAMILIES[folder.name]]
         self.model = kind(models.family(folder.name), str(folder / "ctranslate2"), device="cpu",
                           compute_type={"f32": "float32", "int8": "int8"}[precision],
                           intra_threads=threads, inter_threads=1)
 
     def window(self, given, tokens):
+        given = given.repeat(self.lanes, 0)
         encoder, encoded = milliseconds(lambda: self.model.encode(given))
 
         def generate(count):
-            found = self.model.generate(encoded, count)
+            found, *others = self.model.generate(encoded, count)
             assert len(found) == count, f"{len(found)} tokens instead of {count}"
+            assert all(other == found for other in others), "lanes differ"
             return found
 
         first, _ = milliseconds(lambda: generate(1))

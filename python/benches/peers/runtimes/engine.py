@@ -1,5 +1,10 @@
 """Crosslatch."""
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import numpy as np
 
 import crosslatch
@@ -8,6 +13,7 @@ from . import Stepping
 
 PRECISIONS = ["f32", "bf16", "int8"]
 NEEDS = {precision: ["engine.pt2"] for precision in PRECISIONS}
+NEEDS_TOGETHER = {precision: ["engine.pt2"] for precision in PRECISIONS}
 
 
 class Runtime(Stepping):
@@ -33,3 +39,22 @@ class Runtime(Stepping):
         out = self.session.run("decoder", {
             "input_ids": np.array([[token]]), "cache_position": np.array([position]), **self.given})
         return out[self.logits][0, -1]
+
+
+class Together:
+    """Python has no sessions that step together, so `crosslatch bench` measures them: lanes with tokens of
+    its own, which take their first steps one after another.  It shows no scores, and takes no text."""
+
+    def __init__(self, folder, precision, threads, lanes):
+        self.lanes = lanes
+        self.command = [Path(os.environ["CROSSLATCH_TARGET"]) / "crosslatch", "bench", folder / "engine.pt2",
+                        "--json", "--precision", precision, "--threads", str(threads), "--passes", "1",
+                        "--together", str(lanes)]
+
+    def window(self, given, tokens):
+        done = subprocess.run(self.command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(" ".join(done.stderr.split()))
+        (row,) = json.loads(done.stdout)["rows"]
+        return {"encoder": row["encoder_ms"], "first": self.lanes * row["first_step_ms"],
+                "later": [row["step_together_ms"]]}, None

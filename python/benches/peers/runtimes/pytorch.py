@@ -9,10 +9,12 @@ from . import Stepping
 
 PRECISIONS = ["f32", "bf16", "f32 Inductor", "bf16 Inductor"]
 NEEDS = {precision: ["checkpoint"] for precision in PRECISIONS}
+NEEDS_TOGETHER = {precision: ["checkpoint"] for precision in ("f32", "bf16")}
 
 
 class Runtime(Stepping):
-    def __init__(self, folder, precision, threads):
+    def __init__(self, folder, precision, threads, lanes=1):
+        self.lanes = lanes
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self.dtype = torch.bfloat16 if "bf16" in precision else torch.float32
@@ -25,19 +27,20 @@ class Runtime(Stepping):
             parts = [torch.compile(part, dynamic=name == "Step")
                      for part, name in zip(parts, ("Encoder", "Cross", "Step"))]
         self.encoder, self.cross, self.decoder = parts
-        _, _, past, _ = attention.sample(of.shape(model.config), 0)
+        _, _, past, _ = attention.sample(of.shape(model.config), 0, lanes)
         self.empty = [cache.to(self.dtype) for cache in past]
 
     def encode(self, given):
         given = torch.from_numpy(given)
-        self.states = self.encoder(given.to(self.dtype) if given.is_floating_point() else given)
+        states = self.encoder(given.to(self.dtype) if given.is_floating_point() else given)
+        self.states = states.expand(self.lanes, -1, -1)
 
     def step(self, token, position):
         if position == 0:
             self.past, self.crosses = self.empty, self.cross(self.states)
-        logits, *self.past = self.decoder(torch.tensor([[token]]), torch.tensor([position]),
+        logits, *self.past = self.decoder(torch.tensor([[token]] * self.lanes), torch.tensor([position]),
                                           *self.past, *self.crosses)
-        return logits[0, -1].float().numpy()
+        return logits[:, -1].float().numpy()
 
 
 def fused(q, k, v, bias=None):
