@@ -22,8 +22,13 @@ mod tests;
 
 use std::ops::Range;
 
+use half::bf16;
+
+use crate::dots::Right;
 use crate::gemm::{Matrices, matrix_offset};
 use crate::target::Target;
+use crate::tile::Strided;
+use crate::weighted::Row;
 use crate::word_tile::WordTile;
 use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
@@ -49,7 +54,7 @@ pub struct Attention {
 /// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of truth
 /// values or of numbers to be added. The dimensions in front are the same for all, broadcast by
 /// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each
-/// query's scores.
+/// query's scores. Keys and values may be stored in bf16 where all else is `f32`.
 pub fn attention(
     out: &mut TensorMut<'_>,
     logarithms: Option<&mut TensorMut<'_>>,
@@ -75,30 +80,65 @@ fn attention_with(
     attention: Attention,
     threads: &Threads,
 ) {
-    let layout = out.layout().clone();
-    let rank = layout.rank();
+    match (out.dtype(), k.dtype()) {
+        (DType::F32, DType::BF16) => {
+            fast_or_plain::<bf16>(tile, out, logarithms, [q, k, v], mask, attention, threads);
+        }
+        (DType::F32, _) => {
+            fast_or_plain::<f32>(tile, out, logarithms, [q, k, v], mask, attention, threads);
+        }
+        (other, _) => {
+            let (shape, seen) = problem(out, [q, k], mask, attention);
+            with_element!(other, T => {
+                plain::<T, T>(out, logarithms, [q, k, v], &shape, &seen, attention.scale);
+            });
+        }
+    }
+}
+
+fn problem<'a>(
+    out: &TensorMut<'_>,
+    [q, k]: [&TensorRef<'_>; 2],
+    mask: Option<&'a TensorRef<'a>>,
+    attention: Attention,
+) -> (Shape, Seen<'a>) {
+    let shape = out.layout().shape.clone();
+    let rank = shape.len();
     let shape = Shape {
-        batches: layout.shape[..rank - 2].iter().product(),
-        queries: layout.shape[rank - 2],
+        batches: shape[..rank - 2].iter().product(),
+        queries: shape[rank - 2],
         keys: k.shape()[rank - 2],
-        inner: k.shape()[rank - 1],
-        width: layout.shape[rank - 1],
+        inner: q.shape()[rank - 1],
+        width: shape[rank - 1],
     };
     let seen = Seen {
         mask,
         causal: attention.causal,
     };
+    (shape, seen)
+}
+
+/// Attention in `f32`, with keys and values stored as `K`.
+fn fast_or_plain<K: Stored>(
+    tile: Option<WordTile<f32>>,
+    out: &mut TensorMut<'_>,
+    logarithms: Option<&mut TensorMut<'_>>,
+    [q, k, v]: [&TensorRef<'_>; 3],
+    mask: Option<&TensorRef<'_>>,
+    attention: Attention,
+    threads: &Threads,
+) {
+    let (shape, seen) = problem(out, [q, k], mask, attention);
     let full = Full::best();
     let fits = shape.inner > 0
         && shape.width > 0
         && shape.inner.max(shape.width) <= few::LONGEST
-        && panels::fits(full, &shape);
-    if out.dtype() != DType::F32 || attention.plain || !fits {
-        with_element!(out.dtype(), T => {
-            plain::<T>(out, logarithms, [q, k, v], &shape, &seen, attention.scale);
-        });
+        && panels::fits::<_, K>(full, &shape);
+    if attention.plain || !fits {
+        plain::<f32, K>(out, logarithms, [q, k, v], &shape, &seen, attention.scale);
         return;
     }
+    let layout = out.layout().clone();
     let log_layout = logarithms.as_ref().map(|t| t.layout().clone());
     let heads = Heads {
         q: Matrices {
@@ -106,11 +146,11 @@ fn attention_with(
             layout: q.layout(),
         },
         k: Matrices {
-            data: k.data(),
+            data: k.data::<K>(),
             layout: k.layout(),
         },
         v: Matrices {
-            data: v.data(),
+            data: v.data::<K>(),
             layout: v.layout(),
         },
         seen,
@@ -126,9 +166,51 @@ fn attention_with(
         return;
     }
     let rounded = tile.map(Rounded::with);
-    match rounded.filter(|way| panels::fits(*way, &heads.shape)) {
+    match rounded.filter(|way| panels::fits::<_, K>(*way, &heads.shape)) {
         Some(rounded) => panels::run(rounded, &heads, threads),
         None => panels::run(full, &heads, threads),
+    }
+}
+
+/// What keys and values are stored as.
+trait Stored: Right + Row {
+    /// Whether they are what attention computes in.
+    const IS_F32: bool;
+
+    /// Rows in `f32`: as they lie, or widened into `memory`.
+    fn widened<'m>(
+        rows: Strided<'m, Self>,
+        size: [usize; 2],
+        memory: &'m mut [f32],
+    ) -> Strided<'m>;
+}
+
+impl Stored for f32 {
+    const IS_F32: bool = true;
+
+    fn widened<'m>(rows: Strided<'m>, _size: [usize; 2], _memory: &'m mut [f32]) -> Strided<'m> {
+        rows
+    }
+}
+
+impl Stored for bf16 {
+    const IS_F32: bool = false;
+
+    fn widened<'m>(
+        rows: Strided<'m, bf16>,
+        [count, width]: [usize; 2],
+        memory: &'m mut [f32],
+    ) -> Strided<'m> {
+        for (i, to) in memory.chunks_exact_mut(width).enumerate().take(count) {
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = rows.data[i * rows.row_stride + x * rows.column_stride].widen();
+            }
+        }
+        Strided {
+            data: memory,
+            row_stride: width,
+            column_stride: 1,
+        }
     }
 }
 
@@ -145,10 +227,10 @@ struct Shape {
 }
 
 /// A problem of the fast ways.
-struct Heads<'a> {
+struct Heads<'a, K> {
     q: Matrices<'a>,
-    k: Matrices<'a>,
-    v: Matrices<'a>,
+    k: Matrices<'a, K>,
+    v: Matrices<'a, K>,
     seen: Seen<'a>,
     scale: f32,
     shape: Shape,
@@ -156,7 +238,7 @@ struct Heads<'a> {
     logarithms: Option<(Target<'a>, &'a Layout)>,
 }
 
-impl Heads<'_> {
+impl<K> Heads<'_, K> {
     /// Writes the result of a query: `value(x)` for each `x < width`, divided by the sum of the
     /// exponentials.
     ///
@@ -287,8 +369,15 @@ fn add(score: f32, mask: f32) -> f32 {
     }
 }
 
-/// The definition, in double precision, for any element type.
-fn plain<T: Element>(
+/// An element of a matrix.
+fn at<T: Element>((data, layout): (&[T], &Layout), batch: usize, row: usize, column: usize) -> f64 {
+    let rank = layout.rank();
+    let start = matrix_offset(layout, batch);
+    data[start + row * layout.strides[rank - 2] + column * layout.strides[rank - 1]].to_f64()
+}
+
+/// The definition, in double precision, for any element type, with keys and values stored as `K`.
+fn plain<T: Element, K: Element>(
     out: &mut TensorMut<'_>,
     mut logarithms: Option<&mut TensorMut<'_>>,
     [q, k, v]: [&TensorRef<'_>; 3],
@@ -298,11 +387,8 @@ fn plain<T: Element>(
 ) {
     let layout = out.layout().clone();
     let rank = layout.rank();
-    let [q, k, v] = [q, k, v].map(|t| (t.data::<T>(), t.layout()));
-    let at = |(data, layout): (&[T], &Layout), batch: usize, row: usize, column: usize| {
-        let start = matrix_offset(layout, batch);
-        data[start + row * layout.strides[rank - 2] + column * layout.strides[rank - 1]].to_f64()
-    };
+    let q = (q.data::<T>(), q.layout());
+    let [k, v] = [k, v].map(|t| (t.data::<K>(), t.layout()));
     for batch in 0..shape.batches {
         for query in 0..shape.queries {
             let keys = seen.keys(query, shape.keys);

@@ -5,6 +5,9 @@
 //! in one order at the end ([`sum`]), so that any other loop that keeps to this gives the
 //! same bits.
 
+use half::bf16;
+
+use crate::Element;
 use crate::approximate::multiply_add;
 use crate::instructions::{Instructions, instructions};
 use crate::prefetch::fetch;
@@ -25,35 +28,105 @@ pub(crate) fn sum(lanes: [f32; LANES]) -> f32 {
 /// # Panics
 /// If they are not.
 #[inline]
-pub(crate) fn dots<const ROWS: usize, const COLUMNS: usize>(
+pub(crate) fn dots<W: Right, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
-    right: [&[f32]; COLUMNS],
+    right: [&[W]; COLUMNS],
     ahead: usize,
 ) -> [[f32; COLUMNS]; ROWS] {
     let len = left[0].len();
-    for slice in left.iter().chain(&right) {
+    for slice in left {
+        assert_eq!(slice.len(), len);
+    }
+    for slice in right {
         assert_eq!(slice.len(), len);
     }
     match instructions() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has AVX-512, and the lengths are equal.
-        Instructions::Avx512 => unsafe { avx512::dots(left, right, ahead) },
+        Instructions::Avx512 => unsafe { W::avx512(left, right, ahead) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the machine has AVX2 and FMA, and the lengths are equal.
-        Instructions::Avx2 => unsafe { avx2::dots(left, right, ahead) },
+        Instructions::Avx2 => unsafe { W::avx2(left, right, ahead) },
         _ => portable(left, right),
     }
 }
 
-/// One module for each vector width: the same loop in its instructions.
+/// What the right side of a dot product is stored as. The loops for an element are those for `f32` with
+/// another way to load, so the bits are those that the widened elements give.
+pub(crate) trait Right: Element<Wide = f32> {
+    /// # Safety
+    /// The machine has AVX2 and FMA, and all slices have the same length.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
+        left: [&[f32]; ROWS],
+        right: [&[Self]; COLUMNS],
+        ahead: usize,
+    ) -> [[f32; COLUMNS]; ROWS];
+
+    /// # Safety
+    /// The machine has AVX-512, and all slices have the same length.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn avx512<const ROWS: usize, const COLUMNS: usize>(
+        left: [&[f32]; ROWS],
+        right: [&[Self]; COLUMNS],
+        ahead: usize,
+    ) -> [[f32; COLUMNS]; ROWS];
+}
+
+/// The loops for an element, in one module for each vector width: `load` brings a vector of `f32`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! right {
+    ($type:ty, $name:ident, avx2 $at:ident => $load:expr, avx512 $at_512:ident => $load_512:expr) => {
+        impl Right for $type {
+            #[inline(always)]
+            unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
+                left: [&[f32]; ROWS],
+                right: [&[$type]; COLUMNS],
+                ahead: usize,
+            ) -> [[f32; COLUMNS]; ROWS] {
+                // SAFETY: passed on to the caller.
+                unsafe { $name::avx2::dots(left, right, ahead) }
+            }
+
+            #[inline(always)]
+            unsafe fn avx512<const ROWS: usize, const COLUMNS: usize>(
+                left: [&[f32]; ROWS],
+                right: [&[$type]; COLUMNS],
+                ahead: usize,
+            ) -> [[f32; COLUMNS]; ROWS] {
+                // SAFETY: passed on to the caller.
+                unsafe { $name::avx512::dots(left, right, ahead) }
+            }
+        }
+
+        mod $name {
+            vector_dots!(avx2, $type, "avx2,fma", lanes 8,
+                _mm256_setzero_ps _mm256_loadu_ps _mm256_fmadd_ps, $at => $load,
+                sums => _mm256_add_ps(sums[0], sums[1]));
+
+            vector_dots!(avx512, $type, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", lanes 16,
+                _mm512_setzero_ps _mm512_loadu_ps _mm512_fmadd_ps, $at_512 => $load_512,
+                sums => _mm256_add_ps(
+                    _mm512_castps512_ps256(sums[0]),
+                    _mm512_extractf32x8_ps::<1>(sums[0]),
+                ));
+        }
+    };
+}
+
+/// One module for a vector width: the same loop in its instructions.
 #[cfg(target_arch = "x86_64")]
 macro_rules! vector_dots {
-    ($name:ident, $features:literal, lanes $lanes:literal,
-     $zero:ident $load:ident $fused:ident, $sum:ident => $fold:expr) => {
-        mod $name {
+    ($name:ident, $type:ty, $features:literal, lanes $lanes:literal,
+     $zero:ident $load:ident $fused:ident, $at:ident => $load_right:expr, $sum:ident => $fold:expr) => {
+        pub mod $name {
             use std::arch::x86_64::*;
 
-            use super::{LANES, fetch};
+            use bytemuck::Zeroable;
+            #[allow(unused_imports)]
+            use half::bf16;
+
+            use crate::dots::{LANES, fetch};
             use crate::vector::sums_of_vectors;
 
             const VECTORS: usize = LANES / $lanes;
@@ -63,13 +136,13 @@ macro_rules! vector_dots {
             #[target_feature(enable = $features)]
             pub unsafe fn dots<const ROWS: usize, const COLUMNS: usize>(
                 left: [&[f32]; ROWS],
-                right: [&[f32]; COLUMNS],
+                right: [&[$type]; COLUMNS],
                 ahead: usize,
             ) -> [[f32; COLUMNS]; ROWS] {
                 let whole = left[0].len() / LANES * LANES;
                 let rest = left[0].len() - whole;
                 let mut sums = [[[$zero(); VECTORS]; COLUMNS]; ROWS];
-                let mut add = |x: [*const f32; ROWS], w: [*const f32; COLUMNS]| {
+                let mut add = |x: [*const f32; ROWS], w: [*const $type; COLUMNS]| {
                     let mut loaded = [[$zero(); VECTORS]; ROWS];
                     for r in 0..ROWS {
                         for v in 0..VECTORS {
@@ -80,7 +153,10 @@ macro_rules! vector_dots {
                     for c in 0..COLUMNS {
                         for v in 0..VECTORS {
                             // SAFETY: as above.
-                            let w = unsafe { $load(w[c].add(v * $lanes)) };
+                            let w = unsafe {
+                                let $at = w[c].add(v * $lanes);
+                                $load_right
+                            };
                             for r in 0..ROWS {
                                 sums[r][c][v] = $fused(loaded[r][v], w, sums[r][c][v]);
                             }
@@ -99,16 +175,14 @@ macro_rules! vector_dots {
                 }
                 if rest > 0 {
                     // Lanes beyond the end get `0 * 0` added, which changes nothing.
-                    let end = |slice: &[f32]| {
-                        let mut end = [0f32; LANES];
+                    let (mut x, mut w) = ([[0f32; LANES]; ROWS], [[<$type>::zeroed(); LANES]; COLUMNS]);
+                    for (end, slice) in x.iter_mut().zip(left) {
                         end[..rest].copy_from_slice(&slice[whole..]);
-                        end
-                    };
-                    let (left, right) = (left.map(end), right.map(end));
-                    add(
-                        left.each_ref().map(|x| x.as_ptr()),
-                        right.each_ref().map(|w| w.as_ptr()),
-                    );
+                    }
+                    for (end, slice) in w.iter_mut().zip(right) {
+                        end[..rest].copy_from_slice(&slice[whole..]);
+                    }
+                    add(x.each_ref().map(|x| x.as_ptr()), w.each_ref().map(|w| w.as_ptr()));
                 }
                 let mut results = [[0f32; COLUMNS]; ROWS];
                 for r in 0..ROWS {
@@ -126,20 +200,24 @@ macro_rules! vector_dots {
 }
 
 #[cfg(target_arch = "x86_64")]
-vector_dots!(avx2, "avx2,fma", lanes 8, _mm256_setzero_ps _mm256_loadu_ps _mm256_fmadd_ps,
-    sums => _mm256_add_ps(sums[0], sums[1]));
+right!(f32, of_f32, avx2 at => _mm256_loadu_ps(at), avx512 at => _mm512_loadu_ps(at));
 
 #[cfg(target_arch = "x86_64")]
-vector_dots!(avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", lanes 16,
-_mm512_setzero_ps _mm512_loadu_ps _mm512_fmadd_ps,
-sums => _mm256_add_ps(
-    _mm512_castps512_ps256(sums[0]),
-    _mm512_extractf32x8_ps::<1>(sums[0]),
-));
+right!(bf16, of_bf16,
+    avx2 at => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(
+        _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))),
+    avx512 at => _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))));
 
-fn portable<const ROWS: usize, const COLUMNS: usize>(
+#[cfg(not(target_arch = "x86_64"))]
+impl Right for f32 {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Right for bf16 {}
+
+fn portable<W: Right, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
-    right: [&[f32]; COLUMNS],
+    right: [&[W]; COLUMNS],
 ) -> [[f32; COLUMNS]; ROWS] {
     let mut results = [[0f32; COLUMNS]; ROWS];
     for (row, x) in results.iter_mut().zip(left) {
@@ -147,7 +225,7 @@ fn portable<const ROWS: usize, const COLUMNS: usize>(
             let mut sums = [0f32; LANES];
             for (x, w) in x.chunks(LANES).zip(w.chunks(LANES)) {
                 for ((s, x), w) in sums.iter_mut().zip(x).zip(w) {
-                    *s = multiply_add::<false>(*x, *w, *s);
+                    *s = multiply_add::<false>(*x, w.widen(), *s);
                 }
             }
             *result = sum(sums);
@@ -186,6 +264,14 @@ mod tests {
                     assert!((plain[r][c] - results[r][c]).abs() < 1e-4);
                 }
             }
+            // Narrow elements give the bits that they give when they are widened.
+            let narrow: Vec<bf16> = data.iter().map(|x| bf16::from_f32(*x)).collect();
+            let wide: Vec<f32> = narrow.iter().map(|x| x.to_f32()).collect();
+            let at = 3 * 71 + 1;
+            assert_eq!(
+                dots(left, [&narrow[at..][..len]], 0),
+                dots(left, [&wide[at..][..len]], 0)
+            );
         }
     }
 }

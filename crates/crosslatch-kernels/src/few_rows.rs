@@ -155,7 +155,7 @@ impl Problem<'_> {
                 1 => 0,
                 _ => COLUMNS * self.right.column_stride,
             };
-            let results = dots::<ROWS, COLUMNS>(left, right, ahead);
+            let results = dots(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {
                     sums(i + r, j + c, *sum);
@@ -164,7 +164,7 @@ impl Problem<'_> {
             j += COLUMNS;
         }
         for j in j..self.columns {
-            let results = dots::<ROWS, 1>(left, [self.right_column(j)], 0);
+            let results = dots(left, [self.right_column(j)], 0);
             for (r, row) in results.iter().enumerate() {
                 sums(i + r, j, row[0]);
             }

@@ -51,16 +51,16 @@ pub(crate) trait Right: Sync {
 
 /// Matrices in memory: the last two dimensions of a layout, for each index of the others.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrices<'a> {
+pub(crate) struct Matrices<'a, T = f32> {
     /// The elements.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Their layout, of rank 2 or more.
     pub layout: &'a Layout,
 }
 
-impl<'a> Matrices<'a> {
+impl<'a, T> Matrices<'a, T> {
     /// The matrix of a batch.
-    pub fn at(&self, batch: usize) -> Strided<'a> {
+    pub fn at(&self, batch: usize) -> Strided<'a, T> {
         let rank = self.layout.rank();
         Strided {
             data: self

@@ -30,22 +30,23 @@ pub(crate) struct Tile {
 
 /// A matrix in memory that begins with its first element.
 #[derive(Clone, Copy)]
-pub(crate) struct Strided<'a> {
+pub(crate) struct Strided<'a, T = f32> {
     /// The elements.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Distance between rows.
     pub row_stride: usize,
     /// Distance between columns.
     pub column_stride: usize,
 }
 
-impl<'a> Strided<'a> {
+impl<'a, T> Strided<'a, T> {
     /// The matrix without its first rows and columns.
-    pub fn from(&self, row: usize, column: usize) -> Strided<'a> {
+    pub fn from(&self, row: usize, column: usize) -> Strided<'a, T> {
         let start = row * self.row_stride + column * self.column_stride;
         Strided {
             data: &self.data[start..],
-            ..*self
+            row_stride: self.row_stride,
+            column_stride: self.column_stride,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Attention for few queries: each reads all keys and values once, at the speed of memory.
 
-use super::Heads;
+use super::{Heads, Stored};
 use crate::Threads;
-use crate::dots::dots;
+use crate::dots::{Right, dots};
 use crate::gemm::Matrices;
 use crate::threads::TASK_MEMORY;
 use crate::vector;
@@ -20,7 +20,7 @@ const GRAIN: usize = 1 << 14;
 /// Longest query, key and value: three of them and a block of scores fit the working memory.
 pub(super) const LONGEST: usize = (TASK_MEMORY - BLOCK) / (SIDE + 3);
 
-pub(super) fn run(heads: &Heads<'_>, threads: &Threads) {
+pub(super) fn run<K: Stored>(heads: &Heads<'_, K>, threads: &Threads) {
     let shape = &heads.shape;
     let tasks = shape.batches * shape.queries;
     let work = tasks * shape.keys * (shape.inner + shape.width);
@@ -34,7 +34,7 @@ pub(super) fn run(heads: &Heads<'_>, threads: &Threads) {
     }
 }
 
-fn one_query(heads: &Heads<'_>, [batch, query]: [usize; 2], memory: &mut [f32]) {
+fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory: &mut [f32]) {
     let (inner, width) = (heads.shape.inner, heads.shape.width);
     let (own, memory) = memory.split_at_mut(inner);
     let (result, memory) = memory.split_at_mut(width);
@@ -78,8 +78,8 @@ fn one_query(heads: &Heads<'_>, [batch, query]: [usize; 2], memory: &mut [f32]) 
 }
 
 /// Scores of the keys from `first` on, at most [`SIDE`] of them.
-fn score(
-    keys: &Matrices<'_>,
+fn score<K: Stored>(
+    keys: &Matrices<'_, K>,
     batch: usize,
     first: usize,
     query: &[f32],
@@ -88,19 +88,24 @@ fn score(
 ) {
     let keys = keys.at(batch).from(first, 0);
     let len = query.len();
-    let (data, stride) = if keys.column_stride == 1 || len == 1 {
-        (keys.data, keys.row_stride)
+    if keys.column_stride == 1 || len == 1 {
+        score_slices(keys.data, keys.row_stride, query, scores);
     } else {
         for i in 0..scores.len() {
             for x in 0..len {
-                gathered[i * len + x] = keys.data[i * keys.row_stride + x * keys.column_stride];
+                let element = keys.data[i * keys.row_stride + x * keys.column_stride];
+                gathered[i * len + x] = element.widen();
             }
         }
-        (&*gathered, len)
-    };
-    let key = |i: usize| &data[i * stride..][..len];
+        score_slices(gathered, len, query, scores);
+    }
+}
+
+/// Scores of keys that lie `stride` apart, each in one piece.
+fn score_slices<K: Right>(data: &[K], stride: usize, query: &[f32], scores: &mut [f32]) {
+    let key = |i: usize| &data[i * stride..][..query.len()];
     if scores.len() == SIDE {
-        let all: [&[f32]; SIDE] = std::array::from_fn(key);
+        let all: [&[K]; SIDE] = std::array::from_fn(key);
         scores.copy_from_slice(&dots([query], all, SIDE * stride)[0]);
     } else {
         for (i, score) in scores.iter_mut().enumerate() {

@@ -11,7 +11,7 @@ pub(super) mod rounded;
 
 use std::ops::Range;
 
-use super::{Heads, Shape};
+use super::{Heads, Shape, Stored};
 use crate::Threads;
 use crate::approximate::exp;
 use crate::threads::TASK_MEMORY;
@@ -19,6 +19,9 @@ use crate::tile::Strided;
 
 /// Most keys of a block.
 const BLOCK: usize = 256;
+
+/// Most keys of a block that is widened first.
+const WIDENED: usize = 64;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 16;
@@ -80,21 +83,33 @@ pub(super) struct Carried<'a> {
 /// The working memory of a problem.
 struct Sizes {
     lanes: usize,
+    /// Keys of a block.
+    keys: usize,
+    /// What a block is prepared in.
     block: usize,
+    /// What keys, and values, are widened to.
+    widened: [usize; 2],
     panel: usize,
     /// Panels that fit.
     panels: usize,
 }
 
 impl Sizes {
-    fn of<A: Arithmetic>(arithmetic: A, shape: &Shape) -> Sizes {
+    fn of<A: Arithmetic, K: Stored>(arithmetic: A, shape: &Shape) -> Sizes {
         let lanes = arithmetic.lanes();
         let block = A::block_len(shape);
         let panel = (A::query_rows(shape.inner) + shape.width + 2) * lanes;
-        let left = TASK_MEMORY.saturating_sub(lanes * BLOCK + block);
+        let (keys, widened) = match K::IS_F32 {
+            true => (BLOCK, [0, 0]),
+            false => (WIDENED, [WIDENED * shape.inner, WIDENED * shape.width]),
+        };
+        let all = lanes * BLOCK + block + widened[0] + widened[1];
+        let left = TASK_MEMORY.saturating_sub(all);
         Sizes {
             lanes,
+            keys,
             block,
+            widened,
             panel,
             panels: (left / panel).min(A::PANELS),
         }
@@ -102,13 +117,17 @@ impl Sizes {
 }
 
 /// Whether a panel of this problem fits the working memory.
-pub(super) fn fits<A: Arithmetic>(arithmetic: A, shape: &Shape) -> bool {
-    Sizes::of(arithmetic, shape).panels > 0
+pub(super) fn fits<A: Arithmetic, K: Stored>(arithmetic: A, shape: &Shape) -> bool {
+    Sizes::of::<A, K>(arithmetic, shape).panels > 0
 }
 
-pub(super) fn run<A: Arithmetic>(arithmetic: A, heads: &Heads<'_>, threads: &Threads) {
+pub(super) fn run<A: Arithmetic, K: Stored>(
+    arithmetic: A,
+    heads: &Heads<'_, K>,
+    threads: &Threads,
+) {
     let shape = &heads.shape;
-    let sizes = Sizes::of(arithmetic, shape);
+    let sizes = Sizes::of::<A, K>(arithmetic, shape);
     let lanes = sizes.lanes;
     let panels = shape.queries.div_ceil(lanes);
     let work = shape.batches * shape.queries * shape.keys * (shape.inner + shape.width);
@@ -155,9 +174,9 @@ impl<'m> Panel<'m> {
     }
 }
 
-fn run_panels<A: Arithmetic>(
+fn run_panels<A: Arithmetic, K: Stored>(
     arithmetic: A,
-    heads: &Heads<'_>,
+    heads: &Heads<'_, K>,
     sizes: &Sizes,
     batch: usize,
     queries: Range<usize>,
@@ -166,6 +185,8 @@ fn run_panels<A: Arithmetic>(
     let (shape, lanes) = (&heads.shape, sizes.lanes);
     let (scores, memory) = memory.split_at_mut(lanes * BLOCK);
     let (prepared, memory) = memory.split_at_mut(sizes.block);
+    let (wide_keys, memory) = memory.split_at_mut(sizes.widened[0]);
+    let (wide_values, memory) = memory.split_at_mut(sizes.widened[1]);
     let starts = || queries.clone().step_by(lanes);
     let filled = |first: usize| lanes.min(queries.end - first);
     let q = heads.q.at(batch);
@@ -181,13 +202,14 @@ fn run_panels<A: Arithmetic>(
         }
     }
     let (k, v) = (heads.k.at(batch), heads.v.at(batch));
-    for start in (0..shape.keys).step_by(BLOCK) {
-        let end = shape.keys.min(start + BLOCK);
+    for start in (0..shape.keys).step_by(sizes.keys) {
+        let end = shape.keys.min(start + sizes.keys);
+        let count = end - start;
         let mut block = Block {
             shape,
-            keys: k.from(start, 0),
-            values: v.from(start, 0),
-            count: end - start,
+            keys: K::widened(k.from(start, 0), [count, shape.inner], wide_keys),
+            values: K::widened(v.from(start, 0), [count, shape.width], wide_values),
+            count,
             prepared: &mut *prepared,
         };
         arithmetic.prepare(&mut block);

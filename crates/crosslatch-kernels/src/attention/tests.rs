@@ -26,6 +26,8 @@ struct Case {
     plain: bool,
     /// Products of many queries in bf16, by this loop.
     tile: Option<WordTile<f32>>,
+    /// Keys and values stored in bf16.
+    stored: bool,
     threads: usize,
 }
 
@@ -56,6 +58,17 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
     };
     let (q, k, v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
     let (lq, lk, lv) = (layout(t, e), layout(s, e), layout(s, d));
+    let narrow = |wide: &Storage| {
+        let mut narrow = Storage::zeroed(wide.len() / 2);
+        let to = bytemuck::cast_slice_mut::<_, bf16>(narrow.bytes_mut());
+        let from = bytemuck::cast_slice::<_, f32>(wide.bytes());
+        to.iter_mut().zip(from).for_each(|(to, x)| *to = bf16::from_f32(*x));
+        narrow
+    };
+    let (stored, k, v) = match case.stored {
+        true => (DType::BF16, narrow(&k), narrow(&v)),
+        false => (DType::F32, k, v),
+    };
     let lm = Layout::contiguous(&[t, s]).expand(&[2, t, s]).unwrap();
     let mut mask = numbers(t * s, 4);
     if case.mask == 1 {
@@ -90,8 +103,8 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         Some(&mut logs),
         [
             &TensorRef::new(DType::F32, &lq, q.bytes()).unwrap(),
-            &TensorRef::new(DType::F32, &lk, k.bytes()).unwrap(),
-            &TensorRef::new(DType::F32, &lv, v.bytes()).unwrap(),
+            &TensorRef::new(stored, &lk, k.bytes()).unwrap(),
+            &TensorRef::new(stored, &lv, v.bytes()).unwrap(),
         ],
         (case.mask > 0).then_some(&mask),
         Attention {
@@ -139,8 +152,14 @@ fn all_fast_ways_agree_with_the_definition() {
                 (Some(WordTile::of_bf16_portable()), 3e-3),
                 (WordTile::of_bf16(), 3e-3),
             ];
-            for (tile, tolerance) in loops {
-                let (fast, logs) = run(Case { tile, ..case });
+            for ((tile, tolerance), stored) in
+                loops.into_iter().flat_map(|l| [(l, false), (l, true)])
+            {
+                let (fast, logs) = run(Case {
+                    tile,
+                    stored,
+                    ..case
+                });
                 let close = |a: &[f32], b: &[f32]| {
                     a.iter()
                         .zip(b)
