@@ -178,11 +178,8 @@ trait Stored: Right + Row {
     const IS_F32: bool;
 
     /// Rows in `f32`: as they lie, or widened into `memory`.
-    fn widened<'m>(
-        rows: Strided<'m, Self>,
-        size: [usize; 2],
-        memory: &'m mut [f32],
-    ) -> Strided<'m>;
+    fn widened<'m>(rows: Strided<'m, Self>, size: [usize; 2], memory: &'m mut [f32])
+    -> Strided<'m>;
 }
 
 impl Stored for f32 {

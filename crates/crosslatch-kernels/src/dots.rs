@@ -175,14 +175,18 @@ macro_rules! vector_dots {
                 }
                 if rest > 0 {
                     // Lanes beyond the end get `0 * 0` added, which changes nothing.
-                    let (mut x, mut w) = ([[0f32; LANES]; ROWS], [[<$type>::zeroed(); LANES]; COLUMNS]);
+                    let (mut x, mut w) =
+                        ([[0f32; LANES]; ROWS], [[<$type>::zeroed(); LANES]; COLUMNS]);
                     for (end, slice) in x.iter_mut().zip(left) {
                         end[..rest].copy_from_slice(&slice[whole..]);
                     }
                     for (end, slice) in w.iter_mut().zip(right) {
                         end[..rest].copy_from_slice(&slice[whole..]);
                     }
-                    add(x.each_ref().map(|x| x.as_ptr()), w.each_ref().map(|w| w.as_ptr()));
+                    add(
+                        x.each_ref().map(|x| x.as_ptr()),
+                        w.each_ref().map(|w| w.as_ptr()),
+                    );
                 }
                 let mut results = [[0f32; COLUMNS]; ROWS];
                 for r in 0..ROWS {

@@ -185,7 +185,14 @@ mod tests {
             column_stride: 1,
         };
         add_weighted_rows(&mut c, &weights, stored);
-        add_weighted_rows(&mut d, &weights, Strided { data: &wide, ..straight });
+        add_weighted_rows(
+            &mut d,
+            &weights,
+            Strided {
+                data: &wide,
+                ..straight
+            },
+        );
         assert_eq!(c, d);
         let sum: f32 = (0..rows).map(|i| weights[i] * data[i * width + 3]).sum();
         assert!((a[3] - 1.0 - sum).abs() < 1e-5);

@@ -18,7 +18,7 @@ use crate::inputs::input_slots;
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
-use crate::passes::{carry, latch};
+use crate::passes::{caches, carry, latch};
 use crate::precision::{Narrowed, Precision};
 use crate::pt2::archive::Archive;
 use crate::pt2::weights::{Source, Weight, Weights};
@@ -34,6 +34,8 @@ struct Inner {
     methods: Vec<Method>,
     /// The weights in each narrow format, where a session has asked for it.
     narrowed: [OnceLock<Narrowed>; 2],
+    /// The same model with narrow caches, if it has any, where a session has asked for it.
+    narrow_caches: OnceLock<Option<Model>>,
 }
 
 /// What models of one file share.
@@ -140,7 +142,51 @@ impl Model {
             file,
             methods,
             narrowed: Default::default(),
+            narrow_caches: OnceLock::new(),
         }))
+    }
+
+    /// The model that a session in this precision runs: in a narrow one, caches of keys and values are
+    /// narrow too ([`passes::caches`](crate::passes::caches)).
+    pub fn in_precision(&self, precision: Precision) -> Model {
+        if precision == Precision::F32 {
+            return self.clone();
+        }
+        let narrow = self.0.narrow_caches.get_or_init(|| {
+            let methods = self.methods().iter();
+            let changed: Vec<Option<Method>> = methods.map(|m| self.narrow_caches(m)).collect();
+            let methods = changed.iter().zip(self.methods());
+            changed.iter().any(Option::is_some).then(|| {
+                let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
+                Model::new(self.0.file.clone(), methods.collect())
+            })
+        });
+        narrow.as_ref().unwrap_or(self).clone()
+    }
+
+    /// A method with narrow caches, if it has any.
+    fn narrow_caches(&self, method: &Method) -> Option<Method> {
+        let is_carried = |slot: usize| {
+            let links = method.carry.iter().flat_map(|carry| &carry.links);
+            links.into_iter().any(|link| link.slot == slot)
+        };
+        let starts_as_zeros = |slot: usize| {
+            let weight = method.bindings[slot].as_ref();
+            weight.is_some_and(|w| w.layout.is_contiguous() && is_zero(self.weight_bytes(w)))
+                && !is_carried(slot)
+        };
+        let (program, chosen) = caches::narrow_caches(&method.program, &starts_as_zeros)?;
+        crate::ir::verify::verify(&program).ok()?;
+        let mut method = Method {
+            program,
+            ..method.clone()
+        };
+        let weights = method.bindings.iter_mut().zip(chosen);
+        for (weight, _) in weights.filter(|(_, chosen)| *chosen) {
+            // Zeros of one type are zeros of the other.
+            weight.as_mut()?.store_zeros_as(DType::BF16);
+        }
+        Some(method)
     }
 
     /// The same model, in which what depends on weights and the inputs with these names alone is

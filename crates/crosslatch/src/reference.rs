@@ -73,7 +73,7 @@ impl ReferenceSession {
         precision: Precision,
     ) -> ReferenceSession {
         let mut session = ReferenceSession {
-            model: model.clone(),
+            model: model.in_precision(precision),
             kernels: precision.kernels(kernels),
             precision,
             threads: Threads::new(1),

@@ -90,13 +90,14 @@ pub struct Session {
 impl Session {
     /// A fresh session.
     pub fn new(model: &Model, options: Options) -> Session {
+        let model = model.in_precision(options.precision);
         let methods = (0..model.methods().len())
-            .map(|i| MethodState::new(model, i))
+            .map(|i| MethodState::new(&model, i))
             .collect();
         let threads = Arc::new(Threads::new(options.threads));
         model.narrowed(options.precision, &threads);
         Session {
-            model: model.clone(),
+            model,
             kernels: options.precision.kernels(options.kernels),
             precision: options.precision,
             threads,
@@ -105,7 +106,7 @@ impl Session {
         }
     }
 
-    /// The model.
+    /// The model, as it is in this session's precision.
     pub fn model(&self) -> &Model {
         &self.model
     }

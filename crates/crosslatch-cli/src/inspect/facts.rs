@@ -18,6 +18,7 @@ use crate::CommandError;
 
 /// Gathers what is known about a model that was read from `path`.
 pub fn gather(model: &Model, path: &Path, precision: Precision) -> Result<Value, CommandError> {
+    let model = &model.in_precision(precision);
     let methods: Vec<Value> = (0..model.methods().len())
         .map(|i| describe(model, i, precision))
         .collect::<Result<_, _>>()?;

@@ -62,7 +62,9 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         let mut narrow = Storage::zeroed(wide.len() / 2);
         let to = bytemuck::cast_slice_mut::<_, bf16>(narrow.bytes_mut());
         let from = bytemuck::cast_slice::<_, f32>(wide.bytes());
-        to.iter_mut().zip(from).for_each(|(to, x)| *to = bf16::from_f32(*x));
+        to.iter_mut()
+            .zip(from)
+            .for_each(|(to, x)| *to = bf16::from_f32(*x));
         narrow
     };
     let (stored, k, v) = match case.stored {

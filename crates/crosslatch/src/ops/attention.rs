@@ -52,9 +52,12 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             mask.map(|m| m.shape())
         ))
     };
-    let wrong = |t: &TensorArg| t.rank() < 2 || t.dtype != q.dtype || !t.dtype.is_float();
+    // Keys and values may be stored in bf16 (`passes::caches`).
+    let is_narrow = q.dtype == DType::F32 && [k, v].iter().all(|t| t.dtype == DType::BF16);
+    let wrong = |t: &TensorArg| t.rank() < 2 || !t.dtype.is_float();
+    let others = [k, v].iter().any(|t| t.dtype != q.dtype) && !is_narrow;
     let integers = |m: &TensorArg| m.dtype != DType::Bool && !m.dtype.is_float();
-    if [q, k, v].into_iter().any(wrong) || mask.is_some_and(integers) {
+    if others || [q, k, v].into_iter().any(wrong) || mask.is_some_and(integers) {
         return Err(bad());
     }
     let size = |t: &TensorArg, from_end: usize| t.shape()[t.rank() - from_end];

@@ -36,6 +36,19 @@ pub struct Weight {
     pub source: Source,
 }
 
+impl Weight {
+    /// Makes a payload of zeros one of as many zeros of a smaller type.
+    pub(crate) fn store_zeros_as(&mut self, dtype: DType) {
+        let bytes = self.layout.numel() * dtype.size();
+        let shorten = |range: &mut Range<usize>| range.end = range.end.min(range.start + bytes);
+        match &mut self.source {
+            Source::File(_, range) | Source::Copied(range) => shorten(range),
+        }
+        self.dtype = dtype;
+        self.layout = Layout::contiguous(&self.layout.shape);
+    }
+}
+
 /// All weights of a model; programs of one archive share payloads.
 #[derive(Debug)]
 pub struct Weights {

@@ -1,0 +1,321 @@
+//! Caches of keys and values in bf16.
+//!
+//! A decoder step reads the cross-attention keys and values of all layers once, like its weights,
+//! and where these are narrow, `f32` caches are a third of what it reads. So a narrow precision
+//! stores them in bf16. Unlike a weight, a cache is written: what it holds is part of what the
+//! program means. So this is a change of the program, and of nothing else: the state's type becomes
+//! bf16, a conversion stands where something of `f32` is written to it or stands in for it, and
+//! attention takes keys and values of that type. Interpreter and planner see the same program.
+//!
+//! A cache is changed if it is `f32`, starts as zeros, and goes nowhere but
+//!
+//! * through a `cond`, [`alias`, `update_cross_attn_cache`](crate::ops) and `clone`,
+//! * back into itself, where a functional program says what it becomes,
+//! * and, at least once, into the keys or values of attention.
+
+use std::sync::Arc;
+
+use crosslatch_kernels::DType;
+
+use crate::effects::{overwritten, summarize};
+use crate::ir::graph::{
+    Arg, Graph, Node, Output, Program, Provenance, SlotKind, ValueId, ValueType,
+};
+use crate::ir::operator::Operator;
+use crate::ops::Catalogue;
+
+/// The type of a changed cache.
+const STORED: DType = DType::BF16;
+
+/// Operators that hand a cache on: the operator, for each result the argument that it is, and the
+/// argument that is written to it, if any.
+const CARRIERS: [(&str, &[&str], Option<&str>); 3] = [
+    ("executorch::alias", &["x", "y"], None),
+    (
+        "executorch::update_cross_attn_cache",
+        &["cache"],
+        Some("value"),
+    ),
+    ("aten::clone", &["self"], None),
+];
+
+/// Operators that read caches, and the arguments in which they do.
+const READERS: [(&str, [&str; 2]); 2] = [
+    ("aten::scaled_dot_product_attention", ["key", "value"]),
+    (
+        "aten::_scaled_dot_product_flash_attention_for_cpu",
+        ["key", "value"],
+    ),
+];
+
+/// The program with narrow caches, and which slots these are. `starts_as_zeros` says which state does.
+/// Nothing if there is none.
+pub fn narrow_caches(
+    program: &Program,
+    starts_as_zeros: &dyn Fn(usize) -> bool,
+) -> Option<(Program, Vec<bool>)> {
+    let chosen: Vec<bool> = (0..program.slots.len())
+        .map(|slot| may_be_narrow(program, slot) && starts_as_zeros(slot))
+        .collect();
+    if !chosen.contains(&true) {
+        return None;
+    }
+    let mut program = program.clone();
+    let returned: Vec<bool> = (program.outputs.iter())
+        .map(|output| matches!(output, Output::Mutation { slot } if chosen[*slot]))
+        .collect();
+    rewrite(&mut program.graph, &chosen, &returned)?;
+    Some((program, chosen))
+}
+
+/// Whether a slot is a cache that goes only where it may.
+fn may_be_narrow(program: &Program, slot: usize) -> bool {
+    let graph = &program.graph;
+    let is_f32 = |id: ValueId| match &graph.value(id).ty {
+        ValueType::Tensor(ty) => ty.dtype == DType::F32,
+        _ => false,
+    };
+    if program.slots[slot].kind != SlotKind::State || !is_f32(graph.inputs[slot]) {
+        return false;
+    }
+    let only: Vec<bool> = (0..graph.inputs.len()).map(|i| i == slot).collect();
+    let Some(trace) = Trace::of(graph, &only) else {
+        return false;
+    };
+    let mut outputs = program.outputs.iter().zip(&graph.outputs);
+    let stays = outputs.all(|(output, arg)| {
+        let is_itself = *output == Output::Mutation { slot };
+        is_itself || !arg.values().any(|id| trace.is_cache(id))
+    });
+    stays && trace.read
+}
+
+/// Where caches go in a graph.
+struct Trace {
+    /// For each value, whether it is one.
+    caches: Vec<bool>,
+    /// Whether attention reads one.
+    read: bool,
+}
+
+impl Trace {
+    /// Follows the inputs that are caches; nothing if one goes where none may.
+    fn of(graph: &Graph, inputs: &[bool]) -> Option<Trace> {
+        let mut trace = Trace {
+            caches: vec![false; graph.values.len()],
+            read: false,
+        };
+        for (id, is_cache) in graph.inputs.iter().zip(inputs) {
+            trace.caches[id.index()] = *is_cache;
+        }
+        for node in &graph.nodes {
+            if !node.operands().any(|id| trace.is_cache(id)) {
+                continue;
+            }
+            if node.is_cond() {
+                trace.cond(node)?;
+            } else if let Some(links) = Links::of(&node.op) {
+                trace.carrier(node, &links)?;
+            } else {
+                trace.reader(node)?;
+            }
+        }
+        Some(trace)
+    }
+
+    fn is_cache(&self, id: ValueId) -> bool {
+        self.caches[id.index()]
+    }
+
+    fn cond(&mut self, node: &Node) -> Option<()> {
+        let operands = operands(node)?;
+        // The predicate may not depend on what a cache holds.
+        if node.args[0].values().any(|id| self.is_cache(id)) {
+            return None;
+        }
+        let inputs: Vec<bool> = operands.iter().map(|id| self.is_cache(*id)).collect();
+        let returned = returned(node, &inputs)?;
+        for branch in &node.branches {
+            self.read |= Trace::of(branch, &inputs)?.read;
+            let origins = summarize(branch).returns;
+            for (origins, is_cache) in origins.iter().zip(&returned) {
+                // What stands in for a cache is converted, so it may not be memory that somebody
+                // writes through the result.
+                if *is_cache && origins.iter().any(|input| !inputs[*input]) {
+                    return None;
+                }
+            }
+        }
+        for (id, is_cache) in node.results.iter().zip(returned) {
+            self.caches[id.index()] = is_cache;
+        }
+        Some(())
+    }
+
+    fn carrier(&mut self, node: &Node, links: &Links) -> Option<()> {
+        // A cache that is written to another one would have to be converted twice.
+        if let Some(written) = links.written
+            && node.args[written].values().any(|id| self.is_cache(id))
+        {
+            return None;
+        }
+        for (param, id) in links.carried.iter().zip(&node.results) {
+            let from = node.args[*param].values().next()?;
+            self.caches[id.index()] = self.is_cache(from);
+        }
+        Some(())
+    }
+
+    fn reader(&mut self, node: &Node) -> Option<()> {
+        let name = &node.op.schema.name;
+        let (_, params) = READERS.iter().find(|(reader, _)| reader == name)?;
+        let reads = |i: usize| node.args[i].values().any(|id| self.is_cache(id));
+        let may = |i: usize| params.contains(&node.op.schema.params[i].name.as_str());
+        if (0..node.args.len()).any(|i| reads(i) && !may(i)) {
+            return None;
+        }
+        self.read = true;
+        Some(())
+    }
+}
+
+/// The operands of a `cond`.
+fn operands(node: &Node) -> Option<Vec<ValueId>> {
+    match node.args.get(1) {
+        Some(Arg::Values(list)) => list.iter().copied().collect(),
+        _ => None,
+    }
+}
+
+/// Which results of a `cond` are caches: those that are one in either branch.
+fn returned(node: &Node, inputs: &[bool]) -> Option<Vec<bool>> {
+    let mut returned = vec![false; node.results.len()];
+    for branch in &node.branches {
+        let trace = Trace::of(branch, inputs)?;
+        for (returned, arg) in returned.iter_mut().zip(&branch.outputs) {
+            *returned |= arg.values().any(|id| trace.is_cache(id));
+        }
+    }
+    Some(returned)
+}
+
+/// A row of [`CARRIERS`], with the positions of its arguments.
+struct Links {
+    carried: Vec<usize>,
+    written: Option<usize>,
+}
+
+impl Links {
+    fn of(op: &Operator) -> Option<Links> {
+        let schema = &op.schema;
+        let (_, carried, written) = CARRIERS.iter().find(|(name, ..)| *name == schema.name)?;
+        let carried = carried.iter().map(|param| schema.position(param));
+        let written = match written {
+            Some(param) => Some(schema.position(param)?),
+            None => None,
+        };
+        Some(Links {
+            carried: carried.collect::<Option<_>>()?,
+            written,
+        })
+    }
+}
+
+/// Makes inputs that are caches, and all that they become, narrow; converts what is returned in place
+/// of one.
+fn rewrite(graph: &mut Graph, inputs: &[bool], outputs: &[bool]) -> Option<()> {
+    let trace = Trace::of(graph, inputs)?;
+    for (value, is_cache) in graph.values.iter_mut().zip(&trace.caches) {
+        if let (true, ValueType::Tensor(ty)) = (is_cache, &mut value.ty) {
+            ty.dtype = STORED;
+        }
+    }
+    for mut node in std::mem::take(&mut graph.nodes) {
+        if node.operands().any(|id| trace.is_cache(id)) {
+            rewrite_node(graph, &mut node, &trace)?;
+        }
+        graph.nodes.push(node);
+    }
+    let mut returned = std::mem::take(&mut graph.outputs);
+    for (arg, is_cache) in returned.iter_mut().zip(outputs) {
+        if *is_cache {
+            convert(graph, arg)?;
+        }
+    }
+    graph.outputs = returned;
+    Some(())
+}
+
+/// Rewrites the branches of a node that takes a cache, and converts what belongs to one.
+fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()> {
+    if node.is_cond() {
+        let inputs: Vec<bool> = operands(node)?
+            .iter()
+            .map(|id| trace.is_cache(*id))
+            .collect();
+        let returned = returned(node, &inputs)?;
+        let mut branches = node.branches.iter_mut();
+        return branches.try_for_each(|branch| rewrite(branch, &inputs, &returned));
+    }
+    let converted = match Links::of(&node.op) {
+        Some(links) => links.written.into_iter().collect(),
+        None => {
+            // Keys and values are narrow together.
+            let name = &node.op.schema.name;
+            let (_, params) = READERS.iter().find(|(reader, _)| reader == name)?;
+            let positions = params.iter().map(|param| node.op.schema.position(param));
+            positions.collect::<Option<Vec<_>>>()?
+        }
+    };
+    converted
+        .into_iter()
+        .try_for_each(|i| convert(graph, &mut node.args[i]))
+}
+
+/// Puts a narrow copy in the place of a tensor that is not narrow.
+fn convert(graph: &mut Graph, arg: &mut Arg) -> Option<()> {
+    let Arg::Value(from) = *arg else {
+        return None;
+    };
+    let value = graph.value(from);
+    let ValueType::Tensor(mut ty) = value.ty.clone() else {
+        return None;
+    };
+    if ty.dtype == STORED {
+        return Some(());
+    }
+    ty.dtype = STORED;
+    let name = format!("{}_{STORED}_{}", value.name, graph.values.len());
+    let to = graph.add_value(name, ValueType::Tensor(ty));
+    let op = Catalogue::builtin().get("aten::_to_copy")?;
+    let args = op
+        .schema
+        .params
+        .iter()
+        .map(|param| match param.name.as_str() {
+            "self" => Arg::Value(from),
+            "dtype" => Arg::DType(STORED),
+            "non_blocking" => Arg::Bool(false),
+            _ => Arg::None,
+        });
+    let node = Node {
+        op: Arc::clone(op),
+        args: args.collect(),
+        branches: Vec::new(),
+        results: vec![to],
+        provenance: Provenance::default(),
+    };
+    graph.nodes.insert(place(graph, from), node);
+    *arg = Arg::Value(to);
+    Some(())
+}
+
+/// Where a value is best converted: as soon as it is there, so that it need not be kept, unless its
+/// memory may be written before the converted one is asked for.
+fn place(graph: &Graph, value: ValueId) -> usize {
+    let defines = |node: &Node| node.results.contains(&value);
+    match graph.nodes.iter().position(defines) {
+        Some(index) if !overwritten(graph)[value.index()] => index + 1,
+        _ => graph.nodes.len(),
+    }
+}
