@@ -79,6 +79,20 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * power_of_two(half) * power_of_two(k - half)
 }
 
+/// `e^x` to four digits, for `x` up to 0; what is less than 2^-126 is 0.
+#[inline(always)]
+pub(crate) fn exp_coarse<const FUSED: bool>(x: f32) -> f32 {
+    // 2^f for |f| <= 1/2, with the least greatest relative error.
+    const POWER: [f32; 4] = [0.055_171_56, 0.242_611_06, 0.693_261, 0.999_928_1];
+    let x = x * std::f32::consts::LOG2_E;
+    let limited = if x < -126.0 { -126.0 } else { x };
+    let shifted = limited + ROUND;
+    let p = polynomial::<FUSED>(limited - (shifted - ROUND), &POWER);
+    let k = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let y = p * power_of_two(k);
+    if x < -126.0 { 0.0 } else { y }
+}
+
 /// `e^x - 1`, also where `x` is small.
 #[inline(always)]
 pub fn expm1<const FUSED: bool>(x: f32) -> f32 {
@@ -188,6 +202,7 @@ mod tests {
     fn results_are_right_to_a_few_units_in_the_last_place() {
         check!(exp, f64::exp, -87.0, 88.7, 0.0, 2.0e-7);
         check!(exp, f64::exp, -104.0, -87.0, 1.2e-38, 2.0e-7);
+        check!(exp_coarse, f64::exp, -87.0, 0.0, 0.0, 1.0e-4);
         check!(expm1, f64::exp_m1, -25.0, 88.7, 0.0, 2.5e-7);
         check!(expm1, f64::exp_m1, -0.4, 0.4, 1e-30, 2.5e-7);
         check!(

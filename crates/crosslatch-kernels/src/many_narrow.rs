@@ -205,9 +205,17 @@ fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &m
                 let rows = r..block.rows.len().min(r + tile.rows);
                 let from = (&rounded[r * ROW_LENGTH..], ROW_LENGTH);
                 tile.multiply(words, from, rows.len(), strip, &mut sums, false);
-                let sums = sums.chunks_exact(tile.columns).zip(&scales[rows.clone()]);
-                for (i, (sums, scale)) in (block.rows.start + r..).zip(sums) {
-                    block.store(&factors, (sums, *scale), i, columns.clone(), k == 0);
+                let sums = Sums {
+                    sums: &sums[..rows.len() * tile.columns],
+                    scales: &scales[rows],
+                    factors: &factors,
+                    is_first: k == 0,
+                };
+                let first_row = block.rows.start + r;
+                match tile.columns {
+                    32 => block.store::<32>(&sums, first_row, columns.clone()),
+                    16 => block.store::<16>(&sums, first_row, columns.clone()),
+                    _ => block.store::<8>(&sums, first_row, columns.clone()),
                 }
             }
         }
@@ -232,6 +240,16 @@ impl<S: Scheme> Factors<S> {
             offsets: scheme.offsets(strip),
         }
     }
+}
+
+/// The sums of a tile over a slice of the depth.
+struct Sums<'a, S: Scheme> {
+    sums: &'a [S::Sum],
+    /// Factor of each row.
+    scales: &'a [f32],
+    factors: &'a Factors<S>,
+    /// Whether nothing has been added up before.
+    is_first: bool,
 }
 
 impl<S: Scheme> Block<'_, S> {
@@ -271,45 +289,44 @@ impl<S: Scheme> Block<'_, S> {
         }
     }
 
-    /// Scales the sums of part of a row over a slice of the depth and adds them to the result, the
-    /// first ones to the bias.
+    /// Scales the sums of a tile, `WIDTH` wide, and adds them to the result, the first ones to the bias.
     #[inline(always)]
-    fn store(
-        &self,
-        factors: &Factors<S>,
-        (sums, scale): (&[S::Sum], f32),
-        i: usize,
-        columns: Range<usize>,
-        is_first: bool,
-    ) {
-        let mut values = [0f32; WIDEST];
-        let sums = sums
-            .iter()
-            .zip(factors.offsets.iter().zip(&factors.factors));
-        for (value, (sum, (offset, factor))) in values.iter_mut().zip(sums) {
-            *value = S::scaled(*sum, *offset, scale * factor);
-        }
-        let values = &mut values[..columns.len()];
-        if let (true, Some(bias)) = (is_first, self.bias) {
-            let bias = bias.from(i, columns.start);
-            add_scaled(values, bias.data, bias.column_stride, 1.0);
-        }
-        if self.places.together(columns.start, columns.len()) {
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-            // itself, and one slice is borrowed at a time.
-            let to = unsafe {
-                self.out
-                    .slice(self.places.at(i, columns.start), columns.len())
-            };
-            match is_first {
-                true => to.copy_from_slice(values),
-                false => to.iter_mut().zip(values).for_each(|(y, x)| *y += *x),
+    fn store<const WIDTH: usize>(&self, sums: &Sums<'_, S>, first: usize, columns: Range<usize>) {
+        let places = self.places;
+        let is_whole = columns.len() == WIDTH && places.together(columns.start, WIDTH);
+        let rows = sums.sums.as_chunks::<WIDTH>().0.iter().zip(sums.scales);
+        for (i, (row, scale)) in (first..).zip(rows) {
+            let mut values = [0f32; WIDTH];
+            for j in 0..WIDTH {
+                let factor = scale * sums.factors.factors[j];
+                values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
             }
-        } else {
-            for (j, x) in columns.zip(values) {
+            if let (true, Some(bias)) = (sums.is_first, self.bias) {
+                let bias = bias.from(i, columns.start);
+                let chunk = bias.data.first_chunk::<WIDTH>();
+                match chunk.filter(|_| is_whole && bias.column_stride == 1) {
+                    Some(chunk) => (0..WIDTH).for_each(|j| values[j] += chunk[j]),
+                    None => {
+                        let values = &mut values[..columns.len()];
+                        add_scaled(values, bias.data, bias.column_stride, 1.0);
+                    }
+                }
+            }
+            if is_whole {
+                // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+                // itself, and one slice is borrowed at a time.
+                let to = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
+                if let Some(to) = to.first_chunk_mut::<WIDTH>() {
+                    for j in 0..WIDTH {
+                        to[j] = if sums.is_first { values[j] } else { to[j] + values[j] };
+                    }
+                }
+                continue;
+            }
+            for (j, x) in columns.clone().zip(values) {
                 // SAFETY: as above.
-                let to = unsafe { self.out.slice(self.places.at(i, j), 1) };
-                to[0] = if is_first { *x } else { to[0] + *x };
+                let to = unsafe { self.out.slice(places.at(i, j), 1) };
+                to[0] = if sums.is_first { x } else { to[0] + x };
             }
         }
     }

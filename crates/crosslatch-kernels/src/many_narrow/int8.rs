@@ -78,8 +78,7 @@ impl Scheme for Bytes<'_> {
 
     const WORD: usize = 4;
 
-    // Shorter slices are rounded with less error: a large element spoils fewer others.
-    const DEPTH: usize = SLICE;
+    const DEPTH: usize = SLICE * Self::WORD;
 
     fn tile(&self) -> WordTile<i32> {
         self.tile

@@ -6,7 +6,7 @@
 //! of the weights is the sum of what they were rounded to.
 
 use super::{Arithmetic, BLOCK, Block, Carried, carry, shift};
-use crate::approximate::exp;
+use crate::approximate::exp_coarse;
 use crate::attention::Shape;
 use crate::instructions::compiled;
 use crate::narrow::to_bf16;
@@ -184,7 +184,7 @@ fn some_lanes<const FUSED: bool, const N: usize>(
         for half in 0..2.min(keys - 2 * p) {
             let row = &scores[(2 * p + half) * lanes + l..][..N];
             for i in 0..N {
-                let weight = round_weight(exp::<FUSED>(row[i] - shift[i]));
+                let weight = round_weight(exp_coarse::<FUSED>(row[i] - shift[i]));
                 total[i] += f32::from_bits(weight);
                 words[i] |= weight >> (16 * (1 - half));
             }
