@@ -13,6 +13,7 @@
 
 use std::ops::Range;
 
+use crate::prefetch::fetch_for_writing;
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::tile::{LARGEST, Strided, Tile};
@@ -214,6 +215,10 @@ impl<R: Right> Gemm<'_, R> {
                             }
                             let to = out.pointer(places.at(i, j));
                             let row = places.row;
+                            for r in 0..rows {
+                                // It comes from memory while the tile is computed.
+                                fetch_for_writing(out.pointer(places.at(i + r, j)), width);
+                            }
                             // SAFETY: these are the rows that have just been checked.
                             unsafe {
                                 tile.multiply_to(depth, left, rows, strip, to, row, !is_first);

@@ -28,6 +28,7 @@ use crate::Threads;
 use crate::gemm::{Matrices, add_scaled};
 use crate::instructions::compiled;
 use crate::narrow::{Elements, NarrowMatrix};
+use crate::prefetch::fetch_for_writing;
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::threads::TASK_MEMORY;
@@ -204,6 +205,11 @@ fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &m
             for r in (0..block.rows.len()).step_by(tile.rows) {
                 let rows = r..block.rows.len().min(r + tile.rows);
                 let from = (&rounded[r * ROW_LENGTH..], ROW_LENGTH);
+                // The result comes from memory while the tile is computed.
+                for i in rows.clone() {
+                    let at = block.places.at(block.rows.start + i, columns.start);
+                    fetch_for_writing(block.out.pointer(at), columns.len());
+                }
                 tile.multiply(words, from, rows.len(), strip, &mut sums, false);
                 let sums = Sums {
                     sums: &sums[..rows.len() * tile.columns],
@@ -317,9 +323,10 @@ impl<S: Scheme> Block<'_, S> {
                 // itself, and one slice is borrowed at a time.
                 let to = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
                 if let Some(to) = to.first_chunk_mut::<WIDTH>() {
-                    for j in 0..WIDTH {
-                        to[j] = if sums.is_first { values[j] } else { to[j] + values[j] };
+                    if !sums.is_first {
+                        (0..WIDTH).for_each(|j| values[j] += to[j]);
                     }
+                    *to = values;
                 }
                 continue;
             }

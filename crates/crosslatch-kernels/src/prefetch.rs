@@ -24,3 +24,17 @@ pub(crate) fn fetch<T, const N: usize>(k: usize, slices: &[&[T]; N], ahead: usiz
     #[cfg(not(target_arch = "x86_64"))]
     let _ = slices;
 }
+
+/// Asks for `len` elements from `start` on, because they will soon be written. What is not there does no
+/// harm.
+#[inline(always)]
+pub(crate) fn fetch_for_writing<T>(start: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..len * size_of::<T>()).step_by(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of the architecture, and a hint reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(offset)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, len);
+}
