@@ -254,10 +254,18 @@ impl<K> Heads<'_, K> {
         let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2];
         // Nothing was seen: the weighted sum is 0 as well.
         let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-        for x in 0..self.shape.width {
-            // SAFETY: by the caller's promise; one element at a time.
-            let to = unsafe { target.slice(start + x * layout.strides[rank - 1], 1) };
-            to[0] = value(x) * factor;
+        if layout.strides[rank - 1] == 1 {
+            // SAFETY: by the caller's promise; these are all of the query's.
+            let to = unsafe { target.slice(start, self.shape.width) };
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = value(x) * factor;
+            }
+        } else {
+            for x in 0..self.shape.width {
+                // SAFETY: by the caller's promise; one element at a time.
+                let to = unsafe { target.slice(start + x * layout.strides[rank - 1], 1) };
+                to[0] = value(x) * factor;
+            }
         }
         if let Some((target, layout)) = &self.logarithms {
             let at = batch_offset(layout, batch) + query * layout.strides[rank - 2];

@@ -3,7 +3,7 @@
 //! The result is cut into bands of columns, and these between the threads. A band's part of the
 //! right matrix is packed, a slice of the depth at a time, into the working memory of the thread:
 //! strips as wide as a register tile ([`crate::tile`]), which then stay in the cache while the
-//! rows of the left matrix pass by. Those are copied too, a block at a time, to lie close together.
+//! rows of the left matrix pass by, a block at a time. Only rows that are not in one piece are copied too.
 //!
 //! What is packed need not be a matrix in memory: a convolution packs what its windows see
 //! ([`Right`]).
@@ -199,8 +199,11 @@ impl<R: Right> Gemm<'_, R> {
             );
             for first_row in block.rows.clone().step_by(ROW_BLOCK) {
                 let end_row = block.rows.end.min(first_row + ROW_BLOCK);
-                let block_left =
-                    gather(left.from(first_row, k), end_row - first_row, depth, memory);
+                let block_left = left.from(first_row, k);
+                let block_left = match block_left.column_stride {
+                    1 => block_left,
+                    _ => gather(block_left, end_row - first_row, depth, memory),
+                };
                 for (s, strip) in packed.chunks_exact(strip_len).enumerate() {
                     let j = block.columns.start + s * tile.columns;
                     let width = tile.columns.min(block.columns.end - j);
@@ -262,16 +265,12 @@ impl<R: Right> Gemm<'_, R> {
     }
 }
 
-/// Copies a block of a left matrix.
+/// Copies a block of a left matrix, each row into one piece.
 fn gather<'m>(from: Strided<'_>, rows: usize, depth: usize, memory: &'m mut [f32]) -> Strided<'m> {
     for (i, row) in memory.chunks_exact_mut(ROW_LENGTH).enumerate().take(rows) {
-        let (row, from) = (&mut row[..depth], from.from(i, 0));
-        match from.column_stride {
-            1 => row.copy_from_slice(&from.data[..depth]),
-            step => row
-                .iter_mut()
-                .enumerate()
-                .for_each(|(k, x)| *x = from.data[k * step]),
+        let from = from.from(i, 0);
+        for (k, x) in row[..depth].iter_mut().enumerate() {
+            *x = from.data[k * from.column_stride];
         }
     }
     Strided {
