@@ -1,9 +1,10 @@
 //! Each kernel at the sizes of whisper-base, and what part of its floor it reaches.
 //!
 //! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the longer of
-//! two times: its multiply-adds at the rate of `f32` arithmetic in registers, and its bytes at the rate at
-//! which memory is read. Both are measured in the same run, before the kernels and after them. A kernel
-//! whose operands stay in the cache, or that multiplies whole numbers, can be faster than its floor.
+//! two times: its multiply-adds at the rate of arithmetic in registers on the numbers that it multiplies
+//! (where the machine has no instruction for these, on `f32`), and its bytes at the rate at which memory is
+//! read. Both are measured in the same run, before the kernels and after them. A kernel whose operands stay
+//! in the cache can be faster than its floor.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crosslatch_kernels::copy::copy;
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
 use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::normalization::{Norm, norm};
-use crosslatch_kernels::peak::multiply_adds_per_second;
+use crosslatch_kernels::peak::{Numbers, multiply_adds_per_second};
 use crosslatch_kernels::softmax::{Softmax, softmax};
 use crosslatch_kernels::{DType, Layout, NarrowMatrix, Storage, TensorMut, TensorRef, Threads};
 
@@ -29,6 +30,7 @@ const VOCABULARY: usize = 51865;
 #[derive(Clone, Copy)]
 struct Work {
     multiply_adds: usize,
+    numbers: Numbers,
     bytes: usize,
 }
 
@@ -36,8 +38,8 @@ struct Bench {
     criterion: Criterion,
     threads: Threads,
     probe: Probe,
-    /// Multiply-adds and bytes in a second, as measured so far.
-    rates: Vec<[f64; 2]>,
+    /// Bytes, and multiply-adds of each kind of numbers, in a second, as measured so far.
+    rates: Vec<[f64; 4]>,
     done: Vec<(String, Work)>,
 }
 
@@ -85,8 +87,14 @@ impl Work {
     fn of(multiply_adds: usize, bytes: usize) -> Work {
         Work {
             multiply_adds,
+            numbers: Numbers::F32,
             bytes,
         }
+    }
+
+    /// The same work on other numbers.
+    fn on(self, numbers: Numbers) -> Work {
+        Work { numbers, ..self }
     }
 }
 
@@ -135,7 +143,13 @@ impl Bench {
                 .expect("made-up numbers are finite");
             let weight = NarrowMatrix::new(format, columns, depth, stored.bytes())
                 .expect("made for this size");
-            self.run(&name(format.name()), work(bytes), |threads| {
+            // With few rows, weights are widened to `f32`.
+            let numbers = match format {
+                _ if rows < 32 => Numbers::F32,
+                Format::Bf16 => Numbers::Bf16,
+                Format::Int8 => Numbers::Bytes,
+            };
+            self.run(&name(format.name()), work(bytes).on(numbers), |threads| {
                 let linear = NarrowLinear {
                     a: view(&left, &a),
                     weight,
@@ -159,9 +173,13 @@ impl Bench {
         let mut out = Storage::zeroed(4 * queries * WIDTH);
         let work = Work::of(2 * queries * keys * WIDTH, 8 * (queries + keys) * WIDTH);
         for narrow in [false, true] {
+            let numbers = match narrow && queries > 4 {
+                true => Numbers::Bf16,
+                false => Numbers::F32,
+            };
             let kind = if narrow { "bf16" } else { "f32" };
             let name = format!("attention {kind} {name} {queries}x{keys}");
-            self.run(&name, work, |threads| {
+            self.run(&name, work.on(numbers), |threads| {
                 attention(
                     &mut view_mut(&lq, &mut out),
                     None,
@@ -225,31 +243,41 @@ impl Bench {
 
     fn probe_rates(&mut self) {
         for _ in 0..5 {
-            let multiply_adds = multiply_adds_per_second(&self.threads);
-            let bytes = self.probe.measure(&self.threads);
-            self.rates.push([multiply_adds, bytes]);
+            let f32s = multiply_adds_per_second(Numbers::F32, &self.threads).unwrap_or(f64::NAN);
+            let rate = |numbers| multiply_adds_per_second(numbers, &self.threads).unwrap_or(f32s);
+            let [bf16, bytes] = [Numbers::Bf16, Numbers::Bytes].map(rate);
+            let memory = self.probe.measure(&self.threads);
+            self.rates.push([memory, f32s, bf16, bytes]);
         }
     }
 
     /// Medians beside floors.
     fn report(&mut self) {
-        let [multiply_adds, bytes] = [0, 1].map(|i| {
+        let [memory, f32s, bf16, int8] = [0, 1, 2, 3].map(|i| {
             let mut rates: Vec<f64> = self.rates.iter().map(|r| r[i]).collect();
             rates.sort_by(f64::total_cmp);
             rates[rates.len() / 2]
         });
         println!(
-            "\n{} threads: {:.1} billion multiply-adds and {:.1} GB a second\n",
+            "\n{} threads: {:.1} GB a second, and {:.1} billion multiply-adds in f32, {:.1} in bf16, {:.1} \
+             of bytes\n",
             self.threads.count(),
-            multiply_adds / 1e9,
-            bytes / 1e9
+            memory / 1e9,
+            f32s / 1e9,
+            bf16 / 1e9,
+            int8 / 1e9
         );
         println!("| kernel | time | of the floor |\n|---|---|---|");
         for (name, work) in &self.done {
             let Some(seconds) = median(name) else {
                 continue;
             };
-            let floor = (work.multiply_adds as f64 / multiply_adds).max(work.bytes as f64 / bytes);
+            let rate = match work.numbers {
+                Numbers::F32 => f32s,
+                Numbers::Bf16 => bf16,
+                Numbers::Bytes => int8,
+            };
+            let floor = (work.multiply_adds as f64 / rate).max(work.bytes as f64 / memory);
             let time = match seconds {
                 s if s < 1e-4 => format!("{:.2} µs", s * 1e6),
                 s => format!("{:.2} ms", s * 1e3),

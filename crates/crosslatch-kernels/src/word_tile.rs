@@ -291,7 +291,7 @@ vector_tile!(bf16, f32, "avx512f,avx512bf16", lanes 16, vectors 2, rows [1 2 3 4
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
-fn dot_bf16(sum: __m512, x: __m512i, w: __m512i) -> __m512 {
+pub(crate) fn dot_bf16(sum: __m512, x: __m512i, w: __m512i) -> __m512 {
     // SAFETY: both types are 512 bits in which any bits are right.
     let words = |v| unsafe { std::mem::transmute::<__m512i, __m512bh>(v) };
     std::arch::x86_64::_mm512_dpbf16_ps(sum, words(x), words(w))
