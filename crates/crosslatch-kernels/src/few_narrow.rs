@@ -9,7 +9,7 @@ mod dots;
 
 use crate::Threads;
 use crate::gemm::{Matrices, add_scaled};
-use crate::instructions::has_avx2;
+use crate::instructions::{compiled, has_avx512};
 use crate::narrow::{Elements, MAX_COLUMNS, NarrowMatrix};
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
@@ -18,8 +18,9 @@ use crate::tile::Strided;
 
 use dots::{BLOCK, Bf16, CHUNK, Dots, Int8};
 
-/// Most rows that are done together.
+/// Rows that are done together, and as many as there are registers for in AVX-512.
 const ROWS: usize = 4;
+const MANY_ROWS: usize = 8;
 
 /// Columns are handed out in multiples of these.
 const COLUMNS: usize = 64;
@@ -85,7 +86,7 @@ impl FewNarrow<'_> {
                     out: &out,
                     places: layout.of_batch(batch),
                 };
-                problem.solve(bytemuck::cast_slice_mut(memory));
+                solve(&problem, bytemuck::cast_slice_mut(memory));
             }
         };
         threads.run_with_memory(pieces, &task);
@@ -105,34 +106,41 @@ struct Problem<'a, D: Dots> {
     places: Places,
 }
 
-impl<D: Dots> Problem<'_, D> {
-    fn solve(&self, memory: &mut [D::Left]) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2<D: Dots>(problem: &Problem<'_, D>, memory: &mut [D::Left]) {
-                problem.solve_portable::<true>(memory);
-            }
-            if has_avx2() {
-                // SAFETY: the machine has AVX2 and FMA.
-                return unsafe { avx2(self, memory) };
-            }
-        }
-        self.solve_portable::<false>(memory);
-    }
+compiled! {
+    fn solve[D: Dots](problem: &Problem<'_, D>, memory: &mut [D::Left]), solve_portable
+}
 
+#[inline(always)]
+fn solve_portable<const FAST: bool, D: Dots>(problem: &Problem<'_, D>, memory: &mut [D::Left]) {
+    problem.solve::<FAST>(memory);
+}
+
+impl<D: Dots> Problem<'_, D> {
     #[inline(always)]
-    fn solve_portable<const FAST: bool>(&self, memory: &mut [D::Left]) {
+    fn solve<const FAST: bool>(&self, memory: &mut [D::Left]) {
+        let many = FAST && has_avx512();
         let mut i = 0;
         while i < self.rows {
             i += match self.rows - i {
                 // One row after the other is a long run of memory; for several, arithmetic counts.
                 1 => self.side_by_side::<FAST, 1, 1>(i, memory),
-                2 => self.side_by_side::<FAST, 2, 4>(i, memory),
+                2 if many => self.side_by_side::<FAST, 2, 4>(i, memory),
+                2 => self.side_by_side::<FAST, 2, 2>(i, memory),
+                3 if many => self.side_by_side::<FAST, 3, 4>(i, memory),
                 3 => self.side_by_side::<FAST, 3, 2>(i, memory),
-                _ => self.side_by_side::<FAST, ROWS, 2>(i, memory),
+                MANY_ROWS.. if many && MANY_ROWS * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, MANY_ROWS, 2>(i, memory)
+                }
+                _ if many => self.side_by_side::<FAST, ROWS, 4>(i, memory),
+                _ if D::ONE_REGISTER => self.side_by_side::<FAST, ROWS, 2>(i, memory),
+                _ => self.side_by_side::<FAST, ROWS, 1>(i, memory),
             };
         }
+    }
+
+    /// Elements of a prepared row.
+    fn padded_depth(&self) -> usize {
+        self.depth.next_multiple_of(BLOCK)
     }
 
     /// Rows `i ..` of the left, `R` of them, times all columns, `C` at a time.
@@ -142,7 +150,7 @@ impl<D: Dots> Problem<'_, D> {
         i: usize,
         memory: &mut [D::Left],
     ) -> usize {
-        let len = self.depth.next_multiple_of(BLOCK);
+        let len = self.padded_depth();
         let mut scales = [Scales::default(); R];
         for (r, scales) in scales.iter_mut().enumerate() {
             let row = self.left.from(i + r, 0);
@@ -180,7 +188,9 @@ impl<D: Dots> Problem<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Right]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            let sums = D::dots::<FAST, R, C>(x, w, C * self.depth);
+            // The machine itself sees a single column go on.
+            let ahead = if C == 1 { 0 } else { C * self.depth };
+            let sums = D::dots::<FAST, R, C>(x, w, ahead);
             for r in 0..R {
                 for c in 0..C {
                     total[r][c] += sums[r][c] * scales[r][chunk];

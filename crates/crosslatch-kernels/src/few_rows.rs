@@ -129,7 +129,8 @@ impl Problem<'_> {
                     2 => self.side_by_side::<2, 3>(i, sums),
                     3 if many => self.side_by_side::<3, 4>(i, sums),
                     3 => self.side_by_side::<3, 2>(i, sums),
-                    _ if many => self.side_by_side::<4, 4>(i, sums),
+                    4..8 if many => self.side_by_side::<4, 4>(i, sums),
+                    _ if many => self.side_by_side::<8, 2>(i, sums),
                     _ => self.side_by_side::<4, 1>(i, sums),
                 };
             }

@@ -2,22 +2,24 @@
 //!
 //! The left rows are prepared, so that widening a right one costs less than the bytes that it saves:
 //!
-//! * *bf16*: a vector load brings sixteen elements. The odd ones are `f32`s as they stand once the
+//! * *bf16*: of the elements that a vector load brings, the odd ones are `f32`s as they stand once the
 //!   lower half is masked out, the even ones after a shift; so the left rows are held with even
-//!   and odd elements apart, eight of each at a time.
+//!   and odd elements apart, sixteen of each at a time.
 //! * *int8*: the left rows are rounded to 16 bits ([`crate::rounded`]), one scale for each [`CHUNK`]
 //!   elements. Products are then added up in 32-bit integers, exactly.
 //!
 //! A row with a value that is not finite gives NaN in int8.
 //!
-//! A sum has eight lanes: elements `2i` and `2i + 1` of each sixteen go into lane `i`. The lanes are
+//! A sum has sixteen lanes: elements `2i` and `2i + 1` of each thirty-two go into lane `i`. The lanes are
 //! added up in one order; sums of chunks too. So the bits depend on nothing but the shape.
 
 use crate::approximate::multiply_add;
+use crate::dots::{LANES, sum};
+use crate::instructions::has_avx512;
 use crate::narrow::from_bf16;
 use crate::rounded::{SAFE, round_row};
 use crate::tile::Strided;
-use crate::vector::{LANES, sum_lanes};
+use crate::vector::sum_lanes;
 
 /// Elements that are summed without a break.
 pub const CHUNK: usize = 4096;
@@ -26,7 +28,7 @@ pub const CHUNK: usize = 4096;
 pub const BLOCK: usize = 2 * LANES;
 
 // No lane of an integer sum overflows.
-const _: () = assert!(CHUNK / LANES <= SAFE);
+const _: () = assert!(2 * CHUNK / LANES <= SAFE);
 
 /// Dot products with stored elements.
 pub trait Dots {
@@ -34,6 +36,9 @@ pub trait Dots {
     type Left: bytemuck::Pod;
     /// A stored element.
     type Right: bytemuck::Pod + Sync;
+
+    /// Whether a sum is one register of AVX2, not two.
+    const ONE_REGISTER: bool;
 
     /// Brings `filled` elements of a row into the form that [`dots`](Dots::dots) takes, and fills
     /// `to` up with zeros; returns the factor of the sums.
@@ -54,6 +59,8 @@ pub struct Bf16;
 impl Dots for Bf16 {
     type Left = f32;
     type Right = u16;
+
+    const ONE_REGISTER: bool = false;
 
     #[inline(always)]
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [f32]) -> f32 {
@@ -79,7 +86,13 @@ impl Dots for Bf16 {
         if FAST {
             check(left, right);
             // SAFETY: the caller's promise, and the lengths are right.
-            return unsafe { vectors::bf16(left, right, ahead) };
+            return unsafe {
+                // A single row is as fast as memory in shorter vectors too, which are two chains.
+                match has_avx512() && R > 1 {
+                    true => vectors::bf16_avx512(left, right, ahead),
+                    false => vectors::bf16(left, right, ahead),
+                }
+            };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = ahead;
@@ -102,7 +115,7 @@ fn bf16_portable<const FUSED: bool, const R: usize, const C: usize>(
                 let sum = &mut sums[i / 2];
                 *sum = multiply_add::<FUSED>(x, from_bf16(*w), *sum);
             }
-            *result = sum_lanes(sums);
+            *result = sum(sums);
         }
     }
     results
@@ -113,6 +126,8 @@ pub struct Int8;
 impl Dots for Int8 {
     type Left = i16;
     type Right = i8;
+
+    const ONE_REGISTER: bool = true;
 
     #[inline(always)]
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [i16]) -> f32 {
@@ -131,7 +146,12 @@ impl Dots for Int8 {
         if FAST {
             check(left, right);
             // SAFETY: the caller's promise, and the lengths are right.
-            return unsafe { vectors::int8(left, right, ahead) };
+            return unsafe {
+                match has_avx512() {
+                    true => vectors::int8_avx512(left, right, ahead),
+                    false => vectors::int8(left, right, ahead),
+                }
+            };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = ahead;
@@ -151,10 +171,18 @@ fn int8_portable<const R: usize, const C: usize>(
             for (k, (x, w)) in x.iter().zip(w).enumerate() {
                 sums[k % BLOCK / 2] += *x as i32 * *w as i32;
             }
-            *result = sum_lanes(sums.map(|s| s as f32));
+            *result = sum_integers(sums);
         }
     }
     results
+}
+
+/// The sum of integer lanes: those of both halves are added up exactly, then as `f32`.
+#[inline(always)]
+fn sum_integers(lanes: [i32; LANES]) -> f32 {
+    sum_lanes(std::array::from_fn(|i| {
+        (lanes[i] + lanes[i + LANES / 2]) as f32
+    }))
 }
 
 /// All slices of a side are equally long, and the left ones end where the last block of the right
@@ -172,14 +200,15 @@ fn check<X, W, const R: usize, const C: usize>(left: [&[X]; R], right: [&[W]; C]
     }
 }
 
-/// The loops in AVX2. Both expect what [`check`] checks. What is not a whole block is done apart, or the
-/// loop would ask for it at every step.
+/// The loops in AVX2 and AVX-512. All expect what [`check`] checks. What is not a whole block is done apart,
+/// or the loop would ask for it at every step.
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, LANES};
+    use super::BLOCK;
     use crate::prefetch::fetch;
+    use crate::vector::sums_of_vectors;
 
     /// # Safety
     /// The lengths are as [`super::check`] says.
@@ -190,43 +219,98 @@ mod vectors {
         ahead: usize,
     ) -> [[f32; C]; R] {
         let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
-        let mut sums = [[_mm256_setzero_ps(); C]; R];
-        let mut add = |k: usize, w: [__m256i; C]| {
-            let mut x = [[_mm256_setzero_ps(); 2]; R];
-            for r in 0..R {
-                // SAFETY: the left slices have whole blocks.
-                unsafe {
-                    x[r][0] = _mm256_loadu_ps(left[r].as_ptr().add(k));
-                    x[r][1] = _mm256_loadu_ps(left[r].as_ptr().add(k + LANES));
-                }
-            }
-            for c in 0..C {
-                let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w[c]));
-                let odd = _mm256_castsi256_ps(_mm256_and_si256(w[c], upper));
+        let mut sums = [[[_mm256_setzero_ps(); 2]; C]; R];
+        let mut add = |k: usize, w: [*const u16; C]| {
+            for half in 0..2 {
+                let mut x = [[_mm256_setzero_ps(); 2]; R];
                 for r in 0..R {
-                    sums[r][c] = _mm256_fmadd_ps(x[r][0], even, sums[r][c]);
-                    sums[r][c] = _mm256_fmadd_ps(x[r][1], odd, sums[r][c]);
+                    let from = left[r].as_ptr().wrapping_add(k + 8 * half);
+                    // SAFETY: the left slices have whole blocks.
+                    x[r] = unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(16))] };
+                }
+                for c in 0..C {
+                    // SAFETY: a whole block lies there.
+                    let w = unsafe { _mm256_loadu_si256(w[c].add(16 * half).cast()) };
+                    let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w));
+                    let odd = _mm256_castsi256_ps(_mm256_and_si256(w, upper));
+                    for r in 0..R {
+                        let sum = _mm256_fmadd_ps(x[r][0], even, sums[r][c][half]);
+                        sums[r][c][half] = _mm256_fmadd_ps(x[r][1], odd, sum);
+                    }
                 }
             }
         };
         let whole = right[0].len() / BLOCK * BLOCK;
         for k in (0..whole).step_by(BLOCK) {
-            let mut w = [_mm256_setzero_si256(); C];
             fetch(k, &right, ahead);
-            for c in 0..C {
-                // SAFETY: a whole block from `k` on.
-                w[c] = unsafe { _mm256_loadu_si256(right[c].as_ptr().add(k).cast()) };
-            }
-            add(k, w);
+            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
         }
         if whole < right[0].len() {
-            // SAFETY: a block is as long as a vector.
-            add(
-                whole,
-                ends(right, whole).map(|end| unsafe { _mm256_loadu_si256(end.as_ptr().cast()) }),
-            );
+            let ends = ends(right, whole);
+            add(whole, ends.each_ref().map(|end| end.as_ptr()));
         }
-        sums.map(|row| row.map(|sum| sum_vector(sum)))
+        let mut results = [[0f32; C]; R];
+        for r in 0..R {
+            let mut folded = [_mm256_setzero_ps(); C];
+            for c in 0..C {
+                folded[c] = _mm256_add_ps(sums[r][c][0], sums[r][c][1]);
+            }
+            results[r] = sums_of_vectors(folded);
+        }
+        results
+    }
+
+    /// # Safety
+    /// The lengths are as [`super::check`] says.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub unsafe fn bf16_avx512<const R: usize, const C: usize>(
+        left: [&[f32]; R],
+        right: [&[u16]; C],
+        ahead: usize,
+    ) -> [[f32; C]; R] {
+        let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        let mut sums = [[_mm512_setzero_ps(); C]; R];
+        let mut add = |k: usize, w: [*const u16; C]| {
+            let (mut even, mut odd) = ([_mm512_setzero_ps(); C], [_mm512_setzero_ps(); C]);
+            for c in 0..C {
+                // SAFETY: a whole block lies there.
+                let w = unsafe { _mm512_loadu_si512(w[c].cast()) };
+                even[c] = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(w));
+                odd[c] = _mm512_castsi512_ps(_mm512_and_si512(w, upper));
+            }
+            for r in 0..R {
+                let from = left[r].as_ptr().wrapping_add(k);
+                // SAFETY: the left slices have whole blocks.
+                let x = unsafe { [_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16))] };
+                for c in 0..C {
+                    let sum = _mm512_fmadd_ps(x[0], even[c], sums[r][c]);
+                    sums[r][c] = _mm512_fmadd_ps(x[1], odd[c], sum);
+                }
+            }
+        };
+        let whole = right[0].len() / BLOCK * BLOCK;
+        for k in (0..whole).step_by(BLOCK) {
+            fetch(k, &right, ahead);
+            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
+        }
+        if whole < right[0].len() {
+            let ends = ends(right, whole);
+            add(whole, ends.each_ref().map(|end| end.as_ptr()));
+        }
+        let mut results = [[0f32; C]; R];
+        for r in 0..R {
+            let mut folded = [_mm256_setzero_ps(); C];
+            for c in 0..C {
+                let sum = sums[r][c];
+                let halves = [
+                    _mm512_castps512_ps256(sum),
+                    _mm512_extractf32x8_ps::<1>(sum),
+                ];
+                folded[c] = _mm256_add_ps(halves[0], halves[1]);
+            }
+            results[r] = sums_of_vectors(folded);
+        }
+        results
     }
 
     /// # Safety
@@ -238,37 +322,92 @@ mod vectors {
         ahead: usize,
     ) -> [[f32; C]; R] {
         let mut sums = [[_mm256_setzero_si256(); C]; R];
-        let mut add = |k: usize, w: [__m128i; C]| {
-            let mut x = [_mm256_setzero_si256(); R];
-            for r in 0..R {
-                // SAFETY: the left slices have whole blocks.
-                x[r] = unsafe { _mm256_loadu_si256(left[r].as_ptr().add(k).cast()) };
-            }
-            for c in 0..C {
-                let w = _mm256_cvtepi8_epi16(w[c]);
+        let mut add = |k: usize, w: [*const i8; C]| {
+            for half in [0, 16] {
+                let mut x = [_mm256_setzero_si256(); R];
                 for r in 0..R {
-                    sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(x[r], w));
+                    let from = left[r].as_ptr().wrapping_add(k + half);
+                    // SAFETY: the left slices have whole blocks.
+                    x[r] = unsafe { _mm256_loadu_si256(from.cast()) };
+                }
+                for c in 0..C {
+                    // SAFETY: a whole block lies there.
+                    let w = unsafe { _mm_loadu_si128(w[c].add(half).cast()) };
+                    let w = _mm256_cvtepi8_epi16(w);
+                    for r in 0..R {
+                        // The lanes of both halves are added up exactly, here or at the end.
+                        sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(x[r], w));
+                    }
                 }
             }
         };
         let whole = right[0].len() / BLOCK * BLOCK;
         for k in (0..whole).step_by(BLOCK) {
-            let mut w = [_mm_setzero_si128(); C];
             fetch(k, &right, ahead);
-            for c in 0..C {
-                // SAFETY: a whole block from `k` on.
-                w[c] = unsafe { _mm_loadu_si128(right[c].as_ptr().add(k).cast()) };
-            }
-            add(k, w);
+            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
         }
         if whole < right[0].len() {
-            // SAFETY: a block is as long as a vector.
-            add(
-                whole,
-                ends(right, whole).map(|end| unsafe { _mm_loadu_si128(end.as_ptr().cast()) }),
-            );
+            let ends = ends(right, whole);
+            add(whole, ends.each_ref().map(|end| end.as_ptr()));
         }
-        sums.map(|row| row.map(|sum| sum_vector(_mm256_cvtepi32_ps(sum))))
+        let mut results = [[0f32; C]; R];
+        for r in 0..R {
+            let mut floats = [_mm256_setzero_ps(); C];
+            for c in 0..C {
+                floats[c] = _mm256_cvtepi32_ps(sums[r][c]);
+            }
+            results[r] = sums_of_vectors(floats);
+        }
+        results
+    }
+
+    /// # Safety
+    /// The lengths are as [`super::check`] says.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub unsafe fn int8_avx512<const R: usize, const C: usize>(
+        left: [&[i16]; R],
+        right: [&[i8]; C],
+        ahead: usize,
+    ) -> [[f32; C]; R] {
+        let mut sums = [[_mm512_setzero_si512(); C]; R];
+        let mut add = |k: usize, w: [*const i8; C]| {
+            let mut wide = [_mm512_setzero_si512(); C];
+            for c in 0..C {
+                // SAFETY: a whole block lies there.
+                wide[c] = _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(w[c].cast()) });
+            }
+            for r in 0..R {
+                let from = left[r].as_ptr().wrapping_add(k);
+                // SAFETY: the left slices have whole blocks.
+                let x = unsafe { _mm512_loadu_si512(from.cast()) };
+                for c in 0..C {
+                    sums[r][c] = _mm512_add_epi32(sums[r][c], _mm512_madd_epi16(x, wide[c]));
+                }
+            }
+        };
+        let whole = right[0].len() / BLOCK * BLOCK;
+        for k in (0..whole).step_by(BLOCK) {
+            fetch(k, &right, ahead);
+            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
+        }
+        if whole < right[0].len() {
+            let ends = ends(right, whole);
+            add(whole, ends.each_ref().map(|end| end.as_ptr()));
+        }
+        let mut results = [[0f32; C]; R];
+        for r in 0..R {
+            let mut floats = [_mm256_setzero_ps(); C];
+            for c in 0..C {
+                let sum = sums[r][c];
+                let halves = [
+                    _mm512_castsi512_si256(sum),
+                    _mm512_extracti64x4_epi64::<1>(sum),
+                ];
+                floats[c] = _mm256_cvtepi32_ps(_mm256_add_epi32(halves[0], halves[1]));
+            }
+            results[r] = sums_of_vectors(floats);
+        }
+        results
     }
 
     /// What comes after the whole blocks, each filled up to one.
@@ -279,14 +418,6 @@ mod vectors {
             end[..rest.len()].copy_from_slice(rest);
             end
         })
-    }
-
-    /// In the order of [`sum_lanes`](super::sum_lanes).
-    #[target_feature(enable = "avx2,fma")]
-    fn sum_vector(sum: __m256) -> f32 {
-        let four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
-        let two = _mm_hadd_ps(four, four);
-        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
 }
 
@@ -364,9 +495,11 @@ mod tests {
                 .iter()
                 .map(|w| half::bf16::from_f32(*w).to_bits())
                 .collect();
-            let fast = Bf16::dots::<true, 1, 1>([&x], [&w[offset..]], 0)[0][0];
             // SAFETY: the machine has AVX2 and FMA.
-            assert_eq!(fast.to_bits(), unsafe { fused(&x, &w[offset..]) }.to_bits());
+            let wanted = unsafe { fused(&x, &w[offset..]) }.to_bits();
+            let fast = Bf16::dots::<true, 1, 1>([&x], [&w[offset..]], 0)[0][0];
+            let fast_too = Bf16::dots::<true, 2, 1>([&x, &x], [&w[offset..]], 0)[1][0];
+            assert_eq!([fast, fast_too].map(f32::to_bits), [wanted; 2]);
         }
     }
 
