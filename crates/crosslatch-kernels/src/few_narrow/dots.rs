@@ -221,7 +221,7 @@ mod vectors {
         let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
         let mut sums = [[[_mm256_setzero_ps(); 2]; C]; R];
         let mut add = |k: usize, w: [*const u16; C]| {
-            for half in 0..2 {
+            for half in [0, 1] {
                 let mut x = [[_mm256_setzero_ps(); 2]; R];
                 for r in 0..R {
                     let from = left[r].as_ptr().wrapping_add(k + 8 * half);
