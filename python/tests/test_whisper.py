@@ -121,7 +121,10 @@ def test_narrow_weights_are_near_and_planned_as_the_reference(crosslatch, export
             f32, out, oracle, loops = map(only, (f32, out, oracle, loops))
             assert out.tobytes() == oracle.tobytes()
             assert out.tobytes() != f32.tobytes(), "the precision makes no difference"
-            np.testing.assert_allclose(out, loops, rtol=1e-3, atol=2e-3 * np.abs(f32).max())
+            # Plain loops round weights and caches alone; where the processor multiplies short numbers,
+            # the kernels round what they are multiplied with, too.
+            rounded = np.linalg.norm(out - loops) / np.linalg.norm(f32)
+            assert rounded <= {"bf16": 1e-2, "int8": 2e-2}[precision]
             error = np.linalg.norm(out - f32) / np.linalg.norm(f32)
             cosine = (out * f32).sum() / np.linalg.norm(out) / np.linalg.norm(f32)
             assert cosine >= 0.999

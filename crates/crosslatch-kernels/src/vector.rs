@@ -1,7 +1,6 @@
 //! Vector arithmetic on slices of `f32`: the inner loops that everything fast ends in.
 //!
-//! Each is written once, portably, and compiled for each set of instructions
-//! ([`compiled`]).
+//! Each is written once, portably, and compiled for each set of vector instructions.
 
 use crate::approximate::{exp, multiply_add};
 use crate::instructions::compiled;

@@ -372,7 +372,9 @@ impl Model {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    // Blocks without a way out are done in vectors.
+    let mut blocks = bytes.chunks(1024);
+    blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Element type and sizes, if the sizes are constants.
