@@ -210,6 +210,22 @@ mod vectors {
     use crate::prefetch::fetch;
     use crate::vector::sums_of_vectors;
 
+    /// Calls `add` with the position and the addresses of each block of the right slices. A function that
+    /// does so would not have the instructions of those that it is called from.
+    macro_rules! each_block {
+        ($right:ident, $ahead:ident, $add:ident) => {
+            let whole = $right[0].len() / BLOCK * BLOCK;
+            for k in (0..whole).step_by(BLOCK) {
+                fetch(k, &$right, $ahead);
+                $add(k, $right.map(|w| w.as_ptr().wrapping_add(k)));
+            }
+            if whole < $right[0].len() {
+                let ends = ends($right, whole);
+                $add(whole, ends.each_ref().map(|end| end.as_ptr()));
+            }
+        };
+    }
+
     /// # Safety
     /// The lengths are as [`super::check`] says.
     #[target_feature(enable = "avx2,fma")]
@@ -240,15 +256,7 @@ mod vectors {
                 }
             }
         };
-        let whole = right[0].len() / BLOCK * BLOCK;
-        for k in (0..whole).step_by(BLOCK) {
-            fetch(k, &right, ahead);
-            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
-        }
-        if whole < right[0].len() {
-            let ends = ends(right, whole);
-            add(whole, ends.each_ref().map(|end| end.as_ptr()));
-        }
+        each_block!(right, ahead, add);
         let mut results = [[0f32; C]; R];
         for r in 0..R {
             let mut folded = [_mm256_setzero_ps(); C];
@@ -288,15 +296,7 @@ mod vectors {
                 }
             }
         };
-        let whole = right[0].len() / BLOCK * BLOCK;
-        for k in (0..whole).step_by(BLOCK) {
-            fetch(k, &right, ahead);
-            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
-        }
-        if whole < right[0].len() {
-            let ends = ends(right, whole);
-            add(whole, ends.each_ref().map(|end| end.as_ptr()));
-        }
+        each_block!(right, ahead, add);
         let mut results = [[0f32; C]; R];
         for r in 0..R {
             let mut folded = [_mm256_setzero_ps(); C];
@@ -341,15 +341,7 @@ mod vectors {
                 }
             }
         };
-        let whole = right[0].len() / BLOCK * BLOCK;
-        for k in (0..whole).step_by(BLOCK) {
-            fetch(k, &right, ahead);
-            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
-        }
-        if whole < right[0].len() {
-            let ends = ends(right, whole);
-            add(whole, ends.each_ref().map(|end| end.as_ptr()));
-        }
+        each_block!(right, ahead, add);
         let mut results = [[0f32; C]; R];
         for r in 0..R {
             let mut floats = [_mm256_setzero_ps(); C];
@@ -385,15 +377,7 @@ mod vectors {
                 }
             }
         };
-        let whole = right[0].len() / BLOCK * BLOCK;
-        for k in (0..whole).step_by(BLOCK) {
-            fetch(k, &right, ahead);
-            add(k, right.map(|w| w.as_ptr().wrapping_add(k)));
-        }
-        if whole < right[0].len() {
-            let ends = ends(right, whole);
-            add(whole, ends.each_ref().map(|end| end.as_ptr()));
-        }
+        each_block!(right, ahead, add);
         let mut results = [[0f32; C]; R];
         for r in 0..R {
             let mut floats = [_mm256_setzero_ps(); C];
