@@ -139,7 +139,13 @@ impl Bench {
             let mut stored = Storage::zeroed(bytes);
             let from = bytemuck::cast_slice(w.bytes());
             format
-                .encode(from, [columns, depth], stored.bytes_mut(), &self.threads)
+                .encode(
+                    from,
+                    [columns, depth],
+                    stored.bytes_mut(),
+                    &self.threads,
+                    &|_| {},
+                )
                 .expect("made-up numbers are finite");
             let weight = NarrowMatrix::new(format, columns, depth, stored.bytes())
                 .expect("made for this size");

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn every_length_gives_the_bits_of_sixteen_chains() {
         let data: Vec<f32> = (0..400u32)
-            .map(|i| ((i * 2654435761) >> 8) as f32 * 1e-7 - 0.8)
+            .map(|i| (i.wrapping_mul(2654435761) >> 8) as f32 * 1e-7 - 0.8)
             .collect();
         for len in 0..70 {
             let slices = |n: usize| &data[n * 71..][..len];

@@ -93,7 +93,7 @@ mod tests {
         let mut stored = Storage::zeroed(Format::Bf16.bytes(4, 3).unwrap());
         let threads = Threads::new(1);
         Format::Bf16
-            .encode(&values, [4, 3], stored.bytes_mut(), &threads)
+            .encode(&values, [4, 3], stored.bytes_mut(), &threads, &|_| {})
             .unwrap();
         let table = NarrowMatrix::new(Format::Bf16, 4, 3, stored.bytes()).unwrap();
         let look_up = |indices: [i64; 2]| {

@@ -271,7 +271,7 @@ mod tests {
                 let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
                 let from = bytemuck::cast_slice(w.bytes());
                 format
-                    .encode(from, [n, k], stored.bytes_mut(), &Threads::new(1))
+                    .encode(from, [n, k], stored.bytes_mut(), &Threads::new(1), &|_| {})
                     .unwrap_or_else(|e| panic!("{e}"));
                 let weight = NarrowMatrix::new(format, n, k, stored.bytes()).unwrap();
                 for la in [&rows, &turned] {

@@ -74,7 +74,8 @@ impl Format {
     }
 
     /// Stores a matrix of `[rows, columns]`, given row by row, in `to`, which is aligned to 4 and has
-    /// [`bytes`](Format::bytes) bytes.
+    /// [`bytes`](Format::bytes) bytes. `passed` is told which elements of `from` have been read, a few
+    /// rows at a time, so that memory that only held them can be given up.
     ///
     /// # Errors
     /// If it is too large, or an element has no form in this format; `to` then holds anything.
@@ -87,6 +88,7 @@ impl Format {
         [rows, columns]: [usize; 2],
         to: &mut [u8],
         threads: &Threads,
+        passed: &(dyn Fn(Range<usize>) + Sync),
     ) -> Result<(), NarrowError> {
         assert_eq!(to.len(), self.bytes(rows, columns)?);
         assert_eq!(from.len(), rows * columns);
@@ -95,14 +97,17 @@ impl Format {
         }
         let each = (GRAIN / columns).max(1);
         let tasks = rows.div_ceil(each);
+        let rows_of = |task: usize| task * each..rows.min((task + 1) * each);
+        let elements_of = |rows: &Range<usize>| rows.start * columns..rows.end * columns;
         match self {
             Format::Bf16 => {
                 let to = Target::new(bytemuck::cast_slice_mut::<u8, u16>(to));
                 threads.run(tasks, &|task| {
-                    let range = task * each * columns..from.len().min((task + 1) * each * columns);
+                    let range = elements_of(&rows_of(task));
                     // SAFETY: tasks have different rows.
                     let to = unsafe { to.slice(range.start, range.len()) };
-                    round_bf16(&from[range], to);
+                    round_bf16(&from[range.clone()], to);
+                    passed(range);
                 });
                 Ok(())
             }
@@ -112,7 +117,8 @@ impl Format {
                 let elements = Target::new(bytemuck::cast_slice_mut::<u8, i8>(elements));
                 let all_finite = std::sync::atomic::AtomicBool::new(true);
                 threads.run(tasks, &|task| {
-                    for row in task * each..rows.min((task + 1) * each) {
+                    let rows = rows_of(task);
+                    for row in rows.clone() {
                         // SAFETY: tasks have different rows.
                         let scale = unsafe { scales.slice(row, 1) };
                         // SAFETY: as above.
@@ -122,6 +128,7 @@ impl Format {
                             None => all_finite.store(false, std::sync::atomic::Ordering::Relaxed),
                         }
                     }
+                    passed(elements_of(&rows));
                 });
                 match all_finite.into_inner() {
                     true => Ok(()),
@@ -368,7 +375,7 @@ mod tests {
             for format in [Format::Bf16, Format::Int8] {
                 let mut to = Storage::zeroed(format.bytes(rows, columns).unwrap());
                 format
-                    .encode(&from, [rows, columns], to.bytes_mut(), &threads)
+                    .encode(&from, [rows, columns], to.bytes_mut(), &threads, &|_| {})
                     .unwrap();
                 let matrix = NarrowMatrix::new(format, rows, columns, to.bytes()).unwrap();
                 let mut wide = vec![0f32; columns];
@@ -415,7 +422,7 @@ mod tests {
         let mut to = Storage::zeroed(Format::Int8.bytes(2, 2).unwrap());
         let tiny = [0.0, 0.0, 1e-44, -1e-44];
         Format::Int8
-            .encode(&tiny, [2, 2], to.bytes_mut(), &threads)
+            .encode(&tiny, [2, 2], to.bytes_mut(), &threads, &|_| {})
             .unwrap();
         let matrix = NarrowMatrix::new(Format::Int8, 2, 2, to.bytes()).unwrap();
         let mut wide = [1f32; 2];
@@ -425,7 +432,7 @@ mod tests {
         }
         let bad = [0.0, 1.0, f32::INFINITY, 2.0];
         assert_eq!(
-            Format::Int8.encode(&bad, [2, 2], to.bytes_mut(), &threads),
+            Format::Int8.encode(&bad, [2, 2], to.bytes_mut(), &threads, &|_| {}),
             Err(NarrowError::NotFinite)
         );
         assert_eq!(
@@ -447,6 +454,7 @@ mod tests {
                     [rows, columns],
                     to.bytes_mut(),
                     &threads,
+                    &|_| {},
                 )
                 .unwrap();
             let matrix = NarrowMatrix::new(format, rows, columns, to.bytes()).unwrap();

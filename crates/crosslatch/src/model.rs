@@ -101,7 +101,9 @@ pub struct Latch {
 
 impl Method {
     fn new(program: Program, bindings: Vec<Option<Weight>>) -> Method {
-        let readiness = readiness(&program);
+        let mut readiness = readiness(&program);
+        // What is there in the file need not be filled first.
+        readiness.retain(|r| bindings[r.slot].as_ref().is_some_and(|w| w.is_zero));
         Method {
             program,
             bindings,
@@ -111,23 +113,26 @@ impl Method {
         }
     }
 
+    /// A method whose state `look` has not looked for zeros yet.
+    fn loaded(
+        program: Program,
+        mut bindings: Vec<Option<Weight>>,
+        look: impl Fn(&mut Weight),
+    ) -> Method {
+        let slots = program.slots.iter().zip(&mut bindings);
+        slots
+            .filter(|(slot, _)| slot.kind == SlotKind::State)
+            .filter_map(|(_, weight)| weight.as_mut())
+            .for_each(look);
+        Method::new(program, bindings)
+    }
+
     /// One of two parts of the method.
     fn part(&self, part: latch::Part) -> Result<Method, VerifyError> {
         crate::ir::verify::verify(&part.program)?;
         let from = |slot: Option<usize>| self.bindings.get(slot?)?.clone();
         let bindings = part.slots.iter().map(|slot| from(*slot)).collect();
-        let waits = |slot: usize| self.readiness.iter().any(|r| r.slot == slot);
-        let mut method = Method::new(part.program, bindings);
-        (method.readiness).retain(|r| part.slots[r.slot].is_some_and(waits));
-        Ok(method)
-    }
-
-    /// Slots that need not be filled first, because the file does not bring them empty, are not
-    /// waited for.
-    fn forget_filled(&mut self, bytes: impl Fn(&Weight) -> bool) {
-        let bindings = &self.bindings;
-        let is_empty = |r: &Readiness| bindings[r.slot].as_ref().is_some_and(&bytes);
-        self.readiness.retain(is_empty);
+        Ok(Method::new(part.program, bindings))
     }
 }
 
@@ -172,8 +177,7 @@ impl Model {
         };
         let starts_as_zeros = |slot: usize| {
             let weight = method.bindings[slot].as_ref();
-            weight.is_some_and(|w| w.layout.is_contiguous() && is_zero(self.weight_bytes(w)))
-                && !is_carried(slot)
+            weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
         };
         let (program, chosen) = caches::narrow_caches(&method.program, &starts_as_zeros)?;
         crate::ir::verify::verify(&program).ok()?;
@@ -282,9 +286,10 @@ impl Model {
             })?;
             bindings.push(Some(weights.add(&contents)));
         }
-        let mut method = Method::new(program, bindings);
-        check_bindings(&method).map_err(VerifyError)?;
-        method.forget_filled(|weight| is_zero(weights.bytes(&[], weight)));
+        check_bindings(&program, &bindings).map_err(VerifyError)?;
+        let method = Method::loaded(program, bindings, |weight| {
+            weights.look_for_zeros(&[], weight);
+        });
         let contents = Contents {
             path: None,
             files: Vec::new(),
@@ -355,9 +360,7 @@ impl Model {
 
     /// Tells the system that a payload will not be wanted soon.
     pub(crate) fn release(&self, source: &Source) {
-        if let Source::File(file, range) = source {
-            self.files()[*file].map().release(range.clone());
-        }
+        source.release(self.files());
     }
 
     /// The files in memory, which weights are pieces of.
@@ -369,12 +372,6 @@ impl Model {
     pub(crate) fn copied_bytes(&self) -> &[u8] {
         self.0.file.weights.copies()
     }
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    // Blocks without a way out are done in vectors.
-    let mut blocks = bytes.chunks(1024);
-    blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Element type and sizes, if the sizes are constants.
@@ -391,15 +388,10 @@ fn constant_type(ty: &ValueType) -> Option<(DType, Vec<usize>)> {
 }
 
 /// The program says what type each weight has, and so does the payload: they must agree.
-fn check_bindings(method: &Method) -> Result<(), String> {
-    let graph = &method.program.graph;
-    for ((slot, binding), input) in method
-        .program
-        .slots
-        .iter()
-        .zip(&method.bindings)
-        .zip(&graph.inputs)
-    {
+fn check_bindings(program: &Program, bindings: &[Option<Weight>]) -> Result<(), String> {
+    let graph = &program.graph;
+    let slots = program.slots.iter().zip(bindings).zip(&graph.inputs);
+    for ((slot, binding), input) in slots {
         let Some(weight) = binding else {
             continue;
         };

@@ -163,11 +163,12 @@ impl Payload {
     ) -> Result<(), NarrowError> {
         let from: &[f32] = bytemuck::cast_slice(model.source_bytes(&self.source));
         let from = &from[self.offset..][..self.rows * self.columns];
-        let result = format.encode(from, [self.rows, self.columns], to, threads);
-        if result.is_ok() {
-            model.release(&self.source);
-        }
-        result
+        let size = size_of::<f32>();
+        let passed = |elements: Range<usize>| {
+            let part = (self.offset + elements.start) * size..(self.offset + elements.end) * size;
+            model.release(&self.source.part(part));
+        };
+        format.encode(from, [self.rows, self.columns], to, threads, &passed)
     }
 }
 

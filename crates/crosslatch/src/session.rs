@@ -119,9 +119,7 @@ impl Session {
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
     pub fn reset(&mut self) {
         for (i, method) in self.methods.iter_mut().enumerate() {
-            method.fill_state(&self.model, i);
-            method.last = None;
-            method.seen.forget();
+            method.reset(&self.model, i);
         }
     }
 

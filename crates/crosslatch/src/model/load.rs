@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Carry, Contents, Method, Model, check_bindings, is_zero};
+use super::{Carry, Contents, Method, Model, check_bindings};
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
@@ -157,12 +157,14 @@ impl Loading {
             weight.transpose()
         });
         let bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
-        let mut method = Method::new(converted.program, bindings);
-        crate::ir::verify::verify(&method.program)
+        let program = converted.program;
+        crate::ir::verify::verify(&program)
             .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
-        check_bindings(&method).map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
-        method.forget_filled(|weight| is_zero(weights.bytes(files, weight)));
-        Ok(method)
+        check_bindings(&program, &bindings)
+            .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+        Ok(Method::loaded(program, bindings, |weight| {
+            weights.look_for_zeros(files, weight);
+        }))
     }
 
     fn model(mut self, path: &Path) -> Result<Model, Error> {

@@ -25,6 +25,24 @@ pub enum Source {
     Copied(Range<usize>),
 }
 
+impl Source {
+    /// Some of the bytes.
+    pub(crate) fn part(&self, part: Range<usize>) -> Source {
+        let move_by = |start: usize| start + part.start..start + part.end;
+        match self {
+            Source::File(file, range) => Source::File(*file, move_by(range.start)),
+            Source::Copied(range) => Source::Copied(move_by(range.start)),
+        }
+    }
+
+    /// Tells the system that the bytes will not be wanted soon, so that those of a file take no memory.
+    pub(crate) fn release(&self, files: &[Archive]) {
+        if let Source::File(file, range) = self {
+            files[*file].map().release(range.clone());
+        }
+    }
+}
+
 /// A weight, or the initial contents of a state slot.
 #[derive(Clone, Debug)]
 pub struct Weight {
@@ -34,6 +52,8 @@ pub struct Weight {
     pub layout: Layout,
     /// Its bytes.
     pub source: Source,
+    /// Whether its elements are known to be zeros, all of them; only looked for in state.
+    pub is_zero: bool,
 }
 
 impl Weight {
@@ -145,6 +165,7 @@ impl Weights {
             dtype: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
             source: Source::Copied(self.copies.append(tensor.bytes())),
+            is_zero: false,
         }
     }
 
@@ -159,6 +180,14 @@ impl Weights {
             Source::File(file, range) => &files[*file].map().bytes()[range.clone()],
             Source::Copied(range) => &self.copies.bytes()[range.clone()],
         }
+    }
+
+    /// Finds out whether a weight holds zeros only.
+    pub fn look_for_zeros(&self, files: &[Archive], weight: &mut Weight) {
+        // Blocks without a way out are done in vectors.
+        let mut blocks = self.bytes(files, weight).chunks(1024);
+        weight.is_zero = blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0);
+        weight.source.release(files);
     }
 
     /// Finds a weight of the last of these files and checks that its payload holds what its
@@ -229,6 +258,7 @@ impl Weights {
             dtype,
             layout,
             source,
+            is_zero: false,
         })
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct MethodState {
     /// Where each state slot lies in `state`.
     pub slots: Vec<Option<Region>>,
     state: Storage,
+    /// Whether `state` may differ from what the file has.
+    is_touched: bool,
     /// What of `state` is not copied yet from memory that this session shares with others.
     loans: Vec<Loan>,
     /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
@@ -66,6 +68,7 @@ impl MethodState {
         MethodState {
             slots: Vec::new(),
             state: Storage::zeroed(0),
+            is_touched: false,
             loans: Vec::new(),
             filled: Vec::new(),
             arena: Storage::zeroed(0),
@@ -83,7 +86,7 @@ impl MethodState {
     pub fn new(model: &Model, index: usize) -> MethodState {
         let method = &model.methods()[index];
         let mut len = 0;
-        let slots = method
+        let slots: Vec<Option<Region>> = method
             .program
             .slots
             .iter()
@@ -100,23 +103,38 @@ impl MethodState {
             })
             .collect();
         let mut state = MethodState {
+            filled: vec![false; slots.len()],
             slots,
             state: Storage::zeroed(len),
             ..MethodState::empty()
         };
-        state.fill_state(model, index);
+        state.fill_from_file(model, index);
         state
     }
 
     /// Puts the state to what the file has.
-    pub fn fill_state(&mut self, model: &Model, index: usize) {
-        self.loans.clear();
-        self.filled = vec![false; self.slots.len()];
+    pub fn reset(&mut self, model: &Model, index: usize) {
+        self.last = None;
+        self.seen.forget();
+        if std::mem::take(&mut self.is_touched) {
+            self.loans.clear();
+            self.filled.fill(false);
+            self.state.bytes_mut().fill(0);
+            self.fill_from_file(model, index);
+        }
+    }
+
+    /// Copies into the state, which is all zeros, what the file has of it. Zeros stay in the file, where
+    /// they take no memory.
+    fn fill_from_file(&mut self, model: &Model, index: usize) {
         let bytes = self.state.bytes_mut();
         for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
-            if let (Some(region), Some(weight)) = (region, binding) {
+            if let (Some(region), Some(weight)) = (region, binding)
+                && !weight.is_zero
+            {
                 bytes[region.start..][..region.len]
                     .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
+                model.release(&weight.source);
             }
         }
     }
@@ -186,6 +204,7 @@ impl MethodState {
         if self.arena.len() < plan.arena_bytes {
             self.arena = Storage::zeroed(plan.arena_bytes);
         }
+        self.is_touched = true;
         let mut blocks = Blocks::new();
         blocks.push_exclusive(self.arena.bytes_mut());
         blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
@@ -251,6 +270,7 @@ impl MethodState {
         MethodState {
             slots: self.slots.clone(),
             state: Storage::zeroed(self.state.len()),
+            is_touched: true,
             loans: self.loans.clone(),
             filled: self.filled.clone(),
             arena: Storage::zeroed(0),
