@@ -236,40 +236,42 @@ struct Heads<'a, K> {
 }
 
 impl<K> Heads<'_, K> {
-    /// Writes the result of a query: `value(x)` for each `x < width`, divided by the sum of the
-    /// exponentials.
+    /// Writes elements of the result of a query, from number `first` on: weighted sums, divided by the
+    /// sum of the exponentials.
     ///
     /// # Safety
     /// No other thread does the same query at the same time, and the layouts do not overlap
     /// themselves.
-    unsafe fn finish(
-        &self,
-        [batch, query]: [usize; 2],
-        greatest: f32,
-        sum: f32,
-        value: impl Fn(usize) -> f32,
-    ) {
+    unsafe fn finish(&self, [batch, query]: [usize; 2], first: usize, sum: f32, sums: &[f32]) {
         let (target, layout) = &self.out;
         let rank = layout.rank();
-        let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2];
+        let step = layout.strides[rank - 1];
+        let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2] + first * step;
         // Nothing was seen: the weighted sum is 0 as well.
         let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
-        if layout.strides[rank - 1] == 1 {
+        if step == 1 {
             // SAFETY: by the caller's promise; these are all of the query's.
-            let to = unsafe { target.slice(start, self.shape.width) };
-            for (x, to) in to.iter_mut().enumerate() {
-                *to = value(x) * factor;
+            let to = unsafe { target.slice(start, sums.len()) };
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = sum * factor;
             }
         } else {
-            for x in 0..self.shape.width {
+            for (x, sum) in sums.iter().enumerate() {
                 // SAFETY: by the caller's promise; one element at a time.
-                let to = unsafe { target.slice(start + x * layout.strides[rank - 1], 1) };
-                to[0] = value(x) * factor;
+                let to = unsafe { target.slice(start + x * step, 1) };
+                to[0] = sum * factor;
             }
         }
+    }
+
+    /// Writes the logarithm of the sum of the exponentials of a query's scores, if it is wanted.
+    ///
+    /// # Safety
+    /// As for [`Heads::finish`].
+    unsafe fn log(&self, [batch, query]: [usize; 2], greatest: f32, sum: f32) {
         if let Some((target, layout)) = &self.logarithms {
-            let at = batch_offset(layout, batch) + query * layout.strides[rank - 2];
-            // SAFETY: as above.
+            let at = batch_offset(layout, batch) + query * layout.strides[layout.rank() - 1];
+            // SAFETY: by the caller's promise.
             let to = unsafe { target.slice(at, 1) };
             to[0] = if sum == 0.0 { 0.0 } else { greatest + sum.ln() };
         }

@@ -58,8 +58,9 @@ pub(crate) fn round_row_to_bf16(row: Strided<'_>, to: &mut [u16]) {
     map_row(row, to, to_bf16);
 }
 
+/// The values of a function of the first elements of a row, as many as `to` has.
 #[inline(always)]
-fn map_row<T>(row: Strided<'_>, to: &mut [T], f: impl Fn(f32) -> T) {
+pub(crate) fn map_row<T>(row: Strided<'_>, to: &mut [T], f: impl Fn(f32) -> T) {
     match row.column_stride {
         1 => {
             for (to, x) in to.iter_mut().zip(row.data) {

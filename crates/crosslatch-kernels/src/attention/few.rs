@@ -74,7 +74,10 @@ fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory
         add_weighted_rows(result, scores, values);
     }
     // SAFETY: each query is done by one task.
-    unsafe { heads.finish([batch, query], greatest, sum, |x| result[x]) };
+    unsafe {
+        heads.finish([batch, query], 0, sum, result);
+        heads.log([batch, query], greatest, sum);
+    }
 }
 
 /// Scores of the keys from `first` on, at most [`SIDE`] of them.

@@ -16,6 +16,7 @@ use crate::Threads;
 use crate::approximate::exp;
 use crate::threads::TASK_MEMORY;
 use crate::tile::Strided;
+use crate::transpose::transpose;
 
 /// Most keys of a block.
 const BLOCK: usize = 256;
@@ -43,8 +44,16 @@ pub(super) trait Arithmetic: Copy + Sync {
     /// Working memory for a block.
     fn block_len(shape: &Shape) -> usize;
 
-    /// Writes a query, scaled, into a lane of the rows of `to`, which are zeros.
-    fn put_query(self, query: Strided<'_>, inner: usize, scale: f32, lane: usize, to: &mut [f32]);
+    /// Writes `count` queries, scaled, into the lanes of the rows of `to`, which are zeros. `memory` has
+    /// room for as many numbers in as many lanes as a block has keys.
+    fn put_queries(
+        self,
+        queries: Strided<'_>,
+        size: [usize; 2],
+        scale: f32,
+        memory: &mut [f32],
+        to: &mut [f32],
+    );
 
     /// Brings a block into the form that the products want.
     fn prepare(self, block: &mut Block<'_>);
@@ -196,10 +205,8 @@ fn run_panels<A: Arithmetic, K: Stored>(
         panel.results.fill(0.0);
         panel.greatest.fill(f32::NEG_INFINITY);
         panel.sums.fill(0.0);
-        for lane in 0..filled(first) {
-            let from = q.from(first + lane, 0);
-            arithmetic.put_query(from, shape.inner, heads.scale, lane, panel.queries);
-        }
+        let size = [filled(first), shape.inner];
+        arithmetic.put_queries(q.from(first, 0), size, heads.scale, scores, panel.queries);
     }
     let (k, v) = (heads.k.at(batch), heads.v.at(batch));
     for start in (0..shape.keys).step_by(sizes.keys) {
@@ -247,13 +254,27 @@ fn run_panels<A: Arithmetic, K: Stored>(
     }
     for (first, memory) in starts().zip(memory.chunks_exact_mut(sizes.panel)) {
         let panel = Panel::of::<A>(memory, shape, lanes);
-        for lane in 0..filled(first) {
-            let result = |x: usize| panel.results[x * lanes + lane];
-            // SAFETY: each query is done by one task.
-            unsafe {
+        // Results of a query side by side, a piece at a time, as many as there is room for.
+        let (width, piece) = (shape.width, shape.width.min(BLOCK));
+        for start in (0..width).step_by(piece) {
+            let piece = piece.min(width - start);
+            let rows = &panel.results[start * lanes..];
+            transpose(rows, lanes, piece, filled(first), piece, scores);
+            for (lane, result) in scores.chunks_exact(piece).enumerate().take(filled(first)) {
                 let at = [batch, first + lane];
-                heads.finish(at, panel.greatest[lane], panel.sums[lane], result);
+                // SAFETY: each query is done by one task.
+                unsafe { heads.finish(at, start, panel.sums[lane], result) };
             }
+        }
+        for lane in 0..filled(first) {
+            // SAFETY: as above.
+            unsafe {
+                heads.log(
+                    [batch, first + lane],
+                    panel.greatest[lane],
+                    panel.sums[lane],
+                )
+            };
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::approximate::exp;
 use crate::attention::Shape;
 use crate::instructions::compiled;
 use crate::tile::{Strided, Tile};
+use crate::transpose::transpose;
 
 #[derive(Clone, Copy)]
 pub(in crate::attention) struct Full {
@@ -41,9 +42,23 @@ impl Arithmetic for Full {
         0
     }
 
-    fn put_query(self, query: Strided<'_>, _inner: usize, scale: f32, lane: usize, to: &mut [f32]) {
-        for (x, row) in to.chunks_exact_mut(self.lanes()).enumerate() {
-            row[lane] = query.data[x * query.column_stride] * scale;
+    fn put_queries(
+        self,
+        queries: Strided<'_>,
+        [count, inner]: [usize; 2],
+        scale: f32,
+        _memory: &mut [f32],
+        to: &mut [f32],
+    ) {
+        let lanes = self.lanes();
+        if queries.column_stride == 1 {
+            transpose(queries.data, queries.row_stride, count, inner, lanes, to);
+            return to.iter_mut().for_each(|x| *x *= scale);
+        }
+        for (x, row) in to.chunks_exact_mut(lanes).enumerate() {
+            for (lane, to) in row.iter_mut().enumerate().take(count) {
+                *to = queries.from(lane, x).data[0] * scale;
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::approximate::exp_coarse;
 use crate::attention::Shape;
 use crate::instructions::compiled;
 use crate::narrow::to_bf16;
-use crate::rounded::round_row_to_bf16;
+use crate::rounded::{map_row, round_row_to_bf16};
 use crate::tile::Strided;
 use crate::transpose::transpose;
 use crate::word_tile::WordTile;
@@ -65,12 +65,31 @@ impl Arithmetic for Rounded {
         BLOCK * shape.inner.div_ceil(2) + (PAIRS + TURNED) * shape.width
     }
 
-    fn put_query(self, query: Strided<'_>, inner: usize, scale: f32, lane: usize, to: &mut [f32]) {
+    fn put_queries(
+        self,
+        queries: Strided<'_>,
+        [count, inner]: [usize; 2],
+        scale: f32,
+        memory: &mut [f32],
+        to: &mut [f32],
+    ) {
         let lanes = self.lanes();
-        let to: &mut [u16] = bytemuck::cast_slice_mut(to);
-        for x in 0..inner {
-            let scaled = query.data[x * query.column_stride] * scale;
-            to[(x / 2 * lanes + lane) * 2 + x % 2] = to_bf16(scaled);
+        // As many words of all queries as there is room for.
+        for first in (0..inner).step_by(2 * BLOCK) {
+            let part = first..inner.min(first + 2 * BLOCK);
+            let words = part.len().div_ceil(2);
+            for (i, row) in memory.chunks_exact_mut(words).enumerate().take(count) {
+                let query = queries.from(i, part.start);
+                round_scaled(query, scale, part.len(), bytemuck::cast_slice_mut(row));
+            }
+            transpose(
+                memory,
+                words,
+                count,
+                words,
+                lanes,
+                &mut to[first / 2 * lanes..],
+            );
         }
     }
 
@@ -92,6 +111,23 @@ impl Arithmetic for Rounded {
         let values = &block.prepared[BLOCK * block.shape.inner.div_ceil(2)..];
         self.product(pairs, (values, PAIRS), weights, results, true);
     }
+}
+
+compiled! {
+    /// Rounds the first `len` elements of a row, scaled; zeros come after them.
+    fn round_scaled(row: Strided<'_>, scale: f32, len: usize, to: &mut [u16]), round_scaled_portable
+}
+
+#[inline(always)]
+fn round_scaled_portable<const FUSED: bool>(
+    row: Strided<'_>,
+    scale: f32,
+    len: usize,
+    to: &mut [u16],
+) {
+    let (to, rest) = to.split_at_mut(len);
+    map_row(row, to, |x| to_bf16(x * scale));
+    rest.fill(0);
 }
 
 compiled! {
