@@ -128,6 +128,7 @@ impl Bench {
                 b: view(&weight, &w),
                 bias: Some(view(&spread, &bias)),
                 alpha: 1.0,
+                then: None,
                 beta: 1.0,
             };
             matmul(&mut view_mut(&result, &mut out), &product, false, threads);
@@ -160,6 +161,7 @@ impl Bench {
                     a: view(&left, &a),
                     weight,
                     bias: Some(view(&spread, &bias)),
+                    then: None,
                 };
                 narrow_linear(&mut view_mut(&result, &mut out), &linear, false, threads);
             });

@@ -2,14 +2,16 @@
 //!
 //! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
 //! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
-//! slices of its right side anyway (`gemm`), and here it packs them from the input. The
-//! oracle is the definition.
+//! slices of its right side anyway (`gemm`, or `many_narrow` in bf16), and here it packs them from the
+//! input. The oracle is the definition.
 
 use std::ops::Range;
 
 use smallvec::smallvec;
 
+use crate::functions::Function;
 use crate::gemm::{Gemm, Matrices, Right};
+use crate::many_narrow::{ManyNarrow, RightSide};
 use crate::result::ResultLayout;
 use crate::wide::Wide;
 use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_element};
@@ -25,6 +27,10 @@ pub struct Convolution {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
     pub groups: usize,
+    /// What becomes of each element of an `f32` result.
+    pub then: Option<Function>,
+    /// Whether products may be computed in bf16, where the machine does that faster.
+    pub narrow: bool,
 }
 
 impl Convolution {
@@ -50,7 +56,12 @@ impl Convolution {
             Some(rows) if out.dtype() == DType::F32 && !plain && has_depth => {
                 self.by_matrix(out, x, weight, &rows, bias, threads);
             }
-            _ => with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias)),
+            _ => {
+                with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias));
+                if let (Some(function), DType::F32) = (self.then, out.dtype()) {
+                    function.map_tensor(out);
+                }
+            }
         }
     }
 
@@ -102,17 +113,29 @@ impl Convolution {
             taps: [weight.shape()[2], weight.shape()[3]],
             width: layout.shape[3],
         };
+        let left = Matrices {
+            data: weight.data(),
+            layout: &left,
+        };
+        let bias = bias.as_ref();
+        let bias = bias.map(|(data, layout)| Matrices { data, layout });
+        let rounded = RightSide::Rounded(&windows);
+        if self.narrow && rounded.is_worth_while() {
+            let product = ManyNarrow {
+                left,
+                right: rounded,
+                bias,
+                then: self.then,
+            };
+            return product.run(out.data(), ResultLayout::new(&to, 2), threads);
+        }
         let product = Gemm {
-            left: Matrices {
-                data: weight.data(),
-                layout: &left,
-            },
+            left,
             right: &windows,
-            bias: bias
-                .as_ref()
-                .map(|(data, layout)| Matrices { data, layout }),
+            bias,
             alpha: 1.0,
             beta: 1.0,
+            then: self.then,
         };
         product.run(out.data(), ResultLayout::new(&to, 2), threads);
     }
@@ -282,6 +305,8 @@ mod tests {
                 padding,
                 dilation,
                 groups,
+                then: None,
+                narrow: false,
             };
             let (lw, lo) = (
                 Layout::contiguous(&weight),
@@ -301,14 +326,25 @@ mod tests {
                     false => Layout::contiguous(&x),
                 };
                 let input = TensorRef::new(DType::F32, &lx, input.bytes()).unwrap();
-                let [fast, plain] = [false, true].map(|plain| {
+                let run = |convolution: Convolution, plain| {
                     let mut out = Storage::zeroed(4 * lo.numel());
                     let mut out = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
                     convolution.run(&mut out, &input, &w, Some(&b), plain, &Threads::new(2));
                     out.as_ref().to_vec::<f32>()
-                });
-                // Whole numbers: sums are exact in any order.
-                assert_eq!(fast, plain);
+                };
+                // Whole numbers: sums are exact in any order, and in bf16.
+                let mut expected = run(convolution, true);
+                let narrow = Convolution {
+                    narrow: true,
+                    ..convolution
+                };
+                assert_eq!(run(convolution, false), expected);
+                assert_eq!(run(narrow, false), expected);
+                let then = Some(Function::Tanh);
+                Function::Tanh.map(&mut expected);
+                for (way, plain) in [(convolution, true), (convolution, false), (narrow, false)] {
+                    assert_eq!(run(Convolution { then, ..way }, plain), expected);
+                }
             }
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Each is a formula of [`crate::approximate`], compiled for each set of instructions. A number's result does not depend on where in the slice it stands.
 
-use crate::approximate;
 use crate::instructions::compiled;
+use crate::layout::for_each_run;
+use crate::{TensorMut, approximate};
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,16 @@ impl Function {
             Function::Gelu => gelu(x),
             Function::GeluTanh => gelu_tanh(x),
         }
+    }
+
+    /// Replaces each element of an `f32` tensor by its value.
+    pub(crate) fn map_tensor(self, x: &mut TensorMut<'_>) {
+        let layout = x.layout().clone();
+        let data: &mut [f32] = x.data();
+        for_each_run([&layout], |[start], [step], n| match step {
+            1 => self.map(&mut data[start..][..n]),
+            _ => (0..n).for_each(|i| self.map(&mut data[start + i * step..][..1])),
+        });
     }
 
     /// The same in double precision, by formulas that are obviously right.

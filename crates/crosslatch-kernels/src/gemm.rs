@@ -13,6 +13,7 @@
 
 use std::ops::Range;
 
+use crate::functions::Function;
 use crate::prefetch::fetch_for_writing;
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
@@ -133,6 +134,8 @@ pub(crate) struct Gemm<'a, R> {
     pub bias: Option<Matrices<'a>>,
     pub alpha: f32,
     pub beta: f32,
+    /// What becomes of each element.
+    pub then: Option<Function>,
 }
 
 impl<R: Right> Gemm<'_, R> {
@@ -253,7 +256,7 @@ impl<R: Right> Gemm<'_, R> {
         }
     }
 
-    /// Scale and bias, for part of a row of which the sums are complete.
+    /// Scale, bias and what comes after them, for part of a row of which the sums are complete.
     #[inline(always)]
     fn finish(&self, to: &mut [f32], bias: Option<Strided<'_>>) {
         if self.alpha != 1.0 {
@@ -261,6 +264,9 @@ impl<R: Right> Gemm<'_, R> {
         }
         if let Some(bias) = bias {
             add_scaled(to, bias.data, bias.column_stride, self.beta);
+        }
+        if let Some(function) = self.then {
+            function.map(to);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::sync::Mutex;
 
+use crate::functions::Function;
 use crate::{Layout, Storage, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.
@@ -54,6 +55,17 @@ pub trait Kernel: Send + Sync {
     /// with the heads far apart, which is where a cache wants them.
     fn accepts(&self, _layout: &Layout) -> bool {
         false
+    }
+
+    /// The function whose value this computes of each element of its one operand, if that is all.
+    fn function(&self) -> Option<Function> {
+        None
+    }
+
+    /// A kernel that computes the function of each element of what this one computes, while it is at
+    /// hand: the bits are those of two kernels, one after the other.
+    fn followed_by(&self, _function: Function) -> Option<Box<dyn Kernel>> {
+        None
     }
 
     /// Computes `outputs` from `inputs`.

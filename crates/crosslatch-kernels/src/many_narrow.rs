@@ -9,7 +9,9 @@
 //! * int8 weights and rows of 8 bits, if the machine has an instruction for them;
 //! * int8 weights and rows of 16 bits elsewhere;
 //! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
-//!   [`crate::gemm`] widens such weights.
+//!   [`crate::gemm`] widens such weights;
+//! * rows of bf16 and any right side that [`crate::gemm`] could pack, rounded to bf16: what the windows
+//!   of a convolution see.
 //!
 //! Unlike in [`crate::gemm`], it is rows that stay in the cache: a slice of the depth of a block of
 //! them is rounded once, and all columns pass by, a strip as wide as a tile at a time.
@@ -19,13 +21,15 @@
 
 mod bf16;
 mod int8;
+mod rows;
 
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::Threads;
-use crate::gemm::{Matrices, add_scaled};
+use crate::functions::Function;
+use crate::gemm::{Matrices, Right, add_scaled};
 use crate::instructions::compiled;
 use crate::narrow::{Elements, NarrowMatrix};
 use crate::prefetch::fetch_for_writing;
@@ -33,7 +37,6 @@ use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::threads::TASK_MEMORY;
 use crate::tile::Strided;
-use crate::transpose::transpose;
 use crate::word_tile::{LARGEST, WIDEST, WordTile};
 
 /// Most rows of a block.
@@ -69,12 +72,16 @@ trait Scheme: Copy + Sync {
     /// the factor of the sums.
     fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
 
-    /// The right matrix as words, if its rows are whole words as they lie in memory.
-    fn as_words(&self) -> Option<&[u32]>;
-
-    /// Elements `from` of the right matrix, counted row by row, as words; the last is filled up with
-    /// zeros.
-    fn words(&self, from: Range<usize>, to: &mut [u32]);
+    /// Writes a slice of the depth of some columns of the right matrix, at most `width`: word after
+    /// word, those of all columns side by side. What is missing is zeros.
+    fn pack(
+        &self,
+        batch: usize,
+        slice: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [u32],
+    );
 
     /// Factors of columns, if they have any.
     fn factors(&self, columns: Range<usize>) -> Option<&[f32]>;
@@ -86,38 +93,64 @@ trait Scheme: Copy + Sync {
     fn scaled(sum: Self::Sum, offset: Self::Sum, scale: f32) -> f32;
 }
 
-/// `out = left * rightᵀ + bias`, for each batch the same right matrix.
+/// What the right side of [`ManyNarrow`] is rounded to, or stored as.
+#[derive(Clone, Copy)]
+pub(crate) enum RightSide<'a> {
+    /// `[columns, depth]`, for each batch the same matrix.
+    Stored(NarrowMatrix<'a>),
+    /// `[…, depth, columns]`, rounded to bf16 while it is packed.
+    Rounded(&'a dyn Right),
+}
+
+impl RightSide<'_> {
+    /// Whether the machine multiplies such numbers faster than `f32`.
+    pub fn is_worth_while(&self) -> bool {
+        match self {
+            RightSide::Stored(matrix) if matches!(matrix.elements(), Elements::Int8 { .. }) => true,
+            _ => WordTile::of_bf16().is_some(),
+        }
+    }
+}
+
+/// `out = left * right + bias`.
 pub(crate) struct ManyNarrow<'a> {
     /// `[…, rows, depth]`
     pub left: Matrices<'a>,
-    /// `[columns, depth]`
-    pub right: NarrowMatrix<'a>,
+    /// The right side.
+    pub right: RightSide<'a>,
     /// `[…, rows, columns]`
     pub bias: Option<Matrices<'a>>,
+    /// What becomes of each element.
+    pub then: Option<Function>,
 }
 
 impl ManyNarrow<'_> {
-    /// Whether the machine multiplies numbers of this format faster than `f32`.
-    pub fn is_worth_while(right: &NarrowMatrix<'_>) -> bool {
-        match right.elements() {
-            Elements::Int8 { .. } => true,
-            Elements::Bf16(_) => WordTile::of_bf16().is_some(),
-        }
-    }
-
     /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping itself.
     /// The depth must not be 0.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
-        match self.right.elements() {
-            Elements::Bf16(elements) => {
-                self.run_in(bf16::Bf16::new(elements), out, layout, threads)
+        let matrix = match self.right {
+            RightSide::Rounded(right) => {
+                return self.run_in(bf16::Rounded::new(right), out, layout, threads);
             }
-            Elements::Int8 { scales, rows } => match WordTile::of_bytes() {
-                Some(tile) => {
-                    self.run_in(int8::Bytes { rows, scales, tile }, out, layout, threads);
+            RightSide::Stored(matrix) => matrix,
+        };
+        let depth = matrix.columns();
+        match matrix.elements() {
+            Elements::Bf16(elements) => {
+                let scheme = bf16::Stored::new(elements, depth);
+                self.run_in(scheme, out, layout, threads);
+            }
+            Elements::Int8 { scales, rows } => {
+                let rows = int8::Rows {
+                    rows,
+                    depth,
+                    scales,
+                };
+                match WordTile::of_bytes() {
+                    Some(tile) => self.run_in(int8::Bytes { rows, tile }, out, layout, threads),
+                    None => self.run_in(int8::Pairs { rows }, out, layout, threads),
                 }
-                None => self.run_in(int8::Pairs { rows, scales }, out, layout, threads),
-            },
+            }
         }
     }
 
@@ -129,7 +162,8 @@ impl ManyNarrow<'_> {
         threads: &Threads,
     ) {
         let [rows, columns] = layout.size();
-        let (batches, depth) = (layout.batches(), self.right.columns());
+        let left = &self.left.layout.shape;
+        let (batches, depth) = (layout.batches(), left[left.len() - 1]);
         if batches * rows * columns == 0 {
             return;
         }
@@ -150,8 +184,10 @@ impl ManyNarrow<'_> {
             let (batch, first) = (i % batches, i / batches * block_rows);
             let block = Block {
                 scheme,
+                batch,
                 left: self.left.at(batch),
                 bias: self.bias.map(|bias| bias.at(batch)),
+                then: self.then,
                 rows: first..rows.min(first + block_rows),
                 columns: piece * width..columns.min((piece + 1) * width),
                 depth,
@@ -171,8 +207,10 @@ impl ManyNarrow<'_> {
 /// What one task computes.
 struct Block<'a, S> {
     scheme: S,
+    batch: usize,
     left: Strided<'a>,
     bias: Option<Strided<'a>>,
+    then: Option<Function>,
     rows: Range<usize>,
     columns: Range<usize>,
     depth: usize,
@@ -200,7 +238,14 @@ fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &m
         for first in block.columns.clone().step_by(tile.columns) {
             let columns = first..block.columns.end.min(first + tile.columns);
             let strip = &mut strip[..words * tile.columns];
-            block.pack(slice.clone(), columns.clone(), tile.columns, strip);
+            let scheme = &block.scheme;
+            scheme.pack(
+                block.batch,
+                slice.clone(),
+                columns.clone(),
+                tile.columns,
+                strip,
+            );
             let factors = Factors::of(&block.scheme, columns.clone(), strip);
             for r in (0..block.rows.len()).step_by(tile.rows) {
                 let rows = r..block.rows.len().min(r + tile.rows);
@@ -216,6 +261,7 @@ fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &m
                     scales: &scales[rows],
                     factors: &factors,
                     is_first: k == 0,
+                    is_last: slice.end == block.depth,
                 };
                 let first_row = block.rows.start + r;
                 match tile.columns {
@@ -256,85 +302,79 @@ struct Sums<'a, S: Scheme> {
     factors: &'a Factors<S>,
     /// Whether nothing has been added up before.
     is_first: bool,
+    /// Whether nothing will be added up after.
+    is_last: bool,
 }
 
 impl<S: Scheme> Block<'_, S> {
-    /// Writes a slice of the depth of some columns, at most `width`: word after word, those of all
-    /// columns side by side. What is missing is zeros.
-    #[inline(always)]
-    fn pack(&self, slice: Range<usize>, columns: Range<usize>, width: usize, to: &mut [u32]) {
-        if columns.len() < width {
-            to.fill(0);
-        }
-        // Words are moved as if each were a number.
-        if let (true, Some(words)) = (self.depth.is_multiple_of(S::WORD), self.scheme.as_words()) {
-            let stride = self.depth / S::WORD;
-            let from = &words[columns.start * stride + slice.start / S::WORD..];
-            let (from, to) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
-            let words = slice.len() / S::WORD;
-            return transpose(from, stride, columns.len(), words, width, to);
-        }
-        // A few words of all columns at a time.
-        const WORDS: usize = 64;
-        let mut wide = [0u32; WIDEST * WORDS];
-        let steps = WORDS * S::WORD;
-        for (k, to) in slice
-            .clone()
-            .step_by(steps)
-            .zip(to.chunks_mut(WORDS * width))
-        {
-            let steps = k..slice.end.min(k + steps);
-            let words = steps.len().div_ceil(S::WORD);
-            for (j, row) in columns.clone().zip(wide.chunks_exact_mut(WORDS)) {
-                let start = j * self.depth;
-                let from = start + steps.start..start + steps.end;
-                self.scheme.words(from, &mut row[..words]);
-            }
-            let (wide, to) = (bytemuck::cast_slice(&wide), bytemuck::cast_slice_mut(to));
-            transpose(wide, WORDS, columns.len(), words, width, to);
-        }
-    }
-
     /// Scales the sums of a tile, `WIDTH` wide, and adds them to the result, the first ones to the bias.
+    /// After the last ones comes the function of the result.
     #[inline(always)]
     fn store<const WIDTH: usize>(&self, sums: &Sums<'_, S>, first: usize, columns: Range<usize>) {
         let places = self.places;
         let is_whole = columns.len() == WIDTH && places.together(columns.start, WIDTH);
+        let mut results = [0f32; LARGEST];
+        let results = &mut results[..sums.sums.len()];
         let rows = sums.sums.as_chunks::<WIDTH>().0.iter().zip(sums.scales);
-        for (i, (row, scale)) in (first..).zip(rows) {
-            let mut values = [0f32; WIDTH];
+        let tile = results.as_chunks_mut::<WIDTH>().0;
+        for ((i, values), (row, scale)) in (first..).zip(&mut *tile).zip(rows) {
             for j in 0..WIDTH {
                 let factor = scale * sums.factors.factors[j];
                 values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
             }
-            if let (true, Some(bias)) = (sums.is_first, self.bias) {
-                let bias = bias.from(i, columns.start);
-                let chunk = bias.data.first_chunk::<WIDTH>();
-                match chunk.filter(|_| is_whole && bias.column_stride == 1) {
-                    Some(chunk) => (0..WIDTH).for_each(|j| values[j] += chunk[j]),
-                    None => {
-                        let values = &mut values[..columns.len()];
-                        add_scaled(values, bias.data, bias.column_stride, 1.0);
+            match self.bias.filter(|_| sums.is_first) {
+                Some(bias) => {
+                    let bias = bias.from(i, columns.start);
+                    let chunk = bias.data.first_chunk::<WIDTH>();
+                    match chunk.filter(|_| is_whole && bias.column_stride == 1) {
+                        Some(chunk) => add(values, chunk),
+                        None => {
+                            let values = &mut values[..columns.len()];
+                            add_scaled(values, bias.data, bias.column_stride, 1.0);
+                        }
+                    }
+                }
+                None if sums.is_first => {}
+                None if is_whole => {
+                    // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+                    // itself, and one slice is borrowed at a time.
+                    let so_far = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
+                    if let Some(so_far) = so_far.first_chunk::<WIDTH>() {
+                        add(values, so_far);
+                    }
+                }
+                None => {
+                    for (j, x) in columns.clone().zip(values) {
+                        // SAFETY: as above.
+                        *x += unsafe { self.out.slice(places.at(i, j), 1) }[0];
                     }
                 }
             }
+        }
+        if let Some(function) = self.then.filter(|_| sums.is_last) {
+            function.map(results);
+        }
+        let tile = results.as_chunks::<WIDTH>().0;
+        for (i, values) in (first..).zip(tile) {
             if is_whole {
-                // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-                // itself, and one slice is borrowed at a time.
+                // SAFETY: as above.
                 let to = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
-                if let Some(to) = to.first_chunk_mut::<WIDTH>() {
-                    if !sums.is_first {
-                        (0..WIDTH).for_each(|j| values[j] += to[j]);
-                    }
-                    *to = values;
-                }
+                to.copy_from_slice(values);
                 continue;
             }
             for (j, x) in columns.clone().zip(values) {
                 // SAFETY: as above.
                 let to = unsafe { self.out.slice(places.at(i, j), 1) };
-                to[0] = if sums.is_first { x } else { to[0] + x };
+                to[0] = *x;
             }
         }
+    }
+}
+
+/// Adds numbers of a row. (A loop; what iterators call is not always compiled for the same instructions.)
+#[inline(always)]
+fn add<const WIDTH: usize>(to: &mut [f32; WIDTH], from: &[f32; WIDTH]) {
+    for j in 0..WIDTH {
+        to[j] += from[j];
     }
 }

@@ -10,8 +10,9 @@
 
 use crate::few_narrow::FewNarrow;
 use crate::few_rows::{FEW, FewRows};
+use crate::functions::Function;
 use crate::gemm::{Gemm, Matrices, matrix_offset};
-use crate::many_narrow::ManyNarrow;
+use crate::many_narrow::{ManyNarrow, RightSide};
 use crate::narrow::NarrowMatrix;
 use crate::result::ResultLayout;
 use crate::wide::Wide;
@@ -30,6 +31,8 @@ pub struct Product<'a> {
     pub beta: f64,
     /// Factor of the product.
     pub alpha: f64,
+    /// What becomes of each element of an `f32` result.
+    pub then: Option<Function>,
 }
 
 /// Computes a product into `out`, `[…, m, n]`, or `[…, m, groups, n / groups]` with the columns in
@@ -40,6 +43,9 @@ pub fn matmul(out: &mut TensorMut<'_>, product: &Product<'_>, plain: bool, threa
         fast(out, product, threads);
     } else {
         with_element!(out.dtype(), T => loops::<T>(out, product));
+        if out.dtype() == DType::F32 {
+            finish(out, product.then);
+        }
     }
 }
 
@@ -105,7 +111,8 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             alpha: product.alpha as f32,
             beta: product.beta as f32,
         };
-        return few.run(out.data(), result.turned(), threads);
+        few.run(out.data(), result.turned(), threads);
+        return finish(out, product.then);
     }
     let left = matrices_of(&product.a, a);
     let right = matrices_of(&product.b, b);
@@ -120,6 +127,7 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             beta,
         }
         .run(out.data(), result, threads);
+        finish(out, product.then);
     } else {
         Gemm {
             left,
@@ -127,8 +135,16 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             bias,
             alpha,
             beta,
+            then: product.then,
         }
         .run(out.data(), result, threads);
+    }
+}
+
+/// What comes after a product that does not do it itself.
+fn finish(out: &mut TensorMut<'_>, then: Option<Function>) {
+    if let Some(function) = then {
+        function.map_tensor(out);
     }
 }
 
@@ -141,6 +157,8 @@ pub struct NarrowLinear<'a> {
     pub weight: NarrowMatrix<'a>,
     /// What is added, if anything, `[…, m, n]`; broadcast by strides.
     pub bias: Option<TensorRef<'a>>,
+    /// What becomes of each element of the result.
+    pub then: Option<Function>,
 }
 
 /// Computes a linear layer into `out`, laid out as for [`matmul`]. `plain` asks for plain loops.
@@ -165,6 +183,7 @@ pub fn narrow_linear(
     let right = &linear.weight;
     if plain || depth == 0 {
         narrow_loops(out.data(), result, left, right, bias);
+        finish(out, linear.then);
     } else if m <= FEW {
         let few = FewNarrow {
             left,
@@ -172,11 +191,13 @@ pub fn narrow_linear(
             bias,
         };
         few.run(out.data(), result, threads);
-    } else if ManyNarrow::is_worth_while(right) {
+        finish(out, linear.then);
+    } else if RightSide::Stored(*right).is_worth_while() {
         let many = ManyNarrow {
             left,
-            right: *right,
+            right: RightSide::Stored(*right),
             bias,
+            then: linear.then,
         };
         many.run(out.data(), result, threads);
     } else {
@@ -186,6 +207,7 @@ pub fn narrow_linear(
             bias,
             alpha: 1.0,
             beta: 1.0,
+            then: linear.then,
         };
         gemm.run(out.data(), result, threads);
     }
@@ -275,8 +297,9 @@ mod tests {
                     .unwrap_or_else(|e| panic!("{e}"));
                 let weight = NarrowMatrix::new(format, n, k, stored.bytes()).unwrap();
                 for la in [&rows, &turned] {
-                    let run = |lo: &Layout, plain, threads| {
+                    let run_then = |then, lo: &Layout, plain, threads| {
                         let linear = NarrowLinear {
+                            then,
                             a: TensorRef::new(DType::F32, la, a.bytes()).unwrap(),
                             weight,
                             bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
@@ -286,8 +309,9 @@ mod tests {
                         narrow_linear(&mut view, &linear, plain, &Threads::new(threads));
                         view.as_ref().to_vec::<f32>()
                     };
+                    let run = |lo: &Layout, plain, threads| run_then(None, lo, plain, threads);
                     let oracle = run(&plain_out, true, 1);
-                    let one = run(&plain_out, false, 1);
+                    let mut one = run(&plain_out, false, 1);
                     assert_eq!(one, run(&plain_out, false, 3));
                     assert_eq!(one, run(&spread, false, 2));
                     for (x, y) in oracle.iter().zip(&one) {
@@ -296,6 +320,9 @@ mod tests {
                             "{format:?} {m} {n} {k}: {x} {y}"
                         );
                     }
+                    Function::Gelu.map(&mut one);
+                    assert_eq!(one, run_then(Some(Function::Gelu), &plain_out, false, 2));
+                    assert_eq!(one, run_then(Some(Function::Gelu), &spread, false, 1));
                 }
             }
         }
@@ -331,21 +358,27 @@ mod tests {
                 let lb = lb.expand(&[2, k, n]).unwrap();
                 let lc = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
                 let lo = Layout::contiguous(&[2, m, n]);
-                let product = Product {
+                let product = |then| Product {
+                    then,
                     a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
                     b: TensorRef::new(DType::F32, &lb, b.bytes()).unwrap(),
                     bias: Some(TensorRef::new(DType::F32, &lc, c.bytes()).unwrap()),
                     alpha: 1.0,
                     beta: 1.0,
                 };
-                let results = [true, false].map(|plain| {
+                let run = |then, plain| {
                     let mut out = Storage::zeroed(4 * lo.numel());
                     let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
-                    matmul(&mut view, &product, plain, &threads);
+                    matmul(&mut view, &product(then), plain, &threads);
                     view.as_ref().to_vec::<f32>()
-                });
-                for (x, y) in results[0].iter().zip(&results[1]) {
-                    assert!((x - y).abs() < 1e-4, "{m} {n} {k}: {x} {y}");
+                };
+                for plain in [true, false] {
+                    let mut one = run(None, plain);
+                    for (x, y) in run(None, true).iter().zip(&one) {
+                        assert!((x - y).abs() < 1e-4, "{m} {n} {k}: {x} {y}");
+                    }
+                    Function::Silu.map(&mut one);
+                    assert_eq!(one, run(Some(Function::Silu), plain));
                 }
             }
         }

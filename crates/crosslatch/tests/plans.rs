@@ -4,7 +4,7 @@
 //! above: `#> copy VALUE: REASON` for every copy that stays (the reason may be cut short),
 //! `#> store VALUE: REASON` where a new value has to be brought to its place in other memory,
 //! `#> no copies`, or `#> refused: MESSAGE`; and, for the values that the file is about,
-//! `#> %NAME in MEMORY`. Whatever the decisions, the planned run must equal
+//! `#> %NAME in MEMORY`, or `#> %NAME nowhere` where a kernel passes it on in registers. Whatever the decisions, the planned run must equal
 //! the reference interpreter bit for bit, outputs and state, over several runs of one session on
 //! random inputs; state is seen through the outputs, so programs return it.
 
@@ -75,6 +75,9 @@ fn check(file: &Path) -> Result<(), String> {
     let decided = match session.plan(&name, &types) {
         Ok(plan) => {
             let lives = |home: &str| {
+                if let Some(value) = home[1..].strip_suffix(" nowhere") {
+                    return plan.values.iter().all(|v| v.name != value);
+                }
                 let (value, memory) = home[1..].split_once(" in ").unwrap_or((home, ""));
                 let is_there = |v: &crosslatch::plan::PlannedValue| {
                     v.name == value && v.memory.to_string() == memory

@@ -2,19 +2,29 @@
 
 use std::ops::Range;
 
+use super::rows;
 use super::{SLICE, Scheme};
 use crate::narrow::widen_to_16_bits;
 use crate::rounded::{BYTE_OFFSET, SAFE, round_row, round_row_to_bytes};
 use crate::tile::Strided;
 use crate::word_tile::{LARGEST, WIDEST, WordTile};
 
+/// int8 weights.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// `[columns, depth]`, without gaps.
+    pub rows: &'a [i8],
+    /// Elements of a row.
+    pub depth: usize,
+    /// Factors of the rows.
+    pub scales: &'a [f32],
+}
+
 /// Rows of 16 bits.
 #[derive(Clone, Copy)]
 pub(super) struct Pairs<'a> {
-    /// `[columns, depth]`, without gaps.
-    pub rows: &'a [i8],
-    /// Factors of the rows.
-    pub scales: &'a [f32],
+    /// The weights.
+    pub rows: Rows<'a>,
 }
 
 impl Scheme for Pairs<'_> {
@@ -35,20 +45,20 @@ impl Scheme for Pairs<'_> {
         round_row(row, to)
     }
 
-    // Elements have to be widened.
-    fn as_words(&self) -> Option<&[u32]> {
-        None
-    }
-
     #[inline(always)]
-    fn words(&self, from: Range<usize>, to: &mut [u32]) {
-        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
-        widen_to_16_bits(&self.rows[from], to);
-        rest.fill(0);
+    fn pack(
+        &self,
+        _batch: usize,
+        slice: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [u32],
+    ) {
+        rows::pack(self, slice, columns, width, to);
     }
 
     fn factors(&self, columns: Range<usize>) -> Option<&[f32]> {
-        Some(&self.scales[columns])
+        Some(&self.rows.scales[columns])
     }
 
     #[inline(always)]
@@ -62,13 +72,31 @@ impl Scheme for Pairs<'_> {
     }
 }
 
+impl rows::Rows for Pairs<'_> {
+    const WORD: usize = 2;
+
+    fn depth(&self) -> usize {
+        self.rows.depth
+    }
+
+    // Elements have to be widened.
+    fn as_words(&self) -> Option<&[u32]> {
+        None
+    }
+
+    #[inline(always)]
+    fn words(&self, from: Range<usize>, to: &mut [u32]) {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
+        widen_to_16_bits(&self.rows.rows[from], to);
+        rest.fill(0);
+    }
+}
+
 /// Rows of 8 bits, with [`BYTE_OFFSET`] added.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'a> {
-    /// `[columns, depth]`, without gaps.
-    pub rows: &'a [i8],
-    /// Factors of the rows.
-    pub scales: &'a [f32],
+    /// The weights.
+    pub rows: Rows<'a>,
     /// The loop for four bytes in a word.
     pub tile: WordTile<i32>,
 }
@@ -91,20 +119,20 @@ impl Scheme for Bytes<'_> {
         round_row_to_bytes(row, to)
     }
 
-    fn as_words(&self) -> Option<&[u32]> {
-        let whole = self.rows.len() / Self::WORD * Self::WORD;
-        bytemuck::try_cast_slice(&self.rows[..whole]).ok()
-    }
-
     #[inline(always)]
-    fn words(&self, from: Range<usize>, to: &mut [u32]) {
-        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
-        to.copy_from_slice(&self.rows[from]);
-        rest.fill(0);
+    fn pack(
+        &self,
+        _batch: usize,
+        slice: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [u32],
+    ) {
+        rows::pack(self, slice, columns, width, to);
     }
 
     fn factors(&self, columns: Range<usize>) -> Option<&[f32]> {
-        Some(&self.scales[columns])
+        Some(&self.rows.scales[columns])
     }
 
     #[inline(always)]
@@ -120,5 +148,25 @@ impl Scheme for Bytes<'_> {
     #[inline(always)]
     fn scaled(sum: i32, offset: i32, scale: f32) -> f32 {
         (sum - offset) as f32 * scale
+    }
+}
+
+impl rows::Rows for Bytes<'_> {
+    const WORD: usize = 4;
+
+    fn depth(&self) -> usize {
+        self.rows.depth
+    }
+
+    fn as_words(&self) -> Option<&[u32]> {
+        let whole = self.rows.depth.is_multiple_of(4);
+        whole.then(|| bytemuck::try_cast_slice(self.rows.rows).ok())?
+    }
+
+    #[inline(always)]
+    fn words(&self, from: Range<usize>, to: &mut [u32]) {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
+        to.copy_from_slice(&self.rows.rows[from]);
+        rest.fill(0);
     }
 }

@@ -3,12 +3,13 @@
 //! All forms become one kernel over two dimensions; with one, the other has length 1.
 
 use crosslatch_kernels::convolution::Convolution;
-use crosslatch_kernels::{Dims, Layout, Operands};
+use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
 use super::Table;
 use super::matrices::{from_start, internal};
 use super::sizes::checked_shape;
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+use crate::ir::operator::{Call, KernelSet, Lowering, OpError, TensorArg};
 
 pub(super) const OPERATORS: Table = &[
     (
@@ -88,22 +89,54 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
         padding,
         dilation,
         groups,
+        then: None,
+        narrow: call.kernels == KernelSet::Narrow,
     };
-    let (ix, iw, ib, plain) = (x.index, w.index, bias.map(|b| b.index), call.plain());
-    let out = Layout::contiguous(&full);
     let taps: usize = w.shape()[1..].iter().product();
     let flops = 2 * (full.iter().product::<usize>() as u64) * taps as u64;
-    Ok(
-        Lowering::compute(x.dtype, &shape, move |o: &mut Operands<'_, '_>| {
-            let x = o.inputs[ix].with_layout(&lx).map_err(internal)?;
-            let w = o.inputs[iw].with_layout(&lw).map_err(internal)?;
-            let bias = ib.map(|i| &o.inputs[i]);
-            let mut out = o.outputs[0].with_layout(&out).map_err(internal)?;
-            convolution.run(&mut out, &x, &w, bias, plain, o.threads);
-            Ok(())
+    let kernel = Convolve {
+        convolution,
+        x: (x.index, lx),
+        weight: (w.index, lw),
+        bias: bias.map(|b| b.index),
+        out: Layout::contiguous(&full),
+        plain: call.plain(),
+        is_f32: x.dtype == DType::F32,
+    };
+    Ok(Lowering::compute(x.dtype, &shape, kernel).with_flops(flops))
+}
+
+/// A convolution as a kernel: operands by number, with their layouts in two dimensions.
+#[derive(Clone)]
+struct Convolve {
+    convolution: Convolution,
+    x: (usize, Layout),
+    weight: (usize, Layout),
+    bias: Option<usize>,
+    out: Layout,
+    plain: bool,
+    is_f32: bool,
+}
+
+impl Kernel for Convolve {
+    fn followed_by(&self, function: Function) -> Option<Box<dyn Kernel>> {
+        let may = self.is_f32 && !self.plain && self.convolution.then.is_none();
+        may.then(|| -> Box<dyn Kernel> {
+            let mut kernel = self.clone();
+            kernel.convolution.then = Some(function);
+            Box::new(kernel)
         })
-        .with_flops(flops),
-    )
+    }
+
+    fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        let [x, w] = [&self.x, &self.weight].map(|(i, layout)| o.inputs[*i].with_layout(layout));
+        let (x, w) = (x.map_err(internal)?, w.map_err(internal)?);
+        let bias = self.bias.map(|i| &o.inputs[i]);
+        let mut out = o.outputs[0].with_layout(&self.out).map_err(internal)?;
+        self.convolution
+            .run(&mut out, &x, &w, bias, self.plain, o.threads);
+        Ok(())
+    }
 }
 
 /// A number for each of two dimensions; one number stands for all.

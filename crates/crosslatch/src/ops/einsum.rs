@@ -218,6 +218,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
                     b: view(1).map_err(internal)?,
                     bias: None,
                     alpha: 1.0,
+                    then: None,
                     beta: 0.0,
                 };
                 let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;

@@ -4,6 +4,7 @@
 //! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
 //! dimensions broadcast.
 
+use crosslatch_kernels::functions::Function;
 use crosslatch_kernels::kernel::run_each;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
@@ -106,12 +107,14 @@ impl Form<'_> {
             narrow: self.b.0.narrow,
             plain: call.plain(),
             is_f32: self.a.0.dtype == DType::F32,
+            then: None,
         };
         Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
     }
 }
 
 /// A product as a kernel: operands by number, with the layouts in which they are read.
+#[derive(Clone)]
 struct Multiply {
     /// `[…, m, n]`
     shape: Dims,
@@ -124,6 +127,8 @@ struct Multiply {
     narrow: Option<Format>,
     plain: bool,
     is_f32: bool,
+    /// What becomes of each element.
+    then: Option<Function>,
 }
 
 impl Multiply {
@@ -153,6 +158,7 @@ impl Multiply {
                     bias,
                     alpha: self.alpha,
                     beta: self.beta,
+                    then: self.then,
                 };
                 matmul(out, &product, self.plain, threads);
             }
@@ -163,6 +169,7 @@ impl Multiply {
                     a,
                     weight: weight.map_err(internal)?,
                     bias,
+                    then: self.then,
                 };
                 narrow_linear(out, &linear, self.plain, threads);
             }
@@ -197,6 +204,16 @@ impl Multiply {
 impl Kernel for Multiply {
     fn accepts(&self, layout: &Layout) -> bool {
         in_matrices(layout, &self.shape).is_some()
+    }
+
+    fn followed_by(&self, function: Function) -> Option<Box<dyn Kernel>> {
+        let may = self.is_f32 && !self.plain && self.then.is_none();
+        may.then(|| -> Box<dyn Kernel> {
+            Box::new(Multiply {
+                then: Some(function),
+                ..self.clone()
+            })
+        })
     }
 
     fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {

@@ -6,6 +6,7 @@
 
 use crosslatch_kernels::blocks::Compute;
 use crosslatch_kernels::elementwise::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::functions::Function;
 use crosslatch_kernels::kernel::Kernel;
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::{
@@ -170,7 +171,16 @@ impl<const N: usize> Pointwise<N> {
     pub(super) fn computing(self, dtype: DType, function: Computation<N>) -> Lowering {
         let shape = self.shape.clone();
         let of = self;
-        Lowering::compute(dtype, &shape, Computing { of, function })
+        let known = None;
+        Lowering::compute(
+            dtype,
+            &shape,
+            Computing {
+                of,
+                function,
+                known,
+            },
+        )
     }
 
     /// An operand, broadcast to the result, in dimensions that are finer than the result's.
@@ -251,10 +261,31 @@ impl<const N: usize> Computation<N> {
     }
 }
 
+impl Pointwise<1> {
+    /// The operator that maps a tensor of type `dtype` by a function in `f32`.
+    pub(super) fn mapping(self, dtype: DType, function: Function) -> Lowering {
+        let (shape, through) = (self.shape.clone(), self.through);
+        let kernel = Computing {
+            known: [dtype, through]
+                .iter()
+                .all(|t| *t == DType::F32)
+                .then_some(function),
+            function: Computation::F32(Box::new(move |[x], y| {
+                y.copy_from_slice(x);
+                function.map(y);
+            })),
+            of: self,
+        };
+        Lowering::compute(through, &shape, kernel)
+    }
+}
+
 /// The kernel of a pointwise operator.
 struct Computing<const N: usize> {
     of: Pointwise<N>,
     function: Computation<N>,
+    /// The function of `f32` that it is, if it is one.
+    known: Option<Function>,
 }
 
 impl<const N: usize> Kernel for Computing<N> {
@@ -263,6 +294,10 @@ impl<const N: usize> Kernel for Computing<N> {
     fn accepts(&self, layout: &Layout) -> bool {
         let mut layouts = self.of.layouts.iter().flatten();
         layouts.all(|operand| self.of.divided(operand, &layout.shape).is_some())
+    }
+
+    fn function(&self) -> Option<Function> {
+        self.known
     }
 
     fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {

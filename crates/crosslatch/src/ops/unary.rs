@@ -82,10 +82,7 @@ pub(super) fn vectorised(call: &Call<'_>, function: Function) -> Result<Lowering
         _ if call.plain() => {
             Computation::F32(blockwise(move |[x]| function.exact(f64::from(x)) as f32))
         }
-        _ => Computation::F32(Box::new(move |[x], y| {
-            y.copy_from_slice(x);
-            function.map(y);
-        })),
+        _ => return Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.mapping(x.dtype, function)),
     };
     Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.computing(dtype, computation))
 }

@@ -1,9 +1,9 @@
 //! Plans: a program made ready to run for one set of sizes.
 //!
-//! Five steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
+//! Six steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
 //! as a list of [`instructions`] over storages: every fresh result, every copy that the meaning of
-//! the program asks for, has one of its own. What no plan can be right for is refused
-//! ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves which storages can be one
+//! the program asks for, has one of its own. [`fuse`] joins kernels. What no plan can be right for is
+//! refused ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves which storages can be one
 //! memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
@@ -12,6 +12,7 @@ mod branches;
 pub mod coalesce;
 pub mod conflict;
 pub mod emit;
+pub mod fuse;
 pub mod hazard;
 pub mod instructions;
 pub mod liveness;
@@ -261,6 +262,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let stored = narrowed.map_or(&[][..], |n| n.slots(method));
     let mut lowered = lower::lower(model, method, inputs, kernels, stored)?;
+    fuse::fuse(&mut lowered);
     spread::spread(&mut lowered);
     let events = liveness::Events::collect(&lowered);
     hazard::check(&lowered, &events).map_err(|hazard| Error::Node {
