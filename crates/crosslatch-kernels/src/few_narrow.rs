@@ -11,6 +11,7 @@ use crate::Threads;
 use crate::gemm::{Matrices, add_scaled};
 use crate::instructions::{compiled, has_avx512};
 use crate::narrow::{Elements, MAX_COLUMNS, NarrowMatrix};
+use crate::prefetch::ahead;
 use crate::result::{Places, ResultLayout};
 use crate::target::Target;
 use crate::threads::TASK_MEMORY;
@@ -188,8 +189,11 @@ impl<D: Dots> Problem<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Right]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            // The machine itself sees a single column go on.
-            let ahead = if C == 1 { 0 } else { C * self.depth };
+            // The machine itself sees a single column go on, in pages as large as these weights have.
+            let ahead = match C {
+                1 => 0,
+                _ => ahead::<D::Right>(self.depth, C),
+            };
             let sums = D::dots::<FAST, R, C>(x, w, ahead);
             for r in 0..R {
                 for c in 0..C {

@@ -16,6 +16,7 @@ use crate::approximate::multiply_add;
 use crate::dots::{LANES, dots, sum};
 use crate::gemm::{Matrices, add_scaled};
 use crate::instructions::{compiled, has_avx512};
+use crate::prefetch::ahead;
 use crate::result::ResultLayout;
 use crate::target::Target;
 use crate::tile::Strided;
@@ -149,13 +150,12 @@ impl Problem<'_> {
         sums: Sums<'_>,
     ) -> usize {
         let left: [&[f32]; ROWS] = std::array::from_fn(|r| self.left_row(i + r));
+        // Also for a single column after the other: the machine stops at the end of a page of 4 KiB, and
+        // such are those of a file.
+        let ahead = ahead::<f32>(self.right.column_stride, COLUMNS);
         let mut j = 0;
         while j + COLUMNS <= self.columns {
             let right: [&[f32]; COLUMNS] = std::array::from_fn(|c| self.right_column(j + c));
-            let ahead = match COLUMNS {
-                1 => 0,
-                _ => COLUMNS * self.right.column_stride,
-            };
             let results = dots(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {

@@ -15,7 +15,7 @@
 
 use crate::approximate::multiply_add;
 use crate::dots::{LANES, sum};
-use crate::instructions::has_avx512;
+use crate::instructions::{has_avx512, has_vnni};
 use crate::narrow::from_bf16;
 use crate::rounded::{SAFE, round_row};
 use crate::tile::Strided;
@@ -147,9 +147,11 @@ impl Dots for Int8 {
             check(left, right);
             // SAFETY: the caller's promise, and the lengths are right.
             return unsafe {
-                match has_avx512() {
-                    true => vectors::int8_avx512(left, right, ahead),
-                    false => vectors::int8(left, right, ahead),
+                // A single chain of sums would wait for each of them.
+                match (has_avx512(), R > 1 && has_vnni()) {
+                    (true, true) => vectors::int8_vnni(left, right, ahead),
+                    (true, false) => vectors::int8_avx512(left, right, ahead),
+                    _ => vectors::int8(left, right, ahead),
                 }
             };
         }
@@ -353,46 +355,59 @@ mod vectors {
         results
     }
 
-    /// # Safety
-    /// The lengths are as [`super::check`] says.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub unsafe fn int8_avx512<const R: usize, const C: usize>(
-        left: [&[i16]; R],
-        right: [&[i8]; C],
-        ahead: usize,
-    ) -> [[f32; C]; R] {
-        let mut sums = [[_mm512_setzero_si512(); C]; R];
-        let mut add = |k: usize, w: [*const i8; C]| {
-            let mut wide = [_mm512_setzero_si512(); C];
-            for c in 0..C {
-                // SAFETY: a whole block lies there.
-                wide[c] = _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(w[c].cast()) });
-            }
-            for r in 0..R {
-                let from = left[r].as_ptr().wrapping_add(k);
-                // SAFETY: the left slices have whole blocks.
-                let x = unsafe { _mm512_loadu_si512(from.cast()) };
-                for c in 0..C {
-                    sums[r][c] = _mm512_add_epi32(sums[r][c], _mm512_madd_epi16(x, wide[c]));
+    /// The loop in AVX-512, with a way to add the products of pairs.
+    macro_rules! int8_avx512 {
+        ($name:ident, $features:literal, ($sum:ident, $x:ident, $w:ident) $add:expr) => {
+            /// # Safety
+            /// The lengths are as [`super::check`] says.
+            #[target_feature(enable = $features)]
+            pub unsafe fn $name<const R: usize, const C: usize>(
+                left: [&[i16]; R],
+                right: [&[i8]; C],
+                ahead: usize,
+            ) -> [[f32; C]; R] {
+                let mut sums = [[_mm512_setzero_si512(); C]; R];
+                let mut add = |k: usize, w: [*const i8; C]| {
+                    let mut wide = [_mm512_setzero_si512(); C];
+                    for c in 0..C {
+                        // SAFETY: a whole block lies there.
+                        wide[c] = _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(w[c].cast()) });
+                    }
+                    for r in 0..R {
+                        let from = left[r].as_ptr().wrapping_add(k);
+                        // SAFETY: the left slices have whole blocks.
+                        let $x = unsafe { _mm512_loadu_si512(from.cast()) };
+                        for c in 0..C {
+                            let ($sum, $w) = (sums[r][c], wide[c]);
+                            sums[r][c] = $add;
+                        }
+                    }
+                };
+                each_block!(right, ahead, add);
+                let mut results = [[0f32; C]; R];
+                for r in 0..R {
+                    let mut floats = [_mm256_setzero_ps(); C];
+                    for c in 0..C {
+                        let sum = sums[r][c];
+                        let halves = [
+                            _mm512_castsi512_si256(sum),
+                            _mm512_extracti64x4_epi64::<1>(sum),
+                        ];
+                        floats[c] = _mm256_cvtepi32_ps(_mm256_add_epi32(halves[0], halves[1]));
+                    }
+                    results[r] = sums_of_vectors(floats);
                 }
+                results
             }
         };
-        each_block!(right, ahead, add);
-        let mut results = [[0f32; C]; R];
-        for r in 0..R {
-            let mut floats = [_mm256_setzero_ps(); C];
-            for c in 0..C {
-                let sum = sums[r][c];
-                let halves = [
-                    _mm512_castsi512_si256(sum),
-                    _mm512_extracti64x4_epi64::<1>(sum),
-                ];
-                floats[c] = _mm256_cvtepi32_ps(_mm256_add_epi32(halves[0], halves[1]));
-            }
-            results[r] = sums_of_vectors(floats);
-        }
-        results
     }
+
+    int8_avx512!(int8_avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+        (sum, x, w) _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)));
+
+    // The same sums by one instruction.
+    int8_avx512!(int8_vnni, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+        (sum, x, w) _mm512_dpwssd_epi32(sum, x, w));
 
     /// What comes after the whole blocks, each filled up to one.
     fn ends<T: bytemuck::Pod, const C: usize>(right: [&[T]; C], whole: usize) -> [[T; BLOCK]; C] {
