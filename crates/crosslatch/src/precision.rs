@@ -168,7 +168,10 @@ impl Payload {
             let part = (self.offset + elements.start) * size..(self.offset + elements.end) * size;
             model.release(&self.source.part(part));
         };
-        format.encode(from, [self.rows, self.columns], to, threads, &passed)
+        let result = format.encode(from, [self.rows, self.columns], to, threads, &passed);
+        // The system brings neighbours of a page that is touched, given up or not.
+        model.release(&self.source);
+        result
     }
 }
 

@@ -174,6 +174,10 @@ impl Loading {
             path: path.to_owned(),
             reason: ArchiveError::File(e.to_string()),
         })?;
+        // What was read of the files, programs most of all, is not wanted any more.
+        for file in &self.files {
+            file.map().release(0..file.map().bytes().len());
+        }
         let contents = Contents {
             path: Some(path.to_owned()),
             files: self.files,
