@@ -29,7 +29,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Threads;
 use crate::functions::Function;
-use crate::gemm::{Matrices, Right, add_scaled};
+use crate::gemm::{Matrices, Right};
 use crate::instructions::compiled;
 use crate::narrow::{Elements, NarrowMatrix};
 use crate::prefetch::fetch_for_writing;
@@ -307,74 +307,108 @@ struct Sums<'a, S: Scheme> {
 }
 
 impl<S: Scheme> Block<'_, S> {
-    /// Scales the sums of a tile, `WIDTH` wide, and adds them to the result, the first ones to the bias.
-    /// After the last ones comes the function of the result.
+    /// Brings the sums of a tile, `WIDTH` wide, into the result. After the last ones comes the function of
+    /// the result, of a tile at a time.
     #[inline(always)]
     fn store<const WIDTH: usize>(&self, sums: &Sums<'_, S>, first: usize, columns: Range<usize>) {
-        let places = self.places;
-        let is_whole = columns.len() == WIDTH && places.together(columns.start, WIDTH);
+        let rows = first..first + sums.scales.len();
+        let Some(function) = self.then.filter(|_| sums.is_last) else {
+            for i in rows {
+                let values = self.values::<WIDTH>(sums, i - first, i, columns.clone());
+                self.put(i, columns.clone(), values);
+            }
+            return;
+        };
         let mut results = [0f32; LARGEST];
-        let results = &mut results[..sums.sums.len()];
-        let rows = sums.sums.as_chunks::<WIDTH>().0.iter().zip(sums.scales);
-        let tile = results.as_chunks_mut::<WIDTH>().0;
-        for ((i, values), (row, scale)) in (first..).zip(&mut *tile).zip(rows) {
-            for j in 0..WIDTH {
-                let factor = scale * sums.factors.factors[j];
-                values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
-            }
-            match self.bias.filter(|_| sums.is_first) {
-                Some(bias) => {
-                    let bias = bias.from(i, columns.start);
-                    let chunk = bias.data.first_chunk::<WIDTH>();
-                    match chunk.filter(|_| is_whole && bias.column_stride == 1) {
-                        Some(chunk) => add(values, chunk),
-                        None => {
-                            let values = &mut values[..columns.len()];
-                            add_scaled(values, bias.data, bias.column_stride, 1.0);
-                        }
-                    }
-                }
-                None if sums.is_first => {}
-                None if is_whole => {
-                    // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-                    // itself, and one slice is borrowed at a time.
-                    let so_far = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
-                    if let Some(so_far) = so_far.first_chunk::<WIDTH>() {
-                        add(values, so_far);
-                    }
-                }
-                None => {
-                    for (j, x) in columns.clone().zip(values) {
-                        // SAFETY: as above.
-                        *x += unsafe { self.out.slice(places.at(i, j), 1) }[0];
-                    }
-                }
-            }
+        let results = &mut results[..rows.len() * WIDTH];
+        for (i, to) in rows.clone().zip(results.as_chunks_mut::<WIDTH>().0) {
+            *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
         }
-        if let Some(function) = self.then.filter(|_| sums.is_last) {
-            function.map(results);
-        }
-        let tile = results.as_chunks::<WIDTH>().0;
-        for (i, values) in (first..).zip(tile) {
-            if is_whole {
-                // SAFETY: as above.
-                let to = unsafe { self.out.slice(places.at(i, columns.start), WIDTH) };
-                to.copy_from_slice(values);
-                continue;
-            }
-            for (j, x) in columns.clone().zip(values) {
-                // SAFETY: as above.
-                let to = unsafe { self.out.slice(places.at(i, j), 1) };
-                to[0] = *x;
-            }
+        function.map(results);
+        for (i, values) in rows.zip(results.as_chunks::<WIDTH>().0) {
+            self.put(i, columns.clone(), *values);
         }
     }
-}
 
-/// Adds numbers of a row. (A loop; what iterators call is not always compiled for the same instructions.)
-#[inline(always)]
-fn add<const WIDTH: usize>(to: &mut [f32; WIDTH], from: &[f32; WIDTH]) {
-    for j in 0..WIDTH {
-        to[j] += from[j];
+    /// Whether columns are a strip whose elements lie together in the result.
+    #[inline(always)]
+    fn is_whole<const WIDTH: usize>(&self, columns: &Range<usize>) -> bool {
+        columns.len() == WIDTH && self.places.together(columns.start, WIDTH)
+    }
+
+    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to the bias.
+    #[inline(always)]
+    fn values<const WIDTH: usize>(
+        &self,
+        sums: &Sums<'_, S>,
+        r: usize,
+        i: usize,
+        columns: Range<usize>,
+    ) -> [f32; WIDTH] {
+        let row = &sums.sums.as_chunks::<WIDTH>().0[r];
+        let scale = sums.scales[r];
+        let mut values = [0f32; WIDTH];
+        for j in 0..WIDTH {
+            let factor = scale * sums.factors.factors[j];
+            values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
+        }
+        let Some(addend) = self.addend::<WIDTH>(sums.is_first, i, columns) else {
+            return values;
+        };
+        for j in 0..WIDTH {
+            values[j] += addend[j];
+        }
+        values
+    }
+
+    /// What is added to the sums of a slice: the bias, or what has been added up before.
+    #[inline(always)]
+    fn addend<const WIDTH: usize>(
+        &self,
+        is_first: bool,
+        i: usize,
+        columns: Range<usize>,
+    ) -> Option<[f32; WIDTH]> {
+        let mut addend = [0f32; WIDTH];
+        if is_first {
+            let bias = self.bias?.from(i, columns.start);
+            let chunk = bias.data.first_chunk::<WIDTH>();
+            if let Some(chunk) = chunk.filter(|_| bias.column_stride == 1) {
+                return Some(*chunk);
+            }
+            for (j, x) in addend.iter_mut().enumerate().take(columns.len()) {
+                *x = bias.data[j * bias.column_stride];
+            }
+        } else if self.is_whole::<WIDTH>(&columns) {
+            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap itself,
+            // and one slice is borrowed at a time.
+            let so_far = unsafe { self.out.slice(self.places.at(i, columns.start), WIDTH) };
+            return so_far.first_chunk::<WIDTH>().copied();
+        } else {
+            for (j, x) in columns.zip(&mut addend) {
+                // SAFETY: as above.
+                *x = unsafe { self.out.slice(self.places.at(i, j), 1) }[0];
+            }
+        }
+        Some(addend)
+    }
+
+    /// Writes a row of a tile to row `i` of the result.
+    #[inline(always)]
+    fn put<const WIDTH: usize>(&self, i: usize, columns: Range<usize>, values: [f32; WIDTH]) {
+        if self.is_whole::<WIDTH>(&columns) {
+            // SAFETY: as in `values`.
+            let to = unsafe { self.out.slice(self.places.at(i, columns.start), WIDTH) };
+            // An array, unlike a slice, is stored from registers.
+            if let Some(to) = to.first_chunk_mut::<WIDTH>() {
+                *to = values;
+            }
+            return;
+        }
+        for (j, x) in columns.zip(values) {
+            // SAFETY: as in `values`.
+            let to = unsafe { self.out.slice(self.places.at(i, j), 1) };
+            to[0] = x;
+        }
     }
 }
