@@ -84,10 +84,15 @@ trait Scheme: Copy + Sync {
     );
 
     /// Factors of columns, if they have any.
-    fn factors(&self, columns: Range<usize>) -> Option<&[f32]>;
+    fn factors(&self, _columns: Range<usize>) -> Option<&[f32]> {
+        None
+    }
 
     /// What the sums of a row of zeros are with the columns of a strip, if not 0.
-    fn offsets(&self, strip: &[u32]) -> [Self::Sum; WIDEST];
+    #[inline(always)]
+    fn offsets(&self, _strip: &[u32]) -> [Self::Sum; WIDEST] {
+        [Self::Sum::zeroed(); WIDEST]
+    }
 
     /// A sum without its offset, scaled.
     fn scaled(sum: Self::Sum, offset: Self::Sum, scale: f32) -> f32;
@@ -130,14 +135,14 @@ impl ManyNarrow<'_> {
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let matrix = match self.right {
             RightSide::Rounded(right) => {
-                return self.run_in(bf16::Rounded::new(right), out, layout, threads);
+                return self.run_in(bf16::Bf16::new(bf16::Rounded(right)), out, layout, threads);
             }
             RightSide::Stored(matrix) => matrix,
         };
         let depth = matrix.columns();
         match matrix.elements() {
             Elements::Bf16(elements) => {
-                let scheme = bf16::Stored::new(elements, depth);
+                let scheme = bf16::Bf16::new(bf16::Stored { elements, depth });
                 self.run_in(scheme, out, layout, threads);
             }
             Elements::Int8 { scales, rows } => {

@@ -16,69 +16,80 @@ const WORD: usize = 2;
 /// Steps along the depth of a right side that are rounded at a time.
 const STEPS: usize = 32;
 
-fn tile() -> WordTile<f32> {
-    WordTile::of_bf16().unwrap_or_else(WordTile::of_bf16_portable)
+/// A right side whose columns become words of bf16.
+pub(super) trait Words: Copy + Sync {
+    /// See [`Scheme::pack`].
+    fn pack(
+        &self,
+        batch: usize,
+        slice: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [u32],
+    );
 }
 
-/// What both have in common.
-macro_rules! rows_of_bf16 {
-    () => {
-        type Sum = f32;
+/// Rows of bf16 and such a right side.
+#[derive(Clone, Copy)]
+pub(super) struct Bf16<R> {
+    right: R,
+    tile: WordTile<f32>,
+}
 
-        const WORD: usize = WORD;
+impl<R> Bf16<R> {
+    pub fn new(right: R) -> Bf16<R> {
+        let tile = WordTile::of_bf16().unwrap_or_else(WordTile::of_bf16_portable);
+        Bf16 { right, tile }
+    }
+}
 
-        const DEPTH: usize = SLICE * WORD;
+impl<R: Words> Scheme for Bf16<R> {
+    type Sum = f32;
 
-        fn tile(&self) -> WordTile<f32> {
-            self.tile
-        }
+    const WORD: usize = WORD;
 
-        #[inline(always)]
-        fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
-            let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
-            round_row_to_bf16(row, to);
-            rest.fill(0);
-            1.0
-        }
+    const DEPTH: usize = SLICE * WORD;
 
-        fn factors(&self, _columns: Range<usize>) -> Option<&[f32]> {
-            None
-        }
+    fn tile(&self) -> WordTile<f32> {
+        self.tile
+    }
 
-        #[inline(always)]
-        fn offsets(&self, _strip: &[u32]) -> [f32; WIDEST] {
-            [0.0; WIDEST]
-        }
+    #[inline(always)]
+    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
+        round_row_to_bf16(row, to);
+        rest.fill(0);
+        1.0
+    }
 
-        #[inline(always)]
-        fn scaled(sum: f32, _offset: f32, _scale: f32) -> f32 {
-            sum
-        }
-    };
+    #[inline(always)]
+    fn pack(
+        &self,
+        batch: usize,
+        slice: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        to: &mut [u32],
+    ) {
+        self.right.pack(batch, slice, columns, width, to);
+    }
+
+    #[inline(always)]
+    fn scaled(sum: f32, _offset: f32, _scale: f32) -> f32 {
+        sum
+    }
 }
 
 /// bf16 weights.
 #[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
     /// `[columns, depth]`, without gaps.
-    elements: &'a [u16],
-    depth: usize,
-    tile: WordTile<f32>,
+    pub elements: &'a [u16],
+    /// Elements of a row.
+    pub depth: usize,
 }
 
-impl<'a> Stored<'a> {
-    pub fn new(elements: &'a [u16], depth: usize) -> Stored<'a> {
-        Stored {
-            elements,
-            depth,
-            tile: tile(),
-        }
-    }
-}
-
-impl Scheme for Stored<'_> {
-    rows_of_bf16!();
-
+impl Words for Stored<'_> {
     #[inline(always)]
     fn pack(
         &self,
@@ -114,23 +125,9 @@ impl Rows for Stored<'_> {
 
 /// A right side that is rounded while it is packed.
 #[derive(Clone, Copy)]
-pub(super) struct Rounded<'a> {
-    right: &'a dyn Right,
-    tile: WordTile<f32>,
-}
+pub(super) struct Rounded<'a>(pub &'a dyn Right);
 
-impl<'a> Rounded<'a> {
-    pub fn new(right: &'a dyn Right) -> Rounded<'a> {
-        Rounded {
-            right,
-            tile: tile(),
-        }
-    }
-}
-
-impl Scheme for Rounded<'_> {
-    rows_of_bf16!();
-
+impl Words for Rounded<'_> {
     #[inline(always)]
     fn pack(
         &self,
@@ -145,7 +142,7 @@ impl Scheme for Rounded<'_> {
         for (k, to) in parts.zip(to.chunks_mut(STEPS / WORD * width)) {
             let steps = k..slice.end.min(k + STEPS);
             let wide = &mut wide[..steps.len() * width];
-            self.right.pack(batch, steps, columns.clone(), width, wide);
+            self.0.pack(batch, steps, columns.clone(), width, wide);
             for (to, pair) in to.chunks_exact_mut(width).zip(wide.chunks(WORD * width)) {
                 let (even, odd) = pair.split_at(width);
                 for (to, x) in to.iter_mut().zip(even) {

@@ -62,11 +62,6 @@ impl Scheme for Pairs<'_> {
     }
 
     #[inline(always)]
-    fn offsets(&self, _strip: &[u32]) -> [i32; WIDEST] {
-        [0; WIDEST]
-    }
-
-    #[inline(always)]
     fn scaled(sum: i32, _offset: i32, scale: f32) -> f32 {
         sum as f32 * scale
     }

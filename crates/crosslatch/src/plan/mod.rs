@@ -3,8 +3,8 @@
 //! Six steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
 //! as a list of [`instructions`] over storages: every fresh result, every copy that the meaning of
 //! the program asks for, has one of its own. [`fuse`] joins kernels. What no plan can be right for is
-//! refused ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves which storages can be one
-//! memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
+//! refused ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves
+//! which storages can be one memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
 pub mod arena;
