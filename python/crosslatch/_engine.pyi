@@ -42,6 +42,7 @@ def load(
     precision: _Precision = "f32",
     threads: int | None = None,
     latch: Sequence[str] | None = None,
+    memory_limit: int | str | None = None,
 ) -> Program:
     """Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
     methods and their files, one model of several files.
@@ -50,6 +51,8 @@ def load(
     layers are converted, once, when the first session is made. `threads` is the number of threads
     that each session uses, all cores if it is `None`. `latch` names inputs that stay the same for
     many runs: what depends on them alone is computed again only when one of them changes.
+    `memory_limit` is the most memory that a session may take for what the program asks for, in bytes
+    or as "512M", "8GiB"; the memory of the machine if it is `None`.
     """
 
 @final
@@ -181,6 +184,7 @@ class Transcriber:
         *,
         precision: _Precision = "f32",
         threads: int | None = None,
+        memory_limit: int | str | None = None,
     ) -> Transcriber: ...
     @property
     def sample_rate(self) -> int:
@@ -277,6 +281,7 @@ class Generator:
         precision: _Precision = "f32",
         threads: int | None = None,
         latch: Sequence[str] | None = None,
+        memory_limit: int | str | None = None,
     ) -> Generator: ...
     @overload
     def generate(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too

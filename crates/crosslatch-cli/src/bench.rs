@@ -15,6 +15,7 @@ use crosslatch_tasks::exported::ExportedSpeechModel;
 use crosslatch_tasks::{Decoder, Feed, SpeechModel};
 use serde_json::{Value, json};
 
+use crate::limits::LimitArgs;
 use crate::CommandError;
 use crate::model::ModelArgs;
 
@@ -32,6 +33,8 @@ use crate::model::ModelArgs;
 pub struct Args {
     #[command(flatten)]
     of: ModelArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -71,6 +74,7 @@ pub fn bench(args: &Args) -> Result<(), CommandError> {
     let options = |precision| Options {
         threads,
         precision,
+        memory_limit: args.limits.memory(),
         ..defaults
     };
     let is_speech = ["encoder", "decoder"].map(|m| model.method_index(m).is_ok()) == [true; 2];
@@ -257,7 +261,7 @@ fn smallest(symbol: &Symbol) -> i64 {
 fn step_bytes(model: &Model, options: Options) -> Option<u64> {
     let program = &model.methods()[model.method_index("decoder").ok()?].program;
     let types = types_for(program, |symbol| symbol.min.max(1))?;
-    let mut session = Session::new(model, options);
+    let mut session = Session::new(model, options).ok()?;
     let [always, _] = session.plan("decoder", &types).ok()?.work();
     Some(always.bytes)
 }
@@ -283,7 +287,7 @@ fn methods(
             .filter_map(|((_, slot), (dtype, layout))| Some((slot, input(*dtype, &layout.shape)?)))
             .collect();
         for &precision in precisions {
-            let mut session = Session::new(model, options(precision));
+            let mut session = Session::new(model, options(precision))?;
             let [always, _] = session.plan(name, &types)?.work();
             let mut times = Vec::new();
             let begin = Instant::now();

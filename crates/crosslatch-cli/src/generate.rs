@@ -8,6 +8,7 @@ use crosslatch::{Options, Precision};
 use crosslatch_tasks::exported::{ExportedTextModel, text_pipeline};
 use crosslatch_tasks::{GenerateOptions, Generation, TextPipeline};
 
+use crate::limits::LimitArgs;
 use crate::{CommandError, model};
 
 /// Writes what a model makes of texts: translations, summaries, answers.
@@ -37,6 +38,8 @@ pub struct Args {
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -114,6 +117,7 @@ pub fn generate(args: &Args) -> Result<(), CommandError> {
     pipeline.plan(&wanted).map_err(|e| at_model(&e))?;
     let mut options = Options {
         precision: args.precision,
+        memory_limit: args.limits.memory(),
         ..Options::default()
     };
     if let Some(threads) = args.threads {

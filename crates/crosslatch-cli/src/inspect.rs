@@ -12,8 +12,9 @@ mod text;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crosslatch::Precision;
+use crosslatch::{Options, Precision};
 
+use crate::limits::LimitArgs;
 use crate::CommandError;
 use crate::model::ModelArgs;
 
@@ -26,6 +27,8 @@ use crate::model::ModelArgs;
 pub struct Args {
     #[command(flatten)]
     of: ModelArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Print the programs in the text form of the intermediate representation.
     #[arg(long)]
     ir: bool,
@@ -50,7 +53,12 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
         }
         return Ok(());
     }
-    let facts = facts::gather(&model, &args.of.model, args.precision)?;
+    let options = Options {
+        precision: args.precision,
+        memory_limit: args.limits.memory(),
+        ..Options::default()
+    };
+    let facts = facts::gather(&model, &args.of.model, options)?;
     if let Some(path) = &args.html {
         let page = page::render(&facts)?;
         return std::fs::write(path, page).map_err(|e| format!("{}: {e}", path.display()).into());

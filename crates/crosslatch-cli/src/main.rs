@@ -9,6 +9,7 @@
 mod bench;
 mod generate;
 mod inspect;
+mod limits;
 mod model;
 mod npz;
 mod run;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{Input, KernelSet, Model, Options, Precision, Session};
 
+use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
 use crate::{CommandError, npz};
 
@@ -20,6 +21,8 @@ use crate::{CommandError, npz};
 pub struct Args {
     #[command(flatten)]
     of: ModelArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Which of its methods; may be left out if there is one. Several, in a list, are for the first
     /// input, the second and so on, and the last of them for all others.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -63,14 +66,14 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
             KernelSet::Fast
         },
         precision: args.precision,
+        memory_limit: args.limits.memory(),
         ..Options::default()
     };
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let mut reference =
-        ReferenceSession::with_precision(&plain, options.kernels, options.precision);
-    let mut session = Session::new(&model, options);
+    let mut reference = ReferenceSession::with_options(&plain, options)?;
+    let mut session = Session::new(&model, options)?;
     let mut writer = npz::Writer::create(&args.output)?;
     for (i, path) in args.input.iter().enumerate() {
         let method = &methods[i.min(methods.len() - 1)];

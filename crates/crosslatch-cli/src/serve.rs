@@ -7,6 +7,7 @@ use crosslatch_serve::{Config, Limits, Server};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::limits::LimitArgs;
 use crate::{CommandError, transcribe};
 
 /// Where the key may stand, if not on the command line, which other users can read.
@@ -31,6 +32,8 @@ pub struct Args {
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// The address to listen at; 0.0.0.0 is every one of this machine.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
@@ -92,6 +95,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     let options = Options {
         threads: args.threads.into(),
         precision: args.precision,
+        memory_limit: args.limits.memory(),
         ..Options::default()
     };
     let server =

@@ -11,6 +11,7 @@ use crosslatch_tasks::exported::{Circle, ExportedSpeechModel, pipeline};
 use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::limits::LimitArgs;
 use crate::CommandError;
 use decoding::Decoding;
 
@@ -38,6 +39,8 @@ pub struct Args {
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -69,6 +72,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let pipeline = pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {
         precision: args.precision,
+        memory_limit: args.limits.memory(),
         ..Options::default()
     };
     if let Some(threads) = args.threads {

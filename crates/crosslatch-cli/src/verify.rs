@@ -8,6 +8,7 @@ use crosslatch::ir::graph::Symbol;
 use crosslatch::plan::{Memory, Plan};
 use crosslatch::{Options, Session};
 
+use crate::limits::LimitArgs;
 use crate::CommandError;
 use crate::model::ModelArgs;
 
@@ -22,11 +23,17 @@ use crate::model::ModelArgs;
 pub struct Args {
     #[command(flatten)]
     of: ModelArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// Runs the command.
 pub fn verify(args: &Args) -> Result<(), CommandError> {
     let model = args.of.open()?;
+    let options = Options {
+        memory_limit: args.limits.memory(),
+        ..Options::default()
+    };
     let mut out = std::io::stdout().lock();
     for method in model.methods() {
         let program = &method.program;
@@ -37,7 +44,7 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
             let Some(types) = types.filter(|types| !proved.contains(types)) else {
                 continue;
             };
-            let mut session = Session::new(&model, Options::default());
+            let mut session = Session::new(&model, options)?;
             let plan = session.plan(&program.name, &types)?;
             let shapes = types
                 .iter()

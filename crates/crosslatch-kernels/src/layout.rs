@@ -21,6 +21,22 @@ pub struct Layout {
     pub offset: usize,
 }
 
+/// The most dimensions of a tensor. PyTorch's own kernels take as many.
+pub const MAX_RANK: usize = 64;
+
+/// More elements than this cannot be addressed, in the widest element type.
+const MOST_ELEMENTS: usize = isize::MAX as usize / 16;
+
+/// Whether a tensor of this shape can exist: everything that is computed from such a shape
+/// (numbers of elements and of bytes, strides, products of some of its sizes) is a number that does
+/// not overflow. Sizes beside a zero count as well, because strides are made of them.
+pub fn is_addressable(shape: &[usize]) -> bool {
+    let elements = shape
+        .iter()
+        .try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
+    shape.len() <= MAX_RANK && elements.is_some_and(|n| n <= MOST_ELEMENTS)
+}
+
 /// Number of elements of a shape; `None` where it overflows.
 pub fn checked_numel(shape: &[usize]) -> Option<usize> {
     // A zero anywhere makes the tensor empty, however large the other sizes are.
@@ -83,8 +99,13 @@ impl Layout {
         last.checked_add(1)
     }
 
-    /// Whether two different indices may be the same element (a broadcast dimension, say).
+    /// Whether two different indices may be the same element (a broadcast dimension, say). Of a
+    /// layout whose dimensions are interleaved (strides 2 and 3, say) it is said without looking
+    /// closer; views other than `as_strided` never make one.
     pub fn overlaps_itself(&self) -> bool {
+        if self.is_contiguous() {
+            return false;
+        }
         let mut dims: SmallVec<[(usize, usize); 6]> = self
             .shape
             .iter()

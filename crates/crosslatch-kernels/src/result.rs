@@ -17,7 +17,15 @@ pub(crate) struct ResultLayout<'a> {
 
 impl<'a> ResultLayout<'a> {
     /// The matrices of a tensor: its last `matrix` dimensions, 2 or 3.
+    ///
+    /// # Panics
+    /// If elements share memory. Tasks write rows and columns side by side on the strength of this;
+    /// the layout of a [`TensorMut`](crate::TensorMut) never does.
     pub fn new(layout: &'a Layout, matrix: usize) -> ResultLayout<'a> {
+        assert!(
+            !layout.overlaps_itself(),
+            "a result whose elements share memory"
+        );
         ResultLayout {
             layout,
             matrix,

@@ -23,10 +23,30 @@ enum Memory {
     Pages(memmap2::MmapMut),
 }
 
+/// The system has no memory of this size to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system has no {bytes} bytes of memory to give")]
+pub struct OutOfMemory {
+    /// Bytes that were asked for.
+    pub bytes: usize,
+}
+
 impl Storage {
     /// `len` bytes of zeros. Where the system gives pages of zeros, one that is never touched takes
-    /// no memory.
+    /// no memory. For sizes that are known to be small; others are asked for by
+    /// [`try_zeroed`](Storage::try_zeroed).
+    ///
+    /// # Panics
+    /// If the system has no such memory to give.
     pub fn zeroed(len: usize) -> Storage {
+        Storage::try_zeroed(len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `len` bytes of zeros, if the system has them to give.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn try_zeroed(len: usize) -> Result<Storage, OutOfMemory> {
         #[cfg(all(target_os = "linux", not(miri)))]
         if len >= LARGE
             && let Ok(pages) = memmap2::MmapMut::map_anon(len)
@@ -34,18 +54,30 @@ impl Storage {
             // A wish: without huge pages it works as well.
             let _ = pages.advise(memmap2::Advice::HugePage);
             let memory = Memory::Pages(pages);
-            return Storage { memory, len };
+            return Ok(Storage { memory, len });
         }
-        let lines = bytemuck::zeroed_vec(len.div_ceil(64));
+        let lines = bytemuck::try_zeroed_vec(len.div_ceil(size_of::<Line>()));
+        let lines = lines.map_err(|()| OutOfMemory { bytes: len })?;
         let memory = Memory::Lines(lines);
-        Storage { memory, len }
+        Ok(Storage { memory, len })
     }
 
     /// A copy of `bytes`.
+    ///
+    /// # Panics
+    /// If the system has no memory for it.
     pub fn copy_of(bytes: &[u8]) -> Storage {
-        let mut storage = Storage::zeroed(bytes.len());
+        Storage::try_copy_of(bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A copy of `bytes`, if the system has memory for it.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn try_copy_of(bytes: &[u8]) -> Result<Storage, OutOfMemory> {
+        let mut storage = Storage::try_zeroed(bytes.len())?;
         storage.bytes_mut().copy_from_slice(bytes);
-        storage
+        Ok(storage)
     }
 
     /// Number of bytes.
@@ -94,6 +126,15 @@ impl std::fmt::Debug for Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_no_machine_has_is_an_error() {
+        let bytes = isize::MAX as usize - 63;
+        assert_eq!(
+            Storage::try_zeroed(bytes).err(),
+            Some(OutOfMemory { bytes })
+        );
+    }
 
     #[test]
     fn small_and_large_memory_is_zero_aligned_and_copied() {

@@ -1,7 +1,10 @@
 //! Borrowed tensors: what a kernel reads and what it writes.
 //!
 //! A tensor here is a piece of memory, an element type and a [`Layout`]. The constructors check
-//! once that every element lies inside the memory and is aligned; kernels rely on it.
+//! once that every element lies inside the memory and is aligned, and of a tensor that is written
+//! also that no two of its elements are one; kernels rely on it. The last is what lets threads
+//! write parts of one tensor at the same time: where two indices name one place, two threads would
+//! write it together, and the result would be whichever came last.
 
 use crate::{DType, Element, Layout};
 
@@ -22,6 +25,16 @@ pub enum TensorError {
     /// The memory does not start at a multiple of the element size.
     #[error("the memory of a {0} tensor is not aligned to its elements")]
     Misaligned(DType),
+    /// A tensor that is to be written has elements that share memory.
+    #[error(
+        "what is written is a view whose elements share memory (shape {:?}, strides {:?}), so that the \
+         result would depend on the order of the writes; clone the view before it is written",
+        layout.shape, layout.strides
+    )]
+    OverlapsItself {
+        /// The layout.
+        layout: Layout,
+    },
 }
 
 fn check(dtype: DType, layout: &Layout, bytes: &[u8]) -> Result<(), TensorError> {
@@ -118,7 +131,8 @@ impl<'a> TensorRef<'a> {
     }
 }
 
-/// A tensor that is written. Kernels may also read back what it holds (an update does).
+/// A tensor that is written. Kernels may also read back what it holds (an update does). No two of
+/// its elements share memory.
 #[derive(Debug)]
 pub struct TensorMut<'a> {
     dtype: DType,
@@ -130,6 +144,11 @@ impl<'a> TensorMut<'a> {
     /// Views `bytes` as a tensor to be written.
     pub fn new(dtype: DType, layout: &'a Layout, bytes: &'a mut [u8]) -> Result<Self, TensorError> {
         check(dtype, layout, bytes)?;
+        if layout.overlaps_itself() {
+            return Err(TensorError::OverlapsItself {
+                layout: layout.clone(),
+            });
+        }
         Ok(TensorMut {
             dtype,
             layout,
@@ -221,6 +240,32 @@ mod tests {
                 .unwrap_err(),
             TensorError::Misaligned(DType::F32)
         );
+    }
+
+    #[test]
+    fn a_tensor_whose_elements_share_memory_is_read_but_never_written() {
+        let mut memory = Storage::zeroed(64);
+        let strided = |shape: &[usize], strides: &[usize]| Layout {
+            shape: shape.into(),
+            strides: strides.into(),
+            offset: 0,
+        };
+        for (shape, strides, is_writable) in [
+            (&[3, 2][..], &[0, 1][..], false),
+            (&[3, 2], &[1, 1], false),
+            (&[2, 2, 2], &[3, 2, 1], false),
+            (&[3, 2], &[2, 1], true),
+            (&[1, 2], &[0, 1], true),
+            (&[0, 2], &[0, 0], true),
+        ] {
+            let layout = strided(shape, strides);
+            assert!(TensorRef::new(DType::F32, &layout, memory.bytes()).is_ok());
+            let written = TensorMut::new(DType::F32, &layout, memory.bytes_mut());
+            assert_eq!(written.is_ok(), is_writable, "{layout:?}");
+            let whole = Layout::contiguous(&[16]);
+            let mut whole = TensorMut::new(DType::F32, &whole, memory.bytes_mut()).unwrap();
+            assert_eq!(whole.with_layout(&layout).is_ok(), is_writable);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! NumPy has no bfloat16. If the package `ml_dtypes` is there, which gives it one, that is used;
 //! else such a tensor comes out as float32, which holds each of its values.
 
-use crosslatch::{Bool, DType, Outputs, Tensor, TensorRef};
+use crosslatch::{Bool, DType, Outputs, TensorRef};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyDict, PyTuple};
@@ -55,42 +55,68 @@ pub fn array<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py
     let name = dtype_name(tensor.dtype());
     let (dtype, memory) = match tensor.dtype() {
         DType::BF16 => match bfloat16(py)? {
-            Some(dtype) => (dtype, row_major(py, tensor)),
+            Some(dtype) => (dtype, row_major(py, tensor)?),
             None => {
-                let wide = tensor.to_vec::<half::bf16>().into_iter();
-                let bytes: Vec<u8> = wide.flat_map(|x| x.to_f32().to_ne_bytes()).collect();
-                (
-                    "float32".into_pyobject(py)?.into_any(),
-                    PyByteArray::new(py, &bytes),
-                )
+                let data = tensor.data::<half::bf16>();
+                let widened = each(py, tensor, |p| data[p].to_f32().to_ne_bytes())?;
+                ("float32".into_pyobject(py)?.into_any(), widened)
             }
         },
         DType::Bool => {
             // The engine takes any byte but zero for true, NumPy only one.
-            let truth = tensor.to_vec::<Bool>().into_iter();
-            let bytes: Vec<u8> = truth.map(|x| x.get() as u8).collect();
-            (
-                name.into_pyobject(py)?.into_any(),
-                PyByteArray::new(py, &bytes),
-            )
+            let data = tensor.data::<Bool>();
+            let truth = each(py, tensor, |p| [data[p].get() as u8])?;
+            (name.into_pyobject(py)?.into_any(), truth)
         }
-        _ => (name.into_pyobject(py)?.into_any(), row_major(py, tensor)),
+        _ => (name.into_pyobject(py)?.into_any(), row_major(py, tensor)?),
     };
     let shape = PyTuple::new(py, tensor.shape())?;
     numpy(py)?.call_method1("ndarray", (shape, dtype, memory))
 }
 
 /// The elements' bytes in row-major order.
-fn row_major<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> Bound<'py, PyByteArray> {
+fn row_major<'py>(
+    py: Python<'py>,
+    tensor: &TensorRef<'_>,
+) -> PyResult<Bound<'py, PyByteArray>> {
     let (layout, size) = (tensor.layout(), tensor.dtype().size());
     let in_order = layout.is_contiguous().then(|| {
         let start = layout.offset * size;
         tensor.bytes().get(start..start + layout.numel() * size)
     });
     match in_order.flatten() {
-        Some(bytes) => PyByteArray::new(py, bytes),
-        None => PyByteArray::new(py, Tensor::copy_of(tensor).bytes()),
+        Some(bytes) => PyByteArray::new_with(py, bytes.len(), |to| {
+            to.copy_from_slice(bytes);
+            Ok(())
+        }),
+        None => match size {
+            1 => each(py, tensor, |p| element::<1>(tensor, p)),
+            2 => each(py, tensor, |p| element::<2>(tensor, p)),
+            4 => each(py, tensor, |p| element::<4>(tensor, p)),
+            _ => each(py, tensor, |p| element::<8>(tensor, p)),
+        },
     }
+}
+
+/// The bytes of the element at a position.
+fn element<const SIZE: usize>(tensor: &TensorRef<'_>, position: usize) -> [u8; SIZE] {
+    let mut bytes = [0; SIZE];
+    bytes.copy_from_slice(&tensor.bytes()[position * SIZE..][..SIZE]);
+    bytes
+}
+
+/// The bytes that `of` gives for the position of each element, in row-major order. Python itself
+/// allocates them, and raises what it raises if there is no memory.
+fn each<'py, const N: usize>(
+    py: Python<'py>,
+    tensor: &TensorRef<'_>,
+    of: impl Fn(usize) -> [u8; N],
+) -> PyResult<Bound<'py, PyByteArray>> {
+    PyByteArray::new_with(py, tensor.layout().numel() * N, |to| {
+        let elements = to.chunks_exact_mut(N).zip(tensor.layout().positions());
+        elements.for_each(|(to, position)| to.copy_from_slice(&of(position)));
+        Ok(())
+    })
 }
 
 /// The type `ml_dtypes.bfloat16`, if that package is installed.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Arg, Output, SlotKind, ValueType};
-use crosslatch::{DType, Model, Options, Precision};
+use crosslatch::{DType, MemoryLimit, Model, Options, Precision};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -23,15 +23,16 @@ use crate::session::Session;
 /// session uses, all cores if it is `None`. `latch` names inputs that stay the same for many runs:
 /// what depends on them alone is computed again only when one of them changes.
 #[pyfunction]
-#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None))]
+#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, memory_limit = None))]
 pub fn load(
     py: Python<'_>,
     path: Place,
     precision: &str,
     threads: Option<usize>,
     latch: Option<Vec<String>>,
+    memory_limit: Option<MemoryAmount>,
 ) -> PyResult<Program> {
-    let options = options(precision, threads)?;
+    let options = options(precision, threads, memory_limit)?;
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
     let open = || match path.open()? {
         model if latch.is_empty() => Ok(model),
@@ -67,8 +68,21 @@ impl Place {
     }
 }
 
+/// An amount of memory.
+#[derive(FromPyObject)]
+pub enum MemoryAmount {
+    /// In bytes.
+    Bytes(usize),
+    /// As text, with a unit.
+    Text(String),
+}
+
 /// What a caller may choose about running, checked.
-pub fn options(precision: &str, threads: Option<usize>) -> PyResult<Options> {
+pub fn options(
+    precision: &str,
+    threads: Option<usize>,
+    memory_limit: Option<MemoryAmount>,
+) -> PyResult<Options> {
     let precision = precision
         .parse::<Precision>()
         .map_err(|e| PyValueError::new_err(e.to_string()))?;
@@ -79,6 +93,14 @@ pub fn options(precision: &str, threads: Option<usize>) -> PyResult<Options> {
     match threads {
         Some(0) => return Err(PyValueError::new_err("threads is 0; give at least 1")),
         Some(threads) => options.threads = threads,
+        None => {}
+    }
+    match memory_limit {
+        Some(MemoryAmount::Bytes(bytes)) => options.memory_limit = MemoryLimit::bytes(bytes),
+        Some(MemoryAmount::Text(text)) => {
+            let limit = text.parse::<MemoryLimit>();
+            options.memory_limit = limit.map_err(|e| PyValueError::new_err(e.to_string()))?;
+        }
         None => {}
     }
     Ok(options)
@@ -125,7 +147,7 @@ impl Program {
     }
 
     /// A fresh session: state of its own, at the start.
-    fn session(slf: &Bound<'_, Self>) -> Session {
+    fn session(slf: &Bound<'_, Self>) -> PyResult<Session> {
         Session::new(slf)
     }
 

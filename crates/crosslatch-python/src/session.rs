@@ -29,14 +29,14 @@ pub struct Session {
 
 impl Session {
     /// A fresh session.
-    pub fn new(program: &Bound<'_, Program>) -> Session {
+    pub fn new(program: &Bound<'_, Program>) -> PyResult<Session> {
         let Program { model, options, .. } = program.get();
         // The first one in a narrow precision converts the weights.
         let session = (program.py()).detach(|| crosslatch::Session::new(model, *options));
-        Session {
+        Ok(Session {
             program: program.clone().unbind(),
-            session: Mutex::new(Local::new(session)),
-        }
+            session: Mutex::new(Local::new(session.map_err(engine)?)),
+        })
     }
 
     fn lock(&self) -> PyResult<MutexGuard<'_, Local<crosslatch::Session>>> {

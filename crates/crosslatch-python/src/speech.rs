@@ -18,7 +18,7 @@ use crate::error::{self, engine, failure};
 use crate::idle::Idle;
 use crate::inputs::{Given, Refusal, take};
 use crate::process::Local;
-use crate::program::options;
+use crate::program::{MemoryAmount, options};
 use crate::transcription::Transcription;
 
 /// Writes down what is said in sound.
@@ -61,14 +61,15 @@ impl Speech {
 #[pymethods]
 impl Transcriber {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, memory_limit = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         precision: &str,
         threads: Option<usize>,
+        memory_limit: Option<MemoryAmount>,
     ) -> PyResult<Transcriber> {
-        let options = options(precision, threads)?;
+        let options = options(precision, threads, memory_limit)?;
         let path = model;
         py.detach(|| {
             let model = Model::open(&path).map_err(engine)?;

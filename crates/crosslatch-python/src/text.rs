@@ -16,7 +16,7 @@ use pyo3::types::PyString;
 use crate::error::{engine, failure};
 use crate::idle::Idle;
 use crate::process::Local;
-use crate::program::options;
+use crate::program::{MemoryAmount, options};
 
 /// How often a working thread looks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);
@@ -75,15 +75,16 @@ impl Generation {
 #[pymethods]
 impl Generator {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None, memory_limit = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         precision: &str,
         threads: Option<usize>,
         latch: Option<Vec<String>>,
+        memory_limit: Option<MemoryAmount>,
     ) -> PyResult<Generator> {
-        let options = options(precision, threads)?;
+        let options = options(precision, threads, memory_limit)?;
         let path = model;
         py.detach(|| {
             let mut model = Model::open(&path).map_err(engine)?;

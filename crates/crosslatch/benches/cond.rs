@@ -54,7 +54,7 @@ fn bench(c: &mut Criterion) {
         let program = parse(&program(has_cond), Catalogue::builtin());
         let program = program.unwrap_or_else(|e| panic!("{e}"));
         let model = Model::in_memory(program, &[]).unwrap_or_else(|e| panic!("{e}"));
-        let mut session = Session::new(&model, Options::default());
+        let mut session = Session::new(&model, Options::default()).unwrap();
         let new = Tensor::from_slice(&[1, 8, 1500, 64], &vec![1f32; 8 * 1500 * 64]);
         let new = new.unwrap_or_else(|| panic!("a size that fits"));
         let mut step = |first: bool| {

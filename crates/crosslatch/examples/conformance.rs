@@ -87,13 +87,13 @@ fn run(
         given.push((input, tensor.view()));
     }
 
-    let mut session = Session::new(&model, Options::default());
+    let mut session = Session::new(&model, Options::default())?;
     let inputs: Vec<_> = given.iter().map(|(n, t)| (*n, Input::Tensor(*t))).collect();
     let first = copies(session.run(method, &inputs)?.iter());
     let second = copies(session.run(method, &inputs)?.iter());
-    let reference = ReferenceSession::new(&model, KernelSet::Fast).run(method, &given)?;
+    let reference = ReferenceSession::new(&model, KernelSet::Fast)?.run(method, &given)?;
     let reference = copies(reference.iter().map(|(n, t)| (n.as_str(), t.view())));
-    let plain = ReferenceSession::new(&model, KernelSet::Plain).run(method, &given)?;
+    let plain = ReferenceSession::new(&model, KernelSet::Plain)?.run(method, &given)?;
     if first.len() != case.outputs || plain.len() != case.outputs {
         return Err(format!("has {} outputs instead of {}", first.len(), case.outputs).into());
     }

@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weights = [("wq", weight(1)?), ("wk", weight(2)?), ("wv", weight(3)?)];
     let model = Model::in_memory(decoder()?, &weights)?;
     print!("{}", model.methods()[0].program);
-    let mut session = Session::new(&model, Options::default());
+    let mut session = Session::new(&model, Options::default())?;
     for input in 0..2 {
         session.reset();
         let encoded = random(&[1, POSITIONS, WIDTH], 10 + input).ok_or(missing)?;

@@ -67,6 +67,14 @@ pub enum Error {
         /// The state slot.
         slot: String,
     },
+    /// More memory is needed than the session may take, or than the system has.
+    #[error("{what}: {source}")]
+    Memory {
+        /// What needs it: the model's state, a method, or a node of one.
+        what: String,
+        /// What was needed, and what there is.
+        source: crate::memory::MemoryError,
+    },
     /// A node cannot be computed for these sizes, or failed while running.
     #[error("method `{method}`, node {node}: {reason}")]
     Node {

@@ -7,7 +7,7 @@
 mod load;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Threads};
@@ -18,6 +18,7 @@ use crate::inputs::input_slots;
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
+use crate::memory::MemoryLimit;
 use crate::passes::{caches, carry, latch};
 use crate::precision::{Narrowed, Precision};
 use crate::pt2::archive::Archive;
@@ -34,6 +35,8 @@ struct Inner {
     methods: Vec<Method>,
     /// The weights in each narrow format, where a session has asked for it.
     narrowed: [OnceLock<Narrowed>; 2],
+    /// Held by the session that converts weights; others wait for it.
+    narrowing: Mutex<()>,
     /// The same model with narrow caches, if it has any, where a session has asked for it.
     narrow_caches: OnceLock<Option<Model>>,
 }
@@ -147,6 +150,7 @@ impl Model {
             file,
             methods,
             narrowed: Default::default(),
+            narrowing: Mutex::new(()),
             narrow_caches: OnceLock::new(),
         }))
     }
@@ -347,15 +351,43 @@ impl Model {
         self.0.file.weights.source_bytes(self.files(), source)
     }
 
-    /// The weights in a precision, converted now, by these threads, if no session has asked for it
-    /// before; nothing for [`Precision::F32`].
-    pub fn narrowed(&self, precision: Precision, threads: &Threads) -> Option<&Narrowed> {
-        let format = precision.format()?;
-        let cell = match format {
+    /// The weights in a precision, where a session has asked for it; nothing for
+    /// [`Precision::F32`].
+    pub fn narrowed(&self, precision: Precision) -> Option<&Narrowed> {
+        self.narrow_cell(precision.format()?).get()
+    }
+
+    /// Converts the weights to a precision, by these threads, if no session has asked for it before.
+    ///
+    /// # Errors
+    /// If they take more memory than the limit allows.
+    pub(crate) fn narrow(
+        &self,
+        precision: Precision,
+        threads: &Threads,
+        limit: MemoryLimit,
+    ) -> Result<(), Error> {
+        let Some(format) = precision.format() else {
+            return Ok(());
+        };
+        let cell = self.narrow_cell(format);
+        let _one_at_a_time = self.0.narrowing.lock().unwrap_or_else(|p| p.into_inner());
+        if cell.get().is_none() {
+            let narrowed = Narrowed::of(self, format, threads, limit);
+            let narrowed = narrowed.map_err(|source| Error::Memory {
+                what: format!("weights in {precision}"),
+                source,
+            })?;
+            cell.get_or_init(|| narrowed);
+        }
+        Ok(())
+    }
+
+    fn narrow_cell(&self, format: Format) -> &OnceLock<Narrowed> {
+        match format {
             Format::Bf16 => &self.0.narrowed[0],
             Format::Int8 => &self.0.narrowed[1],
-        };
-        Some(cell.get_or_init(|| Narrowed::of(self, format, threads)))
+        }
     }
 
     /// Tells the system that a payload will not be wanted soon.

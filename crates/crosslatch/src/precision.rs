@@ -12,6 +12,7 @@ use crosslatch_kernels::narrow::{Format, NarrowError};
 use crosslatch_kernels::{Storage, Threads};
 
 use crate::ir::operator::KernelSet;
+use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Method, Model};
 use crate::passes::narrow::{Reason, narrow};
 use crate::pt2::weights::Source;
@@ -108,13 +109,21 @@ impl Stored {
 
 impl Narrowed {
     /// Converts the weights of a model.
-    pub(crate) fn of(model: &Model, format: Format, threads: &Threads) -> Narrowed {
+    ///
+    /// # Errors
+    /// If they take more memory than the limit allows.
+    pub(crate) fn of(
+        model: &Model,
+        format: Format,
+        threads: &Threads,
+        limit: MemoryLimit,
+    ) -> Result<Narrowed, MemoryError> {
         let mut places = Places::default();
         let methods = model.methods().iter();
         let mut slots: Vec<Vec<Stored>> = methods
             .map(|method| places.of_method(method, format))
             .collect();
-        let mut storage = Storage::zeroed(places.bytes);
+        let mut storage = limit.allocate(places.bytes, 0)?;
         let mut unfit = HashMap::new();
         for (payload, range) in &places.ranges {
             let to = &mut storage.bytes_mut()[range.clone()];
@@ -129,7 +138,7 @@ impl Narrowed {
                 *stored = Stored::AsTyped(Reason::Unfit(*error));
             }
         }
-        Narrowed { storage, slots }
+        Ok(Narrowed { storage, slots })
     }
 
     /// The converted weights.

@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 use crosslatch_kernels::copy::copy;
 use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::storage::OutOfMemory;
+use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::{
     DType, Element, Kernel, Layout, Operands, Storage, TensorMut, TensorRef, Threads, with_element,
 };
@@ -21,9 +23,10 @@ use crate::ir::call::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
+use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Method, Model};
 use crate::precision::{Narrowed, Precision, Stored};
-use crate::session::not_filled;
+use crate::session::{Options, not_filled};
 use crate::tensor::Tensor;
 
 /// A session that is interpreted.
@@ -31,6 +34,7 @@ pub struct ReferenceSession {
     model: Model,
     kernels: KernelSet,
     precision: Precision,
+    limit: MemoryLimit,
     threads: Threads,
     /// For each method, the contents of its slots that are not inputs.
     slots: Vec<Vec<Option<Shared>>>,
@@ -57,42 +61,108 @@ enum Value {
 }
 
 /// Why a node failed, before it is known which node it was.
-type Failure = String;
+enum Failure {
+    Reason(String),
+    Memory(MemoryError),
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Failure {
+        Failure::Reason(reason)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(reason: &str) -> Failure {
+        Failure::Reason(reason.to_owned())
+    }
+}
+
+impl From<MemoryError> for Failure {
+    fn from(error: MemoryError) -> Failure {
+        Failure::Memory(error)
+    }
+}
+
+impl From<OutOfMemory> for Failure {
+    fn from(error: OutOfMemory) -> Failure {
+        Failure::Memory(error.into())
+    }
+}
+
+impl Failure {
+    /// The error, where it is known which node of which method it was.
+    fn of_node(self, method: &str, node: String) -> Error {
+        match self {
+            Failure::Reason(reason) => Error::Node {
+                method: method.to_owned(),
+                node,
+                reason,
+            },
+            Failure::Memory(source) => Error::Memory {
+                what: format!("method `{method}`, node {node}"),
+                source,
+            },
+        }
+    }
+}
 
 impl ReferenceSession {
     /// A fresh session. `kernels` chooses between plain loops, the oracle for kernels, and the
     /// kernels that the planned execution uses, the oracle for plans.
-    pub fn new(model: &Model, kernels: KernelSet) -> ReferenceSession {
-        ReferenceSession::with_precision(model, kernels, Precision::F32)
+    ///
+    /// # Errors
+    /// As [`with_options`](ReferenceSession::with_options).
+    pub fn new(model: &Model, kernels: KernelSet) -> Result<ReferenceSession, Error> {
+        let options = Options {
+            kernels,
+            ..Options::default()
+        };
+        ReferenceSession::with_options(model, options)
     }
 
-    /// The same, with weights stored in this precision.
-    pub fn with_precision(
-        model: &Model,
-        kernels: KernelSet,
-        precision: Precision,
-    ) -> ReferenceSession {
+    /// The same, with these kernels and this precision. The memory limit holds for each tensor by
+    /// itself. Whatever the options say, it works alone.
+    ///
+    /// # Errors
+    /// If weights or state take more memory than there is.
+    pub fn with_options(model: &Model, options: Options) -> Result<ReferenceSession, Error> {
+        let (precision, limit) = (options.precision, options.memory_limit);
+        let model = model.in_precision(precision);
+        let threads = Threads::new(1);
+        model.narrow(precision, &threads, limit)?;
         let mut session = ReferenceSession {
-            model: model.in_precision(precision),
-            kernels: precision.kernels(kernels),
+            model,
+            kernels: precision.kernels(options.kernels),
             precision,
-            threads: Threads::new(1),
+            limit,
+            threads,
             slots: Vec::new(),
             filled: Vec::new(),
             carried: Vec::new(),
         };
-        session.reset();
-        session
+        session.reset()?;
+        Ok(session)
     }
 
     /// Puts all state back to what the file has.
-    pub fn reset(&mut self) {
-        let narrowed = self.model.narrowed(self.precision, &self.threads);
-        self.slots = (0..self.model.methods().len())
-            .map(|method| initial_slots(&self.model, method, narrowed))
-            .collect();
+    ///
+    /// # Errors
+    /// As [`with_options`](ReferenceSession::with_options).
+    pub fn reset(&mut self) -> Result<(), Error> {
+        let narrowed = self.model.narrowed(self.precision);
+        let methods = self.model.methods().iter().enumerate();
+        let slots = methods.map(|(i, method)| {
+            let slots = initial_slots(&self.model, i, narrowed);
+            slots.map_err(|error| Error::Memory {
+                what: format!("weights and state of method `{}`", method.program.name),
+                source: error.into(),
+            })
+        });
+        self.slots = slots.collect::<Result<_, _>>()?;
         self.filled = vec![RefCell::default(); self.slots.len()];
         self.carried = vec![Vec::new(); self.slots.len()];
+        Ok(())
     }
 
     /// What a state slot of a method holds now; `None` if there is no such slot.
@@ -101,7 +171,7 @@ impl ReferenceSession {
         let slots = &self.model.methods()[index].program.slots;
         let is_it = |s: &Slot| s.name == slot && s.kind == SlotKind::State;
         let i = slots.iter().position(is_it)?;
-        Some(self.slots[index][i].as_ref()?.to_tensor())
+        self.slots[index][i].as_ref()?.to_tensor().ok()
     }
 
     /// The latched values of a method. The oracle trusts no memory: they are computed at each run.
@@ -153,7 +223,11 @@ impl ReferenceSession {
             let tensor = fed.next_if(|((slot, _), _)| *slot == i);
             values.push(match (contents, tensor) {
                 (Some(shared), _) => Value::Tensor(shared.clone()),
-                (None, Some((_, tensor))) => Value::Tensor(Shared::copy_of(tensor)),
+                (None, Some((_, tensor))) => {
+                    let own = Shared::copy_of(tensor, self.limit);
+                    let input = || format!("input {i}");
+                    Value::Tensor(own.map_err(|e| e.of_node(method, input()))?)
+                }
                 (None, None) => Value::Number(Number::Int(0)),
             });
         }
@@ -162,6 +236,7 @@ impl ReferenceSession {
             method: &model.methods()[index],
             filled: &self.filled[index],
             kernels: self.kernels,
+            limit: self.limit,
             threads: &self.threads,
         };
         let results = interpreter.graph(&program.graph, values)?;
@@ -170,21 +245,26 @@ impl ReferenceSession {
         for (output, result) in program.outputs.iter().zip(results) {
             match output {
                 Output::User(name) => {
-                    if let Some(tensor) = result.to_tensor() {
-                        outputs.push((name.clone(), tensor));
-                    }
+                    let tensor = result.to_tensor(self.limit);
+                    let tensor = tensor.map_err(|e| e.of_node(method, format!("`{name}`")))?;
+                    outputs.extend(tensor.map(|tensor| (name.clone(), tensor)));
                 }
-                Output::Mutation { slot } => written.push((*slot, result)),
+                // All outputs are taken before any slot changes, as a functional graph means it.
+                Output::Mutation { slot } => {
+                    let name = &program.slots[*slot].name;
+                    let tensor = result.to_tensor(self.limit);
+                    let tensor = tensor.map_err(|e| e.of_node(method, format!("`{name}`")))?;
+                    written.extend(tensor.map(|tensor| (*slot, tensor)));
+                }
             }
         }
-        // All outputs are taken before any slot changes, as a functional graph means it.
-        let written: Vec<_> = written
-            .into_iter()
-            .filter_map(|(slot, value)| Some((slot, value.to_tensor()?)))
-            .collect();
         for (slot, tensor) in written {
             match &self.slots[index][slot] {
-                Some(shared) => shared.write(&tensor.view(), &self.threads),
+                Some(shared) => {
+                    let name = &program.slots[slot].name;
+                    let stored = shared.write(&tensor.view(), &self.threads);
+                    stored.map_err(|e| e.of_node(method, format!("`{name}`")))?;
+                }
                 // An input that the program writes: its new contents are an output.
                 None => outputs.push((program.slots[slot].name.clone(), tensor)),
             }
@@ -216,62 +296,80 @@ impl ReferenceSession {
     }
 }
 
-fn initial_slots(model: &Model, method: usize, narrowed: Option<&Narrowed>) -> Vec<Option<Shared>> {
+fn initial_slots(
+    model: &Model,
+    method: usize,
+    narrowed: Option<&Narrowed>,
+) -> Result<Vec<Option<Shared>>, OutOfMemory> {
     let stored = narrowed.map_or(&[][..], |n| n.slots(method));
     let method = &model.methods()[method];
     let bindings = method.bindings.iter();
     bindings
         .enumerate()
         .map(|(i, binding)| {
-            let weight = binding.as_ref()?;
+            let Some(weight) = binding else {
+                return Ok(None);
+            };
             let (bytes, narrow) = match (stored.get(i), narrowed) {
                 (Some(Stored::Narrow(format, range)), Some(narrowed)) => {
                     (&narrowed.bytes()[range.clone()], Some(*format))
                 }
                 _ => (model.weight_bytes(weight), None),
             };
-            Some(Shared {
-                storage: Rc::new(RefCell::new(Storage::copy_of(bytes))),
+            Ok(Some(Shared {
+                storage: Rc::new(RefCell::new(Storage::try_copy_of(bytes)?)),
                 dtype: weight.dtype,
                 layout: weight.layout.clone(),
                 narrow,
-            })
+            }))
         })
         .collect()
 }
 
 impl Shared {
-    fn fresh(dtype: DType, shape: &[usize]) -> Result<Shared, Failure> {
+    fn fresh(dtype: DType, shape: &[usize], limit: MemoryLimit) -> Result<Shared, Failure> {
         let bytes = crosslatch_kernels::layout::checked_numel(shape)
             .and_then(|n| n.checked_mul(dtype.size()))
-            .filter(|b| isize::try_from(*b).is_ok())
             .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))?;
         Ok(Shared {
-            storage: Rc::new(RefCell::new(Storage::zeroed(bytes))),
+            storage: Rc::new(RefCell::new(limit.allocate(bytes, 0)?)),
             dtype,
             layout: Layout::contiguous(shape),
             narrow: None,
         })
     }
 
-    fn copy_of(tensor: &TensorRef<'_>) -> Shared {
-        let owned = Tensor::copy_of(tensor);
-        Shared {
-            storage: Rc::new(RefCell::new(Storage::copy_of(owned.bytes()))),
+    fn copy_of(tensor: &TensorRef<'_>, limit: MemoryLimit) -> Result<Shared, Failure> {
+        limit.check(tensor.layout().numel() * tensor.dtype().size(), 0)?;
+        let owned = Tensor::try_copy_of(tensor)?;
+        Ok(Shared {
             dtype: owned.dtype(),
             layout: Layout::contiguous(owned.shape()),
+            storage: Rc::new(RefCell::new(owned.into_storage())),
             narrow: None,
-        }
+        })
     }
 
-    fn to_tensor(&self) -> Tensor {
+    /// A copy of it, in memory of its own.
+    fn copied(&self, limit: MemoryLimit) -> Result<Shared, Failure> {
         let storage = self.storage.borrow();
-        Tensor::copy_of(&read(self, &storage))
+        Shared::copy_of(&read(self, &storage), limit)
     }
 
-    fn write(&self, from: &TensorRef<'_>, threads: &Threads) {
+    /// The bytes that its elements take, laid out one after the other.
+    fn bytes(&self) -> usize {
+        self.layout.numel() * self.dtype.size()
+    }
+
+    fn to_tensor(&self) -> Result<Tensor, OutOfMemory> {
+        let storage = self.storage.borrow();
+        Tensor::try_copy_of(&read(self, &storage))
+    }
+
+    fn write(&self, from: &TensorRef<'_>, threads: &Threads) -> Result<(), Failure> {
         let mut storage = self.storage.borrow_mut();
-        copy(&mut written(self, &mut storage), from, threads);
+        copy(&mut written(self, &mut storage)?, from, threads);
+        Ok(())
     }
 }
 
@@ -282,17 +380,23 @@ fn read<'a>(tensor: &'a Shared, storage: &'a Storage) -> TensorRef<'a> {
         .unwrap_or_else(|e| unreachable!("{e}"))
 }
 
-fn written<'a>(tensor: &'a Shared, storage: &'a mut Storage) -> TensorMut<'a> {
-    TensorMut::new(tensor.dtype, &tensor.layout, storage.bytes_mut())
-        .unwrap_or_else(|e| unreachable!("{e}"))
+/// A tensor to be written, which has no meaning if its elements share memory.
+fn written<'a>(tensor: &'a Shared, storage: &'a mut Storage) -> Result<TensorMut<'a>, Failure> {
+    TensorMut::new(tensor.dtype, &tensor.layout, storage.bytes_mut()).map_err(|e| match e {
+        overlap @ TensorError::OverlapsItself { .. } => overlap.to_string().into(),
+        bug => unreachable!("{bug}"),
+    })
 }
 
 impl Value {
-    fn to_tensor(&self) -> Option<Tensor> {
-        match self {
-            Value::Tensor(shared) => Some(shared.to_tensor()),
+    fn to_tensor(&self, limit: MemoryLimit) -> Result<Option<Tensor>, Failure> {
+        Ok(match self {
+            Value::Tensor(shared) => {
+                limit.check(shared.bytes(), 0)?;
+                Some(shared.to_tensor()?)
+            }
             Value::Number(n) => number_tensor(*n),
-        }
+        })
     }
 }
 
@@ -310,6 +414,7 @@ struct Interpreter<'a> {
     method: &'a Method,
     filled: &'a RefCell<BTreeSet<usize>>,
     kernels: KernelSet,
+    limit: MemoryLimit,
     threads: &'a Threads,
 }
 
@@ -324,7 +429,7 @@ impl Interpreter<'_> {
                 self.cond(graph, node, &values)?
             } else {
                 self.node(node, &values)
-                    .map_err(|reason| self.error(graph, node, reason))?
+                    .map_err(|failure| self.error(graph, node, failure))?
             };
             for (id, value) in node.results.iter().zip(results) {
                 values[id.index()] = Some(value);
@@ -345,13 +450,10 @@ impl Interpreter<'_> {
             .collect()
     }
 
-    fn error(&self, graph: &Graph, node: &Node, reason: String) -> Error {
+    fn error(&self, graph: &Graph, node: &Node, failure: Failure) -> Error {
         let line = node.provenance.line.as_ref().map(|s| format!(", {s}"));
-        Error::Node {
-            method: self.method.program.name.clone(),
-            node: format!("{}{}", label(graph, node), line.unwrap_or_default()),
-            reason,
-        }
+        let node = format!("{}{}", label(graph, node), line.unwrap_or_default());
+        failure.of_node(&self.method.program.name, node)
     }
 
     fn cond(
@@ -418,10 +520,11 @@ impl Interpreter<'_> {
             })
             .collect();
         let schema = &node.op.schema;
-        let lowering = (node.op.lower)(&Call {
+        let lowering = node.op.lowered(&Call {
             schema,
             args: &bound.args,
             kernels: self.kernels,
+            results: Some(node.results.len()),
         })
         .map_err(text)?;
         let in_place = schema.written().next().is_some();
@@ -448,14 +551,14 @@ impl Interpreter<'_> {
                     .map_err(|e| e.to_string())?;
                 vec![Value::Tensor(Shared {
                     layout: Layout::contiguous(&copy.shape),
-                    ..Shared::copy_of(&view)
+                    ..Shared::copy_of(&view, self.limit)?
                 })]
             }
             Lowering::Compute(compute) => {
                 let results = compute
                     .results
                     .iter()
-                    .map(|(dtype, shape)| Shared::fresh(*dtype, shape))
+                    .map(|(dtype, shape)| Shared::fresh(*dtype, shape, self.limit))
                     .collect::<Result<Vec<_>, _>>()?;
                 self.kernel(&*compute.kernel, &operands, &results)?;
                 if in_place {
@@ -466,7 +569,7 @@ impl Interpreter<'_> {
                     if target.layout.shape != result.layout.shape {
                         return Err("the result does not have the shape of what it replaces".into());
                     }
-                    target.write(&result.to_tensor().view(), self.threads);
+                    target.write(&result.to_tensor()?.view(), self.threads)?;
                     vec![Value::Tensor(target.clone())]
                 } else {
                     results.into_iter().map(Value::Tensor).collect()
@@ -476,11 +579,11 @@ impl Interpreter<'_> {
                 let operand = operands.get(assign.of).ok_or("an update of nothing")?;
                 let source = operands.get(assign.from).ok_or("an update from nothing")?;
                 // Copied, because it may be the very memory that is written.
-                let source = Shared::copy_of(&source.to_tensor().view());
+                let source = source.copied(self.limit)?;
                 let target = if in_place {
                     operand.clone()
                 } else {
-                    Shared::copy_of(&operand.to_tensor().view())
+                    operand.copied(self.limit)?
                 };
                 let [part, layout] = assign
                     .places(&target.layout, &source.layout)
@@ -491,7 +594,7 @@ impl Interpreter<'_> {
                     ..target.clone()
                 };
                 let storage = source.storage.borrow();
-                part.write(&read(&source, &storage), self.threads);
+                part.write(&read(&source, &storage), self.threads)?;
                 vec![Value::Tensor(target)]
             }
             Lowering::Update(update) => {
@@ -499,17 +602,17 @@ impl Interpreter<'_> {
                 let target = if in_place {
                     operand.clone()
                 } else {
-                    Shared::copy_of(&operand.to_tensor().view())
+                    operand.copied(self.limit)?
                 };
                 let others = operands
                     .iter()
                     .enumerate()
                     .map(|(i, other)| {
                         if i == update.of {
-                            Shared::fresh(other.dtype, &[0])
+                            Shared::fresh(other.dtype, &[0], self.limit)
                         } else {
                             // An operand may be the very memory that is updated.
-                            Ok(Shared::copy_of(&other.to_tensor().view()))
+                            other.copied(self.limit)
                         }
                     })
                     .collect::<Result<Vec<_>, _>>()?;
@@ -526,6 +629,10 @@ impl Interpreter<'_> {
         inputs: &[Shared],
         outputs: &[Shared],
     ) -> Result<(), Failure> {
+        // What a kernel walks over may be far more than the memory that it lies in.
+        for tensor in inputs.iter().chain(outputs) {
+            self.limit.check(tensor.bytes(), 0)?;
+        }
         let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
         // Of a weight in a narrow format, a kernel gets the bytes.
         let bytes: Vec<_> = borrowed
@@ -546,8 +653,8 @@ impl Interpreter<'_> {
             .iter()
             .zip(&mut borrowed)
             .map(|(t, s)| written(t, s))
-            .collect();
-        let mut scratch = Storage::zeroed(kernel.scratch_bytes());
+            .collect::<Result<_, _>>()?;
+        let mut scratch = self.limit.allocate(kernel.scratch_bytes(), 0)?;
         kernel
             .run(&mut Operands {
                 inputs: &inputs,
@@ -555,7 +662,7 @@ impl Interpreter<'_> {
                 scratch: scratch.bytes_mut(),
                 threads: self.threads,
             })
-            .map_err(|e| e.to_string())
+            .map_err(|e| e.to_string().into())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::inputs;
 use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
+use crate::memory::MemoryLimit;
 use crate::model::Model;
 use crate::plan::{Operand, Plan, PlannedOutput, block};
 use crate::precision::{Narrowed, Precision};
@@ -44,6 +45,8 @@ pub struct Options {
     pub kernels: KernelSet,
     /// How weights are stored. The first session in a precision converts them, for all sessions.
     pub precision: Precision,
+    /// The most memory that the session may take, the machine's own unless it is said.
+    pub memory_limit: MemoryLimit,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             kernels: KernelSet::Fast,
             precision: Precision::F32,
+            memory_limit: MemoryLimit::default(),
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct Session {
     model: Model,
     kernels: KernelSet,
     precision: Precision,
+    limit: MemoryLimit,
     threads: Arc<Threads>,
     methods: Vec<MethodState>,
     /// Memory for what this session does together with others, if it is the first of them.
@@ -89,21 +94,32 @@ pub struct Session {
 
 impl Session {
     /// A fresh session.
-    pub fn new(model: &Model, options: Options) -> Session {
+    ///
+    /// # Errors
+    /// If its state, or weights in its precision, take more memory than it may have.
+    pub fn new(model: &Model, options: Options) -> Result<Session, Error> {
         let model = model.in_precision(options.precision);
-        let methods = (0..model.methods().len())
-            .map(|i| MethodState::new(&model, i))
-            .collect();
+        let limit = options.memory_limit;
+        let mut methods: Vec<MethodState> = Vec::new();
+        for (i, method) in model.methods().iter().enumerate() {
+            let taken = methods.iter().map(MethodState::bytes).sum();
+            let state = MethodState::new(&model, i, limit, taken);
+            methods.push(state.map_err(|source| Error::Memory {
+                what: format!("the state of method `{}`", method.program.name),
+                source,
+            })?);
+        }
         let threads = Arc::new(Threads::new(options.threads));
-        model.narrowed(options.precision, &threads);
-        Session {
+        model.narrow(options.precision, &threads, limit)?;
+        Ok(Session {
             model,
             kernels: options.precision.kernels(options.kernels),
             precision: options.precision,
+            limit,
             threads,
             methods,
             memory: Storage::zeroed(0),
-        }
+        })
     }
 
     /// The model, as it is in this session's precision.
@@ -113,7 +129,7 @@ impl Session {
 
     /// How this session's weights are stored, if not as they are typed.
     pub fn narrowed(&self) -> Option<&Narrowed> {
-        self.model.narrowed(self.precision, &self.threads)
+        self.model.narrowed(self.precision)
     }
 
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
@@ -134,6 +150,7 @@ impl Session {
             model: self.model.clone(),
             kernels: self.kernels,
             precision: self.precision,
+            limit: self.limit,
             threads: Arc::clone(&self.threads),
             methods: self.methods.iter_mut().map(MethodState::fork).collect(),
             memory: Storage::zeroed(0),
@@ -247,7 +264,8 @@ impl Session {
         let (tensors, number) = self.prepare(index, current, named, left)?;
         let plan = Arc::clone(&current.plans[number].plan);
         current.last = None;
-        let member = current.member(&self.model, self.narrowed(), &plan, &tensors);
+        self.make_room(current, &plan, index)?;
+        let member = current.member(&self.model, self.narrowed(), &tensors);
         let mut run = Run {
             members: smallvec![member],
             threads: &self.threads,
@@ -284,10 +302,39 @@ impl Session {
     /// The plan for inputs of these types and layouts.
     pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
         let index = self.model.method_index(method)?;
-        let narrowed = self.model.narrowed(self.precision, &self.threads);
-        let state = &mut self.methods[index];
-        let plan = state.find_or_make(&self.model, index, inputs, self.kernels, narrowed)?;
+        let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
+        let plan = self.find_or_make(index, &mut current, inputs);
+        self.methods[index] = current;
+        let (state, plan) = (&self.methods[index], plan?);
         Ok(&state.plans[plan].plan)
+    }
+
+    /// The plan of a method for inputs of these types, made if there is none.
+    fn find_or_make(
+        &self,
+        index: usize,
+        current: &mut MethodState,
+        types: &[(DType, Layout)],
+    ) -> Result<usize, Error> {
+        current.find_or_make(types, |slots| {
+            let narrowed = self.narrowed();
+            crate::plan::plan(&self.model, index, types, slots, self.kernels, narrowed, self.limit)
+        })
+    }
+
+    /// Sees to it that a method, taken out of the session, has an arena for this plan.
+    fn make_room(
+        &self,
+        current: &mut MethodState,
+        plan: &Plan,
+        index: usize,
+    ) -> Result<(), Error> {
+        let others = self.methods.iter().map(MethodState::bytes).sum();
+        let room = current.make_room(plan, self.limit, others);
+        room.map_err(|source| Error::Memory {
+            what: format!("method `{}`", self.model.methods()[index].program.name),
+            source,
+        })
     }
 
     fn outputs_of(&self, index: usize) -> Outputs<'_> {
@@ -363,7 +410,7 @@ impl Session {
                     .iter()
                     .map(|t| (t.dtype(), t.layout().clone()))
                     .collect();
-                current.find_or_make(&self.model, index, &types, self.kernels, self.narrowed())?
+                self.find_or_make(index, current, &types)?
             }
         };
         current.plans[plan].used = current.runs;

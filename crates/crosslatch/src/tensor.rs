@@ -1,5 +1,6 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
+use crosslatch_kernels::storage::OutOfMemory;
 use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::{DType, Element, Layout, Storage, TensorMut, TensorRef};
 
@@ -45,10 +46,22 @@ impl Tensor {
         })
     }
 
-    /// A row-major copy of a borrowed tensor.
+    /// A row-major copy of a borrowed tensor, for tensors that are known to be of ordinary size.
+    ///
+    /// # Panics
+    /// If the system has no memory for it. A view that repeats its elements may be larger than any
+    /// memory: [`try_copy_of`](Tensor::try_copy_of) says so.
     pub fn copy_of(tensor: &TensorRef<'_>) -> Tensor {
+        Tensor::try_copy_of(tensor).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A row-major copy of a borrowed tensor.
+    ///
+    /// # Errors
+    /// If the system has no memory for it.
+    pub fn try_copy_of(tensor: &TensorRef<'_>) -> Result<Tensor, OutOfMemory> {
         let layout = Layout::contiguous(tensor.shape());
-        let mut storage = Storage::zeroed(layout.numel() * tensor.dtype().size());
+        let mut storage = Storage::try_zeroed(layout.numel() * tensor.dtype().size())?;
         crosslatch_kernels::with_element!(tensor.dtype(), T => {
             let data = tensor.data::<T>();
             let copy: &mut [T] = bytemuck::cast_slice_mut(storage.bytes_mut());
@@ -56,11 +69,16 @@ impl Tensor {
                 *to = data[from];
             }
         });
-        Tensor {
+        Ok(Tensor {
             dtype: tensor.dtype(),
             layout,
             storage,
-        }
+        })
+    }
+
+    /// Its memory, with the elements one after the other.
+    pub(crate) fn into_storage(self) -> Storage {
+        self.storage
     }
 
     /// The element type.

@@ -14,7 +14,7 @@ use crosslatch::ir::{SlotKind, ValueType};
 use crosslatch::ops::Catalogue;
 use crosslatch::passes::caches::narrow_caches;
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
+use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor};
 
 use random::Random;
 
@@ -82,7 +82,13 @@ fn check(file: &Path) {
 
     let mut wide = Vec::new();
     for precision in Precision::ALL {
-        let mut oracle = ReferenceSession::with_precision(&model, KernelSet::Fast, precision);
+        let mut oracle = {
+            let options = Options {
+                precision,
+                ..Options::default()
+            };
+            ReferenceSession::with_options(&model, options).unwrap()
+        };
         let wanted: Vec<Vec<(String, Tensor)>> = (runs.iter())
             .map(|run| {
                 let named: Vec<_> = run.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
@@ -95,7 +101,7 @@ fn check(file: &Path) {
                 precision,
                 ..Options::default()
             };
-            let mut session = Session::new(&model, options);
+            let mut session = Session::new(&model, options).unwrap();
             for (run, wanted) in runs.iter().zip(&wanted) {
                 let named = run.iter().map(|(n, t)| (n.as_str(), Input::from(t.view())));
                 let named: Vec<_> = named.collect();

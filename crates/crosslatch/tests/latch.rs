@@ -59,9 +59,9 @@ fn check(file: &Path) -> Result<(), String> {
         return Err(format!("decided\n{}", decided.join("\n")));
     }
 
-    let mut reference = ReferenceSession::new(&model, KernelSet::Fast);
-    let mut oracle = ReferenceSession::new(&latched, KernelSet::Fast);
-    let mut session = Session::new(&latched, Options::default());
+    let mut reference = ReferenceSession::new(&model, KernelSet::Fast).unwrap();
+    let mut oracle = ReferenceSession::new(&latched, KernelSet::Fast).unwrap();
+    let mut session = Session::new(&latched, Options::default()).unwrap();
     let mut sets = [Random(1), Random(2), Random(3)].map(|mut r| {
         let sizes = program.symbols.iter().map(|s| {
             let range = s.max.unwrap_or(s.min + 4) - s.min + 1;
@@ -198,7 +198,7 @@ fn a_model_is_latched_once() {
 #[test]
 fn a_latched_input_that_does_not_fit_is_an_error_of_the_method_that_was_run() {
     let latched = projected().latch(&["s"]).unwrap();
-    let mut session = Session::new(&latched, Options::default());
+    let mut session = Session::new(&latched, Options::default()).unwrap();
     let [x, s] = [[2, 4], [3, 4]].map(|shape| Random(9).tensor(DType::F32, &shape, ROWS));
     let error = session.run("model", &[("x", x.view().into()), ("s", x.view().into())]);
     let message = error.map(|_| ()).unwrap_err().to_string();
@@ -217,7 +217,7 @@ fn a_latched_input_that_does_not_fit_is_an_error_of_the_method_that_was_run() {
 #[test]
 fn values_are_computed_again_after_a_reset_and_after_somebody_ran_their_method() {
     let latched = projected().latch(&["s"]).unwrap();
-    let mut session = Session::new(&latched, Options::default());
+    let mut session = Session::new(&latched, Options::default()).unwrap();
     let mut random = Random(8);
     let x = random.tensor(DType::F32, &[2, 4], ROWS);
     let [s, other] = [0, 1].map(|_| random.tensor(DType::F32, &[3, 4], ROWS));

@@ -73,7 +73,7 @@ fn check(file: &Path) {
                 precision,
                 ..Options::default()
             };
-            let mut session = Session::new(&model, options);
+            let mut session = Session::new(&model, options).unwrap();
             for (run, wanted) in runs.iter().zip(&outputs) {
                 let named = inputs.iter().zip(run);
                 let named: Vec<_> = named
@@ -124,7 +124,12 @@ fn reference(
     inputs: &[(String, DType, Vec<usize>)],
     runs: &[Vec<Tensor>],
 ) -> Vec<Vec<Named>> {
-    let mut session = ReferenceSession::with_precision(model, kernels, precision);
+    let options = Options {
+        kernels,
+        precision,
+        ..Options::default()
+    };
+    let mut session = ReferenceSession::with_options(model, options).unwrap();
     let run = |tensors: &Vec<Tensor>| {
         let named = inputs.iter().zip(tensors);
         let named: Vec<_> = named.map(|((n, ..), t)| (n.as_str(), t.view())).collect();
@@ -145,7 +150,7 @@ fn a_weight_that_is_not_finite_stays_as_it_is_in_int8() {
         precision: Precision::Int8,
         ..Options::default()
     };
-    let mut session = Session::new(&model, options);
+    let mut session = Session::new(&model, options).unwrap();
     let outputs = session.run("model", &[("x", x.view().into())]).unwrap();
     assert_eq!(
         outputs.get("y").unwrap().to_vec::<f32>(),

@@ -67,7 +67,7 @@ fn check(file: &Path) -> Result<(), String> {
             kernels: KernelSet::Fast,
             ..Options::default()
         },
-    );
+    ).unwrap();
     let types: Vec<_> = inputs
         .iter()
         .map(|(_, dtype, shape)| (*dtype, Layout::contiguous(shape)))
@@ -121,14 +121,14 @@ fn check(file: &Path) -> Result<(), String> {
             .map(|(name, dtype, shape)| (name.as_str(), random.tensor(*dtype, shape, 2)));
         tensors.collect()
     };
-    let mut reference = ReferenceSession::new(&model, KernelSet::Fast);
+    let mut reference = ReferenceSession::new(&model, KernelSet::Fast).unwrap();
     let mut history = Vec::new();
     for run in 0..RUNS {
         let tensors = draw();
         run_both(&mut reference, &mut session, &tensors).map_err(|e| format!("run {run}: {e}"))?;
         history.push(tensors);
         // A fork goes on by itself, and so does the session, in the runs to come.
-        let mut oracle = ReferenceSession::new(&model, KernelSet::Fast);
+        let mut oracle = ReferenceSession::new(&model, KernelSet::Fast).unwrap();
         for tensors in &history {
             let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
             oracle.run(&name, &viewed).map_err(|e| e.to_string())?;
@@ -181,7 +181,7 @@ fn a_fork_shares_what_neither_writes() {
     let contents = ["keys", "values"].map(state);
     let contents = contents.each_ref().map(|(n, t)| (n.as_str(), t.clone()));
     let model = Model::in_memory(program, &contents).unwrap();
-    let mut session = Session::new(&model, Options::default());
+    let mut session = Session::new(&model, Options::default()).unwrap();
     let k = random.tensor(DType::F32, &[1, 2, 2, 3], 2);
     let [first, later] = [true, false].map(|b| Tensor::from_slice(&[1], &[Bool::new(b)]).unwrap());
     let run = |session: &mut Session, first: &Tensor| {

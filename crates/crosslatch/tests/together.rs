@@ -27,7 +27,7 @@ fn check(
     random: &mut Random,
 ) -> Result<(), String> {
     let method = &model.methods()[0].program.name;
-    let fresh = || -> Vec<Session> { (0..count).map(|_| Session::new(model, options)).collect() };
+    let fresh = || -> Vec<Session> { (0..count).map(|_| Session::new(model, options).unwrap()).collect() };
     let (mut alone, mut together) = (fresh(), fresh());
     for run in 0..RUNS {
         let drawn: Vec<Vec<Tensor>> = (0..count)
@@ -131,7 +131,7 @@ fn sessions_and_inputs_are_of_one_number() {
         "program model\ninput %x: f32[2]\n%y: f32[2] = aten::neg(self=%x)\nreturn \"y\"=%y\n";
     let program = parse(text, Catalogue::builtin()).unwrap();
     let (model, _) = model(program, &mut Random(1), 2).unwrap();
-    let mut session = Session::new(&model, Options::default());
+    let mut session = Session::new(&model, Options::default()).unwrap();
     let error = Session::run_together(&mut [&mut session], "model", &[]).unwrap_err();
     assert_eq!(
         error.to_string(),

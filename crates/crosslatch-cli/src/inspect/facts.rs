@@ -10,28 +10,28 @@ use crosslatch::model::Method;
 use crosslatch::plan::{Memory, PlannedValue, Work};
 use crosslatch::precision::Stored;
 use crosslatch::pt2::weights::{Source, Weight};
-use crosslatch::{Model, Options, Precision, Session};
+use crosslatch::{Model, Options, Session};
 use serde_json::{Value, json};
 
 use super::steps;
 use crate::CommandError;
 
 /// Gathers what is known about a model that was read from `path`.
-pub fn gather(model: &Model, path: &Path, precision: Precision) -> Result<Value, CommandError> {
-    let model = &model.in_precision(precision);
+pub fn gather(model: &Model, path: &Path, options: Options) -> Result<Value, CommandError> {
+    let model = &model.in_precision(options.precision);
     let methods: Vec<Value> = (0..model.methods().len())
-        .map(|i| describe(model, i, precision))
+        .map(|i| describe(model, i, options))
         .collect::<Result<_, _>>()?;
     Ok(json!({
         "file": path.display().to_string(),
-        "precision": precision.name(),
+        "precision": options.precision.name(),
         "weight_bytes": weight_bytes(model),
         "methods": methods,
         "extra_files": model.extra_files().collect::<Vec<_>>(),
     }))
 }
 
-fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, CommandError> {
+fn describe(model: &Model, index: usize, options: Options) -> Result<Value, CommandError> {
     let method = &model.methods()[index];
     let program = &method.program;
     let mut inputs = Vec::new();
@@ -58,16 +58,12 @@ fn describe(model: &Model, index: usize, precision: Precision) -> Result<Value, 
             SlotKind::Weight => {}
         }
     }
-    let options = Options {
-        precision,
-        ..Options::default()
-    };
     let outputs = program.outputs.iter().filter_map(|output| match output {
         Output::User(name) => Some(name.as_str()),
         Output::Mutation { .. } => None,
     });
     let outputs: Vec<&str> = outputs.collect();
-    let mut session = Session::new(model, options);
+    let mut session = Session::new(model, options)?;
     let mut operators = BTreeMap::new();
     count_operators(&program.graph, &mut operators);
     Ok(json!({

@@ -51,7 +51,7 @@ impl Lanes {
             kind,
             encoder_output: first_output("encoder")?.into(),
             decoder_output: first_output("decoder")?,
-            sessions: vec![Session::new(model, options)],
+            sessions: vec![Session::new(model, options)?],
             model: model.clone(),
             options,
             member: None,
@@ -85,7 +85,7 @@ impl Lanes {
         } = self;
         let encode = || {
             if sessions.is_empty() {
-                sessions.push(Session::new(model, *options));
+                sessions.push(Session::new(model, *options)?);
             }
             sessions[0].reset();
             sessions[0].run("encoder", source).map(drop)

@@ -46,9 +46,11 @@ pub fn infer(node: &Node, known: &dyn Fn(ValueId) -> Option<Known>) -> Result<In
         schema: &node.op.schema,
         args: &bound.args,
         kernels: KernelSet::Fast,
+        // The builder asks before it names any.
+        results: (!node.results.is_empty()).then_some(node.results.len()),
     };
     let in_place = call.is_in_place();
-    let (results, kind) = match (node.op.lower)(&call)? {
+    let (results, kind) = match node.op.lowered(&call)? {
         Lowering::Nothing => (Vec::new(), Kind::Known),
         Lowering::Numbers(numbers) => {
             let numbers = numbers.into_iter().map(Known::Number);

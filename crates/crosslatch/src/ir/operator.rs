@@ -6,6 +6,7 @@
 //! this kernel). The shape rule and the kernel thus stand in one function. The reference
 //! interpreter and the planner both drive it; they differ in what they do about memory.
 
+use crosslatch_kernels::layout::{MAX_RANK, is_addressable};
 use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Dims, Kernel, Layout};
 
@@ -19,6 +20,52 @@ pub struct Operator {
     pub lower: Lower,
     /// The argument that may be stored in a narrow format, if there is one.
     pub narrow: Option<NarrowParam>,
+}
+
+impl Operator {
+    /// Lowers a call. Whatever the arguments are, the results have sizes that a tensor can have, so
+    /// that numbers of elements and of bytes never overflow.
+    ///
+    /// # Errors
+    /// If the call makes no sense, or a result is too large for any memory.
+    pub fn lowered(&self, call: &Call<'_>) -> Result<Lowering, OpError> {
+        let lowering = (self.lower)(call)?;
+        match &lowering {
+            Lowering::Views(views) => views.iter().try_for_each(|v| check_view(&v.layout))?,
+            Lowering::Copy(copy) => {
+                check_view(&copy.view.layout)?;
+                check_shape(&copy.shape)?;
+            }
+            Lowering::Compute(compute) => {
+                let shapes = compute.results.iter();
+                shapes.map(|(_, shape)| shape).try_for_each(|s| check_shape(s))?;
+            }
+            Lowering::Update(_)
+            | Lowering::Assign(_)
+            | Lowering::Numbers(_)
+            | Lowering::Nothing => {}
+        }
+        Ok(lowering)
+    }
+}
+
+fn check_view(layout: &Layout) -> Result<(), OpError> {
+    check_shape(&layout.shape)?;
+    match layout.end().is_some() && layout.strides.len() == layout.rank() {
+        true => Ok(()),
+        false => Err(OpError::new("a view reaches outside any memory")),
+    }
+}
+
+/// Whether a tensor of this shape can exist.
+pub fn check_shape(shape: &[usize]) -> Result<(), OpError> {
+    match shape.len() {
+        rank if rank > MAX_RANK => Err(OpError::new(format!(
+            "a tensor with {rank} dimensions; {MAX_RANK} is the most"
+        ))),
+        _ if is_addressable(shape) => Ok(()),
+        _ => Err(OpError::new(format!("a tensor of shape {shape:?} is too large"))),
+    }
 }
 
 /// An argument that an operator has narrow kernels for.
@@ -101,9 +148,10 @@ pub struct Compute {
 impl Compute {
     /// Results that take an operation for each element.
     pub fn new(results: Vec<(DType, Dims)>, kernel: impl Kernel + 'static) -> Compute {
-        let numel = |(_, shape): &(DType, Dims)| shape.iter().product::<usize>() as u64;
+        let sizes = |shape: &Dims| shape.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        let numels = results.iter().map(|(_, shape)| sizes(shape));
         Compute {
-            flops: results.iter().map(numel).sum(),
+            flops: numels.fold(0, u64::saturating_add),
             bytes: None,
             results,
             kernel: Box::new(kernel),
@@ -320,9 +368,26 @@ pub struct Call<'a> {
     pub args: &'a [CallArg],
     /// Which kernels to choose.
     pub kernels: KernelSet,
+    /// How many results the node of the call names, where that is known.
+    pub results: Option<usize>,
 }
 
+/// The most results of a call that nobody has counted yet.
+const MOST_RESULTS: usize = 1 << 16;
+
 impl Call<'_> {
+    /// A number of results that arguments ask for, if it is the one that the node names: a list is
+    /// made of no other length.
+    pub fn result_count(&self, count: usize) -> Result<usize, OpError> {
+        match self.results {
+            Some(named) if named != count => Err(OpError::new(format!(
+                "the arguments ask for {count} results, the node names {named}"
+            ))),
+            None if count > MOST_RESULTS => Err(OpError::new(format!("{count} results"))),
+            _ => Ok(count),
+        }
+    }
+
     fn arg(&self, name: &str) -> Result<&CallArg, OpError> {
         self.schema
             .position(name)

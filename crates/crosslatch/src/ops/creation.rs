@@ -331,11 +331,6 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
     );
     let offset = call.int("offset")?;
     let dtype = call.optional_dtype("dtype")?.unwrap_or(DType::I64);
-    if rows > 1 << 24 {
-        return Err(OpError::new(format!(
-            "indices of a triangle with {rows} rows"
-        )));
-    }
     checked_shape(Dims::from_slice(&[rows, columns]))?;
     // The columns of row `i` that belong to the triangle.
     let span = move |i: usize| {
@@ -345,7 +340,11 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
             false => (edge.clamp(0, columns as i64), columns as i64),
         }
     };
-    let count = (0..rows).map(|i| (span(i).1 - span(i).0) as usize).sum();
+    let below = elements_below(rows, columns, offset.saturating_add(lower.into()));
+    let count = match lower {
+        true => below,
+        false => rows * columns - below,
+    };
     made(dtype, Dims::from_slice(&[2, count]), move |to| {
         let layout = to.layout().clone();
         with_element!(to.dtype(), T => {
@@ -360,6 +359,16 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
             }
         });
     })
+}
+
+/// How many elements of `rows` by `columns` lie before column `i + offset` of their row `i`.
+fn elements_below(rows: usize, columns: usize, offset: i64) -> usize {
+    let [rows, columns, offset] = [rows as i128, columns as i128, offset as i128];
+    // Rows before `first` have none, rows from `full` on have all of theirs.
+    let first = (1 - offset).clamp(0, rows);
+    let full = (columns - offset).clamp(first, rows);
+    let slope = (full - first) * (first + offset) + (full - first) * (full - first - 1) / 2;
+    (slope + (rows - full) * columns) as usize
 }
 
 fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -413,4 +422,23 @@ fn refuse_random(call: &Call<'_>) -> Result<Lowering, OpError> {
         "`{}` draws random numbers, which is not supported: export the model in evaluation mode",
         call.schema.name
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elements_below;
+
+    #[test]
+    fn a_triangle_has_as_many_elements_as_are_counted_one_by_one() {
+        for rows in 0..6 {
+            for columns in 0..6 {
+                for offset in (-8..9).chain([i64::MIN, i64::MAX]) {
+                    let row = |i: i64| i.saturating_add(offset).clamp(0, columns);
+                    let counted: i64 = (0..rows).map(row).sum();
+                    let found = elements_below(rows as usize, columns as usize, offset);
+                    assert_eq!(found, counted as usize, "{rows} by {columns}, {offset}");
+                }
+            }
+        }
+    }
 }

@@ -297,8 +297,9 @@ mod tests {
             schema: &op.schema,
             args: &args,
             kernels: KernelSet::Fast,
+            results: None,
         };
-        match (op.lower)(&call).map_err(|e| e.0)? {
+        match op.lowered(&call).map_err(|e| e.0)? {
             Lowering::Numbers(numbers) => Ok(numbers[0]),
             _ => Err("not a number".into()),
         }

@@ -1,25 +1,14 @@
 //! Sizes that a file asks for, checked before anything is made of them.
 
-use crosslatch_kernels::{Dims, layout::checked_numel};
+use crosslatch_kernels::Dims;
 
-use crate::ir::operator::OpError;
+use crate::ir::operator::{OpError, check_shape};
 
-/// More elements than this are not addressable with elements of eight bytes.
-const MOST_ELEMENTS: usize = isize::MAX as usize / 8;
-
-/// The shape, if a tensor of it can exist.
+/// The shape, if a tensor of it can exist. The results of every lowering are checked
+/// ([`Operator::lowered`](crate::ir::operator::Operator::lowered)); a lowering that computes with a
+/// shape checks it before.
 pub(super) fn checked_shape(shape: Dims) -> Result<Dims, OpError> {
-    // Lengths beside a zero count as well: strides are made of them.
-    let strides = shape
-        .iter()
-        .try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
-    match (strides, checked_numel(&shape)) {
-        (Some(strides), Some(_)) if strides <= MOST_ELEMENTS => Ok(shape),
-        _ => Err(OpError::new(format!(
-            "a tensor of shape {:?} is too large",
-            shape.as_slice()
-        ))),
-    }
+    check_shape(&shape).map(|()| shape)
 }
 
 /// A length, of which `what` speaks in the message.

@@ -198,8 +198,15 @@ fn narrow(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
 }
 
-/// Neighbouring parts of these lengths, the first of which starts at 0.
-fn parts(this: &TensorArg, dim: usize, lengths: impl IntoIterator<Item = usize>) -> Lowering {
+/// So many neighbouring parts, of these lengths, the first of which starts at 0.
+fn parts(
+    call: &Call<'_>,
+    this: &TensorArg,
+    dim: usize,
+    count: usize,
+    lengths: impl IntoIterator<Item = usize>,
+) -> Result<Lowering, OpError> {
+    call.result_count(count)?;
     let mut start = 0;
     let views = lengths
         .into_iter()
@@ -212,17 +219,24 @@ fn parts(this: &TensorArg, dim: usize, lengths: impl IntoIterator<Item = usize>)
             }
         })
         .collect();
-    Lowering::Views(views)
+    Ok(Lowering::Views(views))
 }
 
-/// Lengths of parts of `size`, the last of which may be shorter; one part if `len` is 0.
-fn equal_parts(len: usize, size: usize) -> impl Iterator<Item = usize> {
+/// Parts of `size`, the last of which may be shorter; one part if the dimension is empty.
+fn equal_parts(
+    call: &Call<'_>,
+    this: &TensorArg,
+    dim: usize,
+    size: usize,
+) -> Result<Lowering, OpError> {
+    let len = this.shape()[dim];
     let count = if size == 0 {
         1
     } else {
         len.div_ceil(size).max(1)
     };
-    (0..count).map(move |i| size.min(len - i * size))
+    let lengths = (0..count).map(move |i| size.min(len - i * size));
+    parts(call, this, dim, count, lengths)
 }
 
 fn split(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -231,8 +245,7 @@ fn split(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (size, len) = (call.int("split_size")?, this.shape()[dim]);
     match usize::try_from(size) {
         Ok(size) if size > 0 || len == 0 => {
-            many(len / size.max(1))?;
-            Ok(parts(this, dim, equal_parts(len, size)))
+            equal_parts(call, this, dim, size)
         }
         _ => Err(OpError::new(format!("a split into parts of {size}"))),
     }
@@ -251,7 +264,7 @@ fn split_sizes(call: &Call<'_>, name: &str) -> Result<Lowering, OpError> {
             sizes.as_slice()
         )));
     }
-    Ok(parts(this, dim, sizes))
+    parts(call, this, dim, sizes.len(), sizes)
 }
 
 fn chunk(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -262,17 +275,9 @@ fn chunk(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Err(OpError::new(format!("a split into {chunks} parts")));
     };
     if len == 0 {
-        return many(chunks).map(|chunks| parts(this, dim, std::iter::repeat_n(0, chunks)));
+        return parts(call, this, dim, chunks, std::iter::repeat_n(0, chunks));
     }
-    Ok(parts(this, dim, equal_parts(len, len.div_ceil(chunks))))
-}
-
-/// A number of results that is not beyond reason: each is a value of the graph.
-fn many(count: usize) -> Result<usize, OpError> {
-    match count {
-        0..=65_536 => Ok(count),
-        _ => Err(OpError::new(format!("{count} results"))),
-    }
+    equal_parts(call, this, dim, len.div_ceil(chunks))
 }
 
 fn tensor_split(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -282,10 +287,9 @@ fn tensor_split(call: &Call<'_>) -> Result<Lowering, OpError> {
     let Some(sections) = usize::try_from(sections).ok().filter(|&s| s > 0) else {
         return Err(OpError::new(format!("a split into {sections} parts")));
     };
-    let sections = many(sections)?;
     let len = this.shape()[dim];
     let lengths = (0..sections).map(|i| len / sections + (i < len % sections) as usize);
-    Ok(parts(this, dim, lengths))
+    parts(call, this, dim, sections, lengths)
 }
 
 fn tensor_split_at(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -311,7 +315,7 @@ fn tensor_split_at(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn unbind(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = dim_of(this, call.int("dim")?)?;
-    let views = (0..many(this.shape()[dim])?)
+    let views = (0..call.result_count(this.shape()[dim])?)
         .map(|i| View {
             of: this.index,
             layout: this.layout.select(dim, i),

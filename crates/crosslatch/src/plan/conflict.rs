@@ -38,12 +38,14 @@ pub enum Conflict {
     /// The result of a `cond` is an operand's memory after one branch only, and one of the two is
     /// written while the other is wanted: refused, because no plan is right.
     UndecidedResult,
+    /// A tensor that is written has elements that share memory: refused, because it means nothing.
+    SharedElements,
 }
 
 impl Conflict {
     /// The rules that could be forgotten: each must be caught by the tests if it is.
     #[cfg(test)]
-    pub const ALL: [Conflict; 7] = [
+    pub const ALL: [Conflict; 8] = [
         Conflict::TwoOrigins,
         Conflict::ReadOnly,
         Conflict::ReadByTheWriter,
@@ -51,6 +53,7 @@ impl Conflict {
         Conflict::OverlappingSource,
         Conflict::LostByStore,
         Conflict::UndecidedResult,
+        Conflict::SharedElements,
     ];
 
     /// Whether the rule holds. It always does, but for a test that wants to see it missed.
@@ -90,6 +93,7 @@ impl fmt::Display for Obstacle {
                     Conflict::UndecidedResult => {
                         "one branch returns an operand, the other does not"
                     }
+                    Conflict::SharedElements => "elements of what is written share memory",
                 })?;
                 match at {
                     Some(at) => write!(f, " (step {at})"),

@@ -380,7 +380,7 @@ mod tests {
     fn every_step_works_in_a_piece_that_is_kept_for_it_and_no_two_pieces_overlap() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/model.pt2");
         let model = Model::open(std::path::Path::new(path)).unwrap();
-        let mut session = Session::new(&model, Options::default());
+        let mut session = Session::new(&model, Options::default()).unwrap();
         for method in model.methods() {
             let types = types_for(&method.program, |symbol| symbol.min.max(1)).unwrap();
             let plan = session.plan(&method.program.name, &types).unwrap();

@@ -1,6 +1,11 @@
-//! Hazards: programs whose meaning depends on which branch of a `cond` ran.
+//! Hazards: programs that no plan can be right for.
 //!
-//! Where one branch returns an operand's memory and the other fresh memory, the result *is* the
+//! A write to a view whose elements share memory (`expand`, `unfold`, `as_strided`, then `copy_`)
+//! has no meaning: which of several values stays depends on the order in which a kernel's threads
+//! come by. PyTorch refuses it where it notices, and kernels refuse such a tensor; here the node is
+//! named before anything runs.
+//!
+//! The meaning of other programs depends on which branch of a `cond` ran. Where one branch returns an operand's memory and the other fresh memory, the result *is* the
 //! operand after one branch and is not after the other; two results may be one memory likewise. As
 //! long as neither is written while the
 //! other is still wanted, nobody can tell, and the plan treats the result as a value of its own.
@@ -8,20 +13,49 @@
 //! itself forbids such branches; a program can reach this state only through operators that hide
 //! their aliasing from it.
 
+use crosslatch_kernels::tensor::TensorError;
+
 use super::conflict::Conflict;
-use super::instructions::{CopyReason, Join, Lowered};
+use super::instructions::{CopyReason, Inst, Join, Lowered, Place};
 use super::liveness::{Access, Events, live_at_end};
 
 /// A program that cannot be planned, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hazard {
-    /// The `cond`.
+    /// The node: what writes, or the `cond`.
     pub node: String,
     /// What is in the way.
     pub reason: String,
 }
 
-/// Finds the first hazard.
+/// Finds the first write to a place whose elements share memory.
+pub fn check_writes(insts: &[Inst]) -> Result<(), Hazard> {
+    for inst in insts {
+        match inst {
+            Inst::Run { outputs, node, .. } => {
+                outputs.iter().try_for_each(|to| check_write(to, node))?;
+            }
+            Inst::Copy(copy) => check_write(&copy.to, &copy.node)?,
+            Inst::Cond { branches, .. } => {
+                branches.iter().try_for_each(|branch| check_writes(branch))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_write(to: &Place, node: &str) -> Result<(), Hazard> {
+    if !to.layout.overlaps_itself() || !Conflict::SharedElements.counts() {
+        return Ok(());
+    }
+    let layout = to.layout.clone();
+    Err(Hazard {
+        node: node.to_owned(),
+        reason: TensorError::OverlapsItself { layout }.to_string(),
+    })
+}
+
+/// Finds the first result of a `cond` whose meaning depends on the branch that ran.
 pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
     let mut copies = Vec::new();
     super::coalesce::list_copies(&lowered.insts, &mut copies);

@@ -246,10 +246,11 @@ impl Lowerer<'_> {
             })
             .collect();
         let schema = &node.op.schema;
-        let lowering = (node.op.lower)(&Call {
+        let lowering = node.op.lowered(&Call {
             schema,
             args: &bound.args,
             kernels: self.kernels,
+            results: Some(node.results.len()),
         })
         .map_err(text)?;
         let in_place = schema.written().next().is_some();

@@ -2,9 +2,11 @@
 //!
 //! Six steps, one module each. [`lower`] walks the graph with all sizes known and writes it down
 //! as a list of [`instructions`] over storages: every fresh result, every copy that the meaning of
-//! the program asks for, has one of its own. [`fuse`] joins kernels. What no plan can be right for is
-//! refused ([`hazard`]). [`spread`] lays values where a copy would put them. [`coalesce`] then proves
-//! which storages can be one memory, and copies between them vanish. [`arena`] gives the storages that remain their places.
+//! the program asks for, has one of its own. What asks for too much memory is refused ([`limits`]), and
+//! what no plan can be right for ([`hazard`]).
+//! [`fuse`] joins kernels. [`spread`] lays values where a copy would put them. [`coalesce`] then
+//! proves which storages can be one memory, and copies between them vanish. [`arena`] gives the
+//! storages that remain their places.
 //! [`emit`] turns the instructions into steps that a session runs without another thought.
 
 pub mod arena;
@@ -15,6 +17,7 @@ pub mod emit;
 pub mod fuse;
 pub mod hazard;
 pub mod instructions;
+pub mod limits;
 pub mod liveness;
 pub mod lower;
 #[cfg(test)]
@@ -29,6 +32,7 @@ use crosslatch_kernels::{DType, Kernel, Layout};
 
 use crate::error::Error;
 use crate::ir::operator::KernelSet;
+use crate::memory::MemoryLimit;
 use crate::model::Model;
 use crate::precision::Narrowed;
 
@@ -251,7 +255,7 @@ pub fn work(steps: &[Step]) -> [Work; 2] {
 /// Plans a method for inputs of these layouts, with weights stored as `narrowed` says, if it does.
 ///
 /// # Errors
-/// If a node cannot be computed for these sizes.
+/// If a node cannot be computed for these sizes, or asks for more memory than the limit allows.
 pub fn plan(
     model: &Model,
     method: usize,
@@ -259,17 +263,25 @@ pub fn plan(
     state: &[Option<Region>],
     kernels: KernelSet,
     narrowed: Option<&Narrowed>,
+    limit: MemoryLimit,
 ) -> Result<Plan, Error> {
     let stored = narrowed.map_or(&[][..], |n| n.slots(method));
+    let name = &model.methods()[method].program.name;
+    let refused = |hazard: hazard::Hazard| Error::Node {
+        method: name.clone(),
+        node: hazard.node,
+        reason: hazard.reason,
+    };
     let mut lowered = lower::lower(model, method, inputs, kernels, stored)?;
+    limits::check(&lowered, limit).map_err(|too_large| Error::Memory {
+        what: format!("method `{name}`, node {}", too_large.node),
+        source: too_large.error,
+    })?;
+    hazard::check_writes(&lowered.insts).map_err(refused)?;
     fuse::fuse(&mut lowered);
     spread::spread(&mut lowered);
     let events = liveness::Events::collect(&lowered);
-    hazard::check(&lowered, &events).map_err(|hazard| Error::Node {
-        method: model.methods()[method].program.name.clone(),
-        node: hazard.node,
-        reason: hazard.reason,
-    })?;
+    hazard::check(&lowered, &events).map_err(refused)?;
     let decisions = coalesce::coalesce(&lowered, &events);
     emit::emit(lowered, decisions, model, method, state, stored)
 }

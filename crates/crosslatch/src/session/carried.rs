@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn runs_go_on_from_what_the_runs_before_left() {
         let model = model();
-        let mut session = Session::new(&model, Options::default());
-        let mut reference = ReferenceSession::new(&model, KernelSet::Plain);
+        let mut session = Session::new(&model, Options::default()).unwrap();
+        let mut reference = ReferenceSession::new(&model, KernelSet::Plain).unwrap();
         // Two inputs, the second one shorter; a step that fails in the middle; one input with no
         // step at all.
         let runs = [
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_step_before_its_input_is_refused() {
-        let mut session = Session::new(&model(), Options::default());
+        let mut session = Session::new(&model(), Options::default()).unwrap();
         let error = |session: &mut Session| Next(1.0, true).of(session).unwrap_err().to_string();
         let expected = "method `decode`: run `prefill` first: it leaves what this takes up";
         assert_eq!(error(&mut session), expected);
@@ -215,10 +215,10 @@ mod tests {
     #[test]
     fn forks_go_on_by_themselves_and_side_by_side() {
         let model = model();
-        let mut one = Session::new(&model, Options::default());
+        let mut one = Session::new(&model, Options::default()).unwrap();
         let mut apart: Vec<Session> = Vec::new();
         for session in 0..3 {
-            let mut alone = Session::new(&model, Options::default());
+            let mut alone = Session::new(&model, Options::default()).unwrap();
             First(vec![1.0, 2.0]).of(&mut alone).unwrap();
             Next(3.0, true).of(&mut alone).unwrap();
             Next(session as f32, true).of(&mut alone).unwrap();
@@ -255,14 +255,14 @@ mod tests {
     fn what_stays_is_read_where_it_was_left_and_latching_goes_with_it() {
         let model = model();
         let decode = model.method_index("decode").unwrap();
-        let mut session = Session::new(&model, Options::default());
+        let mut session = Session::new(&model, Options::default()).unwrap();
         First(vec![1.0; 9]).of(&mut session).unwrap();
         Next(1.0, true).of(&mut session).unwrap();
         let kept = &session.methods[decode].plans[0].plan;
         assert!(kept.copies.is_empty(), "{:?}", kept.copies);
         assert!(kept.outputs.iter().all(|(name, _)| name != "past.1"));
         let latched = model.latch(&["fine"]).unwrap();
-        let mut other = Session::new(&latched, Options::default());
+        let mut other = Session::new(&latched, Options::default()).unwrap();
         First(vec![1.0; 9]).of(&mut other).unwrap();
         for x in [1.0, 2.0] {
             assert_eq!(Next(x, true).of(&mut other).unwrap().len(), 9);

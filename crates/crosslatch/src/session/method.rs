@@ -14,7 +14,7 @@ use super::latched::Seen;
 use super::steps::Member;
 use crate::error::Error;
 use crate::ir::graph::SlotKind;
-use crate::ir::operator::KernelSet;
+use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::Model;
 use crate::plan::{Plan, block};
 use crate::precision::Narrowed;
@@ -83,9 +83,14 @@ impl MethodState {
     }
 
     /// The state of a fresh session.
-    pub fn new(model: &Model, index: usize) -> MethodState {
+    pub fn new(
+        model: &Model,
+        index: usize,
+        limit: MemoryLimit,
+        taken: usize,
+    ) -> Result<MethodState, MemoryError> {
         let method = &model.methods()[index];
-        let mut len = 0;
+        let mut len = 0usize;
         let slots: Vec<Option<Region>> = method
             .program
             .slots
@@ -98,18 +103,26 @@ impl MethodState {
                     start: len,
                     len: weight.layout.end().unwrap_or(0) * weight.dtype.size(),
                 };
-                len = (len + region.len).next_multiple_of(64);
+                // A sum that is too large for any memory stays so.
+                len = len.saturating_add(region.len.saturating_add(63) / 64 * 64);
                 Some(region)
             })
             .collect();
         let mut state = MethodState {
             filled: vec![false; slots.len()],
             slots,
-            state: Storage::zeroed(len),
+            state: limit.allocate(len, taken)?,
             ..MethodState::empty()
         };
         state.fill_from_file(model, index);
-        state
+        Ok(state)
+    }
+
+    /// Bytes of memory that this method takes by itself.
+    pub fn bytes(&self) -> usize {
+        let shared = self.shared_arena.as_ref().map_or(0, |arena| arena.len());
+        let own = [&self.state, &self.arena, &self.spare].map(Storage::len);
+        own.iter().fold(shared, |sum, len| sum.saturating_add(*len))
     }
 
     /// Puts the state to what the file has.
@@ -158,16 +171,13 @@ impl MethodState {
     /// The plan for inputs of these types, made if there is none.
     pub fn find_or_make(
         &mut self,
-        model: &Model,
-        index: usize,
         types: &[(DType, Layout)],
-        kernels: KernelSet,
-        narrowed: Option<&Narrowed>,
+        make: impl FnOnce(&[Option<Region>]) -> Result<Plan, Error>,
     ) -> Result<usize, Error> {
         if let Some(found) = self.plans.iter().position(|kept| kept.types == types) {
             return Ok(found);
         }
-        let plan = crate::plan::plan(model, index, types, &self.slots, kernels, narrowed)?;
+        let plan = make(&self.slots)?;
         if self.plans.len() == MOST_PLANS {
             self.drop_a_plan();
         }
@@ -188,22 +198,34 @@ impl MethodState {
         }
     }
 
-    /// What a run of a plan needs of this method. The outputs are in the arena after it.
-    pub fn member<'r>(
-        &'r mut self,
-        model: &'r Model,
-        narrowed: Option<&'r Narrowed>,
+    /// Sees to it that there is an arena for this plan, beside so many bytes that are taken.
+    pub fn make_room(
+        &mut self,
         plan: &Plan,
-        tensors: &[TensorRef<'r>],
-    ) -> Member<'r> {
+        limit: MemoryLimit,
+        taken: usize,
+    ) -> Result<(), MemoryError> {
         // The arena that others read is theirs now, unless nobody is left.
         let returned = self.shared_arena.take().map(Arc::try_unwrap);
         if let Some(Ok(arena)) = returned {
             self.arena = arena;
         }
         if self.arena.len() < plan.arena_bytes {
-            self.arena = Storage::zeroed(plan.arena_bytes);
+            // What is replaced need not be there beside what replaces it.
+            self.arena = Storage::zeroed(0);
+            self.arena = limit.allocate(plan.arena_bytes, taken.saturating_add(self.bytes()))?;
         }
+        Ok(())
+    }
+
+    /// What a run of a plan needs of this method, which has room for it. The outputs are in the arena
+    /// after it.
+    pub fn member<'r>(
+        &'r mut self,
+        model: &'r Model,
+        narrowed: Option<&'r Narrowed>,
+        tensors: &[TensorRef<'r>],
+    ) -> Member<'r> {
         self.is_touched = true;
         let mut blocks = Blocks::new();
         blocks.push_exclusive(self.arena.bytes_mut());
@@ -298,7 +320,7 @@ mod tests {
                     %y: f32[s0] = aten::neg(self=%x)\nreturn \"y\"=%y\n";
         let program = parse(text, Catalogue::builtin()).unwrap();
         let model = Model::in_memory(program, &[]).unwrap();
-        let mut session = Session::new(&model, Options::default());
+        let mut session = Session::new(&model, Options::default()).unwrap();
         for round in 0..2 {
             for n in (1..=100).chain([1, 50, 100, 100]) {
                 let x: Vec<f32> = (0..n).map(|i| i as f32 + 1.0).collect();

@@ -144,8 +144,7 @@ fn run_after(
         let types = |i: usize| &states[i].plans[prepared[i].1].types;
         let (group, rest): (Vec<_>, Vec<_>) = left.iter().partition(|i| types(**i) == types(first));
         left = rest;
-        let session = &sessions[first];
-        run_group(threads, session, index, states, &prepared, &group, memory)?;
+        run_group(threads, sessions, index, states, &prepared, &group, memory)?;
     }
     Ok(())
 }
@@ -153,7 +152,7 @@ fn run_after(
 /// Runs those with these numbers, which have plans for the same types of inputs.
 fn run_group(
     threads: &Threads,
-    session: &Session,
+    sessions: &[&mut Session],
     index: usize,
     states: &mut [MethodState],
     prepared: &[Prepared<'_>],
@@ -161,10 +160,14 @@ fn run_group(
     memory: &mut Storage,
 ) -> Result<(), Error> {
     let plan = Arc::clone(&states[group[0]].plans[prepared[group[0]].1].plan);
+    for &i in group {
+        sessions[i].make_room(&mut states[i], &plan, index)?;
+    }
+    let session = &sessions[group[0]];
     let members = states.iter_mut().zip(prepared).enumerate();
     let members = members.filter(|(i, _)| group.contains(i));
     let members = members.map(|(_, (state, (tensors, _)))| {
-        state.member(&session.model, session.narrowed(), &plan, tensors)
+        state.member(&session.model, session.narrowed(), tensors)
     });
     let mut run = Run {
         members: members.collect(),

@@ -167,9 +167,11 @@ impl Statements<'_> {
         self.random.pick(&values)
     }
 
-    /// A tensor that may be written: no two of its elements are one.
+    /// A tensor to be written. Mostly no two of its elements are one; a program that writes another
+    /// is refused.
     fn target(&mut self) -> Option<ValueId> {
-        let values = self.of_type(DType::F32, |l| !l.overlaps_itself());
+        let any = self.random.chance(20);
+        let values = self.of_type(DType::F32, |l| any || !l.overlaps_itself());
         self.random.pick(&values)
     }
 
@@ -235,7 +237,7 @@ impl Statements<'_> {
         let size = shape.get(dim).copied().unwrap_or(1);
         let at = self.random.below(size) as i64;
         let (d, s) = (("dim", Arg::from(dim as i64)), ("self", Arg::from(x)));
-        match self.random.below(6) {
+        match self.random.below(9) {
             0 => self.call(
                 "aten::transpose.int",
                 &[
@@ -257,20 +259,43 @@ impl Statements<'_> {
                 let numel: usize = shape.iter().product();
                 self.call("aten::view", &[s, ("size", Arg::from(&[numel as i64][..]))])
             }
+            5 if shape.len() < 5 && size > 1 => {
+                let window = 1 + self.random.below(size) as i64;
+                let step = 1 + self.random.below(2) as i64;
+                let of = ("dimension", Arg::from(dim as i64));
+                let args = [s, of, ("size", window.into()), ("step", step.into())];
+                self.call("aten::unfold", &args)
+            }
+            6 => self.windows(x),
             _ => {
+                // Rarely far more than any memory holds, in a view that takes none.
+                let huge = self.random.chance(6);
                 let wanted: Vec<i64> = shape
                     .iter()
-                    .map(|&n| {
-                        if n == 1 && self.random.chance(50) {
-                            2
-                        } else {
-                            n as i64
-                        }
+                    .map(|&n| match n {
+                        1 if huge => 1 << (10 + self.random.below(30)),
+                        1 if self.random.chance(50) => 2,
+                        n => n as i64,
                     })
                     .collect();
                 self.call("aten::expand", &[s, ("size", Arg::from(&wanted[..]))])
             }
         }
+    }
+
+    /// A view of neighbouring places of a tensor, by strides of any kind: its rows lie apart, touch
+    /// or overlap, and it may reach outside, which is refused when it is built.
+    fn windows(&mut self, x: ValueId) -> Option<Vec<ValueId>> {
+        let sizes = [1 + self.random.below(3), 1 + self.random.below(3)].map(|n| n as i64);
+        let strides = [self.random.below(4), 1 + self.random.below(2)].map(|n| n as i64);
+        let offset = self.random.below(4) as i64;
+        let args = [
+            ("self", Arg::from(x)),
+            ("size", Arg::from(&sizes[..])),
+            ("stride", Arg::from(&strides[..])),
+            ("storage_offset", offset.into()),
+        ];
+        self.call("aten::as_strided", &args)
     }
 
     fn index_copy(&mut self, operator: &str) -> Option<Vec<ValueId>> {
