@@ -15,8 +15,8 @@ use crosslatch_tasks::exported::ExportedSpeechModel;
 use crosslatch_tasks::{Decoder, Feed, SpeechModel};
 use serde_json::{Value, json};
 
-use crate::limits::LimitArgs;
 use crate::CommandError;
+use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
 
 /// Measures how long a model takes.

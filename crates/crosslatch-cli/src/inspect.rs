@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use crosslatch::{Options, Precision};
 
-use crate::limits::LimitArgs;
 use crate::CommandError;
+use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
 
 /// Shows what is in a model: methods, inputs and outputs, state, memory, and the copies that a

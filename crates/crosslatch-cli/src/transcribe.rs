@@ -11,8 +11,8 @@ use crosslatch_tasks::exported::{Circle, ExportedSpeechModel, pipeline};
 use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::limits::LimitArgs;
 use crate::CommandError;
+use crate::limits::LimitArgs;
 use decoding::Decoding;
 
 /// Writes down what is said in audio files: WAV, FLAC or MP3.

@@ -8,8 +8,8 @@ use crosslatch::ir::graph::Symbol;
 use crosslatch::plan::{Memory, Plan};
 use crosslatch::{Options, Session};
 
-use crate::limits::LimitArgs;
 use crate::CommandError;
+use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
 
 /// Proves that running a model in shared memory means what running it node by node means, or names

@@ -127,6 +127,17 @@ impl Layout {
         false
     }
 
+    /// Each element once, where a dimension of stride 0 repeats it.
+    pub fn without_repeats(&self) -> Layout {
+        let mut result = self.clone();
+        for (size, stride) in result.shape.iter_mut().zip(&self.strides) {
+            if *stride == 0 && *size > 1 {
+                *size = 1;
+            }
+        }
+        result
+    }
+
     /// The dimensions in another order: dimension `d` of the result is `order[d]` of this.
     pub fn permute(&self, order: &[usize]) -> Layout {
         Layout {

@@ -11,6 +11,10 @@ struct Line([u8; 64]);
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 const LARGE: usize = 4 << 20;
 
+/// Below this, what is sparse takes no pages of its own.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+const SPARSE: usize = 16 << 10;
+
 /// Owned bytes that start at a multiple of 64, as wide vector loads like it.
 pub struct Storage {
     memory: Memory,
@@ -56,6 +60,26 @@ impl Storage {
             let memory = Memory::Pages(pages);
             return Ok(Storage { memory, len });
         }
+        Storage::from_allocator(len)
+    }
+
+    /// `len` bytes of zeros, most of which may never be written: where the system gives pages of
+    /// zeros, small ones, only those that are written take memory.
+    ///
+    /// # Errors
+    /// If the system has no such memory to give.
+    pub fn try_sparse(len: usize) -> Result<Storage, OutOfMemory> {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if len >= SPARSE
+            && let Ok(pages) = memmap2::MmapMut::map_anon(len)
+        {
+            let memory = Memory::Pages(pages);
+            return Ok(Storage { memory, len });
+        }
+        Storage::from_allocator(len)
+    }
+
+    fn from_allocator(len: usize) -> Result<Storage, OutOfMemory> {
         let lines = bytemuck::try_zeroed_vec(len.div_ceil(size_of::<Line>()));
         let lines = lines.map_err(|()| OutOfMemory { bytes: len })?;
         let memory = Memory::Lines(lines);

@@ -24,6 +24,8 @@ pub fn all(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize]) {
 /// `wanted` if there is an element of this truth value, else the contrary.
 fn for_each_output(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize], wanted: bool) {
     let (kept, run) = split(x.layout(), reduced);
+    // However often an element is repeated, it is true or false.
+    let run = run.without_repeats();
     let to = out.layout().clone();
     with_element!(x.dtype(), T => {
         let data = x.data::<T>();
@@ -89,6 +91,24 @@ mod tests {
             false => any(&mut to, &x, reduced),
         }
         out.bytes()[..lo.numel()].to_vec()
+    }
+
+    #[test]
+    fn what_is_repeated_without_end_is_looked_at_once() {
+        let data = [1.0f32, 0.0];
+        let layout = Layout::contiguous(&[2, 1]).expand(&[2, 1 << 50]).unwrap();
+        let x = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&data)).unwrap();
+        for (reduced, shape, wanted) in [
+            (&[1][..], &[2][..], &[true, false][..]),
+            (&[0, 1], &[], &[true]),
+        ] {
+            let lo = Layout::contiguous(shape);
+            let mut out = Storage::zeroed(2);
+            let mut to = TensorMut::new(DType::Bool, &lo, out.bytes_mut()).unwrap();
+            any(&mut to, &x, reduced);
+            let found: Vec<bool> = (to.as_ref().to_vec::<Bool>().iter().map(|b| b.get())).collect();
+            assert_eq!(found, wanted);
+        }
     }
 
     #[test]

@@ -75,10 +75,7 @@ pub fn array<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py
 }
 
 /// The elements' bytes in row-major order.
-fn row_major<'py>(
-    py: Python<'py>,
-    tensor: &TensorRef<'_>,
-) -> PyResult<Bound<'py, PyByteArray>> {
+fn row_major<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py, PyByteArray>> {
     let (layout, size) = (tensor.layout(), tensor.dtype().size());
     let in_order = layout.is_contiguous().then(|| {
         let start = layout.offset * size;

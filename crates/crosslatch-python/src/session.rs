@@ -114,7 +114,7 @@ impl Session {
     /// when it writes it. Both share their threads, so give sessions that are to run at the same time
     /// threads of their own, with `program.session()`.
     fn fork(&self, py: Python<'_>) -> PyResult<Session> {
-        let fork = self.lock()?.get_mut()?.fork();
+        let fork = self.lock()?.get_mut()?.fork().map_err(engine)?;
         Ok(Session {
             program: self.program.clone_ref(py),
             session: Mutex::new(Local::new(fork)),

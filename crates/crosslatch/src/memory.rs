@@ -64,7 +64,9 @@ impl MemoryLimit {
                 let all = [Some(system.total_memory()), group];
                 all.into_iter().flatten().filter(|bytes| *bytes > 0).min()
             });
-            found.map_or(16 << 30, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+            found.map_or(16 << 30, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            })
         }))
     }
 

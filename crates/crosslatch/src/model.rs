@@ -264,6 +264,7 @@ impl Model {
         mut program: Program,
         contents: &[(&str, Tensor)],
     ) -> Result<Model, VerifyError> {
+        crate::ir::verify::verify_depth(&program.graph)?;
         crate::effects::mark_state(&mut program);
         crate::ir::verify::verify(&program)?;
         let mut weights = Weights::default();

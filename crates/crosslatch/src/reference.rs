@@ -520,13 +520,15 @@ impl Interpreter<'_> {
             })
             .collect();
         let schema = &node.op.schema;
-        let lowering = node.op.lowered(&Call {
-            schema,
-            args: &bound.args,
-            kernels: self.kernels,
-            results: Some(node.results.len()),
-        })
-        .map_err(text)?;
+        let lowering = node
+            .op
+            .lowered(&Call {
+                schema,
+                args: &bound.args,
+                kernels: self.kernels,
+                results: Some(node.results.len()),
+            })
+            .map_err(text)?;
         let in_place = schema.written().next().is_some();
         let results = match lowering {
             Lowering::Nothing => Vec::new(),

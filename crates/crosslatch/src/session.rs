@@ -145,16 +145,26 @@ impl Session {
     /// in both; of other methods the new session has no outputs before it has run them.
     ///
     /// Both share their threads: if they run at the same time, one of them does its work alone.
-    pub fn fork(&mut self) -> Session {
-        Session {
+    ///
+    /// # Errors
+    /// If the system has no memory for what the new session may write.
+    pub fn fork(&mut self) -> Result<Session, Error> {
+        let methods = self.methods.iter_mut().map(MethodState::fork);
+        let methods = methods
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::Memory {
+                what: "a fork of the session".to_owned(),
+                source: e.into(),
+            })?;
+        Ok(Session {
             model: self.model.clone(),
             kernels: self.kernels,
             precision: self.precision,
             limit: self.limit,
             threads: Arc::clone(&self.threads),
-            methods: self.methods.iter_mut().map(MethodState::fork).collect(),
+            methods,
             memory: Storage::zeroed(0),
-        }
+        })
     }
 
     /// Bytes of a method's state that this session shares with the one that it was forked from, or
@@ -318,17 +328,20 @@ impl Session {
     ) -> Result<usize, Error> {
         current.find_or_make(types, |slots| {
             let narrowed = self.narrowed();
-            crate::plan::plan(&self.model, index, types, slots, self.kernels, narrowed, self.limit)
+            crate::plan::plan(
+                &self.model,
+                index,
+                types,
+                slots,
+                self.kernels,
+                narrowed,
+                self.limit,
+            )
         })
     }
 
     /// Sees to it that a method, taken out of the session, has an arena for this plan.
-    fn make_room(
-        &self,
-        current: &mut MethodState,
-        plan: &Plan,
-        index: usize,
-    ) -> Result<(), Error> {
+    fn make_room(&self, current: &mut MethodState, plan: &Plan, index: usize) -> Result<(), Error> {
         let others = self.methods.iter().map(MethodState::bytes).sum();
         let room = current.make_room(plan, self.limit, others);
         room.map_err(|source| Error::Memory {

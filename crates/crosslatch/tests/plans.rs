@@ -67,7 +67,8 @@ fn check(file: &Path) -> Result<(), String> {
             kernels: KernelSet::Fast,
             ..Options::default()
         },
-    ).unwrap();
+    )
+    .unwrap();
     let types: Vec<_> = inputs
         .iter()
         .map(|(_, dtype, shape)| (*dtype, Layout::contiguous(shape)))
@@ -133,7 +134,7 @@ fn check(file: &Path) -> Result<(), String> {
             let viewed: Vec<_> = tensors.iter().map(|(n, t)| (*n, t.view())).collect();
             oracle.run(&name, &viewed).map_err(|e| e.to_string())?;
         }
-        let mut fork = session.fork();
+        let mut fork = session.fork().unwrap();
         for _ in 0..2 {
             let in_fork = run_both(&mut oracle, &mut fork, &draw());
             in_fork.map_err(|e| format!("fork after run {run}: {e}"))?;
@@ -190,7 +191,7 @@ fn a_fork_shares_what_neither_writes() {
     };
     let both = 2 * 4 * 2 * 4 * 3;
     run(&mut session, &first);
-    let mut fork = session.fork();
+    let mut fork = session.fork().unwrap();
     for session in [&mut session, &mut fork] {
         run(session, &later);
         assert_eq!(session.shared_state_bytes("model").unwrap(), both);
@@ -199,7 +200,7 @@ fn a_fork_shares_what_neither_writes() {
     assert_eq!(ours.as_ptr(), theirs.as_ptr());
     run(&mut fork, &first);
     assert_eq!(fork.shared_state_bytes("model").unwrap(), 0);
-    let mut second = session.fork();
+    let mut second = session.fork().unwrap();
     second.reset();
     assert_eq!(second.shared_state_bytes("model").unwrap(), 0);
 }

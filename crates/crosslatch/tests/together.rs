@@ -27,7 +27,11 @@ fn check(
     random: &mut Random,
 ) -> Result<(), String> {
     let method = &model.methods()[0].program.name;
-    let fresh = || -> Vec<Session> { (0..count).map(|_| Session::new(model, options).unwrap()).collect() };
+    let fresh = || -> Vec<Session> {
+        (0..count)
+            .map(|_| Session::new(model, options).unwrap())
+            .collect()
+    };
     let (mut alone, mut together) = (fresh(), fresh());
     for run in 0..RUNS {
         let drawn: Vec<Vec<Tensor>> = (0..count)

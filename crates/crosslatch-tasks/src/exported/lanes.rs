@@ -96,7 +96,7 @@ impl Lanes {
     /// Makes lane `to` go on from where lane `from` is.
     pub fn branch(&mut self, from: usize, to: usize) -> Result<(), ExportedError> {
         self.grow(from.max(to))?;
-        self.sessions[to] = self.sessions[from].fork();
+        self.sessions[to] = self.sessions[from].fork()?;
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl Lanes {
     fn grow(&mut self, lane: usize) -> Result<(), ExportedError> {
         while self.sessions.len() <= lane {
             let first = self.sessions.first_mut().ok_or_else(lost)?;
-            let fork = first.fork();
+            let fork = first.fork()?;
             self.sessions.push(fork);
         }
         Ok(())

@@ -105,6 +105,7 @@ fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
 
 /// For each value of a graph, whether some node may change the memory that it lives in.
 pub fn overwritten(graph: &Graph) -> Vec<bool> {
+    // Memory is named by the value that it was made for, or came in as.
     let mut memory: Vec<Origins> = vec![Origins::new(); graph.values.len()];
     let mut written = Origins::new();
     for id in &graph.inputs {
@@ -114,8 +115,10 @@ pub fn overwritten(graph: &Graph) -> Vec<bool> {
         let (results, own) = node_effects(node, &memory);
         written.extend(own);
         for (id, mut set) in node.results.iter().zip(results) {
-            // What may be an operand's memory may as well be fresh.
-            set.insert(id.index());
+            // A result of a `cond` may be fresh after one of its branches.
+            if set.is_empty() || node.is_cond() {
+                set.insert(id.index());
+            }
             memory[id.index()] = set;
         }
     }

@@ -10,9 +10,9 @@
 //! the slot, then taking the first branch before the second was ever taken in this session is an
 //! error. A slot that the file brings filled is ready from the start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Origins, node_effects, summarize};
+use super::{Origins, Summary, node_effects, summarize};
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId};
 
 /// A `cond` whose one branch needs what the other one leaves in a slot.
@@ -29,21 +29,27 @@ pub struct Readiness {
 /// Finds them all.
 pub fn readiness(program: &Program) -> Vec<Readiness> {
     let graph = &program.graph;
+    let slots = graph.inputs.iter().enumerate();
+    let slot_of: HashMap<ValueId, usize> = slots.map(|(slot, id)| (*id, slot)).collect();
+    let writers = Writers::of(program);
     let mut found = BTreeSet::new();
     for (index, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.is_cond()) {
-        let Some(Arg::Values(operands)) = node.args.get(1) else {
+        let (Some(Arg::Values(operands)), [then, otherwise]) =
+            (node.args.get(1), &node.branches[..])
+        else {
             continue;
         };
+        let branches = [then, otherwise].map(Branch::of);
         for (j, operand) in operands.iter().flatten().enumerate() {
-            let Some(slot) = graph.inputs.iter().position(|input| input == operand) else {
+            let Some(&slot) = slot_of.get(operand) else {
                 continue;
             };
             let is_state = program.slots[slot].kind == SlotKind::State;
-            if !is_state || written_elsewhere(program, index, slot) {
+            if !is_state || writers.include_others(program, index, slot) {
                 continue;
             }
             for result in 0..node.results.len() {
-                let hands_back = [0, 1].map(|b| unchanged(&node.branches[b], result, j));
+                let hands_back = branches.each_ref().map(|b| b.returns_unchanged(result, j));
                 if hands_back[0] != hands_back[1] {
                     let branch = if hands_back[0] { 0 } else { 1 };
                     found.insert((index, branch, slot));
@@ -57,58 +63,93 @@ pub fn readiness(program: &Program) -> Vec<Readiness> {
         .collect()
 }
 
-/// Whether a branch returns input `j` as it found it, or a clone of that.
-fn unchanged(branch: &Graph, result: usize, j: usize) -> bool {
-    let summary = summarize(branch);
-    if summary.writes.contains(&j) {
-        return false;
-    }
-    if summary
-        .returns
-        .get(result)
-        .is_some_and(|origins| origins.contains(&j))
-    {
-        return true;
-    }
-    let Some(Arg::Value(returned)) = branch.outputs.get(result) else {
-        return false;
-    };
-    let is_clone = |n: &&Node| n.op.schema.name == "aten::clone" && n.results.contains(returned);
-    let source = branch
-        .nodes
-        .iter()
-        .find(is_clone)
-        .and_then(|n| n.operands().next());
-    source == branch.inputs.get(j).copied()
+/// A branch, and what it does to its operands.
+struct Branch<'g> {
+    graph: &'g Graph,
+    summary: Summary,
+    /// What each clone in it is of.
+    clones: HashMap<ValueId, ValueId>,
 }
 
-/// Whether anything but this node, or the storing of one of its results, writes a slot.
-fn written_elsewhere(program: &Program, index: usize, slot: usize) -> bool {
-    let graph = &program.graph;
-    let mut origins: Vec<Origins> = vec![Origins::new(); graph.values.len()];
-    for (i, input) in graph.inputs.iter().enumerate() {
-        origins[input.index()].insert(i);
+impl<'g> Branch<'g> {
+    fn of(graph: &'g Graph) -> Branch<'g> {
+        let clones = graph
+            .nodes
+            .iter()
+            .filter(|n| n.op.schema.name == "aten::clone");
+        let clones = clones.filter_map(|n| Some((*n.results.first()?, n.operands().next()?)));
+        Branch {
+            graph,
+            summary: summarize(graph),
+            clones: clones.collect(),
+        }
     }
-    for (i, node) in graph.nodes.iter().enumerate() {
-        let (results, written) = node_effects(node, &origins);
-        let stores = is_copy_of_own_result(node, &graph.nodes[index], graph.inputs[slot]);
-        if i != index && written.contains(&slot) && !stores {
+
+    /// Whether it returns operand `j` as it found it, or a clone of that.
+    fn returns_unchanged(&self, result: usize, j: usize) -> bool {
+        if self.summary.writes.contains(&j) {
+            return false;
+        }
+        let origins = self.summary.returns.get(result);
+        if origins.is_some_and(|origins| origins.contains(&j)) {
             return true;
         }
-        for (id, set) in node.results.iter().zip(results) {
-            origins[id.index()] = set;
-        }
+        let Some(Arg::Value(returned)) = self.graph.outputs.get(result) else {
+            return false;
+        };
+        let of = self.clones.get(returned).copied();
+        of.is_some() && of == self.graph.inputs.get(j).copied()
     }
-    let own = |value: &ValueId| graph.nodes[index].results.contains(value);
-    program
-        .outputs
-        .iter()
-        .zip(&graph.outputs)
-        .any(|(output, value)| match (output, value) {
-            (Output::Mutation { slot: s }, Arg::Value(value)) => *s == slot && !own(value),
-            (Output::Mutation { slot: s }, _) => *s == slot,
-            _ => false,
-        })
+}
+
+/// For each slot, what writes it.
+struct Writers {
+    /// The nodes.
+    nodes: HashMap<usize, Vec<usize>>,
+    /// The values that become its contents at the end.
+    stored: HashMap<usize, Vec<Option<ValueId>>>,
+}
+
+impl Writers {
+    fn of(program: &Program) -> Writers {
+        let graph = &program.graph;
+        let mut nodes: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut origins: Vec<Origins> = vec![Origins::new(); graph.values.len()];
+        for (i, input) in graph.inputs.iter().enumerate() {
+            origins[input.index()].insert(i);
+        }
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let (results, written) = node_effects(node, &origins);
+            for slot in written {
+                nodes.entry(slot).or_default().push(i);
+            }
+            for (id, set) in node.results.iter().zip(results) {
+                origins[id.index()] = set;
+            }
+        }
+        let mut stored: HashMap<usize, Vec<Option<ValueId>>> = HashMap::new();
+        for (output, value) in program.outputs.iter().zip(&graph.outputs) {
+            if let Output::Mutation { slot } = output {
+                let value = match value {
+                    Arg::Value(id) => Some(*id),
+                    _ => None,
+                };
+                stored.entry(*slot).or_default().push(value);
+            }
+        }
+        Writers { nodes, stored }
+    }
+
+    /// Whether anything but this `cond`, or the storing of one of its results, writes a slot.
+    fn include_others(&self, program: &Program, cond: usize, slot: usize) -> bool {
+        let graph = &program.graph;
+        let (index, cond) = (cond, &graph.nodes[cond]);
+        let mut nodes = self.nodes.get(&slot).into_iter().flatten();
+        let mut stored = self.stored.get(&slot).into_iter().flatten();
+        let memory = graph.inputs[slot];
+        nodes.any(|&i| i != index && !is_copy_of_own_result(&graph.nodes[i], cond, memory))
+            || stored.any(|value| value.is_none_or(|value| !cond.results.contains(&value)))
+    }
 }
 
 /// Whether a node copies a result of `cond` over the whole of `memory`.

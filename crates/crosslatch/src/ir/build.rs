@@ -24,7 +24,6 @@
 
 use crosslatch_kernels::{DType, Layout};
 
-use super::Size;
 use super::call::Known;
 use super::graph::{
     Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, TensorType, ValueId, ValueType,
@@ -32,6 +31,7 @@ use super::graph::{
 use super::infer::infer;
 use super::operator::Number;
 use super::verify::{VerifyError, verify};
+use super::{Size, TooDeep};
 use crate::ops::{COND, Catalogue};
 
 /// Why a program cannot be built.
@@ -131,6 +131,8 @@ pub struct GraphBuilder {
     graph: Graph,
     /// For each value, what lowering knows of it.
     known: Vec<Known>,
+    /// Branches around the graph.
+    depth: usize,
 }
 
 impl GraphBuilder {
@@ -138,6 +140,7 @@ impl GraphBuilder {
         GraphBuilder {
             graph: Graph::default(),
             known: Vec::new(),
+            depth: 0,
         }
     }
 
@@ -281,7 +284,11 @@ impl GraphBuilder {
         operands: &[ValueId],
         build: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
     ) -> Result<(Graph, Vec<Known>), BuildError> {
-        let mut builder = GraphBuilder::new();
+        let mut builder = GraphBuilder {
+            depth: self.depth + 1,
+            ..GraphBuilder::new()
+        };
+        TooDeep::check(builder.depth).map_err(|e| BuildError(format!("branches are {e}")))?;
         let mut inputs = Vec::with_capacity(operands.len());
         for (i, operand) in operands.iter().enumerate() {
             let known = self.known.get(operand.index()).cloned();

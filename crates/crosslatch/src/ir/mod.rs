@@ -21,6 +21,26 @@ pub mod schema;
 pub mod size;
 pub mod verify;
 
+/// How deep anything may be nested that a file or a text says: branches within branches, operations
+/// of a size, lists within lists. No exporter comes near it, a hostile file might; and whoever walks
+/// what is nested calls itself, which a thread with a small stack bears so often.
+pub const MAX_DEPTH: usize = 32;
+
+/// Something is nested deeper than [`MAX_DEPTH`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("nested more than {MAX_DEPTH} deep")]
+pub struct TooDeep;
+
+impl TooDeep {
+    /// Whether so many levels may be.
+    pub fn check(depth: usize) -> Result<(), TooDeep> {
+        match depth {
+            0..=MAX_DEPTH => Ok(()),
+            _ => Err(TooDeep),
+        }
+    }
+}
+
 pub use graph::{
     Arg, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, Value, ValueId,
     ValueType,

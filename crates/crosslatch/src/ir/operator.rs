@@ -38,7 +38,9 @@ impl Operator {
             }
             Lowering::Compute(compute) => {
                 let shapes = compute.results.iter();
-                shapes.map(|(_, shape)| shape).try_for_each(|s| check_shape(s))?;
+                shapes
+                    .map(|(_, shape)| shape)
+                    .try_for_each(|s| check_shape(s))?;
             }
             Lowering::Update(_)
             | Lowering::Assign(_)
@@ -64,7 +66,9 @@ pub fn check_shape(shape: &[usize]) -> Result<(), OpError> {
             "a tensor with {rank} dimensions; {MAX_RANK} is the most"
         ))),
         _ if is_addressable(shape) => Ok(()),
-        _ => Err(OpError::new(format!("a tensor of shape {shape:?} is too large"))),
+        _ => Err(OpError::new(format!(
+            "a tensor of shape {shape:?} is too large"
+        ))),
     }
 }
 

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 
 use crosslatch_kernels::DType;
 
-use super::Size;
 use super::graph::{
     Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueId,
     ValueType,
 };
 use super::schema::{ArgType, Schema};
+use super::{Size, TooDeep};
 use crate::ops::Catalogue;
 
 /// Text that is not a program.
@@ -32,6 +32,7 @@ pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Program, ParseError> {
     let mut parser = Parser {
         text,
         at: 0,
+        depth: 0,
         catalogue,
     };
     parser.program().map_err(|reason| ParseError {
@@ -43,6 +44,8 @@ pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Program, ParseError> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Branches and lists around the place.
+    depth: usize,
     catalogue: &'a Catalogue,
 }
 
@@ -262,7 +265,7 @@ impl<'a> Parser<'a> {
         let mut branches = Vec::new();
         for keyword in ["then", "else"] {
             if self.keyword(keyword) {
-                branches.push(self.branch()?);
+                branches.push(self.nested(Self::branch)?);
             }
         }
         for (name, id) in result_scope {
@@ -308,6 +311,15 @@ impl<'a> Parser<'a> {
                     .ok_or_else(|| format!("`{}` needs `{}`", schema.name, param.name))
             })
             .collect()
+    }
+
+    /// Reads what is nested one level deeper.
+    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.depth += 1;
+        TooDeep::check(self.depth).map_err(|e| e.to_string())?;
+        let result = read(self);
+        self.depth -= 1;
+        result
     }
 
     fn branch(&mut self) -> Parsed<Graph> {
@@ -367,7 +379,7 @@ impl<'a> Parser<'a> {
         if self.eat("[") {
             let mut list = Vec::new();
             while !self.eat("]") {
-                list.push(self.arg(scope)?);
+                list.push(self.nested(|parser| parser.arg(scope))?);
                 if !self.eat(",") {
                     self.expect("]")?;
                     break;

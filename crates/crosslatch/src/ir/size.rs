@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::TooDeep;
+
 /// A size: a constant, a symbol or an expression of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
@@ -32,11 +34,17 @@ pub enum SizeOp {
 
 /// Text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a size that Crosslatch understands")]
-pub struct SizeError(pub String);
+#[error("`{text}` is not a size that Crosslatch understands: {reason}")]
+pub struct SizeError {
+    /// The text, or the beginning of a long one.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
-/// Nesting beyond this is refused: no exporter writes it, a hostile file might.
-const MAX_DEPTH: usize = 64;
+/// The most operations, symbols and constants of a size. A power repeats what it is taken of, so that
+/// a short text can ask for more than any memory.
+const MOST_PARTS: usize = 4096;
 
 impl Size {
     /// Reads an expression, in SymPy's structural form, `Mul(Integer(2), Symbol('s0',
@@ -46,11 +54,17 @@ impl Size {
             rest: text,
             depth: 0,
         };
-        let size = parser.sum();
-        match size {
-            Some(size) if parser.rest.trim().is_empty() => Ok(size),
-            _ => Err(SizeError(text.to_owned())),
-        }
+        let parsed = parser.sum().and_then(|part| match parser.rest.trim() {
+            "" => Ok(part.size),
+            _ => Err(parser.unexpected()),
+        });
+        parsed.map_err(|reason| SizeError {
+            text: match text.char_indices().nth(LONGEST_SHOWN) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text.to_owned(),
+            },
+            reason,
+        })
     }
 
     /// The value, with symbols looked up by `lookup`; `None` where a symbol is not bound, a
@@ -130,9 +144,69 @@ impl fmt::Display for Size {
     }
 }
 
+/// Characters of a text that an error shows.
+const LONGEST_SHOWN: usize = 80;
+
 struct Parser<'a> {
     rest: &'a str,
+    /// Brackets, calls and signs around the place.
     depth: usize,
+}
+
+/// A part of a size, and what it is made of.
+struct Part {
+    size: Size,
+    /// Operations inside each other.
+    depth: usize,
+    /// Operations, symbols and constants.
+    parts: usize,
+}
+
+type Parsed<T> = Result<T, String>;
+
+impl Part {
+    fn leaf(size: Size) -> Part {
+        Part {
+            size,
+            depth: 0,
+            parts: 1,
+        }
+    }
+
+    /// An operation. Sums of sums are one sum, and so are products.
+    fn of(op: SizeOp, args: Vec<Part>) -> Parsed<Part> {
+        let parts = args.iter().map(|arg| arg.parts).sum::<usize>() + 1;
+        if parts > MOST_PARTS {
+            return Err(format!("it has more than {MOST_PARTS} parts"));
+        }
+        let mut args = args.into_iter().peekable();
+        let is_same = |arg: &Part| {
+            matches!(op, SizeOp::Add | SizeOp::Mul)
+                && matches!(&arg.size, Size::Op(inner, _) if *inner == op)
+        };
+        let (mut inner, mut depth) = match args.next_if(is_same) {
+            Some(Part {
+                size: Size::Op(_, terms),
+                depth,
+                ..
+            }) => (terms, depth),
+            _ => (Vec::new(), 0),
+        };
+        for arg in args {
+            depth = depth.max(arg.depth + 1);
+            inner.push(arg.size);
+        }
+        too_deep(depth)?;
+        Ok(Part {
+            size: Size::Op(op, inner),
+            depth,
+            parts,
+        })
+    }
+}
+
+fn too_deep(depth: usize) -> Parsed<()> {
+    TooDeep::check(depth).map_err(|e| format!("it is {e}"))
 }
 
 impl<'a> Parser<'a> {
@@ -147,39 +221,48 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn word(&mut self) -> Option<&'a str> {
+    fn unexpected(&self) -> String {
+        match self.rest.trim_start().chars().next() {
+            Some(c) => format!("`{c}` is not expected there"),
+            None => "it ends too early".to_owned(),
+        }
+    }
+
+    fn expect(&mut self, token: &str) -> Parsed<()> {
+        match self.eat(token) {
+            true => Ok(()),
+            false => Err(self.unexpected()),
+        }
+    }
+
+    fn word(&mut self) -> Parsed<&'a str> {
         let trimmed = self.rest.trim_start();
         let end = trimmed
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
             .unwrap_or(trimmed.len());
         let (word, rest) = trimmed.split_at(end);
+        if word.is_empty() {
+            return Err(self.unexpected());
+        }
         self.rest = rest;
-        (!word.is_empty()).then_some(word)
+        Ok(word)
     }
 
-    fn sum(&mut self) -> Option<Size> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return None;
-        }
-        let mut terms = vec![self.product()?];
+    fn sum(&mut self) -> Parsed<Part> {
+        let mut left = self.product()?;
         loop {
-            if self.eat("+") {
-                terms.push(self.product()?);
+            let term = if self.eat("+") {
+                self.product()?
             } else if self.eat("-") {
-                terms.push(Size::Op(
-                    SizeOp::Mul,
-                    vec![Size::Const(-1), self.product()?],
-                ));
+                negative(self.product()?)?
             } else {
-                break;
-            }
+                return Ok(left);
+            };
+            left = Part::of(SizeOp::Add, vec![left, term])?;
         }
-        self.depth -= 1;
-        Some(flat(SizeOp::Add, terms))
     }
 
-    fn product(&mut self) -> Option<Size> {
+    fn product(&mut self) -> Parsed<Part> {
         let mut left = self.factor()?;
         loop {
             let op = if self.eat("//") {
@@ -189,87 +272,118 @@ impl<'a> Parser<'a> {
             } else if self.eat("%") {
                 SizeOp::Mod
             } else {
-                return Some(left);
+                return Ok(left);
             };
-            left = Size::Op(op, vec![left, self.factor()?]);
+            left = Part::of(op, vec![left, self.factor()?])?;
         }
     }
 
-    fn factor(&mut self) -> Option<Size> {
+    fn factor(&mut self) -> Parsed<Part> {
+        self.depth += 1;
+        too_deep(self.depth)?;
+        let factor = self.factor_inside();
+        self.depth -= 1;
+        factor
+    }
+
+    fn factor_inside(&mut self) -> Parsed<Part> {
         if self.eat("(") {
             let inner = self.sum()?;
-            return self.eat(")").then_some(inner);
+            self.expect(")")?;
+            return Ok(inner);
         }
         if self.eat("-") {
-            return Some(match self.factor()? {
-                Size::Const(c) => Size::Const(c.checked_neg()?),
-                other => Size::Op(SizeOp::Mul, vec![Size::Const(-1), other]),
-            });
+            return negative(self.factor()?);
         }
         let word = self.word()?;
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            return word.parse().ok().map(Size::Const);
+            let number = word.parse();
+            let number = number.map_err(|_| format!("`{word}` is no whole number"))?;
+            return Ok(Part::leaf(Size::Const(number)));
         }
         if !self.eat("(") {
-            return Some(Size::Symbol(word.to_owned()));
+            return Ok(Part::leaf(Size::Symbol(word.to_owned())));
         }
-        if word == "Symbol" {
-            return self.symbol();
-        }
-        let mut args = Vec::new();
-        if !self.eat(")") {
-            loop {
-                args.push(self.sum()?);
-                if self.eat(")") {
-                    break;
-                }
-                if !self.eat(",") {
-                    return None;
-                }
+        match word {
+            "Symbol" => self.symbol(),
+            _ => {
+                let args = self.args()?;
+                call(word, args)
             }
         }
-        let op = match (word, args.len()) {
-            ("Integer", 1) => return args.pop(),
-            ("Pow", 2) => return power(&args[0], &args[1]),
-            ("Add", 1..) => SizeOp::Add,
-            ("Mul", 1..) => SizeOp::Mul,
-            ("FloorDiv" | "CleanDiv", 2) => SizeOp::FloorDiv,
-            ("Mod" | "PythonMod", 2) => SizeOp::Mod,
-            ("Max", 1..) => SizeOp::Max,
-            ("Min", 1..) => SizeOp::Min,
-            _ => return None,
-        };
-        Some(Size::Op(op, args))
+    }
+
+    /// The arguments of a call, and the bracket behind them.
+    fn args(&mut self) -> Parsed<Vec<Part>> {
+        let mut args = Vec::new();
+        if self.eat(")") {
+            return Ok(args);
+        }
+        loop {
+            args.push(self.sum()?);
+            if self.eat(")") {
+                return Ok(args);
+            }
+            self.expect(",")?;
+        }
     }
 
     /// The rest of `Symbol('s0', positive=True, integer=True)`: the assumptions are SymPy's.
-    fn symbol(&mut self) -> Option<Size> {
-        if !self.eat("'") {
-            return None;
-        }
+    fn symbol(&mut self) -> Parsed<Part> {
+        self.expect("'")?;
         let name = self.word()?;
-        let (assumptions, rest) = self.rest.split_once(')')?;
+        self.expect("'")?;
+        let (_assumptions, rest) = self.rest.split_once(')').ok_or("it ends too early")?;
         self.rest = rest;
-        assumptions
-            .starts_with('\'')
-            .then(|| Size::Symbol(name.to_owned()))
+        Ok(Part::leaf(Size::Symbol(name.to_owned())))
+    }
+}
+
+fn call(name: &str, mut args: Vec<Part>) -> Parsed<Part> {
+    let op = match (name, args.len()) {
+        ("Integer", 1) => return Ok(args.remove(0)),
+        ("Pow", 2) => {
+            let exponent = args.remove(1).size.constant();
+            return power(args.remove(0), exponent);
+        }
+        ("Add", 1..) => SizeOp::Add,
+        ("Mul", 1..) => SizeOp::Mul,
+        ("FloorDiv" | "CleanDiv", 2) => SizeOp::FloorDiv,
+        ("Mod" | "PythonMod", 2) => SizeOp::Mod,
+        ("Max", 1..) => SizeOp::Max,
+        ("Min", 1..) => SizeOp::Min,
+        (_, count) => return Err(format!("there is no `{name}` of {count}")),
+    };
+    Part::of(op, args)
+}
+
+fn negative(part: Part) -> Parsed<Part> {
+    match part.size {
+        Size::Const(c) => {
+            let negated = c.checked_neg().ok_or("a number is too large")?;
+            Ok(Part::leaf(Size::Const(negated)))
+        }
+        _ => Part::of(SizeOp::Mul, vec![Part::leaf(Size::Const(-1)), part]),
     }
 }
 
 /// A small power, as a product.
-fn power(base: &Size, exponent: &Size) -> Option<Size> {
+fn power(base: Part, exponent: Option<i64>) -> Parsed<Part> {
     const LARGEST: i64 = 8;
-    match exponent.constant()? {
-        n @ 1..=LARGEST => Some(Size::Op(SizeOp::Mul, vec![base.clone(); n as usize])),
-        _ => None,
+    let Some(n @ 1..=LARGEST) = exponent else {
+        return Err(format!("a power is none of 1 to {LARGEST}"));
+    };
+    // Counted before it is repeated.
+    let parts = base.parts * n as usize;
+    if parts > MOST_PARTS {
+        return Err(format!("it has more than {MOST_PARTS} parts"));
     }
-}
-
-fn flat(op: SizeOp, mut terms: Vec<Size>) -> Size {
-    match terms.len() {
-        1 => terms.remove(0),
-        _ => Size::Op(op, terms),
-    }
+    too_deep(base.depth + 1)?;
+    Ok(Part {
+        depth: base.depth + 1,
+        parts: parts + 1,
+        size: Size::Op(SizeOp::Mul, vec![base.size; n as usize]),
+    })
 }
 
 #[cfg(test)]
@@ -294,6 +408,7 @@ mod tests {
                 40,
             ),
             ("Add(Symbol('s0', integer=True), Integer(-1))", 4),
+            ("s0//2//2*3 - 1 - 1", 1),
             (
                 "FloorDiv(Pow(Symbol('s0', integer=True), Integer(2)), Integer(3))",
                 8,
@@ -317,11 +432,39 @@ mod tests {
             "Pow(s0, s0)",
             "Pow(2, 99)",
             "(s0",
-            &"(".repeat(10_000),
         ] {
             assert!(Size::parse(text).is_err(), "{text}");
         }
         let zero = Size::parse("s0//0").unwrap();
         assert_eq!(zero.eval(&|_| Some(1)), None);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_or_grows_without_end_is_refused_and_long_chains_are_not() {
+        let nested =
+            |open: &str, close: &str, n: usize| format!("{}s0{}", open.repeat(n), close.repeat(n));
+        for text in [
+            nested("-", "", 40_000),
+            nested("(", ")", 40_000),
+            nested("Max(", ")", 40_000),
+            nested("1 + 2*(", ")", 40_000),
+            nested("", "//2*2", 40_000),
+            nested("Pow(", ", 1)", 40_000),
+        ] {
+            let error = Size::parse(&text).unwrap_err();
+            assert_eq!(error.reason, "it is nested more than 32 deep", "{error}");
+            assert!(error.to_string().len() < 200, "{error}");
+        }
+        let error = Size::parse(&nested("Pow(", ", 8)", 20)).unwrap_err();
+        assert_eq!(error.reason, "it has more than 4096 parts");
+        for (text, value) in [
+            (nested("", " + 1", 2_000), 2_005),
+            (nested("", " - 1", 1_000), -995),
+            (nested("1*", "*1", 500), 5),
+            (nested("((", "+1)//2)", 12), 1),
+        ] {
+            let size = Size::parse(&text).unwrap();
+            assert_eq!(size.eval(&|_| Some(5)), Some(value), "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! once and before they are used, arguments have the types that the schema asks for, branches of a
 //! `cond` fit its operands and results, outputs fit the signature.
 
+use super::TooDeep;
 use super::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
 use super::schema::ArgType;
 
@@ -11,6 +12,17 @@ use super::schema::ArgType;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct VerifyError(pub String);
+
+/// Checks that no `cond` is nested too deep: what walks a graph relies on it, this does not.
+pub fn verify_depth(graph: &Graph) -> Result<(), VerifyError> {
+    let mut open = vec![(graph, 0)];
+    while let Some((graph, depth)) = open.pop() {
+        TooDeep::check(depth).map_err(|e| VerifyError(format!("branches are {e}")))?;
+        let branches = graph.nodes.iter().flat_map(|node| &node.branches);
+        open.extend(branches.map(|branch| (branch, depth + 1)));
+    }
+    Ok(())
+}
 
 /// Checks a program.
 pub fn verify(program: &Program) -> Result<(), VerifyError> {
@@ -33,6 +45,7 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
             _ => return fail("an output writes a slot that does not exist, or no value to it"),
         }
     }
+    verify_depth(graph)?;
     verify_graph(graph)?;
     verify_inputs(program)
 }
@@ -41,11 +54,14 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
 /// those are never used.
 fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     let graph = &program.graph;
+    let operands = graph.nodes.iter().flat_map(Node::operands);
+    let mut is_used = vec![false; graph.values.len()];
+    for id in operands.chain(graph.outputs.iter().flat_map(Arg::values)) {
+        is_used[id.index()] = true;
+    }
     for (slot, &input) in program.slots.iter().zip(&graph.inputs) {
-        let operands = graph.nodes.iter().flat_map(Node::operands);
-        let mut used = operands.chain(graph.outputs.iter().flat_map(Arg::values));
         let is_tensor = matches!(graph.value(input).ty, ValueType::Tensor(_));
-        if !is_tensor && used.any(|id| id == input) {
+        if !is_tensor && is_used[input.index()] {
             return fail(format!(
                 "input `{}` is a number; export it as a tensor or as a constant",
                 slot.name

@@ -244,9 +244,7 @@ fn split(call: &Call<'_>) -> Result<Lowering, OpError> {
     let dim = dim_of(this, call.int("dim")?)?;
     let (size, len) = (call.int("split_size")?, this.shape()[dim]);
     match usize::try_from(size) {
-        Ok(size) if size > 0 || len == 0 => {
-            equal_parts(call, this, dim, size)
-        }
+        Ok(size) if size > 0 || len == 0 => equal_parts(call, this, dim, size),
         _ => Err(OpError::new(format!("a split into parts of {size}"))),
     }
 }

@@ -5,7 +5,7 @@
 //! memory twice, that is noted ([`Join`]): after that branch, but not after the other, the result is
 //! other memory as well, and [`super::hazard`] refuses what would depend on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::instructions::{Copy, CopyReason, Inst, Join, Place, StorageId};
@@ -23,24 +23,30 @@ struct Merged {
 /// How the branches of a `cond` are called.
 const BRANCHES: [&str; 2] = ["then", "else"];
 
-/// What made a result of a node.
-pub(super) fn made_by(node: &Node, result: usize) -> String {
+/// What made each result of a node.
+pub(super) fn made_by(node: &Node) -> Vec<String> {
     if !node.is_cond() {
-        return node.op.schema.name.clone();
+        return vec![node.op.schema.name.clone(); node.results.len()];
     }
-    let returned = |branch: &Graph| match branch.outputs.get(result) {
-        Some(Arg::Value(id)) if branch.inputs.contains(id) => "the operand".to_owned(),
-        Some(Arg::Value(id)) => {
-            let maker = branch.nodes.iter().find(|n| n.results.contains(id));
-            maker.map_or_else(String::new, |n| n.op.schema.name.clone())
-        }
-        _ => String::new(),
-    };
-    let texts = node.branches.iter().zip(BRANCHES);
-    let texts: Vec<String> = texts
-        .map(|(branch, name)| format!("{name}: {}", returned(branch)))
-        .collect();
-    texts.join("; ")
+    let branches = node.branches.iter().zip(BRANCHES).map(|(branch, name)| {
+        let makers = branch.nodes.iter();
+        let makers = makers.flat_map(|n| n.results.iter().map(|id| (*id, &*n.op.schema.name)));
+        let mut makers: HashMap<ValueId, &str> = makers.collect();
+        makers.extend(branch.inputs.iter().map(|id| (*id, "the operand")));
+        let returned = branch.outputs.iter().map(|output| match output {
+            Arg::Value(id) => makers.get(id).copied().unwrap_or_default(),
+            _ => "",
+        });
+        returned.map(|maker| format!("{name}: {maker}")).collect()
+    });
+    let branches: Vec<Vec<String>> = branches.collect();
+    let results = 0..node.results.len();
+    results
+        .map(|i| {
+            let texts = branches.iter().filter_map(|texts| texts.get(i));
+            texts.cloned().collect::<Vec<_>>().join("; ")
+        })
+        .collect()
 }
 
 impl Lowerer<'_> {
@@ -75,6 +81,7 @@ impl Lowerer<'_> {
         let name: Arc<str> = label(graph, node).into();
         let mut results: Vec<Value> = Vec::new();
         let mut made: Vec<Merged> = Vec::new();
+        let mut by_storage: HashMap<StorageId, Vec<usize>> = HashMap::new();
         for pair in then_results.into_iter().zip(else_results) {
             let (Some(Value::Place(a)), Some(Value::Place(b))) = pair else {
                 return Err(self.error(
@@ -95,11 +102,14 @@ impl Lowerer<'_> {
                 ));
             }
             let branches = [a, b];
-            if let Some(same) = made.iter().find(|m| m.branches == branches) {
+            let same = by_storage.entry(branches[0].storage).or_default();
+            let twice = same.iter().map(|&i: &usize| &made[i]);
+            if let Some(same) = twice.into_iter().find(|m| m.branches == branches) {
                 // One tensor, returned twice by both.
                 results.push(Value::Place(same.result.clone()));
                 continue;
             }
+            same.push(made.len());
             let result = self
                 .fresh(branches[0].dtype, &branches[0].layout.shape)
                 .map_err(|reason| self.error(graph, node, reason))?;
@@ -114,7 +124,8 @@ impl Lowerer<'_> {
             results.push(Value::Place(result.clone()));
             made.push(Merged { result, branches });
         }
-        self.note_joins(&made, outer, &name);
+        self.note_joins(&made, outer, &name)
+            .map_err(|reason| self.error(graph, node, reason))?;
         insts.push(Inst::Cond {
             predicate,
             branches: [then_insts, else_insts],
@@ -126,12 +137,11 @@ impl Lowerer<'_> {
 
     /// The slots that each branch of a `cond` of the program needs filled.
     fn needs(&self, node: &Node) -> [Vec<usize>; 2] {
-        let nodes = &self.program.graph.nodes;
+        let of_this = self.readiness_of.get(&std::ptr::from_ref(node));
+        let of_this = of_this.map_or(&[][..], Vec::as_slice);
         [0, 1].map(|branch| {
-            let of_this = self.readiness.iter().filter(|r| {
-                r.branch == branch && nodes.get(r.node).is_some_and(|n| std::ptr::eq(n, node))
-            });
-            of_this.map(|r| r.slot).collect()
+            let needed = of_this.iter().filter(|r| r.branch == branch);
+            needed.map(|r| r.slot).collect()
         })
     }
 
@@ -157,27 +167,54 @@ impl Lowerer<'_> {
     /// Notes which results of a `cond` are, after one branch, the memory of an operand or of each
     /// other, though the plan gives each a storage of its own. Storages below `outer` are older
     /// than the `cond`.
-    fn note_joins(&mut self, made: &[Merged], outer: usize, node: &Arc<str>) {
+    fn note_joins(&mut self, made: &[Merged], outer: usize, node: &Arc<str>) -> Result<(), String> {
         let mut joins = Vec::new();
         for branch in 0..2 {
-            let reach: Vec<BTreeSet<StorageId>> = made
-                .iter()
-                .map(|m| self.perhaps_the_same(m.branches[branch].storage))
-                .collect();
-            for (i, merged) in made.iter().enumerate() {
-                let operands = reach[i].iter().copied().filter(|s| s.0 < outer);
-                let siblings = (0..i).filter(|&j| !reach[i].is_disjoint(&reach[j]));
-                let siblings = siblings.map(|j| made[j].result.storage);
-                for operand in operands.chain(siblings) {
-                    joins.push(Join {
-                        result: merged.result.storage,
-                        operand,
-                        node: node.clone(),
-                    });
+            // Results of the `cond` by the storages that they may be.
+            let mut results_of: HashMap<StorageId, Vec<StorageId>> = HashMap::new();
+            for merged in made {
+                let result = merged.result.storage;
+                let reach = self
+                    .joined
+                    .perhaps_the_same(merged.branches[branch].storage);
+                let operands = reach.iter().copied().filter(|s| s.0 < outer);
+                let siblings = reach.iter().filter_map(|s| results_of.get(s)).flatten();
+                let others: BTreeSet<StorageId> = operands.chain(siblings.copied()).collect();
+                if self.joins.len() + joins.len() + others.len() > MOST_JOINS {
+                    return Err(format!(
+                        "more than {MOST_JOINS} pairs of tensors are one memory after one branch of a \
+                         `cond` and not after the other; return clones"
+                    ));
+                }
+                joins.extend(others.into_iter().map(|operand| Join {
+                    result,
+                    operand,
+                    node: node.clone(),
+                }));
+                for storage in reach {
+                    results_of.entry(storage).or_default().push(result);
                 }
             }
         }
+        for join in &joins {
+            self.joined.add(join.result, join.operand);
+        }
         self.joins.extend(joins);
+        Ok(())
+    }
+}
+
+/// More results that are not decided, and what they may be, are not compared with each other.
+const MOST_JOINS: usize = 1 << 18;
+
+/// Storages that are one memory after some branches taken.
+#[derive(Default)]
+pub(super) struct Joined(HashMap<StorageId, Vec<StorageId>>);
+
+impl Joined {
+    fn add(&mut self, a: StorageId, b: StorageId) {
+        self.0.entry(a).or_default().push(b);
+        self.0.entry(b).or_default().push(a);
     }
 
     /// All storages that are the memory of this one after some branches taken.
@@ -185,13 +222,8 @@ impl Lowerer<'_> {
         let mut reached = BTreeSet::from([storage]);
         let mut open = vec![storage];
         while let Some(next) = open.pop() {
-            for join in &self.joins {
-                for (a, b) in [(join.result, join.operand), (join.operand, join.result)] {
-                    if a == next && reached.insert(b) {
-                        open.push(b);
-                    }
-                }
-            }
+            let new = self.0.get(&next).into_iter().flatten();
+            open.extend(new.filter(|other| reached.insert(**other)));
         }
         reached
     }

@@ -25,10 +25,13 @@
 //! Assumes that a kernel reads its inputs and writes its outputs and nothing else, and that memory
 //! of the run is written before it is read, which lowering sees to.
 
+use std::collections::HashSet;
+use std::mem::take;
+
 use super::PlannedCopy;
 use super::conflict::{Conflict, Obstacle};
 use super::instructions::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
-use super::liveness::{Access, Event, Events, Position, live_at_end};
+use super::liveness::{Access, Accesses, Event, Events, Position, live_at_end};
 
 /// What was decided about storages and copies.
 pub struct Decisions {
@@ -63,6 +66,16 @@ struct Class {
 pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
     let mut copies = Vec::new();
     list_copies(&lowered.insts, &mut copies);
+    let outputs = lowered
+        .outputs
+        .iter()
+        .filter_map(|(_, output)| match output {
+            LoweredOutput::Place(place) => Some(place.storage),
+            LoweredOutput::Constant(_) => None,
+        });
+    let returned: HashSet<StorageId> = outputs.collect();
+    // A copy of a place to itself does nothing from the start.
+    let does_something = |event: &&Event| event.copy.is_none_or(|i| copies[i].from != copies[i].to);
     let mut classes: Vec<Class> = lowered
         .storages
         .iter()
@@ -70,14 +83,11 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
         .enumerate()
         .map(|(i, (info, events))| Class {
             members: vec![StorageId(i)],
-            events: events.clone(),
+            events: events.iter().filter(does_something).cloned().collect(),
             origin: info.origin,
             bytes: info.bytes,
             contents: info.contents,
-            returned: lowered.outputs.iter().any(|(_, output)| match output {
-                LoweredOutput::Place(place) => place.storage.0 == i,
-                LoweredOutput::Constant(_) => false,
-            }),
+            returned: returned.contains(&StorageId(i)),
         })
         .collect();
     let mut class: Vec<StorageId> = (0..lowered.storages.len()).map(StorageId).collect();
@@ -96,7 +106,13 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
         if a == b && copy.from.layout == copy.to.layout {
             continue;
         }
-        obstacles[i] = obstacle(events, copy, &copies, &class, &classes[a.0], &classes[b.0]);
+        let sides = Sides {
+            copy,
+            copies: &copies,
+            class: &class,
+            classes: [a, b],
+        };
+        obstacles[i] = obstacle(events, &sides, &classes[a.0], &classes[b.0]);
         if obstacles[i].is_none() {
             join(&mut classes, &mut class, &copies, a, b);
         }
@@ -167,15 +183,30 @@ pub(super) fn list_copies<'a>(insts: &'a [Inst], copies: &mut Vec<&'a Copy>) {
     }
 }
 
+/// A copy, and the classes of its two sides.
+struct Sides<'s> {
+    copy: &'s Copy,
+    copies: &'s [&'s Copy],
+    class: &'s [StorageId],
+    classes: [StorageId; 2],
+}
+
+impl Sides<'_> {
+    /// Whether an access is that of a copy between the two classes, same place to same place: were
+    /// they one, it would do nothing.
+    fn between(&self, event: &Event) -> bool {
+        event.copy.is_some_and(|i| {
+            let copy = self.copies[i];
+            let sides = [&copy.from, &copy.to].map(|place| self.class[place.storage.0]);
+            sides.iter().all(|side| self.classes.contains(side))
+                && copy.from.layout == copy.to.layout
+        })
+    }
+}
+
 /// Why the classes of the two sides of a copy cannot be one memory; `None` if they can.
-fn obstacle(
-    events: &Events,
-    copy: &Copy,
-    copies: &[&Copy],
-    class: &[StorageId],
-    a: &Class,
-    b: &Class,
-) -> Option<Obstacle> {
+fn obstacle(events: &Events, sides: &Sides<'_>, a: &Class, b: &Class) -> Option<Obstacle> {
+    let copy = sides.copy;
     if copy.from.layout != copy.to.layout || copy.from.dtype != copy.to.dtype {
         return Some(Obstacle::LayoutChanges);
     }
@@ -187,62 +218,74 @@ fn obstacle(
     if Conflict::CallersMemory.counts() && ((input(a) && b.returned) || (input(b) && a.returned)) {
         return Some(Obstacle::Conflict(Conflict::CallersMemory, None));
     }
-    // A copy between the two classes, same place to same place, would do nothing.
-    let between = |event: &Event| {
-        event.copy.is_some_and(|i| {
-            let (from, to) = (
-                class[copies[i].from.storage.0],
-                class[copies[i].to.storage.0],
-            );
-            let ours = [a.members[0], b.members[0]].map(|m| class[m.0]);
-            ours.contains(&from)
-                && ours.contains(&to)
-                && copies[i].from.layout == copies[i].to.layout
-        })
+    let conflicts = [(a, b), (b, a)];
+    conflicts
+        .into_iter()
+        .find_map(|(written, other)| conflict(events, sides, written, other))
+}
+
+/// The first write of a class that stands against sharing its memory with another one.
+///
+/// Of a long list of writes few are looked at: the other class can only be wanted after a write that
+/// comes before its first access if it is wanted at the start of the run, and after one that comes
+/// behind its last access if it is wanted at the end.
+fn conflict(
+    events: &Events,
+    sides: &Sides<'_>,
+    written: &Class,
+    other: &Class,
+) -> Option<Obstacle> {
+    let writes = |from: usize, to: usize| {
+        let writes = written.events[from..to].iter();
+        writes.filter(|e| e.access != Access::Read && !sides.between(e))
     };
-    for (written, other) in [(a, b), (b, a)] {
-        let read_only = matches!(other.origin, Origin::Input(_) | Origin::Weight(_));
-        let other_lives_on = live_at_end(other.origin);
-        // All that is written here lies where the copy puts it: to that part, the copy is an end.
-        let within = written.contents == copy.to.layout.numel() * copy.to.dtype.size();
-        let replaced: Vec<Event>;
-        let others = match within && other.contents > written.contents {
-            false => &other.events,
-            true => {
-                let replace = |event: &Event| match between(event) && event.access != Access::Read {
-                    true => Event {
-                        access: Access::Overwrite,
-                        ..event.clone()
-                    },
-                    false => event.clone(),
-                };
-                replaced = other.events.iter().map(replace).collect();
-                &replaced
-            }
-        };
-        let writes = written
-            .events
+    let found = |kind: Conflict, at: Position| Some(Obstacle::Conflict(kind, Some(at)));
+    let all = written.events.len();
+    if matches!(other.origin, Origin::Input(_) | Origin::Weight(_)) && Conflict::ReadOnly.counts() {
+        return writes(0, all)
+            .next()
+            .and_then(|write| found(Conflict::ReadOnly, write.at));
+    }
+    // All that is written lies where the copy puts it: to that part, the copy is an end.
+    let within = written.contents == sides.copy.to.layout.numel() * sides.copy.to.dtype.size();
+    let replacing = |event: &Event| within && sides.between(event);
+    let others = Accesses {
+        events: &other.events,
+        contents: other.contents,
+        replacing: match within && other.contents > written.contents {
+            true => &replacing,
+            false => &|_| false,
+        },
+    };
+    let lives_on = live_at_end(other.origin);
+    let (first, behind) = match (other.events.first(), other.events.last()) {
+        (Some(first), Some(last)) => (
+            written.events.partition_point(|e| e.at < first.at),
+            written.events.partition_point(|e| e.at <= last.at),
+        ),
+        _ => (0, 0),
+    };
+    let before = match events.live_after(&others, None, lives_on) {
+        true => 0,
+        false => first,
+    };
+    let end = if lives_on { all } else { behind };
+    for write in writes(before, end) {
+        let there = other.events.partition_point(|e| e.at < write.at);
+        let there = other.events[there..]
             .iter()
-            .filter(|e| e.access != Access::Read && !between(e));
-        for write in writes {
-            let conflict = |kind: Conflict| Some(Obstacle::Conflict(kind, Some(write.at)));
-            if read_only && Conflict::ReadOnly.counts() {
-                return conflict(Conflict::ReadOnly);
-            }
-            let read_there = other.events.iter().any(|e| e.at == write.at && !between(e));
-            if read_there && Conflict::ReadByTheWriter.counts() {
-                return conflict(Conflict::ReadByTheWriter);
-            }
-            if events.live_after(others, Some(write.at), other_lives_on)
-                && Conflict::StillWanted.counts()
-            {
-                return conflict(Conflict::StillWanted);
-            }
+            .take_while(|e| e.at == write.at);
+        if there.into_iter().any(|e| !sides.between(e)) && Conflict::ReadByTheWriter.counts() {
+            return found(Conflict::ReadByTheWriter, write.at);
+        }
+        if events.live_after(&others, Some(write.at), lives_on) && Conflict::StillWanted.counts() {
+            return found(Conflict::StillWanted, write.at);
         }
     }
     None
 }
 
+/// Joins the classes of two storages.
 fn join(
     classes: &mut [Class],
     class: &mut [StorageId],
@@ -250,49 +293,45 @@ fn join(
     a: StorageId,
     b: StorageId,
 ) {
-    // The pinned one, if any, gives the class its name.
-    let (keep, gone) = if classes[b.0].origin != Origin::Fresh {
-        (b, a)
-    } else {
-        (a, b)
+    // The pinned one, if any, gives the class its name, or else the one with more accesses, so that
+    // few are moved.
+    let [pinned_a, pinned_b] = [a, b].map(|c| classes[c.0].origin != Origin::Fresh);
+    let larger_b = classes[b.0].events.len() > classes[a.0].events.len();
+    let (keep, gone) = match pinned_b || (larger_b && !pinned_a) {
+        true => (b, a),
+        false => (a, b),
     };
-    let members = std::mem::take(&mut classes[gone.0].members);
-    let mut moved = std::mem::take(&mut classes[gone.0].events);
+    let gone = &mut classes[gone.0];
+    let (members, events) = (take(&mut gone.members), take(&mut gone.events));
+    let (bytes, contents, returned) = (gone.bytes, gone.contents, gone.returned);
     for member in &members {
         class[member.0] = keep;
     }
-    let Class {
-        bytes,
-        contents,
-        returned,
-        ..
-    } = classes[gone.0];
-    // What filled the smaller one changes a part of the larger.
-    let largest = contents.max(classes[keep.0].contents);
-    let fills = |own: usize, events: &mut [Event]| {
-        for event in events.iter_mut().filter(|e| e.access == Access::Overwrite) {
-            if own < largest {
-                event.access = Access::Change;
-            }
-        }
-    };
-    fills(contents, &mut moved);
     let kept = &mut classes[keep.0];
-    fills(kept.contents, &mut kept.events);
-    kept.contents = largest;
     kept.members.extend(members);
     kept.bytes = kept.bytes.max(bytes);
+    kept.contents = kept.contents.max(contents);
     kept.returned |= returned;
-    kept.events.extend(moved);
-    kept.events.retain(|event| {
-        event.copy.is_none_or(|i| {
+    for event in events {
+        let order = |e: &Event| (e.at, e.access != Access::Read);
+        // A copy within the class does nothing: neither of its accesses is one.
+        let is_within = event.copy.is_some_and(|i| {
             let copy = copies[i];
-            let inside = class[copy.from.storage.0] == keep && class[copy.to.storage.0] == keep;
-            !(inside && copy.from.layout == copy.to.layout)
-        })
-    });
-    kept.events
-        .sort_by_key(|e| (e.at, e.access != Access::Read));
+            let sides = [&copy.from, &copy.to].map(|place| class[place.storage.0]);
+            sides == [keep; 2] && copy.from.layout == copy.to.layout
+        });
+        if is_within {
+            let from = kept.events.partition_point(|e| e.at < event.at);
+            let same = kept.events[from..].iter().take_while(|e| e.at == event.at);
+            let twin = same.into_iter().position(|e| e.copy == event.copy);
+            if let Some(twin) = twin {
+                kept.events.remove(from + twin);
+            }
+        } else {
+            let at = kept.events.partition_point(|e| order(e) <= order(&event));
+            kept.events.insert(at, event);
+        }
+    }
 }
 
 fn span(class: &Class) -> Option<(Position, Position)> {

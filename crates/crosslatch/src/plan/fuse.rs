@@ -11,6 +11,7 @@
 //! The result is written earlier than before. Nothing else can mind: it is memory of the run, which
 //! nobody has read or written before the function did.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
@@ -35,6 +36,7 @@ pub fn fuse(lowered: &mut Lowered) {
     };
     let mut gone = Vec::new();
     fuse_in(&mut lowered.insts, &is_passed_on, &mut gone);
+    let gone: HashSet<StorageId> = gone.into_iter().collect();
     lowered
         .values
         .retain(|value| !gone.contains(&value.storage));
@@ -79,26 +81,34 @@ fn fuse_in(
             }
         }
     }
-    let mut i = 0;
-    while i < insts.len() {
+    // The instruction that writes each storage as its only result, and those that are joined to it.
+    let mut writer: HashMap<StorageId, usize> = HashMap::new();
+    let mut joined = vec![false; insts.len()];
+    for i in 0..insts.len() {
         let (before, rest) = insts.split_at_mut(i);
-        match rest
-            .first()
-            .and_then(|inst| join(before, inst, is_passed_on))
+        let passed = join(before, &writer, &rest[0], is_passed_on);
+        if let Inst::Run {
+            outputs,
+            partial: false,
+            ..
+        } = &insts[i]
+            && let [result] = &outputs[..]
         {
-            Some(storage) => {
-                gone.push(storage);
-                insts.remove(i);
-            }
-            None => i += 1,
+            let by = passed.and_then(|storage| writer.get(&storage).copied());
+            writer.insert(result.storage, by.unwrap_or(i));
         }
+        joined[i] = passed.is_some();
+        gone.extend(passed);
     }
+    let mut joined = joined.into_iter();
+    insts.retain(|_| !joined.next().unwrap_or(false));
 }
 
 /// Lets the instruction that writes what a function reads compute the function too; the storage that
 /// was between them.
 fn join(
     before: &mut [Inst],
+    writer: &HashMap<StorageId, usize>,
     function: &Inst,
     is_passed_on: &impl Fn(&Place) -> bool,
 ) -> Option<StorageId> {
@@ -119,17 +129,19 @@ fn join(
     if !is_passed_on(passed) || passed.layout != result.layout || passed.dtype != result.dtype {
         return None;
     }
-    let (kernel, outputs, flops, node) = before.iter_mut().rev().find_map(|inst| match inst {
-        Inst::Run {
-            kernel,
-            outputs,
-            partial: false,
-            flops,
-            node,
-            ..
-        } if outputs[..] == [passed.clone()] => Some((kernel, outputs, flops, node)),
-        _ => None,
-    })?;
+    let Inst::Run {
+        kernel,
+        outputs,
+        flops,
+        node,
+        ..
+    } = before.get_mut(*writer.get(&passed.storage)?)?
+    else {
+        return None;
+    };
+    if outputs[..] != [passed.clone()] {
+        return None;
+    }
     *kernel = kernel.followed_by(function)?;
     outputs[0] = result.clone();
     *flops += more;

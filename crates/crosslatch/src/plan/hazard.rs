@@ -5,19 +5,21 @@
 //! come by. PyTorch refuses it where it notices, and kernels refuse such a tensor; here the node is
 //! named before anything runs.
 //!
-//! The meaning of other programs depends on which branch of a `cond` ran. Where one branch returns an operand's memory and the other fresh memory, the result *is* the
-//! operand after one branch and is not after the other; two results may be one memory likewise. As
-//! long as neither is written while the
-//! other is still wanted, nobody can tell, and the plan treats the result as a value of its own.
+//! The meaning of other programs depends on which branch of a `cond` ran. Where one branch returns an
+//! operand's memory and the other fresh memory, the result *is* the operand after one branch and is
+//! not after the other; two results may be one memory likewise. As long as neither is written while
+//! the other is still wanted, nobody can tell, and the plan treats the result as a value of its own.
 //! Otherwise no single plan is right for both branches, and the program is refused. `torch.cond`
 //! itself forbids such branches; a program can reach this state only through operators that hide
 //! their aliasing from it.
 
+use std::collections::HashMap;
+
 use crosslatch_kernels::tensor::TensorError;
 
 use super::conflict::Conflict;
-use super::instructions::{CopyReason, Inst, Join, Lowered, Place};
-use super::liveness::{Access, Events, live_at_end};
+use super::instructions::{CopyReason, Inst, Join, Lowered, Place, StorageId};
+use super::liveness::{Access, Accesses, Events, Position, live_at_end};
 
 /// A program that cannot be planned, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,9 @@ pub fn check_writes(insts: &[Inst]) -> Result<(), Hazard> {
             }
             Inst::Copy(copy) => check_write(&copy.to, &copy.node)?,
             Inst::Cond { branches, .. } => {
-                branches.iter().try_for_each(|branch| check_writes(branch))?;
+                branches
+                    .iter()
+                    .try_for_each(|branch| check_writes(branch))?;
             }
         }
     }
@@ -59,29 +63,30 @@ fn check_write(to: &Place, node: &str) -> Result<(), Hazard> {
 pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
     let mut copies = Vec::new();
     super::coalesce::list_copies(&lowered.insts, &mut copies);
+    // A result exists from the end of its `cond` on.
+    let mut defined: HashMap<StorageId, Position> = HashMap::new();
+    for (copy, at) in copies.iter().zip(&events.copies) {
+        if copy.why == CopyReason::BranchResult {
+            defined.insert(copy.to.storage, *at);
+        }
+    }
     for join in &lowered.joins {
-        // The result exists from the end of the `cond` on.
-        let Some(defined) = copies
-            .iter()
-            .zip(&events.copies)
-            .filter(|(copy, _)| {
-                copy.to.storage == join.result && copy.why == CopyReason::BranchResult
-            })
-            .map(|(_, at)| *at)
-            .max()
-        else {
+        let Some(&defined) = defined.get(&join.result) else {
             continue;
         };
         for (written, other) in [(join.operand, join.result), (join.result, join.operand)] {
-            let other_lives_on = live_at_end(lowered.storages[other.0].origin);
+            let info = &lowered.storages[other.0];
+            let other_lives_on = live_at_end(info.origin);
+            let others = Accesses::to(&events.of[other.0], info.contents);
             let hazard = events.of[written.0].iter().any(|event| {
                 let stores_the_other = event.copy.is_some_and(|i| {
-                    copies[i].from.storage == other && event.access == Access::Overwrite
+                    let overwrites = matches!(event.access, Access::Overwrite(_));
+                    copies[i].from.storage == other && overwrites
                 });
                 event.access != Access::Read
                     && event.at > defined
                     && !stores_the_other
-                    && events.live_after(&events.of[other.0], Some(event.at), other_lives_on)
+                    && events.live_after(&others, Some(event.at), other_lives_on)
             });
             if hazard && Conflict::UndecidedResult.counts() {
                 return Err(describe(join));

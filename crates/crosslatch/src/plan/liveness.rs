@@ -21,8 +21,9 @@ pub type Path = Vec<(Position, usize)>;
 pub enum Access {
     /// Reads some of it.
     Read,
-    /// Overwrites all of it.
-    Overwrite,
+    /// Overwrites all of its contents, so many bytes. In memory that has more than these it changes
+    /// a part.
+    Overwrite(usize),
     /// Changes a part and keeps the rest.
     Change,
 }
@@ -36,6 +37,35 @@ pub struct Event {
     pub access: Access,
     /// Number of the copy, if the instruction is one.
     pub copy: Option<usize>,
+}
+
+/// The accesses to some memory.
+pub struct Accesses<'e> {
+    /// In program order; at one position reads come before writes.
+    pub events: &'e [Event],
+    /// Bytes of the memory that are ever used.
+    pub contents: usize,
+    /// Writes that overwrite all that matters of it, whatever they write.
+    pub replacing: &'e dyn Fn(&Event) -> bool,
+}
+
+impl<'e> Accesses<'e> {
+    /// Accesses to memory with so many bytes of contents.
+    pub fn to(events: &'e [Event], contents: usize) -> Accesses<'e> {
+        Accesses {
+            events,
+            contents,
+            replacing: &|_| false,
+        }
+    }
+
+    fn is_overwritten_by(&self, event: &Event) -> bool {
+        match event.access {
+            Access::Read => false,
+            Access::Overwrite(bytes) if bytes == self.contents => true,
+            _ => (self.replacing)(event),
+        }
+    }
 }
 
 /// All accesses of a lowered method.
@@ -124,18 +154,23 @@ impl Events {
 
     /// Whether memory with these accesses is live after a position. `None` stands for the start
     /// of the run. `at_end` says whether it is live at the end.
-    pub fn live_after(&self, events: &[Event], position: Option<Position>, at_end: bool) -> bool {
+    pub fn live_after(
+        &self,
+        memory: &Accesses<'_>,
+        position: Option<Position>,
+        at_end: bool,
+    ) -> bool {
         let mut from = position.map_or(0, |p| self.past(p));
         // What follows in the same branch, then what follows the `cond` around it, and so on.
         let enclosing = position.map_or(&[][..], |p| &self.paths[p]);
         for &(cond, branch) in enclosing.iter().rev() {
-            match self.first_use(events, from, self.conds[&cond][branch].end) {
+            match self.first_use(memory, from, self.conds[&cond][branch].end) {
                 Use::Wanted => return true,
                 Use::Overwritten => return false,
                 Use::Untouched => from = self.past(cond),
             }
         }
-        match self.first_use(events, from, self.paths.len()) {
+        match self.first_use(memory, from, self.paths.len()) {
             Use::Wanted => true,
             Use::Overwritten => false,
             Use::Untouched => at_end,
@@ -151,20 +186,21 @@ impl Events {
     }
 
     /// What happens first to memory with these accesses in a list of instructions.
-    fn first_use(&self, events: &[Event], from: Position, to: Position) -> Use {
+    fn first_use(&self, memory: &Accesses<'_>, from: Position, to: Position) -> Use {
+        let events = memory.events;
         let mut next = events.partition_point(|e| e.at < from);
         while let Some(event) = events.get(next).filter(|e| e.at < to) {
             // The event may lie in a branch of a `cond` of this list.
             let level = self.paths.get(from).map_or(0, Vec::len);
             let inner = self.paths[event.at].get(level);
             let Some(&(cond, _)) = inner else {
-                return match event.access {
-                    Access::Read | Access::Change => Use::Wanted,
-                    Access::Overwrite => Use::Overwritten,
+                return match memory.is_overwritten_by(event) {
+                    false => Use::Wanted,
+                    true => Use::Overwritten,
                 };
             };
             let [a, b] = &self.conds[&cond];
-            let uses = [a, b].map(|r| self.first_use(events, r.start, r.end));
+            let uses = [a, b].map(|r| self.first_use(memory, r.start, r.end));
             if uses.contains(&Use::Wanted) {
                 return Use::Wanted;
             }
@@ -195,7 +231,7 @@ fn write_access(lowered: &Lowered, place: &Place) -> Access {
         && !place.layout.overlaps_itself();
     // A run that fails half-way leaves state as it is then; that is the same for every plan.
     if whole || (place.layout.numel() == 0 && info.bytes == 0) {
-        Access::Overwrite
+        Access::Overwrite(info.contents)
     } else {
         Access::Change
     }

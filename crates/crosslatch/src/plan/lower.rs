@@ -10,11 +10,12 @@
 //! A `cond` whose branches both return the same view of the same memory returns that view: this
 //! is aliasing that the program means, not an optimisation.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crosslatch_kernels::{DType, Layout, layout::checked_numel};
 
-use super::branches::made_by;
+use super::branches::{Joined, made_by};
 use super::conflict::Conflict;
 use super::instructions::{
     Copy, CopyReason, Inst, Join, Lowered, NamedValue, Origin, Place, StorageId, StorageInfo,
@@ -22,7 +23,7 @@ use super::instructions::{
 use crate::effects::Readiness;
 use crate::error::Error;
 use crate::ir::call::{Known, bind_call};
-use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId};
+use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
 use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
 use crate::model::Model;
@@ -48,16 +49,26 @@ pub fn lower(
     let program = &method.program;
     let mut lowerer = Lowerer {
         method: &program.name,
-        program,
-        readiness: &method.readiness,
+        readiness_of: HashMap::new(),
         kernels,
         stored,
         storages: Vec::new(),
         joins: Vec::new(),
+        joined: Joined::default(),
         values: Vec::new(),
         path: String::new(),
     };
-    let tensor_slots: Vec<usize> = crate::inputs::fed_slots(program).map(|(i, _)| i).collect();
+    for readiness in &method.readiness {
+        if let Some(node) = program.graph.nodes.get(readiness.node) {
+            let of_node = lowerer.readiness_of.entry(std::ptr::from_ref(node));
+            of_node.or_default().push(readiness);
+        }
+    }
+    // For each slot that is fed, which of the inputs feeds it.
+    let fed: HashMap<usize, usize> = crate::inputs::fed_slots(program)
+        .enumerate()
+        .map(|(n, (slot, _))| (slot, n))
+        .collect();
     let mut values = Vec::new();
     let mut slot_places = Vec::new();
     let mut prologue = Vec::new();
@@ -68,13 +79,10 @@ pub fn lower(
                 Some(lowerer.slot(Origin::Weight(i), w.dtype, &w.layout))
             }
             (SlotKind::State, Some(w)) => Some(lowerer.slot(Origin::State(i), w.dtype, &w.layout)),
-            _ => match tensor_slots.iter().position(|s| *s == i) {
-                Some(n) => {
-                    let (dtype, layout) = &inputs[n];
-                    Some(lowerer.slot(Origin::Input(n), *dtype, layout))
-                }
-                None => None,
-            },
+            _ => fed.get(&i).map(|&n| {
+                let (dtype, layout) = &inputs[n];
+                lowerer.slot(Origin::Input(n), *dtype, layout)
+            }),
         };
         slot_places.push(place.clone());
         values.push(match place {
@@ -121,12 +129,13 @@ pub(super) fn lowerer_error(method: &str, node: &str, reason: String) -> Error {
 /// The walk over a graph, and what it has found.
 pub(super) struct Lowerer<'a> {
     pub(super) method: &'a str,
-    pub(super) program: &'a Program,
-    pub(super) readiness: &'a [Readiness],
+    /// For the conds that have caches to be filled, which.
+    pub(super) readiness_of: HashMap<*const Node, Vec<&'a Readiness>>,
     kernels: KernelSet,
     stored: &'a [Stored],
     pub(super) storages: Vec<StorageInfo>,
     pub(super) joins: Vec<Join>,
+    pub(super) joined: Joined,
     values: Vec<NamedValue>,
     /// The branches around the graph that is being lowered, each with a slash behind it.
     pub(super) path: String,
@@ -181,12 +190,13 @@ impl Lowerer<'_> {
                 self.node(graph, node, &values, &mut insts)
                     .map_err(|reason| self.error(graph, node, reason))?
             };
-            for (i, (id, value)) in node.results.iter().zip(results).enumerate() {
+            let makers = made_by(node).into_iter();
+            for ((id, value), made_by) in node.results.iter().zip(results).zip(makers) {
                 if let Value::Place(place) = &value {
                     self.values.push(NamedValue {
                         name: format!("{}{}", self.path, graph.value(*id).name),
                         storage: place.storage,
-                        made_by: made_by(node, i),
+                        made_by,
                     });
                 }
                 values[id.index()] = Some(value);
@@ -246,13 +256,15 @@ impl Lowerer<'_> {
             })
             .collect();
         let schema = &node.op.schema;
-        let lowering = node.op.lowered(&Call {
-            schema,
-            args: &bound.args,
-            kernels: self.kernels,
-            results: Some(node.results.len()),
-        })
-        .map_err(text)?;
+        let lowering = node
+            .op
+            .lowered(&Call {
+                schema,
+                args: &bound.args,
+                kernels: self.kernels,
+                results: Some(node.results.len()),
+            })
+            .map_err(text)?;
         let in_place = schema.written().next().is_some();
         let name: Arc<str> = label(graph, node).into();
         match lowering {

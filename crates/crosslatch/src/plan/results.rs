@@ -4,6 +4,7 @@
 //! buffers still hold what the graph left in them. Storing new contents may destroy what another
 //! buffer or an output still needs; whatever would be lost is copied first.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::conflict::Conflict;
@@ -120,18 +121,19 @@ impl Lowerer<'_> {
         insts: &mut Vec<Inst>,
     ) -> Result<(), Error> {
         // What one mutation stores may be what another overwrites: take all before any is stored.
-        let stored: Vec<StorageId> = stores.iter().map(|s| s.to.storage).collect();
+        let stored: HashSet<StorageId> = stores.iter().map(|s| s.to.storage).collect();
         for Store { name, from, to } in stores.iter_mut() {
             if from != to && stored.contains(&from.storage) && Conflict::LostByStore.counts() {
                 *from = self.copied(name, from.clone(), CopyReason::OverlappingSource, insts)?;
             }
         }
+        let changed = stores.iter().filter(|s| s.from != s.to);
+        let changed: HashSet<StorageId> = changed.map(|s| s.to.storage).collect();
         for (name, output) in outputs {
             let LoweredOutput::Place(place) = output else {
                 continue;
             };
-            let is_lost = |s: &Store| s.to.storage == place.storage && s.from != s.to;
-            if stores.iter().any(is_lost) && Conflict::LostByStore.counts() {
+            if changed.contains(&place.storage) && Conflict::LostByStore.counts() {
                 *place = self.copied(name, place.clone(), CopyReason::OverlappingSource, insts)?;
             }
         }

@@ -12,6 +12,7 @@ use super::schema::{
 };
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
+use crate::ir::TooDeep;
 use crate::ir::graph::{Graph, Node, Program, Provenance, Symbol, ValueId, ValueType};
 use crate::ops::{COND, Catalogue};
 
@@ -37,9 +38,6 @@ pub struct Converted {
     /// Name of the payload of each slot; `None` for inputs.
     pub payloads: Vec<Option<String>>,
 }
-
-/// Nesting of `cond` beyond this is refused: no exporter writes it, a hostile file might.
-pub(super) const MAX_NESTING: usize = 32;
 
 /// Converts a program.
 pub fn convert(
@@ -97,9 +95,7 @@ impl Converter<'_> {
         file: &'f FileGraph,
         nesting: usize,
     ) -> Result<(Graph, Names<'f>), ConvertError> {
-        if nesting > MAX_NESTING {
-            return Err("branches are nested too deeply".to_owned().into());
-        }
+        TooDeep::check(nesting).map_err(|e| format!("branches are {e}"))?;
         let mut graph = Graph::default();
         let mut names = Names::new();
         for input in &file.inputs {

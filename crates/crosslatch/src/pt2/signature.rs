@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::arguments::{Names, lookup};
-use super::convert::MAX_NESTING;
 use super::schema::{ExportedProgram, InputSpec, OutputSpec};
+use crate::ir::TooDeep;
 use crate::ir::graph::{Arg, Graph, Output, Slot, SlotKind};
 
 /// Slots, and for each that is not an input the name of its payload.
@@ -142,7 +142,7 @@ pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
         }
     }
     fn walk(tree: &Tree, prefix: &str, names: &mut Vec<String>, depth: usize) {
-        if depth > MAX_NESTING {
+        if TooDeep::check(depth).is_err() {
             return;
         }
         if tree.kind.is_none() {

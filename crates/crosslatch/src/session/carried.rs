@@ -226,7 +226,7 @@ mod tests {
         }
         First(vec![1.0, 2.0]).of(&mut one).unwrap();
         Next(3.0, true).of(&mut one).unwrap();
-        let mut forks = vec![one.fork(), one.fork()];
+        let mut forks = vec![one.fork().unwrap(), one.fork().unwrap()];
         forks.insert(0, one);
         for (i, fork) in forks.iter_mut().enumerate() {
             Next(i as f32, true).of(fork).unwrap();

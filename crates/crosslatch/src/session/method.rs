@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crosslatch_kernels::memory::{Blocks, Loan, Region};
+use crosslatch_kernels::storage::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
 use super::latched::Seen;
@@ -269,14 +270,20 @@ impl MethodState {
     /// The same state once more. Both read it where it lies, and each copies what it writes. So do
     /// the outputs of the last run stay where they are, if the method keeps no state; the outputs
     /// of one that does are left behind, so that its arena need not be made again.
-    pub fn fork(&mut self) -> MethodState {
+    ///
+    /// # Errors
+    /// If the system has no memory for what may be written.
+    pub fn fork(&mut self) -> Result<MethodState, OutOfMemory> {
         let own: Vec<Region> = self.slots.iter().flatten().copied().collect();
         let own = own.iter().filter(|slot| slot.len > 0);
         let borrowed = |slot: &Region| self.loans.iter().any(|loan| loan.start == slot.start);
         let own: Vec<Region> = own.filter(|slot| !borrowed(slot)).copied().collect();
         if !own.is_empty() {
             let len = self.state.len();
-            let from = Arc::new(std::mem::replace(&mut self.state, Storage::zeroed(len)));
+            let from = Arc::new(std::mem::replace(
+                &mut self.state,
+                Storage::try_sparse(len)?,
+            ));
             self.loans.extend(own.iter().map(|slot| Loan {
                 start: slot.start,
                 len: slot.len,
@@ -289,9 +296,9 @@ impl MethodState {
             let arena = std::mem::replace(&mut self.arena, Storage::zeroed(0));
             self.shared_arena = Some(Arc::new(arena));
         }
-        MethodState {
+        Ok(MethodState {
             slots: self.slots.clone(),
-            state: Storage::zeroed(self.state.len()),
+            state: Storage::try_sparse(self.state.len())?,
             is_touched: true,
             loans: self.loans.clone(),
             filled: self.filled.clone(),
@@ -303,7 +310,7 @@ impl MethodState {
             runs: self.runs,
             seen: self.seen.clone(),
             follows: self.follows,
-        }
+        })
     }
 }
 
