@@ -65,7 +65,7 @@ mod word_tile;
 pub use dtype::{Bool, DType, Element};
 pub use kernel::{Kernel, KernelError, Operands};
 pub use layout::{Dims, Layout};
-pub use memory::MappedFile;
+pub use memory::FileContents;
 pub use narrow::NarrowMatrix;
 pub use storage::Storage;
 pub use tensor::{TensorMut, TensorRef};

@@ -4,39 +4,65 @@ use std::sync::Arc;
 
 use crate::Storage;
 
-/// A file mapped into memory, to be read. Pages come in when they are touched, and processes that
-/// map the same file share them.
+/// The contents of a file in memory, to be read: mapped, or copied.
+///
+/// Of a mapped file, pages come in when they are touched, and processes that map the same file share
+/// them. A copy takes as much memory as the file is long, and does not care what becomes of the file.
 #[derive(Debug)]
-pub struct MappedFile(memmap2::Mmap);
+pub struct FileContents {
+    memory: memmap2::Mmap,
+    is_mapped: bool,
+}
 
-impl MappedFile {
+impl FileContents {
     /// Maps a file as it is now.
     ///
     /// The file must not be changed or shortened by anybody while it is mapped: the operating
-    /// system offers no way to forbid that. Replacing it by renaming another file over it is safe.
-    pub fn open(path: &std::path::Path) -> std::io::Result<MappedFile> {
-        let file = std::fs::File::open(path)?;
+    /// system offers no way to forbid that. A change shows in what is read; where a file was
+    /// shortened, reading what is gone ends the process. Replacing it by renaming another file over
+    /// it is safe. [`FileContents::copy`] has no such condition.
+    ///
+    /// # Errors
+    /// If the system cannot map it.
+    pub fn map(file: &std::fs::File) -> std::io::Result<FileContents> {
         // SAFETY: the mapping is private and read only; that nobody writes the file meanwhile is
         // the documented condition above, the same that every user of model files in memory maps
         // relies on.
-        let map = unsafe { memmap2::MmapOptions::new().map(&file)? };
-        Ok(MappedFile(map))
+        let memory = unsafe { memmap2::MmapOptions::new().map(file)? };
+        Ok(FileContents {
+            memory,
+            is_mapped: true,
+        })
+    }
+
+    /// Reads `len` bytes into memory of their own.
+    ///
+    /// # Errors
+    /// If there is not so much memory, or `file` ends before that.
+    pub fn copy(mut file: impl std::io::Read, len: usize) -> std::io::Result<FileContents> {
+        // Memory that the system lends page by page: where there is not enough, it says so.
+        let mut memory = memmap2::MmapMut::map_anon(len)?;
+        file.read_exact(&mut memory)?;
+        Ok(FileContents {
+            memory: memory.make_read_only()?,
+            is_mapped: false,
+        })
     }
 
     /// The contents.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.memory
     }
 
     /// Says that a part will not be read soon, so that its pages need not stay in memory. They come
-    /// back when they are touched.
+    /// back when they are touched. Nothing happens to a copy.
     pub fn release(&self, range: std::ops::Range<usize>) {
         #[cfg(unix)]
-        if range.start < range.end && range.end <= self.0.len() {
+        if self.is_mapped && range.start < range.end && range.end <= self.memory.len() {
             // SAFETY: the mapping is of a file, shared or never written, so that a page that is
             // dropped is read again from the file, with the same contents.
             let _ = unsafe {
-                self.0.unchecked_advise_range(
+                self.memory.unchecked_advise_range(
                     memmap2::UncheckedAdvice::DontNeed,
                     range.start,
                     range.len(),
@@ -44,7 +70,7 @@ impl MappedFile {
             };
         }
         #[cfg(not(unix))]
-        let _ = range;
+        let _ = (range, self.is_mapped);
     }
 }
 
@@ -296,6 +322,23 @@ mod tests {
 
     fn region(block: usize, start: usize, len: usize) -> Region {
         Region { block, start, len }
+    }
+
+    #[test]
+    fn a_copy_of_a_file_outlives_it_and_keeps_what_is_released() {
+        let contents = vec![7; 10_000];
+        let copy = FileContents::copy(&contents[..], contents.len()).unwrap();
+        copy.release(0..contents.len());
+        assert_eq!(copy.bytes(), contents);
+        let nothing = FileContents::copy(&[][..], 0).unwrap();
+        assert!(nothing.bytes().is_empty());
+    }
+
+    #[test]
+    fn a_copy_of_more_than_there_is_fails() {
+        let short = FileContents::copy(&[1, 2, 3][..], 4).unwrap_err();
+        assert_eq!(short.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert!(FileContents::copy(std::io::empty(), usize::MAX / 2).is_err());
     }
 
     #[test]

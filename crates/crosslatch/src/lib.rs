@@ -32,5 +32,6 @@ pub use ir::operator::KernelSet;
 pub use memory::{MemoryError, MemoryLimit};
 pub use model::Model;
 pub use precision::Precision;
+pub use pt2::file::{Access, OtherWriter};
 pub use session::{Input, Options, Outputs, Session};
 pub use tensor::Tensor;

@@ -2,7 +2,8 @@
 //!
 //! A file holds one or more programs, here called methods (`encoder`, `decoder`; `model` where
 //! `torch.export.save` wrote a single one), and any number of extra files such as a tokenizer.
-//! Loading reads the programs and checks everything; weights stay in the memory map.
+//! Loading reads the programs and checks everything; weights stay where they are in the file, which is
+//! mapped or copied.
 
 mod load;
 

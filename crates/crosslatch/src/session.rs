@@ -494,7 +494,7 @@ fn in_memory<'s>(model: &'s Model, arena: &'s [u8], operand: &'s Operand) -> Opt
         // The plan copies what would be an input.
         other => {
             let file = other.checked_sub(block::FILES)?;
-            model.files().get(file)?.map().bytes()
+            model.files().get(file)?.contents().bytes()
         }
     };
     let bytes = block.get(region.start..)?.get(..region.len)?;

@@ -17,6 +17,7 @@ use crate::passes::carry;
 use crate::pt2::archive::Archive;
 use crate::pt2::components::components;
 use crate::pt2::convert::{ConvertError, convert};
+use crate::pt2::file::{Access, OtherWriter};
 use crate::pt2::schema::{ExportedProgram, MAJOR_VERSION, Versioned};
 use crate::pt2::weights::{WeightTable, Weights};
 
@@ -25,14 +26,37 @@ use crate::pt2::weights::{WeightTable, Weights};
 const STAGES: [&str; 2] = ["prefill", "decode"];
 
 impl Model {
-    /// Loads a `.pt2` file, or a folder that transformers' exporters wrote.
+    /// Loads a `.pt2` file, or a folder that transformers' exporters wrote. Files are mapped
+    /// ([`Access::Map`]): weights are read from them when they are used.
+    ///
+    /// As long as the model or a session of it is there, the files must not be changed or shortened by
+    /// anybody: a change shows in what the model computes, and where a file was shortened, the system
+    /// ends the process when it reads what is gone (SIGBUS). Replacing a file by renaming another one
+    /// over it is safe. [`Model::read`] has no such condition.
     ///
     /// # Errors
     /// If a file cannot be read, is malformed, or needs operators that the engine lacks; the
     /// message says which file, entry and node.
     pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Model::open_with(path, Access::Map)
+    }
+
+    /// As [`Model::open`], but files are copied into memory, as much as they are long. What becomes of
+    /// them after that does not matter.
+    ///
+    /// # Errors
+    /// As for [`Model::open`], and if there is not enough memory.
+    pub fn read(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Model::open_with(path, Access::Copy)
+    }
+
+    /// As [`Model::open`], with files had in the way that `access` says.
+    ///
+    /// # Errors
+    /// As for [`Model::open`] and [`Model::read`].
+    pub fn open_with(path: impl AsRef<Path>, access: Access) -> Result<Model, Error> {
         let path = path.as_ref();
-        let mut loading = Loading::default();
+        let mut loading = Loading::new(access);
         if path.is_dir() {
             for (name, file) in components(path)? {
                 loading.file(&file, Some(&name))?;
@@ -45,31 +69,55 @@ impl Model {
 
     /// Loads one model from several `.pt2` files, each with the name of the method that its program
     /// becomes. Payloads that are equal share memory. If there are methods `prefill` and `decode` and
-    /// the first returns caches that the second takes, sessions keep them.
+    /// the first returns caches that the second takes, sessions keep them. Files are mapped, under the
+    /// condition of [`Model::open`].
     ///
     /// # Errors
     /// As for [`Model::open`], and if a file has several programs or a name occurs twice.
     pub fn open_parts(parts: &[(&str, &Path)]) -> Result<Model, Error> {
-        let mut loading = Loading::default();
+        Model::open_parts_with(parts, Access::Map)
+    }
+
+    /// As [`Model::open_parts`], with files had in the way that `access` says.
+    ///
+    /// # Errors
+    /// As for [`Model::open_parts`] and [`Model::read`].
+    pub fn open_parts_with(parts: &[(&str, &Path)], access: Access) -> Result<Model, Error> {
+        let mut loading = Loading::new(access);
         for (name, path) in parts {
             loading.file(path, Some(name))?;
         }
         loading.model(parts.first().map_or(Path::new(""), |(_, path)| path))
     }
+
+    /// Files that were copied because others may write them, and who may ([`Access::MapOwn`]).
+    pub fn copied(&self) -> impl Iterator<Item = (&Path, OtherWriter)> {
+        let files = self.files().iter();
+        files.filter_map(|file| Some((file.path(), file.copied_for()?)))
+    }
 }
 
 /// A model in the making.
-#[derive(Default)]
 struct Loading {
+    access: Access,
     files: Vec<Archive>,
     weights: Weights,
     methods: Vec<Method>,
 }
 
 impl Loading {
+    fn new(access: Access) -> Loading {
+        Loading {
+            access,
+            files: Vec::new(),
+            weights: Weights::default(),
+            methods: Vec::new(),
+        }
+    }
+
     /// Adds the programs of a file; under this name, if there is to be one.
     fn file(&mut self, path: &Path, name: Option<&str>) -> Result<(), Error> {
-        let archive = Archive::open(path)?;
+        let archive = Archive::open(path, self.access)?;
         let fail = |reason: String| Error::Archive {
             path: path.to_owned(),
             reason: ArchiveError::File(reason),
@@ -79,17 +127,10 @@ impl Loading {
             .filter_map(|n| n.strip_suffix(".json"))
             .map(str::to_owned)
             .collect();
-        match (&programs[..], name) {
-            ([], _) => {
-                let reason = "holds no exported program (no entry `models/….json`)";
-                return Err(fail(reason.into()));
-            }
-            ([_, _, ..], Some(name)) => {
-                let has = programs.join("`, `");
-                let reason = format!("is to be the method `{name}`, but has several: `{has}`");
-                return Err(fail(reason));
-            }
-            _ => {}
+        if let ([_, _, ..], Some(name)) = (&programs[..], name) {
+            let has = programs.join("`, `");
+            let reason = format!("is to be the method `{name}`, but has several: `{has}`");
+            return Err(fail(reason));
         }
         self.files.push(archive);
         let mut missing = MissingOperators::default();
@@ -176,7 +217,7 @@ impl Loading {
         })?;
         // What was read of the files, programs most of all, is not wanted any more.
         for file in &self.files {
-            file.map().release(0..file.map().bytes().len());
+            file.contents().release(0..file.contents().bytes().len());
         }
         let contents = Contents {
             path: Some(path.to_owned()),

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::file::{self, Access};
+use super::formats;
 use crate::error::{ArchiveError, Error};
 
 /// The list, in its folder.
@@ -39,14 +41,20 @@ pub fn components(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
         path: path.clone(),
         reason: ArchiveError::File(reason),
     };
-    let text = std::fs::read_to_string(&path).map_err(|e| {
-        let why = format!(
-            "a folder is read if transformers' exporters wrote it, and this one has no such list \
-             ({e}); name a .pt2 file instead"
-        );
-        fail(why)
-    })?;
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| fail(e.to_string()))?;
+    if !path.exists() {
+        let unknown = || {
+            "a folder is read if transformers' exporters wrote it, and this one has no list \
+             `export.json`; name a .pt2 file instead"
+                .into()
+        };
+        return Err(Error::Archive {
+            path: folder.to_owned(),
+            reason: ArchiveError::File(formats::of_folder(folder).unwrap_or_else(unknown)),
+        });
+    }
+    let (contents, _) = file::contents(&path, Access::Copy)?;
+    let manifest: Manifest =
+        serde_json::from_slice(contents.bytes()).map_err(|e| fail(e.to_string()))?;
     if manifest.export_format != FORMAT {
         return Err(fail(format!(
             "lists programs of the format `{}`; Crosslatch reads those of DynamoExporter (`{FORMAT}`)",

@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 /// Where the bytes of a weight are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// In the memory map of one of the model's files.
+    /// In the memory of one of the model's files.
     File(usize, Range<usize>),
     /// In the copies of misaligned payloads.
     Copied(Range<usize>),
@@ -38,7 +38,7 @@ impl Source {
     /// Tells the system that the bytes will not be wanted soon, so that those of a file take no memory.
     pub(crate) fn release(&self, files: &[Archive]) {
         if let Source::File(file, range) = self {
-            files[*file].map().release(range.clone());
+            files[*file].contents().release(range.clone());
         }
     }
 }
@@ -177,7 +177,7 @@ impl Weights {
     /// The bytes of a payload.
     pub fn source_bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> &'a [u8] {
         match source {
-            Source::File(file, range) => &files[*file].map().bytes()[range.clone()],
+            Source::File(file, range) => &files[*file].contents().bytes()[range.clone()],
             Source::Copied(range) => &self.copies.bytes()[range.clone()],
         }
     }
@@ -238,11 +238,11 @@ impl Weights {
         let mut places = earlier.iter().enumerate().filter_map(|(file, other)| {
             let same = other.same_as(archive, &entry)?;
             // The pages were only wanted for the comparison.
-            archive.map().release(range.clone());
+            archive.contents().release(range.clone());
             Some((file, same))
         });
         let (file, range) = places.next().unwrap_or((earlier.len(), range.clone()));
-        let bytes = &files[file].map().bytes()[range.clone()];
+        let bytes = &files[file].contents().bytes()[range.clone()];
         let aligned = (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
         let source = if aligned {
             Source::File(file, range)

@@ -234,7 +234,7 @@ impl MethodState {
         blocks.push_shared(model.copied_bytes());
         blocks.push_shared(narrowed.map_or(&[], Narrowed::bytes));
         for file in model.files() {
-            blocks.push_shared(file.map().bytes());
+            blocks.push_shared(file.contents().bytes());
         }
         for tensor in tensors {
             blocks.push_shared(tensor.bytes());
