@@ -42,15 +42,17 @@ def load(
     precision: _Precision = "f32",
     threads: int | None = None,
     latch: Sequence[str] | None = None,
+    map: bool = True,
     memory_limit: int | str | None = None,
 ) -> Program:
     """Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
     methods and their files, one model of several files.
 
-    Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
-    layers are converted, once, when the first session is made. `threads` is the number of threads
-    that each session uses, all cores if it is `None`. `latch` names inputs that stay the same for
-    many runs: what depends on them alone is computed again only when one of them changes.
+    Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
+    with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of
+    linear layers are converted, once, when the first session is made. `threads` is the number of
+    threads that each session uses, all cores if it is `None`. `latch` names inputs that stay the same
+    for many runs: what depends on them alone is computed again only when one of them changes.
     `memory_limit` is the most memory that a session may take for what the program asks for, in bytes
     or as "512M", "8GiB"; the memory of the machine if it is `None`.
     """
@@ -175,7 +177,8 @@ class Output:
 class Transcriber:
     """Writes down what is said in sound.
 
-    `model` is a `.pt2` file of a speech model. Transcripts may be made in several threads at once.
+    `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with `map=False`.
+    Transcripts may be made in several threads at once.
     """
 
     def __new__(
@@ -184,6 +187,7 @@ class Transcriber:
         *,
         precision: _Precision = "f32",
         threads: int | None = None,
+        map: bool = True,
         memory_limit: int | str | None = None,
     ) -> Transcriber: ...
     @property
@@ -271,7 +275,8 @@ class Transcript:
 class Generator:
     """Writes what a model makes of texts: translations, summaries, answers.
 
-    `model` is a `.pt2` file of a text model. Texts may be written in several threads at once.
+    `model` is a `.pt2` file of a text model, mapped into memory, or read into it with `map=False`. Texts
+    may be written in several threads at once.
     """
 
     def __new__(
@@ -281,6 +286,7 @@ class Generator:
         precision: _Precision = "f32",
         threads: int | None = None,
         latch: Sequence[str] | None = None,
+        map: bool = True,
         memory_limit: int | str | None = None,
     ) -> Generator: ...
     @overload

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Options, Precision};
+use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::exported::{ExportedTextModel, text_pipeline};
 use crosslatch_tasks::{GenerateOptions, Generation, TextPipeline};
 
@@ -47,6 +47,8 @@ pub struct Args {
     /// `encoder_hidden_states,encoder_attention_mask`.
     #[arg(long, value_name = "INPUT", value_delimiter = ',')]
     latch: Vec<String>,
+    #[command(flatten)]
+    file: model::FileArgs,
     #[command(flatten)]
     generating: Generating,
 }
@@ -111,7 +113,7 @@ impl Generating {
 /// Runs the command.
 pub fn generate(args: &Args) -> Result<(), CommandError> {
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", args.model.display());
-    let model = model::open(&args.model, &args.latch)?;
+    let model = model::open(&args.model, &args.latch, args.file.access(Access::Map))?;
     let pipeline = text_pipeline(&model).map_err(|e| at_model(&e))?;
     let wanted = args.generating.options();
     pipeline.plan(&wanted).map_err(|e| at_model(&e))?;

@@ -1,8 +1,8 @@
-//! The model that a command works on: which file, and what of it is latched.
+//! The model that a command works on: which file, how it comes into memory, what of it is latched.
 
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Error, Model};
+use crosslatch::{Access, Error, Model};
 
 /// A model, and what of it to latch.
 #[derive(clap::Args)]
@@ -14,18 +14,43 @@ pub struct ModelArgs {
     /// when one of them changes.
     #[arg(long, value_name = "INPUT", value_delimiter = ',')]
     pub latch: Vec<String>,
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// How a model's file comes into memory.
+#[derive(clap::Args)]
+pub struct FileArgs {
+    /// Read the model into memory instead of mapping its file, which must otherwise stay as it is
+    /// while it is used.
+    #[arg(long)]
+    no_map: bool,
 }
 
 impl ModelArgs {
     /// Opens it.
     pub fn open(&self) -> Result<Model, Error> {
-        open(&self.model, &self.latch)
+        open(&self.model, &self.latch, self.file.access(Access::Map))
+    }
+}
+
+impl FileArgs {
+    /// How, if nothing is asked for in particular.
+    pub fn access(&self, usual: Access) -> Access {
+        match self.no_map {
+            true => Access::Copy,
+            false => usual,
+        }
     }
 }
 
 /// Opens a model and latches these inputs.
-pub fn open(path: &Path, latch: &[String]) -> Result<Model, Error> {
-    let model = Model::open(path)?;
+pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, Error> {
+    latched(Model::open_with(path, access)?, latch)
+}
+
+/// The model with these inputs latched.
+pub fn latched(model: Model, latch: &[String]) -> Result<Model, Error> {
     match latch {
         [] => Ok(model),
         inputs => model.latch(&inputs.iter().map(String::as_str).collect::<Vec<_>>()),

@@ -6,13 +6,18 @@
 
 mod header;
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
+use crosslatch::pt2::file;
 use crosslatch::{DType, Tensor, TensorRef};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use flate2::read::DeflateDecoder;
+use rawzip::{
+    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder,
+    ZipArchiveWriter,
+};
 
 use crate::CommandError;
 use header::Header;
@@ -20,25 +25,50 @@ use header::Header;
 /// All arrays of a file, by name.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let file = File::open(path).map_err(|e| at(&e))?;
-    let size = file.metadata().map_err(|e| at(&e))?.len();
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|e| at(&format!("not an .npz file: {e}")))?;
+    let (file, meta) = file::open(path)?;
+    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    let archive = ZipArchive::from_file(file, &mut buffer)
+        .map_err(|e| at(&format!("not an .npz file: {e}")))?;
+    let mut entries = archive.entries(&mut buffer);
+    let mut names = HashSet::new();
     let mut tensors = Vec::new();
-    for i in 0..archive.len() {
-        let entry = (archive.by_index(i)).map_err(|e| at(&format!("entry {i}: {e}")))?;
-        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_owned) else {
+    while let Some(entry) = (entries.next_entry()).map_err(|e| at(&format!("its list: {e}")))? {
+        let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
+        let Some(name) = name.strip_suffix(".npy") else {
             continue;
         };
         let in_array = |e: &dyn std::fmt::Display| at(&format!("array `{name}`: {e}"));
-        let tensor = tensor(entry, size).map_err(|e| in_array(&e))?;
-        tensors.push((name, tensor));
+        if !names.insert(name.to_owned()) {
+            return Err(in_array(&"occurs twice").into());
+        }
+        if entry.flags().is_encrypted() {
+            return Err(in_array(&"is encrypted").into());
+        }
+        let (method, place) = (entry.compression_method(), entry.wayfinder());
+        let tensor = array(&archive, method, place, meta.len()).map_err(|e| in_array(&e))?;
+        tensors.push((name.to_owned(), tensor));
     }
     Ok(tensors)
 }
 
-/// Compression makes arrays larger than their file; beyond this factor it is an attack.
-const MAX_EXPANSION: u64 = 1100;
+/// The array of an entry; its checksum is compared.
+fn array(
+    archive: &ZipArchive<impl ReaderAt>,
+    method: CompressionMethod,
+    place: ZipArchiveEntryWayfinder,
+    file_size: u64,
+) -> Result<Tensor, String> {
+    let entry = archive.get_entry(place).map_err(|e| e.to_string())?;
+    let stored = entry.reader();
+    match method {
+        CompressionMethod::STORE => tensor(entry.verifying_reader(stored), file_size),
+        CompressionMethod::DEFLATE => tensor(
+            entry.verifying_reader(DeflateDecoder::new(stored)),
+            file_size,
+        ),
+        other => Err(format!("is compressed by the method {other}; save it anew")),
+    }
+}
 
 fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
     let Header { dtype, shape } = Header::read(&mut array)?;
@@ -46,25 +76,34 @@ fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
         .iter()
         .try_fold(dtype.size(), |n, &d| n.checked_mul(d))
         .ok_or("its shape overflows")?;
-    if bytes as u64 / MAX_EXPANSION > file_size {
-        return Err("is larger than its file can hold".into());
+    // What the shape says is believed as far as there are bytes for it.
+    let mut elements = Vec::new();
+    let likely = bytes.min(usize::try_from(file_size).unwrap_or(usize::MAX));
+    let no_memory = |_| format!("needs {likely} bytes, and there is not so much memory");
+    elements.try_reserve_exact(likely).map_err(no_memory)?;
+    (&mut array)
+        .take(bytes as u64)
+        .read_to_end(&mut elements)
+        .map_err(|e| format!("cannot be read: {e}"))?;
+    if elements.len() < bytes {
+        let has = elements.len();
+        return Err(format!("is cut short: it has {has} of {bytes} bytes"));
     }
-    let mut elements = vec![0; bytes];
-    array
-        .read_exact(&mut elements)
-        .map_err(|e| format!("is cut short: {e}"))?;
+    // The checksum is compared at the end.
+    match array.read(&mut [0]) {
+        Ok(0) => {}
+        Ok(_) => return Err("has more bytes than its shape says".into()),
+        Err(e) => return Err(format!("is damaged: {e}")),
+    }
     if dtype == DType::Bool && elements.iter().any(|&b| b > 1) {
         return Err("has truth values other than 0 and 1".into());
     }
     Tensor::from_bytes(dtype, &shape, &elements).ok_or_else(|| "is cut short".into())
 }
 
-/// Arrays from this size on need the archive's wider numbers, a header included.
-const LARGE: usize = u32::MAX as usize - (1 << 20);
-
 /// Writes named tensors. The file appears under its name when it is complete.
 pub struct Writer {
-    archive: ZipWriter<BufWriter<File>>,
+    archive: ZipArchiveWriter<BufWriter<File>>,
     partial: std::path::PathBuf,
     path: std::path::PathBuf,
 }
@@ -77,7 +116,7 @@ impl Writer {
         let partial = path.with_file_name(name);
         let file = File::create(&partial).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Writer {
-            archive: ZipWriter::new(BufWriter::new(file)),
+            archive: ZipArchiveWriter::new(BufWriter::new(file)),
             partial,
             path: path.to_owned(),
         })
@@ -111,19 +150,24 @@ impl Writer {
         shape: &[usize],
         elements: &[u8],
     ) -> std::io::Result<()> {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .large_file(elements.len() >= LARGE);
-        self.archive.start_file(format!("{name}.npy"), options)?;
+        let (mut entry, config) = self
+            .archive
+            .new_file(format!("{name}.npy"))
+            .start()
+            .map_err(std::io::Error::other)?;
+        let mut array = config.wrap(&mut entry);
         let shape = shape.to_vec();
-        Header { dtype, shape }.write(&mut self.archive)?;
-        self.archive.write_all(elements)
+        Header { dtype, shape }.write(&mut array)?;
+        array.write_all(elements)?;
+        let (_, sums) = array.finish().map_err(std::io::Error::other)?;
+        entry.finish(sums).map_err(std::io::Error::other)?;
+        Ok(())
     }
 
     /// Completes the file.
     pub fn finish(self) -> Result<(), CommandError> {
         let at = |e: std::io::Error| format!("{}: {e}", self.path.display());
-        let mut file = self.archive.finish().map_err(|e| at(e.into()))?;
+        let mut file = (self.archive.finish()).map_err(|e| at(std::io::Error::other(e)))?;
         file.flush().map_err(at)?;
         drop(file);
         std::fs::rename(&self.partial, &self.path).map_err(at)?;
@@ -139,4 +183,91 @@ fn elements(tensor: &TensorRef<'_>) -> Vec<u8> {
         .flat_map(|p| &bytes[p * size..(p + 1) * size])
         .copied()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with these entries, which are deflated if `is_small`.
+    fn file(entries: &[(&str, &[u8])], is_small: bool) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut archive = ZipArchiveWriter::new(&mut file);
+        for (name, contents) in entries {
+            let method = match is_small {
+                true => CompressionMethod::DEFLATE,
+                false => CompressionMethod::STORE,
+            };
+            let entry = archive.new_file(*name).compression_method(method);
+            let (mut entry, config) = entry.start().unwrap();
+            let sums = if is_small {
+                let deflate = flate2::Compression::best();
+                let encoder = flate2::write::DeflateEncoder::new(&mut entry, deflate);
+                let mut array = config.wrap(encoder);
+                array.write_all(contents).unwrap();
+                let (encoder, sums) = array.finish().unwrap();
+                encoder.finish().unwrap();
+                sums
+            } else {
+                let mut array = config.wrap(&mut entry);
+                array.write_all(contents).unwrap();
+                array.finish().unwrap().1
+            };
+            entry.finish(sums).unwrap();
+        }
+        archive.finish().unwrap();
+        file
+    }
+
+    fn npy(shape: &[usize], elements: &[u8]) -> Vec<u8> {
+        let mut array = Vec::new();
+        let (dtype, shape) = (DType::F32, shape.to_vec());
+        Header { dtype, shape }.write(&mut array).unwrap();
+        array.extend(elements);
+        array
+    }
+
+    fn refused(file: &tempfile::NamedTempFile) -> String {
+        read(file.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn arrays_are_read_stored_and_deflated() {
+        let zeros = npy(&[1000, 100], &[0; 400_000]);
+        for is_small in [false, true] {
+            let file = file(&[("a.npy", &zeros), ("b.txt", b"no array")], is_small);
+            let arrays = read(file.path()).unwrap();
+            let [(name, tensor)] = &arrays[..] else {
+                panic!("{} arrays", arrays.len())
+            };
+            assert_eq!((name.as_str(), tensor.shape()), ("a", &[1000, 100][..]));
+        }
+    }
+
+    #[test]
+    fn a_shape_takes_no_memory_that_there_are_no_bytes_for() {
+        let huge = npy(&[1 << 40], &[0; 4]);
+        let error = refused(&file(&[("a.npy", &huge)], false));
+        assert!(error.contains("array `a`: is cut short"), "{error}");
+        let overflowing = npy(&[usize::MAX, 3], &[]);
+        let error = refused(&file(&[("a.npy", &overflowing)], false));
+        assert!(error.contains("its shape overflows"), "{error}");
+    }
+
+    #[test]
+    fn what_is_twice_too_long_or_damaged_is_refused() {
+        let one = npy(&[1], &[0; 4]);
+        let error = refused(&file(&[("a.npy", &one), ("a.npy", &one)], false));
+        assert!(error.contains("array `a`: occurs twice"), "{error}");
+        let long = npy(&[1], &[0; 5]);
+        let error = refused(&file(&[("a.npy", &long)], true));
+        assert!(error.contains("more bytes than its shape"), "{error}");
+        let damaged = file(&[("a.npy", &one)], false);
+        let mut bytes = std::fs::read(damaged.path()).unwrap();
+        let at = 30 + "a.npy".len() + one.len() - 1;
+        bytes[at] ^= 1;
+        std::fs::write(damaged.path(), bytes).unwrap();
+        let error = refused(&damaged);
+        assert!(error.contains("checksum"), "{error}");
+    }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{Input, KernelSet, Model, Options, Precision, Session};
+use crosslatch::{Access, Input, KernelSet, Model, Options, Precision, Session};
 
 use crate::limits::LimitArgs;
-use crate::model::ModelArgs;
+use crate::model::{self, ModelArgs};
 use crate::{CommandError, npz};
 
 /// Runs a method of a model on tensors from .npz files.
@@ -49,9 +49,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), CommandError> {
-    let model = args.of.open()?;
     // Latching changes no result, so the oracle does without.
-    let plain = Model::open(&args.of.model)?;
+    let plain = model::open(&args.of.model, &[], args.of.file.access(Access::Map))?;
+    let model = model::latched(plain.clone(), &args.of.latch)?;
     let methods = match &args.method[..] {
         [] => vec![method_name(&plain, None)?],
         named => named

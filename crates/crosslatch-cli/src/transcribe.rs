@@ -6,13 +6,14 @@ use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Model, Options, Precision};
+use crosslatch::{Access, Model, Options, Precision};
 use crosslatch_tasks::exported::{Circle, ExportedSpeechModel, pipeline};
 use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
+use crate::model::FileArgs;
 use decoding::Decoding;
 
 /// Writes down what is said in audio files: WAV, FLAC or MP3.
@@ -49,6 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: Option<u16>,
     #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
     decoding: Decoding,
 }
 
@@ -67,7 +70,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         None => bundled_model()?,
     };
     let format: Format = args.format.parse()?;
-    let model = Model::open(&path)?;
+    let model = Model::open_with(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {

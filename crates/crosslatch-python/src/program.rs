@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Arg, Output, SlotKind, ValueType};
-use crosslatch::{DType, MemoryLimit, Model, Options, Precision};
+use crosslatch::{Access, DType, MemoryLimit, Model, Options, Precision};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -18,23 +18,25 @@ use crate::session::Session;
 /// Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
 /// methods and their files, one model of several files.
 ///
-/// Weights stay in the file, mapped into memory; in `precision` "bf16" or "int8" those of linear
+/// Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
+/// with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of linear
 /// layers are converted, once, when the first session is made. `threads` is the number of threads that each
 /// session uses, all cores if it is `None`. `latch` names inputs that stay the same for many runs:
 /// what depends on them alone is computed again only when one of them changes.
 #[pyfunction]
-#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, memory_limit = None))]
+#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None))]
 pub fn load(
     py: Python<'_>,
     path: Place,
     precision: &str,
     threads: Option<usize>,
     latch: Option<Vec<String>>,
+    map: bool,
     memory_limit: Option<MemoryAmount>,
 ) -> PyResult<Program> {
     let options = options(precision, threads, memory_limit)?;
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
-    let open = || match path.open()? {
+    let open = || match path.open(access(map))? {
         model if latch.is_empty() => Ok(model),
         model => model.latch(&latch),
     };
@@ -57,12 +59,12 @@ pub enum Place {
 }
 
 impl Place {
-    fn open(&self) -> Result<Model, crosslatch::Error> {
+    fn open(&self, access: Access) -> Result<Model, crosslatch::Error> {
         match self {
-            Place::One(path) => Model::open(path),
+            Place::One(path) => Model::open_with(path, access),
             Place::Parts(parts) => {
                 let parts = parts.iter().map(|(n, path)| (n.as_str(), path.as_path()));
-                Model::open_parts(&parts.collect::<Vec<_>>())
+                Model::open_parts_with(&parts.collect::<Vec<_>>(), access)
             }
         }
     }
@@ -75,6 +77,14 @@ pub enum MemoryAmount {
     Bytes(usize),
     /// As text, with a unit.
     Text(String),
+}
+
+/// How a file comes into memory.
+pub fn access(map: bool) -> Access {
+    match map {
+        true => Access::Map,
+        false => Access::Copy,
+    }
 }
 
 /// What a caller may choose about running, checked.

@@ -18,12 +18,13 @@ use crate::error::{self, engine, failure};
 use crate::idle::Idle;
 use crate::inputs::{Given, Refusal, take};
 use crate::process::Local;
-use crate::program::{MemoryAmount, options};
+use crate::program::{MemoryAmount, access, options};
 use crate::transcription::Transcription;
 
 /// Writes down what is said in sound.
 ///
-/// `model` is a `.pt2` file of a speech model. Transcripts may be made in several threads at once.
+/// `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with `map=False`.
+/// Transcripts may be made in several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Transcriber(Arc<Speech>);
 
@@ -61,18 +62,19 @@ impl Speech {
 #[pymethods]
 impl Transcriber {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None, memory_limit = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, map = true, memory_limit = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         precision: &str,
         threads: Option<usize>,
+        map: bool,
         memory_limit: Option<MemoryAmount>,
     ) -> PyResult<Transcriber> {
         let options = options(precision, threads, memory_limit)?;
         let path = model;
         py.detach(|| {
-            let model = Model::open(&path).map_err(engine)?;
+            let model = Model::open_with(&path, access(map)).map_err(engine)?;
             let pipeline =
                 pipeline(&model).map_err(|e| failure(format!("{}: {e}", path.display())))?;
             let speech = Speech {

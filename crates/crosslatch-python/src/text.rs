@@ -16,14 +16,15 @@ use pyo3::types::PyString;
 use crate::error::{engine, failure};
 use crate::idle::Idle;
 use crate::process::Local;
-use crate::program::{MemoryAmount, options};
+use crate::program::{MemoryAmount, access, options};
 
 /// How often a working thread looks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);
 
 /// Writes what a model makes of texts: translations, summaries, answers.
 ///
-/// `model` is a `.pt2` file of a text model. Texts may be written in several threads at once.
+/// `model` is a `.pt2` file of a text model, mapped into memory, or read into it with `map=False`. Texts
+/// may be written in several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Generator {
     pipeline: TextPipeline,
@@ -75,19 +76,20 @@ impl Generation {
 #[pymethods]
 impl Generator {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None, memory_limit = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         precision: &str,
         threads: Option<usize>,
         latch: Option<Vec<String>>,
+        map: bool,
         memory_limit: Option<MemoryAmount>,
     ) -> PyResult<Generator> {
         let options = options(precision, threads, memory_limit)?;
         let path = model;
         py.detach(|| {
-            let mut model = Model::open(&path).map_err(engine)?;
+            let mut model = Model::open_with(&path, access(map)).map_err(engine)?;
             let latch = latch.unwrap_or_default();
             if !latch.is_empty() {
                 let names: Vec<&str> = latch.iter().map(String::as_str).collect();
