@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crosslatch::{Model, Options, Precision};
-use crosslatch_serve::{Config, Limits, Server};
+use crosslatch::{Access, Model, Options, Precision};
+use crosslatch_serve::{Config, Hosts, Limits, Patience, Server};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::limits::LimitArgs;
+use crate::model::FileArgs;
 use crate::{CommandError, transcribe};
 
 /// Where the key may stand, if not on the command line, which other users can read.
@@ -37,6 +38,10 @@ pub struct Args {
     /// The address to listen at; 0.0.0.0 is every one of this machine.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
+    /// A name that this server is asked by, beside this machine's own. On loopback no other is
+    /// answered; elsewhere any is, until one is named here. May be given several times.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    allow_host: Vec<String>,
     /// The port to listen at; 0 takes a free one.
     #[arg(long, value_name = "N", default_value_t = 8000)]
     port: u16,
@@ -59,6 +64,8 @@ pub struct Args {
     /// who lists processes.
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
     /// Log nothing.
     #[arg(long)]
     quiet: bool,
@@ -74,7 +81,12 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
         None => transcribe::bundled_model()?,
     };
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let model = Model::open(&path)?;
+    // A file that others may change is no danger once it has been read.
+    let model = Model::open_with(&path, args.file.access(Access::MapOwn))?;
+    for (file, writer) in model.copied() {
+        let file = file.display();
+        tracing::info!(%file, "read into memory and not mapped, because {writer}");
+    }
     let stem = || {
         path.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -91,6 +103,11 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
             seconds: args.max_seconds.into(),
         },
         api_key: key(args)?,
+        hosts: match &args.allow_host[..] {
+            [] => Hosts::ByAddress,
+            names => Hosts::Named(names.to_vec()),
+        },
+        patience: Patience::default(),
     };
     let options = Options {
         threads: args.threads.into(),

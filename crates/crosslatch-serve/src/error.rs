@@ -2,10 +2,10 @@
 //!
 //! The body is `{"error": {"message", "type", "param", "code"}}`; official clients turn the status
 //! into an exception and show the message. Which status stands for what: 400 a parameter is wrong or
-//! asks for too much, 401 the key, 404 no such path or model, 405 the method, 408 the upload took too
-//! long, 413 the body is too large, 415 it is no multipart form or no sound that can be read, 422 the
-//! sound can be read and holds nothing usable, 429 the queue is full, 500 the model failed, 503 the
-//! server is ending.
+//! asks for too much, 401 the key, 403 another host's page or name, 404 no such path or model, 405 the
+//! method, 408 the upload took too long, 413 the body is too large, 414 the path, 415 it is no multipart
+//! form or no sound that can be read, 422 the sound can be read and holds nothing usable, 429 the queue
+//! is full, 431 the headers are too large, 500 the model failed, 503 the server is ending.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,17 @@ use crosslatch_tasks::{AudioError, GenerationError, TranscribeError};
 use serde_json::json;
 
 use crate::answer::json_body;
+
+/// Characters of what a client sent that a message repeats.
+const SHOWN: usize = 100;
+
+/// What a client sent, as a message repeats it: not more than fits a line.
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?} …", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
 
 /// What a client is told when there is no transcript for it.
 #[derive(Debug, Clone)]
@@ -141,6 +152,10 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Where the rest of a request does not come, nothing can follow it.
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");

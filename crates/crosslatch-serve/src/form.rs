@@ -9,13 +9,20 @@ use axum::body::Bytes;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use crosslatch_tasks::{GenerationConfig, Task, TranscribeOptions};
 
-use crate::Limits;
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
+use crate::{Limits, Patience};
 
-/// How long a client may take to send its form.
-const UPLOAD: Duration = Duration::from_secs(120);
+/// Bytes of a prompt, at most. A model looks at the last few hundred tokens of it, a kilobyte or two.
+const MOST_PROMPT: usize = 64 << 10;
+
+/// Bytes of every other field that is not the file, at most.
+const MOST_TEXT: usize = 1 << 10;
+
+/// Characters of a file's name that are kept: its end, which says what it is.
+const MOST_NAME: usize = 128;
 
 /// The fields that there are.
 const FIELDS: &str = "file, model, language, prompt, response_format, temperature, \
@@ -42,7 +49,8 @@ impl ResponseFormat {
             "vtt" => Self::Vtt,
             _ => {
                 let message = format!(
-                    "response_format is {name:?}; there is json, text, srt, verbose_json and vtt"
+                    "response_format is {}; there is json, text, srt, verbose_json and vtt",
+                    shown(name)
                 );
                 return Err(ApiError::param("response_format", message));
             }
@@ -77,7 +85,20 @@ impl Form {
     ///
     /// # Errors
     /// If it is no form, too large or too slow, or a field is unknown or wrong.
-    pub async fn read(request: Request, limits: Limits) -> Result<Form, ApiError> {
+    pub async fn read(
+        request: Request,
+        limits: Limits,
+        patience: Patience,
+    ) -> Result<Form, ApiError> {
+        let reader = Reader {
+            limits,
+            piece: patience.piece,
+        };
+        let announced = request.headers().get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| length > limits.body as u64) {
+            return Err(reader.too_large());
+        }
         let multipart = Multipart::from_request(request, &());
         let mut multipart = multipart.await.map_err(|rejection| {
             let message = format!("{}; send multipart/form-data", rejection.body_text());
@@ -85,51 +106,42 @@ impl Form {
         })?;
         let fields = async {
             let mut form = Form::default();
-            let refused = |e| Form::refused(e, limits);
-            while let Some(field) = multipart.next_field().await.map_err(refused)? {
-                form.add(field, limits).await?;
+            while let Some(field) = reader.soon(multipart.next_field()).await? {
+                form.add(field, &reader).await?;
             }
             Ok::<Form, ApiError>(form)
         };
-        let form = tokio::time::timeout(UPLOAD, fields).await.map_err(|_| {
-            let message = format!("the request did not arrive within {} s", UPLOAD.as_secs());
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
-        })??;
+        let form = tokio::time::timeout(patience.body, fields)
+            .await
+            .map_err(|_| too_slow("the request", patience.body))??;
         form.check()
     }
 
-    fn refused(error: MultipartError, limits: Limits) -> ApiError {
-        match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = format!(
-                    "the request is larger than {} bytes, the most that this server takes; send \
-                     less, or compressed sound",
-                    limits.body
-                );
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with_code("body_too_large")
-            }
-            status => {
-                let message = format!("the form cannot be read: {}", error.body_text());
-                ApiError::new(status, message)
-            }
-        }
-    }
-
-    async fn add(&mut self, field: Field<'_>, limits: Limits) -> Result<(), ApiError> {
-        let refused = |e| Form::refused(e, limits);
+    async fn add(&mut self, mut field: Field<'_>, reader: &Reader) -> Result<(), ApiError> {
         let Some(name) = field.name().map(str::to_owned) else {
             let message = format!("a field of the form has no name; there is {FIELDS}");
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         };
+        if name.len() > MOST_NAME {
+            let message = format!("there is no field {}; there is {FIELDS}", shown(&name));
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+        }
         if name == "file" {
-            let file = field.file_name().unwrap_or("file").to_owned();
-            let sound = field.bytes().await.map_err(refused)?;
-            if self.file.replace((file, sound)).is_some() {
+            let file = end_of(field.file_name().unwrap_or("file"), MOST_NAME).to_owned();
+            // The body as a whole is bounded.
+            let sound = reader.bytes(&mut field, &name, usize::MAX).await?;
+            if self.file.replace((file, sound.into())).is_some() {
                 return Err(ApiError::param("file", "one request transcribes one file"));
             }
             return Ok(());
         }
-        let text = field.text().await.map_err(refused)?;
+        let most = match name == "prompt" {
+            true => MOST_PROMPT,
+            false => MOST_TEXT,
+        };
+        let text = reader.bytes(&mut field, &name, most).await?;
+        let text = String::from_utf8(text)
+            .map_err(|_| ApiError::param(&name, format!("{} is no UTF-8", shown(&name))))?;
         match name.strip_suffix("[]").unwrap_or(&name) {
             "model" => self.model = Some(text),
             "language" => self.language = (!text.is_empty()).then_some(text),
@@ -193,10 +205,80 @@ impl Form {
     }
 }
 
+/// How a form is read piece by piece.
+struct Reader {
+    limits: Limits,
+    /// How long to wait for a piece.
+    piece: Duration,
+}
+
+impl Reader {
+    /// What comes next, if it comes soon.
+    async fn soon<T>(
+        &self,
+        next: impl Future<Output = Result<T, MultipartError>>,
+    ) -> Result<T, ApiError> {
+        let next = tokio::time::timeout(self.piece, next).await;
+        let next = next.map_err(|_| too_slow("the next piece of the request", self.piece))?;
+        next.map_err(|error| self.refused(&error))
+    }
+
+    /// All bytes of a field, which may be no more than `most`.
+    async fn bytes(
+        &self,
+        field: &mut Field<'_>,
+        name: &str,
+        most: usize,
+    ) -> Result<Vec<u8>, ApiError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.soon(field.chunk()).await? {
+            if piece.len() > most - bytes.len() {
+                let message = format!("{name} is longer than {most} bytes; shorten it");
+                return Err(ApiError::param(name, message).with_code("string_above_max_length"));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    fn too_large(&self) -> ApiError {
+        let message = format!(
+            "the request is larger than {} bytes, the most that this server takes; send less, or \
+             compressed sound",
+            self.limits.body
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with_code("body_too_large")
+    }
+
+    fn refused(&self, error: &MultipartError) -> ApiError {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => self.too_large(),
+            status => {
+                let message = format!("the form cannot be read: {}", error.body_text());
+                ApiError::new(status, message)
+            }
+        }
+    }
+}
+
+fn too_slow(what: &str, waited: Duration) -> ApiError {
+    let message = format!("{what} did not arrive within {:.0} s", waited.as_secs_f64());
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+}
+
+/// The end of a text, so many characters of it.
+fn end_of(text: &str, characters: usize) -> &str {
+    match text.char_indices().rev().nth(characters.saturating_sub(1)) {
+        Some((start, _)) => &text[start..],
+        None => text,
+    }
+}
+
 fn temperature(text: &str) -> Result<f32, ApiError> {
     let value = text.parse().ok().filter(|t| (0.0..=1.0).contains(t));
     value.ok_or_else(|| {
-        let message = format!("temperature is {text:?}; it must be a number from 0 to 1");
+        let text = shown(text);
+        let message = format!("temperature is {text}; it must be a number from 0 to 1");
         ApiError::param("temperature", message)
     })
 }
@@ -207,7 +289,7 @@ fn flag(name: &str, text: &str) -> Result<bool, ApiError> {
         "false" | "False" | "0" | "" => Ok(false),
         _ => Err(ApiError::param(
             name,
-            format!("{name} is {text:?}; it must be true or false"),
+            format!("{name} is {}; it must be true or false", shown(text)),
         )),
     }
 }

@@ -17,14 +17,20 @@
 //! connection → router → form → queue → worker (a session each) → answer
 //! ```
 //!
-//! Assumed about a request: nothing. Sound is decoded from memory, within the bounds of [`Limits`].
+//! Assumed about a request: nothing. Sound is decoded from memory, within the bounds of [`Limits`]. A
+//! client that is slow is waited for as long as [`Patience`] says; a page of another host that uses a
+//! browser on this machine is refused ([`Hosts`]).
 //! The server speaks plain HTTP/1.1; encryption and limits for each client are for a proxy in front.
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 mod answer;
+mod connections;
 mod error;
 mod form;
+mod hosts;
 mod job;
 mod metrics;
 mod queue;
@@ -37,6 +43,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use hosts::Hosts;
 pub use server::{ServeError, Server};
 
 /// How to serve.
@@ -52,6 +59,36 @@ pub struct Config {
     pub limits: Limits,
     /// What clients have to send as `Authorization: Bearer …` to have anything decoded.
     pub api_key: Option<String>,
+    /// The hosts that the server answers to.
+    pub hosts: Hosts,
+    /// How long clients are waited for.
+    pub patience: Patience,
+}
+
+/// How long clients are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first line and the headers of a request, and for the next request on a connection.
+    pub head: Duration,
+    /// For the next piece of a request's body.
+    pub piece: Duration,
+    /// For the whole of it.
+    pub body: Duration,
+    /// For taking the next piece of an answer.
+    pub write: Duration,
+}
+
+impl Default for Patience {
+    /// 30 seconds for a head and for a piece of a body, two minutes for the whole body, a minute for
+    /// taking an answer.
+    fn default() -> Patience {
+        Patience {
+            head: Duration::from_secs(30),
+            piece: Duration::from_secs(30),
+            body: Duration::from_secs(120),
+            write: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How much one request may ask for.

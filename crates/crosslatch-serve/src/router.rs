@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -51,9 +51,78 @@ pub fn router(service: Arc<Service>) -> Router {
         })
         .layer(middleware::from_fn_with_state(
             Arc::clone(&service),
+            check_head,
+        ))
+        .layer(middleware::from_fn(shape))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&service),
             observe,
         ))
         .with_state(service)
+}
+
+/// Headers of a request, at most.
+pub const MOST_HEADERS: usize = 100;
+
+/// Bytes of its first line and headers, at most.
+pub const MOST_HEAD_BYTES: usize = 32 << 10;
+
+/// Bytes of its path, at most.
+const MOST_PATH_BYTES: usize = 4 << 10;
+
+/// Lets a request pass whose head is no larger than it may be and that is meant for this server.
+async fn check_head(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if path > MOST_PATH_BYTES {
+        let message = format!("the path is longer than {MOST_PATH_BYTES} bytes");
+        return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
+    }
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    if headers.len() > MOST_HEADERS || bytes.sum::<usize>() > MOST_HEAD_BYTES {
+        let message = format!(
+            "the request has more than {MOST_HEADERS} headers, or more than {MOST_HEAD_BYTES} bytes of \
+             them"
+        );
+        return Err(ApiError::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            message,
+        ));
+    }
+    service.config.hosts.check(uri, headers)?;
+    Ok(next.run(request).await)
+}
+
+/// Gives an error that a library made the shape of all others.
+async fn shape(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| kind == "application/json") {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, MOST_HEAD_BYTES).await;
+    let text = text.unwrap_or_default();
+    let message = match text.trim_ascii() {
+        [] => status.canonical_reason().unwrap_or("refused").to_owned(),
+        text => String::from_utf8_lossy(text).into_owned(),
+    };
+    let mut shaped = ApiError::new(status, message).into_response();
+    for (name, value) in head.headers {
+        // What says how the old body is written does not hold for the new one.
+        if let Some(name) = name.filter(|n| *n != CONTENT_TYPE && *n != CONTENT_LENGTH) {
+            shaped.headers_mut().entry(name).or_insert(value);
+        }
+    }
+    shaped
 }
 
 /// Lets a request pass that has the key, while the server is not ending.

@@ -11,10 +11,10 @@ use crosslatch::{Model, Options};
 use crosslatch_tasks::exported::{Circle, ExportedError, ExportedSpeechModel, pipeline};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::Config;
 use crate::router::router;
 use crate::service::{Service, Workers};
 use crate::worker::StartError;
+use crate::{Config, connections};
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Server {
     pub fn bind(
         model: &Model,
         options: Options,
-        config: Config,
+        mut config: Config,
         host: &str,
         port: u16,
     ) -> Result<Server, ServeError> {
@@ -68,6 +68,8 @@ impl Server {
             address: format!("{host}:{port}"),
             source,
         })?;
+        let is_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        config.hosts = config.hosts.decided(is_loopback);
         let model = model.clone();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let circle =
@@ -106,12 +108,11 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let mut signals = Signals::new()?;
             let (told, heard) = tokio::sync::oneshot::channel::<()>();
-            let all = axum::serve(listener, router(Arc::clone(&service)))
-                .with_graceful_shutdown(async {
-                    // Dropped or sent, both mean the end.
-                    let _ = heard.await;
-                })
-                .into_future();
+            let patience = service.config.patience;
+            let all = connections::serve(listener, router(Arc::clone(&service)), patience, async {
+                // Dropped or sent, both mean the end.
+                let _ = heard.await;
+            });
             tokio::pin!(all);
             tokio::select! {
                 result = &mut all => return result.map(|()| true),

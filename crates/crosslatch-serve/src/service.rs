@@ -11,7 +11,7 @@ use crosslatch_tasks::{SpeechModel, SpeechPipeline, Task};
 
 use crate::Config;
 use crate::answer;
-use crate::error::ApiError;
+use crate::error::{ApiError, shown};
 use crate::form::Form;
 use crate::job::{Job, Reply};
 use crate::queue::Queue;
@@ -96,7 +96,8 @@ impl Service {
     /// A model that is not here.
     pub fn no_model(&self, name: &str) -> ApiError {
         let message = format!(
-            "the model {name:?} does not exist; this server has {:?}",
+            "the model {} does not exist; this server has {:?}",
+            shown(name),
             self.config.name
         );
         ApiError::param("model", message)
@@ -117,7 +118,10 @@ impl Service {
 
     async fn text(&self, task: Task, request: Request) -> Result<Response, ApiError> {
         let place = self.shared.queue.place().ok_or_else(|| self.full())?;
-        let mut form = Form::read(request, self.config.limits).await?;
+        let Config {
+            limits, patience, ..
+        } = self.config;
+        let mut form = Form::read(request, limits, patience).await?;
         let name = form.model.as_deref().ok_or_else(|| missing("model"))?;
         if !self.is_model(name) {
             return Err(self.no_model(name));

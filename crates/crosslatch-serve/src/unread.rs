@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::http::header::EXPECT;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -43,7 +44,10 @@ pub async fn discard(request: Request, next: Next) -> Response {
     let mut rest = Shared(Arc::new(Mutex::new(body.into_data_stream())));
     let body = Body::from_stream(rest.clone());
     let response = next.run(Request::from_parts(parts, body)).await;
-    if response.status().is_client_error() || response.status().is_server_error() {
+    // Of a client that does not send, nothing is to be read.
+    let is_waited_for = response.status() != StatusCode::REQUEST_TIMEOUT;
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if is_error && is_waited_for {
         let discard = async {
             let mut next =
                 async || std::future::poll_fn(|c| Pin::new(&mut rest).poll_next(c)).await;

@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::Request;
 
 use super::scene::{LIGHT, Scene, long, sample};
-use crate::router::router;
 
 const CANCELLED: &str = "crosslatch_requests_cancelled_total";
 const WAITING: &str = "crosslatch_queue_length";
@@ -132,10 +131,7 @@ async fn a_client_with_much_to_send_reads_its_refusal_and_not_a_reset() {
     let scene = Arc::new(Scene::with(|config| {
         config.api_key = Some("sesame".to_owned())
     }));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = axum::serve(listener, router(Arc::clone(&scene.service)));
-    let server = tokio::spawn(server.into_future());
+    let (address, server) = scene.listen().await;
     let client = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let length = 16 << 20;
@@ -161,7 +157,7 @@ async fn a_client_that_asks_before_it_sends_is_refused_without_its_body() {
     scene.send(request.body(body).unwrap()).await.error(401);
 }
 
-struct Unreadable;
+pub struct Unreadable;
 
 impl futures_core::Stream for Unreadable {
     type Item = Result<axum::body::Bytes, std::io::Error>;

@@ -1,5 +1,6 @@
 //! What the tests share: a service whose encoder runs when a test lets it, and requests to it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::router::router;
 use crate::service::{Service, Workers};
-use crate::{Config, Limits};
+use crate::{Config, Hosts, Limits, Patience, connections};
 
 /// How often the encoder may still run, and how often it did.
 #[derive(Default)]
@@ -128,6 +129,8 @@ impl Scene {
                 seconds: 60.0,
             },
             api_key: None,
+            hosts: Hosts::Any,
+            patience: Patience::default(),
         };
         change(&mut config);
         let (pipeline, own) = (pipeline(&model).unwrap(), Arc::clone(&gate));
@@ -162,6 +165,16 @@ impl Scene {
             headers: head.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
         }
+    }
+
+    /// Serves at a port of this machine until the handle is aborted.
+    pub async fn listen(&self) -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = router(Arc::clone(&self.service));
+        let patience = self.service.config.patience;
+        let server = connections::serve(listener, router, patience, std::future::pending());
+        (address, tokio::spawn(server))
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -48,12 +48,12 @@ impl Context {
         let mut prompt = None;
         if let Some(text) = &options.prompt {
             opening = opening.or_else(|| tokenizer.id(START_OF_PREVIOUS));
-            let mut tokens = encode(text, file, tokenizer)?;
             if opening.is_none() {
                 return Err(GenerationError::Prompt(
                     "this model has no token to open it with".to_owned(),
                 ));
             }
+            let mut tokens = last_tokens(text.trim(), most, |text| encode(text, file, tokenizer))?;
             tokens.drain(..tokens.len().saturating_sub(most));
             prompt = Some(tokens);
         } else if opening.is_none() {
@@ -115,6 +115,38 @@ pub(super) fn wants_history(options: &TranscribeOptions, file: &GenerationConfig
         .unwrap_or(file.condition_on_prev_tokens)
 }
 
+/// Tokens beyond those that are wanted, which a cut in front of them may have changed.
+const MARGIN: usize = 16;
+
+/// At least the last `most` tokens of a text, if it has so many, without encoding much more of it: who
+/// gives a book for a prompt must not wait for all of it to be encoded.
+fn last_tokens(
+    text: &str,
+    most: usize,
+    encode: impl Fn(&str) -> Result<Vec<u32>, GenerationError>,
+) -> Result<Vec<u32>, GenerationError> {
+    // A guess at the bytes of so many tokens; nothing depends on it but time.
+    let mut length = most.saturating_add(MARGIN).saturating_mul(8);
+    loop {
+        let tail = tail(text, length);
+        let tokens = encode(tail)?;
+        if tail.len() == text.len() || tokens.len() >= most.saturating_add(MARGIN) {
+            return Ok(tokens);
+        }
+        length = length.saturating_mul(4);
+    }
+}
+
+/// About the last `length` bytes of a text, from the beginning of a word, where there is one.
+fn tail(text: &str, length: usize) -> &str {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(length));
+    let tail = &text[start..];
+    match tail.find(char::is_whitespace) {
+        Some(word) if start > 0 && word < length / 2 => tail[word..].trim_start(),
+        _ => tail,
+    }
+}
+
 /// A prompt's tokens, as `get_prompt_ids` of transformers makes them: a space in front, and no
 /// special tokens inside.
 fn encode(
@@ -123,9 +155,7 @@ fn encode(
     tokenizer: &TextTokenizer,
 ) -> Result<Vec<u32>, GenerationError> {
     let bad = |e: TokenizerError| GenerationError::Prompt(e.to_string());
-    let tokens = tokenizer
-        .encode(&format!(" {}", text.trim()), false)
-        .map_err(bad)?;
+    let tokens = tokenizer.encode(&format!(" {text}"), false).map_err(bad)?;
     let first_special = file.eos_token_ids.iter().min().copied();
     if let Some(special) = first_special
         && tokens.iter().any(|&token| token >= special)
@@ -135,4 +165,42 @@ fn encode(
         ));
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A token for each word.
+    fn words(text: &str) -> Vec<u32> {
+        text.split_whitespace().map(|w| w.len() as u32).collect()
+    }
+
+    #[test]
+    fn of_a_long_prompt_the_last_tokens_are_those_of_the_whole_and_little_of_it_is_encoded() {
+        let text: String = (0..200_000)
+            .map(|i| format!("{}{}", "x".repeat(i * 31 % 97), [" ", "\n", "  "][i % 3]))
+            .collect();
+        let text = text.trim();
+        let seen = Cell::new(0);
+        let encode = |part: &str| {
+            seen.set(seen.get() + part.len());
+            Ok(words(part))
+        };
+        let tokens = last_tokens(text, 223, encode).unwrap();
+        let whole = words(text);
+        assert!(tokens.len() >= 223);
+        assert_eq!(tokens[tokens.len() - 223..], whole[whole.len() - 223..]);
+        assert!(seen.get() < text.len() / 100, "{}", seen.get());
+    }
+
+    #[test]
+    fn a_text_of_few_tokens_is_encoded_as_a_whole() {
+        for text in ["", "a", "a b c", "é".repeat(100_000).as_str()] {
+            let tokens = last_tokens(text, 223, |part| Ok(words(part))).unwrap();
+            assert_eq!(tokens, words(text));
+        }
+    }
 }

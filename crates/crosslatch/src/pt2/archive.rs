@@ -226,7 +226,9 @@ fn entry(
     }
     let (start, end) = local.compressed_data_range();
     let [start, end] = [start, end].map(|at| usize::try_from(at).ok());
-    let range = start.zip(end).ok_or_else(|| fail("lies outside the file"))?;
+    let range = start
+        .zip(end)
+        .ok_or_else(|| fail("lies outside the file"))?;
     Ok(Entry {
         name,
         range: range.0..range.1,

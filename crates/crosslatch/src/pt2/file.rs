@@ -111,10 +111,7 @@ fn what_else(kind: FileType) -> Option<(&'static str, &'static str)> {
 ///
 /// # Errors
 /// As [`open`], and if there is not enough memory or the file was shortened while it was read.
-pub fn contents(
-    path: &Path,
-    access: Access,
-) -> Result<(FileContents, Option<OtherWriter>), Error> {
+pub fn contents(path: &Path, access: Access) -> Result<(FileContents, Option<OtherWriter>), Error> {
     let (file, meta) = open(path)?;
     let writer = match access {
         Access::MapOwn => other_writer(&meta),
@@ -161,7 +158,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    
 
     #[test]
     fn a_file_that_others_may_write_is_copied_and_one_of_ones_own_is_mapped() {

@@ -164,14 +164,14 @@ const FORMATS: &[Format] = &[
     Format {
         what: "a program that torch.export.save wrote before torch 2.8",
         sign: Entries(|names| has(names, "serialized_exported_program.json")),
-        remedy: Say(
-            "write it anew with a later torch: \
-             torch.export.save(torch.export.load(\"OLD.pt2\"), \"NEW.pt2\")",
-        ),
+        remedy: Say("write it anew with a later torch: \
+             torch.export.save(torch.export.load(\"OLD.pt2\"), \"NEW.pt2\")"),
     },
     Format {
         what: "a TorchScript archive",
-        sign: Entries(|names| has(names, "constants.pkl") && any(names, |n| n.starts_with("code/"))),
+        sign: Entries(|names| {
+            has(names, "constants.pkl") && any(names, |n| n.starts_with("code/"))
+        }),
         remedy: ExportOriginal,
     },
     Format {
@@ -208,7 +208,9 @@ const FORMATS: &[Format] = &[
         what: "the folder of an OpenVINO model",
         sign: Folder(|names| {
             let stems = names.iter().filter_map(|n| n.strip_suffix(".xml"));
-            stems.into_iter().any(|stem| has(names, &format!("{stem}.bin")))
+            stems
+                .into_iter()
+                .any(|stem| has(names, &format!("{stem}.bin")))
         }),
         remedy: ExportOriginal,
     },
@@ -378,7 +380,9 @@ fn is_ctranslate2(file: &[u8]) -> bool {
 fn has_word(file: &[u8], word: &[u8]) -> bool {
     let head = &file[..file.len().min(HEAD)];
     head.trim_ascii_start().starts_with(b"<")
-        && head.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word))
+        && head
+            .windows(word.len())
+            .any(|w| w.eq_ignore_ascii_case(word))
 }
 
 /// The first fields of a protocol buffer: number, and value if that is an integer. Empty, if the bytes
@@ -456,7 +460,10 @@ mod tests {
         let legacy = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
         let files: [(&[u8], &str); 21] = [
             (b"", "is empty"),
-            (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid",
+                "Git LFS",
+            ),
             (&safetensors, "is a safetensors file"),
             (b"GGUF\x03\0\0\0", "is a GGUF file"),
             (b"lmgg\x99\xca\0\0", "is a ggml file"),
