@@ -1,6 +1,8 @@
 """The command as a user meets it: results, messages, exit status."""
 
 import json
+import os
+import shutil
 import wave
 import zipfile
 
@@ -49,6 +51,34 @@ def test_a_truncated_archive_is_refused(crosslatch, tmp_path, length):
     path.write_bytes(DEMO.read_bytes()[:length])
     _, error = crosslatch("inspect", path, status=1)
     assert str(path) in error and "panicked" not in error
+
+
+@pytest.mark.parametrize("command", [["verify"], ["inspect"], ["bench"], ["transcribe", "--model"],
+                                     ["generate", "--text", "a", "--model"]])
+def test_what_is_no_file_is_refused_at_once_by_every_command(crosslatch, tmp_path, command):
+    os.mkfifo(tmp_path / "pipe")
+    sound = [SAMPLES / "light.wav"] if "transcribe" in command else []
+    for path, words in [(tmp_path / "pipe", "is a pipe, not a file"),
+                        ("/dev/zero", "is a device, not a file"),
+                        (tmp_path, "name a .pt2 file")]:
+        _, error = crosslatch(*command, path, *sound, status=1)
+        assert words in error and str(path) in error
+
+
+def test_an_archive_with_a_name_twice_is_refused(crosslatch, tmp_path):
+    path = tmp_path / "twice.pt2"
+    shutil.copy(DEMO, path)
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr(file.infolist()[0].filename, b"another")
+    _, error = crosslatch("verify", path, status=1)
+    assert "occurs twice" in error
+
+
+def test_a_model_may_be_read_instead_of_mapped(crosslatch, tmp_path):
+    sound = SAMPLES / "light.wav"
+    assert crosslatch("transcribe", sound, "--no-map") == crosslatch("transcribe", sound)
+    for command in ("verify", "inspect"):
+        assert crosslatch(command, DEMO, "--no-map") == crosslatch(command, DEMO)
 
 
 def rewrite(path, change):

@@ -5,10 +5,12 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 import warnings
 import wave
@@ -35,10 +37,14 @@ class Server:
         self.process = subprocess.Popen(
             [TARGET / "crosslatch", "serve", "--port", "0", *map(str, flags)],
             stderr=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "warn", **variables})
-        line = self.process.stderr.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line + self.process.stderr.read()
-        self.port, self.url = int(found[1]), found[0]
+        self.said = ""  # before it listens
+        found = None
+        while not found:
+            line = self.process.stderr.readline()
+            assert line, self.said
+            self.said += line
+            found = re.search(r"listening at http://127\.0\.0\.1:(\d+)", line)
+        self.port, self.url = int(found[1]), f"http://127.0.0.1:{found[1]}"
 
     def client(self, **options):
         return openai.OpenAI(base_url=self.url + "/v1", **{"api_key": "none", "max_retries": 0,
@@ -207,6 +213,46 @@ def test_a_key_is_asked_for():
         assert ask(server.client(api_key="sesame")).text == transcripts()["light.wav"]
 
 
+def test_a_page_of_another_host_cannot_use_a_server_on_loopback():
+    def status(server, **headers):
+        request = urllib.request.Request(server.url + "/v1/models", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as refusal:
+            error = json.loads(refusal.read())["error"]
+            assert set(error) == {"message", "type", "param", "code"}
+            return refusal.code
+
+    with serving() as server:
+        assert status(server) == status(server, Host="localhost:1") == 200
+        assert status(server, Origin=server.url) == 200
+        assert status(server, Host=f"rebound.example:{server.port}") == 403
+        assert status(server, Origin="https://evil.example") == 403
+    with serving("--allow-host", "voice.example") as server:
+        assert status(server, Host="voice.example", Origin="https://voice.example") == 200
+        assert status(server, Host="other.example") == 403
+
+
+def test_a_prompt_of_megabytes_is_refused_at_once_and_costs_nobody_else(server, client):
+    begun = time.monotonic()
+    with pytest.raises(openai.BadRequestError, match="65536 bytes") as raised:
+        ask(client, prompt="word " * 800_000)
+    assert raised.value.param == "prompt"
+    assert ask(client, prompt="word " * 13_000).text == ask(client, prompt="word " * 500).text
+    assert time.monotonic() - begun < 10
+
+
+def test_a_model_that_others_may_write_is_read_and_may_then_be_cut_short(tmp_path):
+    path = tmp_path / "model.pt2"
+    shutil.copy(ROOT / "demo" / "model.pt2", path)
+    path.chmod(0o666)
+    with serving("--model", path, RUST_LOG="info") as server:
+        assert "read into memory and not mapped, because everybody may write it" in server.said
+        path.write_bytes(b"")
+        assert ask(server.client()).text == transcripts()["light.wav"]
+
+
 def upload(server, path):
     """A connection on which a long request has been sent, and nothing read."""
     sound = path.read_bytes()
@@ -214,7 +260,7 @@ def upload(server, path):
             b"--cut\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
             + sound + b"\r\n--cut--\r\n")
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    connection.sendall(b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
+    connection.sendall(b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
                        b"content-type: multipart/form-data; boundary=cut\r\n"
                        b"content-length: %d\r\n\r\n" % len(form) + form)
     return connection

@@ -83,10 +83,6 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // A file that others may change is no danger once it has been read.
     let model = Model::open_with(&path, args.file.access(Access::MapOwn))?;
-    for (file, writer) in model.copied() {
-        let file = file.display();
-        tracing::info!(%file, "read into memory and not mapped, because {writer}");
-    }
     let stem = || {
         path.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())

@@ -68,6 +68,10 @@ impl Server {
             address: format!("{host}:{port}"),
             source,
         })?;
+        for (file, writer) in model.copied() {
+            let file = file.display();
+            tracing::info!(%file, "read into memory and not mapped, because {writer}");
+        }
         let is_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
         config.hosts = config.hosts.decided(is_loopback);
         let model = model.clone();

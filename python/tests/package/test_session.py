@@ -1,6 +1,7 @@
 """Sessions: what the command gives, state, outputs as inputs, threads, forks."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -198,6 +199,31 @@ def test_files_that_cannot_be_loaded(tmp_path):
     with pytest.raises(Error, match="README.md: not a .pt2 archive"):
         crosslatch.load(ROOT / "README.md")
     assert issubclass(Error, RuntimeError)
+    (tmp_path / "m.pt2").write_bytes(b"GGUF\3\0\0\0")
+    with pytest.raises(Error, match="is a GGUF file.*crosslatch-export MODEL OUT.pt2"):
+        crosslatch.load(tmp_path / "m.pt2")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "m.pt")
+    with pytest.raises(Error, match="is a checkpoint that torch.save wrote"):
+        crosslatch.load(tmp_path / "m.pt")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "m.ts")
+    with pytest.raises(Error, match="is a TorchScript archive"):
+        crosslatch.load(tmp_path / "m.ts")
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in [(tmp_path / "pipe", "pipe"), ("/dev/zero", "device"), (tmp_path, "folder")]:
+        with pytest.raises(Error, match=f"a {what}"):
+            crosslatch.load(path)
+
+
+def test_a_model_that_was_read_does_not_care_for_its_file(demo, tmp_path):
+    shutil.copy(DEMO, tmp_path / "m.pt2")
+    program = crosslatch.load(tmp_path / "m.pt2", map=False)
+    transcriber = crosslatch.Transcriber(tmp_path / "m.pt2", map=False)
+    (tmp_path / "m.pt2").write_bytes(b"")
+    features = {"input_features": np.ones((1, 80, 600), np.float32)}
+    expected, found = (p.session().run("encoder", features) for p in (demo, program))
+    assert same([*found.values()], [*expected.values()])
+    text = transcriber.transcribe(ROOT / "demo" / "samples" / "light.wav").transcript().text
+    assert text == "make the bedroom light green"
 
 
 def test_wrong_options_are_refused():

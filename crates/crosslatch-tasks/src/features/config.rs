@@ -3,7 +3,8 @@
 //! `transformers` writes `preprocessor_config.json` with more fields than it reads back: the
 //! window is `chunk_length * sampling_rate` whatever `n_samples` says, and a stored filter bank is
 //! computed anew. This reader does the same. What would change the features and is not supported
-//! is refused, never ignored; sizes are bounded, since memory is allocated from them.
+//! is refused, never ignored; sizes are bounded, since memory and time follow from them, before any
+//! model has said that it takes features of such a size.
 
 use serde::Deserialize;
 
@@ -48,6 +49,12 @@ impl Default for FeatureConfig {
         }
     }
 }
+
+/// Samples or features of a window, at most: 17 minutes at 16 kHz.
+const MOST_NUMBERS: usize = 1 << 24;
+
+/// Samples of all frames of a window, at most; those of 30 seconds are 2^20.
+const MOST_TRANSFORMED: usize = 1 << 28;
 
 /// The layout of `processor_config.json`.
 #[derive(Deserialize)]
@@ -115,21 +122,28 @@ impl FeatureConfig {
         if !(1..=65_536).contains(&self.hop_length) {
             return setting("hop_length", &self.hop_length, "must be 1 to 65536");
         }
-        if !(1..=3_600).contains(&self.chunk_length) || self.window_samples() > 1 << 28 {
+        if !(1..=3_600).contains(&self.chunk_length) || self.window_samples() > MOST_NUMBERS {
             return setting(
                 "chunk_length",
                 &self.chunk_length,
-                "must be 1 to 3600 and less than 2^28 samples",
+                "must be 1 to 3600 and no more than 2^24 samples",
             );
         }
         if self.window_samples() <= self.n_fft {
             return setting("n_fft", &self.n_fft, "must be shorter than the window");
         }
-        if self.frames().saturating_mul(self.feature_size) > 1 << 28 {
+        if self.frames().saturating_mul(self.feature_size) > MOST_NUMBERS {
             return setting(
                 "hop_length",
                 &self.hop_length,
-                "gives more than 2^28 features a window",
+                "gives more than 2^24 features a window",
+            );
+        }
+        if self.frames().saturating_mul(self.n_fft) > MOST_TRANSFORMED {
+            return setting(
+                "hop_length",
+                &self.hop_length,
+                "with n_fft, transforms more than 2^28 samples a window",
             );
         }
         if !self.dither.is_finite() || !self.padding_value.is_finite() {

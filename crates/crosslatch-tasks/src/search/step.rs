@@ -54,6 +54,9 @@ pub fn sample<D: Decoder>(
     })
 }
 
+/// Tokens that a text has room for before its memory grows.
+const USUAL_LENGTH: usize = 1 << 10;
+
 fn one_by_one<D: Decoder>(
     model: &mut D,
     lanes: &mut Lanes,
@@ -61,7 +64,8 @@ fn one_by_one<D: Decoder>(
     mut choose: impl FnMut(&mut [f32]) -> Result<Choice, &'static str>,
 ) -> Result<Generated, SearchError<D::Error>> {
     request.check()?;
-    let mut tokens = Vec::with_capacity(request.max_length);
+    // A length that a file gives may be any number; it is only believed as far as tokens come.
+    let mut tokens = Vec::with_capacity(request.max_length.min(USUAL_LENGTH));
     tokens.extend(request.prompt);
     let mut row = Vec::new();
     let mut total = 0.0_f64;

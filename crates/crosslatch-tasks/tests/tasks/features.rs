@@ -90,6 +90,9 @@ fn bad_settings_and_samples_are_errors() {
         "{\"padding_side\": \"left\"}",
         "{\"chunk_length\": 3600, \"sampling_rate\": 768000}",
         "{\"feature_size\": 1024, \"hop_length\": 1}",
+        "{\"feature_size\": 1024, \"chunk_length\": 300, \"hop_length\": 16}",
+        "{\"feature_size\": 1, \"n_fft\": 65536, \"hop_length\": 1}",
+        "{\"chunk_length\": 60, \"sampling_rate\": 768000}",
         "{\"padding_value\": 1e999}",
         "{\"feature_extractor_type\": \"Wav2Vec2FeatureExtractor\"}",
     ] {

@@ -346,6 +346,27 @@ fn lengths_are_bounded_by_the_positions_of_the_decoder() {
 }
 
 #[test]
+fn a_length_that_a_file_gives_takes_no_memory_before_there_are_tokens() {
+    let ends: Vec<u32> = (0..24).collect();
+    for length in [1u64 << 40, 1 << 60, u64::MAX] {
+        let file = json!({"decoder_start_token_id": 2, "eos_token_id": ends, "max_length": length});
+        for beams in [1, 3] {
+            let limits = Limits {
+                source: Some(6),
+                positions: None,
+            };
+            let pipeline = pipeline(&tokenizer(&NAMED, around()), &file, limits);
+            let options = GenerateOptions {
+                beam_size: Some(beams),
+                ..GenerateOptions::default()
+            };
+            let found = pipeline.generate(&mut Formula::default(), "w10", &options);
+            assert!(found.unwrap().best.tokens.len() < 1_000);
+        }
+    }
+}
+
+#[test]
 fn what_beams_cannot_do_is_refused() {
     let default = GenerateOptions::default();
     for options in [
