@@ -4,7 +4,7 @@
 //! multiples of 64 bytes. The folder's name is not fixed, so entries are known here by their path
 //! below it. An archive may list a million entries, and what a reader of zip archives does with a
 //! doubtful one differs; so each costs little here, and whatever could be read in two ways is refused:
-//! a name that occurs twice, headers that disagree, entries that the end of the archive does not count.
+//! a name that occurs twice, headers that disagree, entries that share bytes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -190,10 +190,24 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
     if let Some(twice) = pairs.find(|pair| pair[0].name == pair[1].name) {
         return Err(ArchiveError::entry(&*twice[0].name, "occurs twice"));
     }
-    match bad {
-        Some(error) => Err(error),
+    if let Some(error) = bad {
+        return Err(error);
+    }
+    match overlapping(&entries.sorted) {
+        Some(name) => Err(ArchiveError::entry(name, "lies inside another entry")),
         None => Ok(entries),
     }
+}
+
+/// An entry that has bytes in common with another one. A file of many such entries is a small file that
+/// says it is a large one.
+fn overlapping(entries: &[Entry]) -> Option<&str> {
+    let mut places: Vec<usize> = (0..entries.len()).collect();
+    places.retain(|&i| !entries[i].range.is_empty());
+    places.sort_unstable_by_key(|&i| entries[i].range.start);
+    let mut pairs = places.windows(2);
+    let pair = pairs.find(|pair| entries[pair[0]].range.end > entries[pair[1]].range.start)?;
+    Some(&entries[pair[1]].name)
 }
 
 /// An entry by its name below the archive's own folder; else its name and what is wrong with it.
@@ -311,6 +325,27 @@ pub(super) mod tests {
         assert!(change(first_listed - 26, 9).contains("two lengths"));
         // Where the entry lies.
         assert!(change(first_listed - 3, 9).contains("outside the file"));
+    }
+
+    #[test]
+    fn entries_that_share_bytes_are_refused() {
+        // The second entry's header stands inside the first one's contents.
+        let inner = zip(&[("m/extra/b", b"xyz")]);
+        let header = &inner[..30 + "m/extra/b".len() + 3];
+        let mut file = zip(&[("m/models/a.json", header), ("m/extra/b", b"xyz")]);
+        let at = |file: &[u8], nth: usize| {
+            let mut found = (0..file.len()).filter(|i| file[*i..].starts_with(b"m/extra/b"));
+            found.nth(nth).unwrap()
+        };
+        let (inside, listed) = (at(&file, 0), at(&file, 2));
+        // In the list, where the entry's header is stands just before its name.
+        let place = u32::try_from(inside - 30).unwrap().to_le_bytes();
+        file[listed - 4..listed].copy_from_slice(&place);
+        let error = super::entries(Path::new("m.pt2"), &file).unwrap_err();
+        assert!(
+            error.to_string().contains("inside another entry"),
+            "{error}"
+        );
     }
 
     #[test]
