@@ -7,7 +7,7 @@
 mod header;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use crosslatch::{DType, Tensor, TensorRef};
@@ -22,16 +22,19 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let file = File::open(path).map_err(|e| at(&e))?;
     let size = file.metadata().map_err(|e| at(&e))?.len();
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|e| at(&format!("not an .npz file: {e}")))?;
+    arrays(BufReader::new(file), size).map_err(|e| at(&e).into())
+}
+
+/// All arrays of an archive of `size` bytes, by name.
+pub fn arrays(file: impl Read + Seek, size: u64) -> Result<Vec<(String, Tensor)>, String> {
+    let mut archive = ZipArchive::new(file).map_err(|e| format!("not an .npz file: {e}"))?;
     let mut tensors = Vec::new();
     for i in 0..archive.len() {
-        let entry = (archive.by_index(i)).map_err(|e| at(&format!("entry {i}: {e}")))?;
+        let entry = (archive.by_index(i)).map_err(|e| format!("entry {i}: {e}"))?;
         let Some(name) = entry.name().strip_suffix(".npy").map(str::to_owned) else {
             continue;
         };
-        let in_array = |e: &dyn std::fmt::Display| at(&format!("array `{name}`: {e}"));
-        let tensor = tensor(entry, size).map_err(|e| in_array(&e))?;
+        let tensor = tensor(entry, size).map_err(|e| format!("array `{name}`: {e}"))?;
         tensors.push((name, tensor));
     }
     Ok(tensors)

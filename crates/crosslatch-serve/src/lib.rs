@@ -37,6 +37,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+// For the fuzz targets.
+#[doc(hidden)]
+pub use form::Form;
 pub use server::{ServeError, Server};
 
 /// How to serve.
