@@ -264,6 +264,20 @@ impl Shared {
         }
     }
 
+    /// The layout in memory that begins at the first element.
+    fn from_first_element(&self) -> Layout {
+        Layout {
+            offset: 0,
+            ..self.layout.clone()
+        }
+    }
+
+    /// Where the first element begins; a tensor without elements may say anything.
+    fn first_byte(&self, storage: &Storage) -> usize {
+        let first = self.layout.offset.saturating_mul(self.dtype.size());
+        first.min(storage.len())
+    }
+
     fn to_tensor(&self) -> Tensor {
         let storage = self.storage.borrow();
         Tensor::copy_of(&read(self, &storage))
@@ -527,25 +541,38 @@ impl Interpreter<'_> {
         outputs: &[Shared],
     ) -> Result<(), Failure> {
         let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
-        // Of a weight in a narrow format, a kernel gets the bytes.
-        let bytes: Vec<_> = borrowed
+        // Kernels rely on it that memory begins at the first element, as in a plan. Of a weight in a
+        // narrow format, a kernel gets the bytes.
+        let layouts: Vec<_> = inputs
             .iter()
-            .map(|s| Layout::contiguous(&[s.len()]))
+            .zip(&borrowed)
+            .map(|(t, storage)| match t.narrow {
+                Some(_) => Layout::contiguous(&[storage.len()]),
+                None => t.from_first_element(),
+            })
             .collect();
         let inputs: Vec<_> = inputs
             .iter()
-            .zip(borrowed.iter().zip(&bytes))
-            .map(|(t, (storage, bytes))| match t.narrow {
-                Some(_) => TensorRef::new(DType::U8, bytes, storage.bytes())
-                    .unwrap_or_else(|e| unreachable!("{e}")),
-                None => read(t, storage),
+            .zip(borrowed.iter().zip(&layouts))
+            .map(|(t, (storage, layout))| {
+                let (dtype, first) = match t.narrow {
+                    Some(_) => (DType::U8, 0),
+                    None => (t.dtype, t.first_byte(storage)),
+                };
+                TensorRef::new(dtype, layout, &storage.bytes()[first..])
+                    .unwrap_or_else(|e| unreachable!("{e}"))
             })
             .collect();
         let mut borrowed: Vec<_> = outputs.iter().map(|t| t.storage.borrow_mut()).collect();
+        let layouts: Vec<_> = outputs.iter().map(Shared::from_first_element).collect();
         let mut outputs: Vec<_> = outputs
             .iter()
-            .zip(&mut borrowed)
-            .map(|(t, s)| written(t, s))
+            .zip(borrowed.iter_mut().zip(&layouts))
+            .map(|(t, (storage, layout))| {
+                let first = t.first_byte(storage);
+                TensorMut::new(t.dtype, layout, &mut storage.bytes_mut()[first..])
+                    .unwrap_or_else(|e| unreachable!("{e}"))
+            })
             .collect();
         let mut scratch = Storage::zeroed(kernel.scratch_bytes());
         kernel

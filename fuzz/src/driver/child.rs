@@ -15,7 +15,10 @@ use crate::Target;
 use crate::mutation::Chance;
 
 /// Inputs with new answers that are kept to make others of.
-const MOST_KEPT: usize = 4096;
+const MOST_KEPT: usize = 8192;
+
+/// Inputs among them that were refused: they are not far from good ones, and there are many.
+const MOST_REFUSED: usize = 512;
 
 /// What a child is to do.
 #[derive(Clone, Debug)]
@@ -57,6 +60,7 @@ struct Child {
     record: Record,
     progress: Progress,
     kept: Vec<Vec<u8>>,
+    refused: usize,
     answers: HashSet<u64>,
     /// Kinds of findings that were written already.
     found: HashSet<String>,
@@ -76,6 +80,7 @@ impl Child {
             record,
             progress: Progress::default(),
             kept,
+            refused: 0,
             answers: HashSet::new(),
             found: HashSet::new(),
         })
@@ -165,7 +170,13 @@ impl Child {
     fn answer(&mut self, answer: &str, input: &[u8], keep: bool) -> io::Result<()> {
         let is_new = self.answers.insert(hash(answer));
         self.progress.answers = self.answers.len() as u64;
-        if is_new && keep && self.kept.len() < MOST_KEPT {
+        let is_good = answer.starts_with("good");
+        let has_room = match is_good {
+            true => self.kept.len() < MOST_KEPT,
+            false => self.refused < MOST_REFUSED,
+        };
+        if is_new && keep && has_room {
+            self.refused += usize::from(!is_good);
             let name = format!("kept-{:016x}", hash(answer));
             std::fs::write(self.order.folder.join(name), input)?;
             self.kept.push(input.to_vec());

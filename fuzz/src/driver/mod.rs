@@ -25,7 +25,7 @@ pub const LONGEST_TIME: Duration = Duration::from_secs(1);
 
 /// Memory that an input may take beside a multiple of its size: tables of a fixed size (a Fourier
 /// transform's, a resampler's, a decoder's, the tokenizer's caches) and the runtime's own.
-pub const FREE_MEMORY: usize = 16 << 20;
+pub const FREE_MEMORY: usize = 32 << 20;
 
 /// How many times its size an input may take of memory.
 pub const FACTOR: usize = 10;

@@ -46,7 +46,8 @@ pub fn target(name: &str) -> Option<&'static Target> {
 }
 
 /// A message without what differs from input to input: numbers become `#`, and names in quotation marks
-/// become `…`. Two inputs with one answer have most likely gone the same way.
+/// become `…`, and only the beginning counts. Two inputs with one answer have most likely gone the same
+/// way.
 fn kind_of(message: &str) -> String {
     let mut kind = String::new();
     let mut quote = None;
@@ -65,7 +66,7 @@ fn kind_of(message: &str) -> String {
             }
             None => kind.push(c),
         }
-        if kind.len() > 120 {
+        if kind.len() > 72 {
             break;
         }
     }

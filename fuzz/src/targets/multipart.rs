@@ -61,7 +61,11 @@ fn run(bytes: &[u8]) -> String {
                 form.format,
                 form.stream
             ),
-            Err(error) => kind_of(&format!("{error:?}").replace('"', "'")),
+            Err(error) => {
+                let text = format!("{error:?}");
+                let (_, message) = text.split_once("message: \"").unwrap_or(("", &text));
+                kind_of(message)
+            }
         }
     })
 }
