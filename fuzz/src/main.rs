@@ -107,9 +107,14 @@ fn named(name: &str) -> Result<&'static Target, Failure> {
 fn run(names: &[String], length: &Length) -> Result<bool, Failure> {
     let chosen: Vec<&'static Target> = match names {
         [] => TARGETS.iter().collect(),
-        names => names.iter().map(|name| named(name)).collect::<Result<_, _>>()?,
+        names => names
+            .iter()
+            .map(|name| named(name))
+            .collect::<Result<_, _>>()?,
     };
-    println!("target         inputs   seconds   slowest ms   most KiB   answers   findings (known)");
+    println!(
+        "target         inputs   seconds   slowest ms   most KiB   answers   findings (known)"
+    );
     let mut is_clean = true;
     for target in chosen {
         let run = parent::Run {

@@ -47,7 +47,9 @@ pub fn archive(entries: &[Entry]) -> Vec<u8> {
     let mut directory = Vec::new();
     for entry in entries {
         let start = file.len();
-        let crc = entry.crc.unwrap_or_else(|| crc32fast::hash(&entry.contents));
+        let crc = entry
+            .crc
+            .unwrap_or_else(|| crc32fast::hash(&entry.contents));
         let len = entry.len.unwrap_or(entry.contents.len() as u32);
         let header = |into: &mut Vec<u8>, extra: usize| {
             for short in [20, entry.flags, entry.method, 0, 0x21] {
@@ -103,12 +105,17 @@ pub fn entries(program: &Program) -> Vec<Entry> {
         if slot.kind == SlotKind::Input {
             continue;
         }
-        let sizes = ty.sizes.iter().map(|s| s.constant().unwrap_or(1).max(0) as usize);
+        let sizes = ty
+            .sizes
+            .iter()
+            .map(|s| s.constant().unwrap_or(1).max(0) as usize);
         let bytes = sizes.product::<usize>() * ty.dtype.size();
         let contents = match slot.kind {
             SlotKind::State => vec![0; bytes],
             // Small positive numbers in every type, and in range for truth values.
-            _ => (0..bytes).map(|i| u8::from(i % ty.dtype.size() == 0)).collect(),
+            _ => (0..bytes)
+                .map(|i| u8::from(i % ty.dtype.size() == 0))
+                .collect(),
         };
         let path = format!("weight_{}", payloads.len());
         let meta = json!({
@@ -139,7 +146,9 @@ pub fn model_json(program: &Program) -> Value {
     let name = |id: &ValueId| &program.graph.value(*id).name;
     let inputs = program.slots.iter().zip(&program.graph.inputs);
     let input_specs = inputs.map(|(slot, id)| match slot.kind {
-        SlotKind::Input => json!({ "user_input": { "arg": { "as_tensor": { "name": name(id) } } } }),
+        SlotKind::Input => {
+            json!({ "user_input": { "arg": { "as_tensor": { "name": name(id) } } } })
+        }
         SlotKind::State => json!({ "buffer": {
             "arg": { "name": name(id) }, "buffer_name": slot.name, "persistent": true,
         } }),
@@ -210,7 +219,10 @@ fn node(graph: &Graph, node: &Node) -> Value {
     let outputs = node.results.iter().map(|id| value(graph, *id));
     let outputs: Vec<Value> = match node.op.schema.returns.iter().any(|r| r.list) {
         true if *name != COND => {
-            let list = node.results.iter().map(|id| json!({ "name": graph.value(*id).name }));
+            let list = node
+                .results
+                .iter()
+                .map(|id| json!({ "name": graph.value(*id).name }));
             vec![json!({ "as_tensors": list.collect::<Vec<_>>() })]
         }
         _ => outputs.collect(),
@@ -233,7 +245,10 @@ fn argument(graph: &Graph, arg: &Arg) -> Value {
         Arg::None => json!({ "as_none": true }),
         Arg::Value(id) => value(graph, *id),
         Arg::Values(list) if list.iter().all(Option::is_some) => {
-            let names = list.iter().flatten().map(|id| json!({ "name": graph.value(*id).name }));
+            let names = list
+                .iter()
+                .flatten()
+                .map(|id| json!({ "name": graph.value(*id).name }));
             json!({ "as_tensors": names.collect::<Vec<_>>() })
         }
         Arg::Values(list) => {

@@ -196,10 +196,18 @@ impl Child {
 pub fn kind(text: &str) -> String {
     match text.split_once(": ") {
         Some((place, message)) if place.starts_with("panic at") => {
-            let message: String = message.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+            let message: String = message
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(60)
+                .collect();
             format!("{place}: {message}")
         }
-        _ => text.chars().filter(|c| !c.is_ascii_digit()).take(100).collect(),
+        _ => text
+            .chars()
+            .filter(|c| !c.is_ascii_digit())
+            .take(100)
+            .collect(),
     }
 }
 

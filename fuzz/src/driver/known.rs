@@ -11,6 +11,7 @@ pub fn reason(target: &str, finding: &str) -> Option<&'static str> {
         let mut fields = line.splitn(3, '|').map(str::trim);
         Some((fields.next()?, fields.next()?, fields.next()?))
     });
-    let known = entries.find(|(of, part, _)| (*of == target || *of == "*") && finding.contains(part));
+    let known =
+        entries.find(|(of, part, _)| (*of == target || *of == "*") && finding.contains(part));
     known.map(|(.., reason)| reason)
 }

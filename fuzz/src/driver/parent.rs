@@ -160,7 +160,9 @@ fn watch(child: &mut Child, record: &Path, time: Duration) -> io::Result<Option<
 fn command(target: &Target, run: &Run) -> Command {
     let mut command = if cfg!(unix) {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("ulimit -v {ADDRESS_SPACE} && exec \"$0\" \"$@\""));
+        shell
+            .arg("-c")
+            .arg(format!("ulimit -v {ADDRESS_SPACE} && exec \"$0\" \"$@\""));
         shell.arg(&run.program);
         shell
     } else {

@@ -194,7 +194,16 @@ fn argument(chance: &mut Chance, param: &Param, values: &[String]) -> String {
         ArgType::Number => integer(chance).to_string(),
         ArgType::Bool => chance.bool().to_string(),
         ArgType::Str => {
-            const TEXTS: &[&str] = &["", "none", "tanh", "sum", "mean", "trunc", "floor", "ij,jk->ik"];
+            const TEXTS: &[&str] = &[
+                "",
+                "none",
+                "tanh",
+                "sum",
+                "mean",
+                "trunc",
+                "floor",
+                "ij,jk->ik",
+            ];
             format!("{:?}", TEXTS[chance.usize(0..TEXTS.len())])
         }
         ArgType::DType => TYPES[chance.usize(0..TYPES.len())].to_owned(),

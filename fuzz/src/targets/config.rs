@@ -36,7 +36,8 @@ const GENERATION: &str = r#"{"decoder_start_token_id": 5, "eos_token_id": 4, "is
 "length_penalty": 1.0, "early_stopping": "never", "compression_ratio_threshold": 2.4,
 "logprob_threshold": -1.0, "no_speech_threshold": 0.6}"#;
 
-const MODEL: &str = r#"{"max_target_positions": 48, "vocab_size": 100, "decoder_start_token_id": 5}"#;
+const MODEL: &str =
+    r#"{"max_target_positions": 48, "vocab_size": 100, "decoder_start_token_id": 5}"#;
 
 const PREPROCESSOR: &str = r#"{"feature_extractor_type": "WhisperFeatureExtractor",
 "feature_size": 8, "sampling_rate": 16000, "hop_length": 160, "chunk_length": 1, "n_fft": 400,
@@ -49,7 +50,8 @@ const TEXT: &str = r#"{"decoder_start_token_id": 0, "eos_token_id": [1, 2], "for
 "begin_suppress_tokens": [8], "num_beams": 4, "num_return_sequences": 2, "length_penalty": 0.8,
 "early_stopping": true, "do_sample": false, "max_position_embeddings": 32}"#;
 
-const NESTED: &str = r#"{"feature_extractor": {"feature_size": 80, "n_fft": 64, "hop_length": 32}}"#;
+const NESTED: &str =
+    r#"{"feature_extractor": {"feature_size": 80, "n_fft": 64, "hop_length": 32}}"#;
 
 const PARTS: &str = r#"{"export_format": "dynamo", "components": {"prefill": {"file": "a.pt2"},
 "decode": {"file": "b.pt2"}}}"#;
@@ -75,7 +77,11 @@ fn run(bytes: &[u8]) -> String {
         folder(parts),
     ];
     let is_good = answers.iter().any(|a| a.starts_with("good"));
-    format!("{}: {}", if is_good { "good" } else { "bad" }, answers.join("; "))
+    format!(
+        "{}: {}",
+        if is_good { "good" } else { "bad" },
+        answers.join("; ")
+    )
 }
 
 fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {

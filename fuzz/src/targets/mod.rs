@@ -2,6 +2,7 @@
 
 mod archive;
 mod config;
+mod faulty;
 mod graph;
 mod multipart;
 mod npz;
@@ -40,9 +41,10 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
 ];
 
-/// The target with this name.
+/// The target with this name; among them those that break on purpose.
 pub fn target(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+    let mut all = TARGETS.iter().chain(faulty::TARGETS);
+    all.find(|target| target.name == name)
 }
 
 /// A message without what differs from input to input: numbers become `#`, and names in quotation marks
@@ -81,7 +83,10 @@ mod tests {
     fn names_and_numbers_make_no_kind_of_their_own() {
         let one = kind_of("entry `a/b`: needs 12 bytes, the payload has 3");
         assert_eq!(one, "entry …: needs # bytes, the payload has #");
-        assert_eq!(one, kind_of("entry `c`: needs 7 bytes, the payload has 65536"));
+        assert_eq!(
+            one,
+            kind_of("entry `c`: needs 7 bytes, the payload has 65536")
+        );
     }
 
     #[test]

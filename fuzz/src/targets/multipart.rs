@@ -35,14 +35,20 @@ thread_local! {
 }
 
 fn run(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|b| *b == b'\n')
+        .unwrap_or(bytes.len());
     let (kind, body) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
     let mut request = Request::new(Body::empty());
     if let Ok(value) = HeaderValue::from_bytes(kind) {
         request.headers_mut().insert("content-type", value);
     }
     let size = 1 + bytes.len() % 97;
-    let pieces: Vec<_> = body.chunks(size).map(|piece| Ok::<_, Infallible>(piece.to_vec())).collect();
+    let pieces: Vec<_> = body
+        .chunks(size)
+        .map(|piece| Ok::<_, Infallible>(piece.to_vec()))
+        .collect();
     *request.body_mut() = Body::from_stream(futures_util::stream::iter(pieces));
     let limits = Limits {
         body: 1 << 20,
@@ -73,11 +79,19 @@ fn run(bytes: &[u8]) -> String {
 /// One line more, of this input or of another one.
 fn with_line(chance: &mut fastrand::Rng, input: &[u8], other: &[u8]) -> Vec<u8> {
     let lines = |of: &[u8]| -> Vec<Vec<u8>> {
-        of.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
+        of.split_inclusive(|b| *b == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect()
     };
     let mut own = lines(input);
-    let from = if chance.bool() { lines(other) } else { own.clone() };
-    let line = super::super::mutation::one_of(chance, &from).cloned().unwrap_or_default();
+    let from = if chance.bool() {
+        lines(other)
+    } else {
+        own.clone()
+    };
+    let line = super::super::mutation::one_of(chance, &from)
+        .cloned()
+        .unwrap_or_default();
     let at = chance.usize(0..=own.len());
     match chance.bool() {
         true => own.insert(at, line),
@@ -91,7 +105,11 @@ fn seeds() -> Vec<Vec<u8>> {
     let form = |fields: &[(&str, &str)]| {
         let mut text = "multipart/form-data; boundary=b\n".to_owned();
         for (name, value) in fields {
-            let file = if *name == "file" { "; filename=\"s.wav\"\r\nContent-Type: audio/wav" } else { "" };
+            let file = if *name == "file" {
+                "; filename=\"s.wav\"\r\nContent-Type: audio/wav"
+            } else {
+                ""
+            };
             text.push_str(&format!(
                 "--b\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{value}\r\n"
             ));
@@ -101,8 +119,21 @@ fn seeds() -> Vec<Vec<u8>> {
     };
     vec![
         form(&[("file", "RIFF"), ("model", "whisper-1")]),
-        form(&[("file", "RIFF"), ("response_format", "verbose_json"), ("timestamp_granularities[]", "segment")]),
-        form(&[("language", "de"), ("prompt", "Guten Tag"), ("temperature", "0.2"), ("stream", "true")]),
-        form(&[("response_format", "srt"), ("stream", "false"), ("file", "")]),
+        form(&[
+            ("file", "RIFF"),
+            ("response_format", "verbose_json"),
+            ("timestamp_granularities[]", "segment"),
+        ]),
+        form(&[
+            ("language", "de"),
+            ("prompt", "Guten Tag"),
+            ("temperature", "0.2"),
+            ("stream", "true"),
+        ]),
+        form(&[
+            ("response_format", "srt"),
+            ("stream", "false"),
+            ("file", ""),
+        ]),
     ]
 }

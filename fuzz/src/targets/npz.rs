@@ -63,14 +63,25 @@ fn npy(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
 
 fn seeds() -> Vec<Vec<u8>> {
     let of = |arrays: &[(&str, Vec<u8>)]| {
-        let entries = arrays.iter().map(|(name, npy)| Entry::new(*name, npy.clone()));
+        let entries = arrays
+            .iter()
+            .map(|(name, npy)| Entry::new(*name, npy.clone()));
         archive(&entries.collect::<Vec<_>>())
     };
     vec![
         of(&[("x.npy", npy("<f4", "(2, 3)", &[0; 24]))]),
-        of(&[("x.npy", npy("<i8", "(2,)", &[1; 16])), ("y.npy", npy("|b1", "(4,)", &[0, 1, 1, 0]))]),
-        of(&[("a.npy", npy("<f2", "()", &[0, 0x3c])), ("b.npy", npy("|u1", "(0, 4)", &[]))]),
-        of(&[("c.npy", npy("<f8", "(1, 1, 2)", &[0; 16])), ("readme.txt", b"no array".to_vec())]),
+        of(&[
+            ("x.npy", npy("<i8", "(2,)", &[1; 16])),
+            ("y.npy", npy("|b1", "(4,)", &[0, 1, 1, 0])),
+        ]),
+        of(&[
+            ("a.npy", npy("<f2", "()", &[0, 0x3c])),
+            ("b.npy", npy("|u1", "(0, 4)", &[])),
+        ]),
+        of(&[
+            ("c.npy", npy("<f8", "(1, 1, 2)", &[0; 16])),
+            ("readme.txt", b"no array".to_vec()),
+        ]),
         deflated(),
     ]
 }

@@ -68,7 +68,10 @@ pub fn run_program(program: Program) -> String {
         };
         contents.push((slot.name.clone(), tensor));
     }
-    let contents: Vec<_> = contents.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+    let contents: Vec<_> = contents
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
     match Model::in_memory(program, &contents) {
         Ok(model) => running::run(&model, Precision::F32),
         Err(error) => kind_of(&error.to_string()),

@@ -37,7 +37,12 @@ pub fn run(model: &Model, precision: Precision) -> String {
 fn run_method(model: &Model, name: &str, precision: Precision) -> Result<String, String> {
     let index = model.method_index(name).map_err(|e| e.to_string())?;
     let program = &model.methods()[index].program;
-    let types = types_for(program, |symbol| symbol.min.clamp(2, 1 << 40).min(symbol.max.unwrap_or(i64::MAX)));
+    let types = types_for(program, |symbol| {
+        symbol
+            .min
+            .clamp(2, 1 << 40)
+            .min(symbol.max.unwrap_or(i64::MAX))
+    });
     let Some(types) = types else {
         return Ok("good: has sizes that no symbols give".to_owned());
     };
@@ -79,7 +84,10 @@ fn run_method(model: &Model, name: &str, precision: Precision) -> Result<String,
                 panic!("an output of the reference is missing");
             };
             if got.shape() != tensor.shape() || got.bytes() != tensor.bytes() {
-                panic!("an output differs from the reference's (made by {})", last(program));
+                panic!(
+                    "an output differs from the reference's (made by {})",
+                    last(program)
+                );
             }
         }
     }
@@ -94,7 +102,10 @@ fn last(program: &Program) -> String {
 }
 
 fn crosslatch_numel(layout: &Layout) -> Option<usize> {
-    layout.shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d))
+    layout
+        .shape
+        .iter()
+        .try_fold(1_usize, |n, d| n.checked_mul(*d))
 }
 
 /// Small numbers of a type: of whole ones, those that are valid indices most often.

@@ -89,7 +89,9 @@ fn call(op: &Operator) -> String {
 
 /// The folder of a crate of this repository.
 pub fn crate_folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../crates")
+        .join(name)
 }
 
 /// The files of a folder that end in this, in order.

@@ -68,7 +68,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let guid = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71";
     let mut extensible = vec![22, 0, 16, 0, 3, 0, 0, 0, 1, 0];
     extensible.extend(&guid[..]);
-    let float: Vec<u8> = (0..60).flat_map(|i| (i as f32 / 60.0).to_le_bytes()).collect();
+    let float: Vec<u8> = (0..60)
+        .flat_map(|i| (i as f32 / 60.0).to_le_bytes())
+        .collect();
     let mut seeds = vec![
         wav(1, 1, 16_000, 16, &[], &data),
         wav(1, 2, 44_100, 16, &[], &data),
@@ -86,7 +88,8 @@ fn seeds() -> Vec<Vec<u8>> {
     }
     // Behind a tag, as most files of music are.
     if let Some(mp3) = seeds.last().cloned() {
-        let mut tagged = b"ID3\x04\x00\x00\x00\x00\x00\x17TIT2\x00\x00\x00\x05\x00\x00\x03tone".to_vec();
+        let mut tagged =
+            b"ID3\x04\x00\x00\x00\x00\x00\x17TIT2\x00\x00\x00\x05\x00\x00\x03tone".to_vec();
         tagged.resize(10 + 0x17, 0);
         tagged.extend(mp3);
         seeds.push(tagged);

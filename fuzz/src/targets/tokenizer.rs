@@ -78,7 +78,13 @@ const TOKENIZERS: &[&str] = &[
 ];
 
 /// A text of each kind that tokenizers split by: words, case, digits, scripts, marks, nothing.
-const TEXTS: &[&str] = &["Hello, world 42!", "Grüße 日本語 e\u{301} 👍🏽", " \t\n", "", "aaaaaaaaaaaaaaaab"];
+const TEXTS: &[&str] = &[
+    "Hello, world 42!",
+    "Grüße 日本語 e\u{301} 👍🏽",
+    " \t\n",
+    "",
+    "aaaaaaaaaaaaaaaab",
+];
 
 const CONFIG: &[u8] = br#"{"decoder_start_token_id": 0, "eos_token_id": 1}"#;
 

@@ -74,7 +74,8 @@ impl Resampler {
             .max(1)
             .next_multiple_of(2);
         if unit_in.max(unit_out) * units > LONGEST_BLOCK {
-            let cause = "the rates have next to no divisor in common; convert the sound to 48000 Hz";
+            let cause =
+                "the rates have next to no divisor in common; convert the sound to 48000 Hz";
             return Err(error(cause.to_owned()));
         }
         let fft = Fft::<f64>::new_custom(
