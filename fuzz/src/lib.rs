@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attacks;
 pub mod driver;
 pub mod mutation;
 pub mod pt2;

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use crosslatch_fuzz::driver::{child, parent};
-use crosslatch_fuzz::{TARGETS, Target, target};
+use crosslatch_fuzz::{TARGETS, Target, attacks, target};
 
 /// Counts what every input takes.
 #[global_allocator]
@@ -60,6 +60,10 @@ enum Command {
     Replay { target: String, files: Vec<PathBuf> },
     /// Writes the seeds of a target into a folder, for libFuzzer.
     Seeds { target: String, folder: PathBuf },
+    /// Writes the files of `attacks/` into a folder.
+    Attacks { folder: PathBuf },
+    /// Prints what a file of `attacks/` gives.
+    Answer { file: PathBuf },
     #[command(hide = true)]
     Child {
         target: String,
@@ -75,6 +79,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Some(Command::Replay { target, files }) => replay(&target, &files).map(|()| true),
         Some(Command::Seeds { target, folder }) => seeds(&target, &folder).map(|()| true),
+        Some(Command::Attacks { folder }) => write_attacks(&folder).map(|()| true),
+        Some(Command::Answer { file }) => answer(&file).map(|()| true),
         Some(Command::Child { target, length }) => named(&target).and_then(|target| {
             let order = child::Order {
                 seed: length.seed,
@@ -157,10 +163,23 @@ fn replay(name: &str, files: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn seeds(name: &str, folder: &PathBuf) -> Result<(), Failure> {
+fn seeds(name: &str, folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder)?;
     for (i, seed) in (named(name)?.seeds)().iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{i:04}")), seed)?;
     }
+    Ok(())
+}
+
+fn write_attacks(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
+    for attack in attacks::attacks() {
+        std::fs::write(folder.join(attack.file), (attack.make)())?;
+    }
+    Ok(())
+}
+
+fn answer(file: &Path) -> Result<(), Failure> {
+    println!("{}", attacks::answer(file)?);
     Ok(())
 }

@@ -12,6 +12,8 @@ mod seeds;
 mod sound;
 mod tokenizer;
 
+pub(crate) use multipart::read_form;
+
 use crate::mutation::Mutation;
 
 /// Something that reads what others wrote.

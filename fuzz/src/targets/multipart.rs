@@ -35,20 +35,35 @@ thread_local! {
 }
 
 fn run(bytes: &[u8]) -> String {
-    let end = bytes
-        .iter()
-        .position(|b| *b == b'\n')
-        .unwrap_or(bytes.len());
-    let (kind, body) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
+    match read(bytes) {
+        Ok(form) => format!(
+            "good: {} {} {:?} {}",
+            form.file.is_some(),
+            form.model.is_some(),
+            form.format,
+            form.stream
+        ),
+        Err(error) => kind_of(&error),
+    }
+}
+
+/// Reads a form; what is wrong with it.
+pub fn read_form(bytes: &[u8]) -> Result<(), String> {
+    read(bytes).map(drop)
+}
+
+fn read(bytes: &[u8]) -> Result<Form, String> {
+    let mut lines = bytes.splitn(2, |b| *b == b'\n');
+    let (kind, body) = (lines.next(), lines.next().unwrap_or_default());
     let mut request = Request::new(Body::empty());
-    if let Ok(value) = HeaderValue::from_bytes(kind) {
+    if let Ok(value) = HeaderValue::from_bytes(kind.unwrap_or_default()) {
         request.headers_mut().insert("content-type", value);
     }
     let size = 1 + bytes.len() % 97;
-    let pieces: Vec<_> = body
+    let pieces = body
         .chunks(size)
-        .map(|piece| Ok::<_, Infallible>(piece.to_vec()))
-        .collect();
+        .map(|piece| Ok::<_, Infallible>(piece.to_vec()));
+    let pieces: Vec<_> = pieces.collect();
     *request.body_mut() = Body::from_stream(futures_util::stream::iter(pieces));
     let limits = Limits {
         body: 1 << 20,
@@ -59,20 +74,11 @@ fn run(bytes: &[u8]) -> String {
             let runtime = Builder::new_current_thread().enable_time().build();
             runtime.unwrap_or_else(|e| panic!("no runtime: {e}"))
         });
-        match runtime.block_on(Form::read(request, limits)) {
-            Ok(form) => format!(
-                "good: {} {} {:?} {}",
-                form.file.is_some(),
-                form.model.is_some(),
-                form.format,
-                form.stream
-            ),
-            Err(error) => {
-                let text = format!("{error:?}");
-                let (_, message) = text.split_once("message: \"").unwrap_or(("", &text));
-                kind_of(message)
-            }
-        }
+        let read = runtime.block_on(Form::read(request, limits));
+        read.map_err(|error| match error.body().pointer("/error/message") {
+            Some(serde_json::Value::String(message)) => message.clone(),
+            _ => String::new(),
+        })
     })
 }
 
