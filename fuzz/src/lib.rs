@@ -19,3 +19,34 @@ pub mod pt2;
 pub mod targets;
 
 pub use targets::{TARGETS, Target, target};
+
+#[cfg(feature = "libfuzzer")]
+#[doc(hidden)]
+pub use libfuzzer_sys;
+
+/// libFuzzer's two functions for a target: one runs an input, the other changes it by the target's
+/// mutation, half of the time, and else by libFuzzer's.
+#[cfg(feature = "libfuzzer")]
+#[macro_export]
+macro_rules! libfuzzer_target {
+    ($name:literal) => {
+        use $crate::libfuzzer_sys;
+
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+            let target = $crate::target($name).expect("the name of a target");
+            (target.run)(bytes);
+        });
+
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            let mut chance = $crate::mutation::Chance::with_seed(u64::from(seed));
+            if chance.bool() {
+                return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
+            }
+            let target = $crate::target($name).expect("the name of a target");
+            let changed = (target.mutate)(&mut chance, &data[..size], &data[..size]);
+            let len = changed.len().min(max_size);
+            data[..len].copy_from_slice(&changed[..len]);
+            len
+        });
+    };
+}

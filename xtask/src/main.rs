@@ -31,6 +31,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
 /// The part of the command that is built only where it is asked for.
 const SERVER: [&str; 2] = ["--features", "crosslatch-cli/serve"];
 
+/// The packages that are tested in the profile `checked`.
+const CHECKED: [&str; 2] = ["crosslatch", "crosslatch-kernels"];
+
 /// Why a chore failed, for people.
 type Failure = String;
 
@@ -82,7 +85,12 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     let python = python::environment(root)?;
     run(cargo(root)
         .args(["test", "--workspace", "--release"])
+        .args(CHECKED.iter().flat_map(|package| ["--exclude", package]))
         .args(SERVER))?;
+    // What computes sizes and elements is compiled with checks for sums that overflow.
+    run(cargo(root)
+        .args(["test", "--profile", "checked"])
+        .args(CHECKED.iter().flat_map(|package| ["--package", package])))?;
     // That was with the best instructions of this machine; kernels have ways for lesser ones too.
     for instructions in ["portable", "avx2"] {
         run(cargo(root)
