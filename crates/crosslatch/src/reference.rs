@@ -265,7 +265,7 @@ impl Shared {
     }
 
     /// The layout in memory that begins at the first element.
-    fn from_first_element(&self) -> Layout {
+    fn layout_at_start(&self) -> Layout {
         Layout {
             offset: 0,
             ..self.layout.clone()
@@ -548,7 +548,7 @@ impl Interpreter<'_> {
             .zip(&borrowed)
             .map(|(t, storage)| match t.narrow {
                 Some(_) => Layout::contiguous(&[storage.len()]),
-                None => t.from_first_element(),
+                None => t.layout_at_start(),
             })
             .collect();
         let inputs: Vec<_> = inputs
@@ -564,7 +564,7 @@ impl Interpreter<'_> {
             })
             .collect();
         let mut borrowed: Vec<_> = outputs.iter().map(|t| t.storage.borrow_mut()).collect();
-        let layouts: Vec<_> = outputs.iter().map(Shared::from_first_element).collect();
+        let layouts: Vec<_> = outputs.iter().map(Shared::layout_at_start).collect();
         let mut outputs: Vec<_> = outputs
             .iter()
             .zip(borrowed.iter_mut().zip(&layouts))

@@ -192,6 +192,7 @@ pub const ATTACKS: &[Attack] = &[
         || weight_config(|config| *config = json!([1, 2])),
         "entry `data/weights/model_weights_config.json`: invalid type: integer `1`, expected a map at line 1 column 2",
     ),
+    now("weight_longer_than_its_matrix.pt2", longer, "runs"),
     later(
         "state_overlaps_itself.pt2",
         || state_of_stride_0(),
@@ -445,6 +446,15 @@ fn weight_config(change: impl Fn(&mut Value)) -> Vec<u8> {
 
 fn weight(pointer: &str, value: Value) -> Vec<u8> {
     weight_config(|config| set(&mut config["config"]["w"], pointer, &value))
+}
+
+/// A payload with a byte more than its matrix.
+fn longer() -> Vec<u8> {
+    let mut parts = parts(PLAIN);
+    if let Some(payload) = parts.last_mut() {
+        payload.contents.push(7);
+    }
+    archive(&parts)
 }
 
 fn state_of_stride_0() -> Vec<u8> {

@@ -15,7 +15,7 @@ use crosslatch::ir::graph::ValueType;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
-use crosslatch::{Input, Model, Options, Session, Tensor};
+use crosslatch::{Input, Model, Options, Precision, Session, Tensor};
 use crosslatch_tasks::audio::{Limits, read_bytes};
 use crosslatch_tasks::{GenerationConfig, LogMel, TextTokenizer};
 
@@ -98,8 +98,15 @@ fn program(text: &str) -> Result<(), String> {
 }
 
 fn run(model: &Model) -> Result<(), String> {
+    for precision in Precision::ALL {
+        run_in(model, precision)?;
+    }
+    Ok(())
+}
+
+fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
     let mut options = Options::default();
-    options.threads = 2;
+    (options.threads, options.precision) = (2, precision);
     let mut session = Session::new(model, options);
     for method in model.methods() {
         let program = &method.program;

@@ -35,6 +35,19 @@ pub const ATTACKS: &[Attack] = &[
         "runs",
     ),
     now(
+        "text_output_twice.ir",
+        || b"program p\ninput %x: f32[1]\nreturn \"y\"=%x, \"y\"=%x".to_vec(),
+        "two outputs are called `y`",
+    ),
+    now(
+        "text_input_twice.ir",
+        || {
+            b"program p\ninput %x: f32[1] = \"a\"\ninput %y: f32[1] = \"a\"\nreturn \"y\"=%x"
+                .to_vec()
+        },
+        "two inputs are called `a`",
+    ),
+    now(
         "npz_of_a_terabyte.npz",
         || npy("'<f4'", "(1099511627776,)"),
         "array `x`: is larger than its file can hold",

@@ -1,15 +1,19 @@
 //! The configuration files beside a model's weights, and transformers' list of a model's parts.
 //!
 //! An input holds four files with a zero byte between them: `generation_config.json`, `config.json`,
-//! `preprocessor_config.json`, `export.json`.
+//! `preprocessor_config.json`, `export.json`. The first three then rule a model that draws its scores:
+//! it writes a text, and it transcribes a moment of sound.
+
+use std::convert::Infallible;
 
 use crosslatch::Model;
 use crosslatch_tasks::{
-    GenerateOptions, GenerationConfig, Limits, LogMel, Task, TextConfig, TextTokenizer,
-    TranscribeOptions,
+    Decoder, GenerateOptions, GenerationConfig, Limits, LogMel, SpeechModel, SpeechPipeline, Task,
+    TextModel, TextPipeline, TranscribeOptions,
 };
 
 use super::archive::scratch;
+use super::tokenizer::WORD_LEVEL;
 use super::{Target, kind_of};
 use crate::mutation::{Chance, json};
 
@@ -74,6 +78,7 @@ fn run(bytes: &[u8]) -> String {
         speech(generation, config),
         text(generation, config),
         features(preprocessor),
+        transcript(preprocessor, generation, config),
         folder(parts),
     ];
     let is_good = answers.iter().any(|a| a.starts_with("good"));
@@ -109,18 +114,95 @@ fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {
 }
 
 fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
-    match TextConfig::from_json(generation, config) {
-        Ok(_) => {}
+    let limits = Limits {
+        source: Some(8),
+        positions: Some(12),
+    };
+    let tokenizer = WORD_LEVEL.as_bytes();
+    let pipeline = TextPipeline::from_json::<Infallible>(tokenizer, generation, config, limits);
+    let pipeline = match pipeline {
+        Ok(pipeline) => pipeline,
         Err(error) => return kind_of(&error.to_string()),
+    };
+    let french = GenerateOptions {
+        target_language: Some("fra".to_owned()),
+        truncate: true,
+        ..GenerateOptions::default()
+    };
+    let mut answer = String::from("good");
+    for options in [GenerateOptions::default(), french] {
+        let mut model = Drawn::new();
+        match pipeline.generate(&mut model, "hello world hello", &options) {
+            Ok(text) => answer.push_str(if text.best.complete { " ended" } else { " cut" }),
+            Err(error) => answer.push_str(&kind_of(&error.to_string())),
+        }
     }
-    // The plan of a text needs its tokenizer.
-    let tokenizer = super::tokenizer::WORD_LEVEL.as_bytes();
-    if let Err(error) = TextTokenizer::from_bytes(tokenizer) {
-        return kind_of(&error.to_string());
+    answer
+}
+
+/// A moment of sound, where a window is not much longer.
+fn transcript(preprocessor: &[u8], generation: Option<&[u8]>, config: &[u8]) -> String {
+    let tokenizer = WORD_LEVEL.as_bytes();
+    let pipeline =
+        SpeechPipeline::from_json::<Infallible>(preprocessor, tokenizer, generation, config);
+    let pipeline = match pipeline {
+        Ok(pipeline) => pipeline,
+        Err(error) => return kind_of(&error.to_string()),
+    };
+    let features = &pipeline.features;
+    if is_large(features) {
+        return "good: large".to_owned();
     }
-    let limits = Limits::default();
-    let _ = (GenerateOptions::default(), limits);
-    "good".to_owned()
+    let samples = vec![0.25; features.window_samples() * 5 / 4];
+    let options = TranscribeOptions {
+        max_new_tokens: Some(6),
+        ..TranscribeOptions::default()
+    };
+    match pipeline.transcribe(&mut Drawn::new(), &samples, &options, |_, _| {}) {
+        Ok(transcript) => format!("good: {} segments", transcript.segments.len().min(9)),
+        Err(error) => kind_of(&error.to_string()),
+    }
+}
+
+/// A model whose scores are drawn.
+struct Drawn {
+    chance: Chance,
+    scores: [f32; 16],
+}
+
+impl Drawn {
+    fn new() -> Drawn {
+        Drawn {
+            chance: Chance::with_seed(5),
+            scores: [0.0; 16],
+        }
+    }
+}
+
+impl Decoder for Drawn {
+    type Error = Infallible;
+
+    fn decode(&mut self, _: usize, _: &[i64], _: usize) -> Result<&[f32], Infallible> {
+        self.scores = std::array::from_fn(|_| self.chance.f32() * 8.0 - 4.0);
+        Ok(&self.scores)
+    }
+}
+
+impl TextModel for Drawn {
+    fn encode(&mut self, _: &[i64]) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl SpeechModel for Drawn {
+    fn encode(&mut self, _: &[f32], _: usize, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Larger windows take longer by what they say, which is not the file's fault.
+fn is_large(extractor: &LogMel) -> bool {
+    extractor.window_samples() > 1 << 15 || extractor.mels() * extractor.frames() > 1 << 17
 }
 
 fn features(preprocessor: &[u8]) -> String {
@@ -128,8 +210,7 @@ fn features(preprocessor: &[u8]) -> String {
         Ok(extractor) => extractor,
         Err(error) => return kind_of(&error.to_string()),
     };
-    // Larger windows take longer by what they say, which is not the file's fault.
-    if extractor.window_samples() > 1 << 15 || extractor.mels() * extractor.frames() > 1 << 17 {
+    if is_large(&extractor) {
         return "good: large".to_owned();
     }
     let samples = vec![0.25; extractor.window_samples() / 2];
