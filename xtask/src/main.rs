@@ -4,6 +4,8 @@
 //! environment if there is none, builds the command, runs the Rust tests and then the Python
 //! tests, where PyTorch is the oracle. It has no dependencies, so that it starts at once.
 
+mod fuzz;
+mod miri;
 mod python;
 
 use std::path::{Path, PathBuf};
@@ -19,12 +21,18 @@ const USAGE: &str = "usage: cargo xtask CHORE
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
   bench peers    a window of speech in every runtime at hand, in one run
   soak serve     the server under 64 clients for two minutes, some of which hang up
+  fuzz [TARGET…] [--seconds N] [--inputs N]
+                 hostile inputs against everything that reads what others wrote
+  miri           the unsafe code under Miri, where a nightly toolchain has it
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
 
 /// The part of the command that is built only where it is asked for.
 const SERVER: [&str; 2] = ["--features", "crosslatch-cli/serve"];
+
+/// The packages that are tested in the profile `checked`.
+const CHECKED: [&str; 2] = ["crosslatch", "crosslatch-kernels"];
 
 /// Why a chore failed, for people.
 type Failure = String;
@@ -48,6 +56,8 @@ fn main() -> ExitCode {
             bench_peers(&root, &rest[1..])
         }
         "soak" if rest.first().is_some_and(|what| what == "serve") => soak_serve(&root, &rest[1..]),
+        "fuzz" => fuzz::fuzz(&root, rest),
+        "miri" => miri::miri(&root, rest),
         "lint" => lint(&root),
         "env" => python::environment(&root).map(|_| ()),
         "lock" => python::lock(&root),
@@ -75,7 +85,12 @@ fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     let python = python::environment(root)?;
     run(cargo(root)
         .args(["test", "--workspace", "--release"])
+        .args(CHECKED.iter().flat_map(|package| ["--exclude", package]))
         .args(SERVER))?;
+    // What computes sizes and elements is compiled with checks for sums that overflow.
+    run(cargo(root)
+        .args(["test", "--profile", "checked"])
+        .args(CHECKED.iter().flat_map(|package| ["--package", package])))?;
     // That was with the best instructions of this machine; kernels have ways for lesser ones too.
     for instructions in ["portable", "avx2"] {
         run(cargo(root)

@@ -15,8 +15,8 @@ use crosslatch::pt2::file;
 use crosslatch::{DType, Tensor, TensorRef};
 use flate2::read::DeflateDecoder;
 use rawzip::{
-    CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder,
-    ZipArchiveWriter,
+    CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive,
+    ZipArchiveEntryWayfinder, ZipArchiveWriter, ZipLocator,
 };
 
 use crate::CommandError;
@@ -26,26 +26,32 @@ use header::Header;
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, CommandError> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let (file, meta) = file::open(path)?;
+    arrays(FileReader::from(file), meta.len()).map_err(|e| at(&e).into())
+}
+
+/// All arrays of an archive of `size` bytes, by name.
+pub fn arrays(file: impl ReaderAt, size: u64) -> Result<Vec<(String, Tensor)>, String> {
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-    let archive = ZipArchive::from_file(file, &mut buffer)
-        .map_err(|e| at(&format!("not an .npz file: {e}")))?;
+    let archive = ZipLocator::new()
+        .locate_in_reader(file, &mut buffer, size)
+        .map_err(|(_, e)| format!("not an .npz file: {e}"))?;
     let mut entries = archive.entries(&mut buffer);
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
-    while let Some(entry) = (entries.next_entry()).map_err(|e| at(&format!("its list: {e}")))? {
+    while let Some(entry) = (entries.next_entry()).map_err(|e| format!("its list: {e}"))? {
         let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
         let Some(name) = name.strip_suffix(".npy") else {
             continue;
         };
-        let in_array = |e: &dyn std::fmt::Display| at(&format!("array `{name}`: {e}"));
+        let in_array = |e: &dyn std::fmt::Display| format!("array `{name}`: {e}");
         if !names.insert(name.to_owned()) {
-            return Err(in_array(&"occurs twice").into());
+            return Err(in_array(&"occurs twice"));
         }
         if entry.flags().is_encrypted() {
-            return Err(in_array(&"is encrypted").into());
+            return Err(in_array(&"is encrypted"));
         }
         let (method, place) = (entry.compression_method(), entry.wayfinder());
-        let tensor = array(&archive, method, place, meta.len()).map_err(|e| in_array(&e))?;
+        let tensor = array(&archive, method, place, size).map_err(|e| in_array(&e))?;
         tensors.push((name.to_owned(), tensor));
     }
     Ok(tensors)

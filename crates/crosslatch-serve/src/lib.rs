@@ -43,6 +43,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+// For the fuzz targets.
+#[doc(hidden)]
+pub use form::Form;
 pub use hosts::Hosts;
 pub use server::{ServeError, Server};
 

@@ -3,9 +3,16 @@
 //! Models name their tokens in a file that the `tokenizers` library defines and reads; this is a
 //! thin layer over it, so that the rest of the crate (and its callers) sees a few operations and
 //! one error. The pure-Rust regular expressions are used, so no C library is needed.
+//!
+//! The library takes its file for a good one and panics at some that are not. Text that is no JSON is
+//! refused before the library sees it; every other panic becomes an error here, the only place where
+//! the library is called. Nothing of a tokenizer changes while it is used, so that it is as good
+//! after a panic as before.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
 
 /// Why a tokenizer failed.
@@ -36,12 +43,12 @@ impl TextTokenizer {
     /// # Errors
     /// [`TokenizerError::Load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let mut inner =
-            Tokenizer::from_bytes(bytes).map_err(|e| TokenizerError::Load(e.to_string()))?;
+        let malformed = |e: &dyn std::fmt::Display| TokenizerError::Load(e.to_string());
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| malformed(&e))?;
+        let read = guarded(|| Tokenizer::from_bytes(bytes));
+        let mut inner = read.map_err(|e| malformed(&e))?;
         inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|e| TokenizerError::Load(e.to_string()))?;
+        inner.with_truncation(None).map_err(|e| malformed(&e))?;
         Ok(Self { inner })
     }
 
@@ -50,10 +57,9 @@ impl TextTokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str, special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        self.inner
-            .encode_fast(text, special_tokens)
+        guarded(|| self.inner.encode_fast(text, special_tokens))
             .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|e| TokenizerError::Encode(e.to_string()))
+            .map_err(TokenizerError::Encode)
     }
 
     /// Token ids of a text with what the model puts around one, and for each whether it was put there.
@@ -61,10 +67,8 @@ impl TextTokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode_marked(&self, text: &str) -> Result<Vec<(u32, bool)>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        let encoding = guarded(|| self.inner.encode_fast(text, true));
+        let encoding = encoding.map_err(TokenizerError::Encode)?;
         let marks = encoding.get_special_tokens_mask().iter();
         let ids = encoding.get_ids().iter().copied();
         Ok(ids.zip(marks.map(|&mark| mark == 1)).collect())
@@ -75,9 +79,7 @@ impl TextTokenizer {
     /// # Errors
     /// [`TokenizerError::Decode`].
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
-        self.inner
-            .decode(tokens, true)
-            .map_err(|e| TokenizerError::Decode(e.to_string()))
+        guarded(|| self.inner.decode(tokens, true)).map_err(TokenizerError::Decode)
     }
 
     /// The id of a token by its exact text, such as `<|transcribe|>`.
@@ -94,5 +96,37 @@ impl TextTokenizer {
     /// Number of tokens, added ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+}
+
+/// What the library says, a panic of it included.
+fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(outcome) => outcome.map_err(|e| e.to_string()),
+        Err(_) => Err("the file breaks the library that reads it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_json_is_refused_with_its_line() {
+        let error = TextTokenizer::from_bytes(b"{\n\"decoder\": {\"type\"").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn a_vocabulary_that_breaks_the_library_is_an_error() {
+        // A merge whose second half is shorter than the prefix that is cut off it.
+        let file = br#"{"version": "1.0", "added_tokens": [], "model": {"type": "BPE",
+            "continuing_subword_prefix": "a long prefix", "vocab": {"a": 0, "b": 1, "ab": 2},
+            "merges": [["a", "b"]]}}"#;
+        assert!(matches!(
+            TextTokenizer::from_bytes(file),
+            Err(TokenizerError::Load(_))
+        ));
     }
 }

@@ -170,9 +170,13 @@ impl Payload {
         to: &mut [u8],
         threads: &Threads,
     ) -> Result<(), NarrowError> {
-        let from: &[f32] = bytemuck::cast_slice(model.source_bytes(&self.source));
-        let from = &from[self.offset..][..self.rows * self.columns];
         let size = size_of::<f32>();
+        // A payload may be longer than its matrix, by any number of bytes; a matrix without elements
+        // may begin anywhere.
+        let payload = model.source_bytes(&self.source);
+        let whole: &[f32] = bytemuck::cast_slice(&payload[..payload.len() / size * size]);
+        let behind = whole.get(self.offset..).unwrap_or_default();
+        let from = &behind[..self.rows * self.columns];
         let passed = |elements: Range<usize>| {
             let part = (self.offset + elements.start) * size..(self.offset + elements.end) * size;
             model.release(&self.source.part(part));

@@ -350,6 +350,20 @@ impl Shared {
         })
     }
 
+    /// The layout in memory that begins at the first element.
+    fn layout_at_start(&self) -> Layout {
+        Layout {
+            offset: 0,
+            ..self.layout.clone()
+        }
+    }
+
+    /// Where the first element begins; a tensor without elements may say anything.
+    fn first_byte(&self, storage: &Storage) -> usize {
+        let first = self.layout.offset.saturating_mul(self.dtype.size());
+        first.min(storage.len())
+    }
+
     /// A copy of it, in memory of its own.
     fn copied(&self, limit: MemoryLimit) -> Result<Shared, Failure> {
         let storage = self.storage.borrow();
@@ -382,7 +396,15 @@ fn read<'a>(tensor: &'a Shared, storage: &'a Storage) -> TensorRef<'a> {
 
 /// A tensor to be written, which has no meaning if its elements share memory.
 fn written<'a>(tensor: &'a Shared, storage: &'a mut Storage) -> Result<TensorMut<'a>, Failure> {
-    TensorMut::new(tensor.dtype, &tensor.layout, storage.bytes_mut()).map_err(|e| match e {
+    written_at(tensor.dtype, &tensor.layout, storage.bytes_mut())
+}
+
+fn written_at<'a>(
+    dtype: DType,
+    layout: &'a Layout,
+    bytes: &'a mut [u8],
+) -> Result<TensorMut<'a>, Failure> {
+    TensorMut::new(dtype, layout, bytes).map_err(|e| match e {
         overlap @ TensorError::OverlapsItself { .. } => overlap.to_string().into(),
         bug => unreachable!("{bug}"),
     })
@@ -636,25 +658,37 @@ impl Interpreter<'_> {
             self.limit.check(tensor.bytes(), 0)?;
         }
         let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
-        // Of a weight in a narrow format, a kernel gets the bytes.
-        let bytes: Vec<_> = borrowed
+        // Kernels rely on it that memory begins at the first element, as in a plan. Of a weight in a
+        // narrow format, a kernel gets the bytes.
+        let layouts: Vec<_> = inputs
             .iter()
-            .map(|s| Layout::contiguous(&[s.len()]))
+            .zip(&borrowed)
+            .map(|(t, storage)| match t.narrow {
+                Some(_) => Layout::contiguous(&[storage.len()]),
+                None => t.layout_at_start(),
+            })
             .collect();
         let inputs: Vec<_> = inputs
             .iter()
-            .zip(borrowed.iter().zip(&bytes))
-            .map(|(t, (storage, bytes))| match t.narrow {
-                Some(_) => TensorRef::new(DType::U8, bytes, storage.bytes())
-                    .unwrap_or_else(|e| unreachable!("{e}")),
-                None => read(t, storage),
+            .zip(borrowed.iter().zip(&layouts))
+            .map(|(t, (storage, layout))| {
+                let (dtype, first) = match t.narrow {
+                    Some(_) => (DType::U8, 0),
+                    None => (t.dtype, t.first_byte(storage)),
+                };
+                TensorRef::new(dtype, layout, &storage.bytes()[first..])
+                    .unwrap_or_else(|e| unreachable!("{e}"))
             })
             .collect();
         let mut borrowed: Vec<_> = outputs.iter().map(|t| t.storage.borrow_mut()).collect();
+        let layouts: Vec<_> = outputs.iter().map(Shared::layout_at_start).collect();
         let mut outputs: Vec<_> = outputs
             .iter()
-            .zip(&mut borrowed)
-            .map(|(t, s)| written(t, s))
+            .zip(borrowed.iter_mut().zip(&layouts))
+            .map(|(t, (storage, layout))| {
+                let first = t.first_byte(storage);
+                written_at(t.dtype, layout, &mut storage.bytes_mut()[first..])
+            })
             .collect::<Result<_, _>>()?;
         let mut scratch = self.limit.allocate(kernel.scratch_bytes(), 0)?;
         kernel

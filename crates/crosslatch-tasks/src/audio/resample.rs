@@ -18,6 +18,11 @@ use super::{AudioError, SAMPLE_RATES};
 /// Samples, of the side with the higher rate, that one FFT block holds at least.
 const BLOCK: usize = 4_096;
 
+/// Samples that a block holds at most. Rates up to half of this convert into each other whatever they
+/// are; of higher ones those that have a divisor in common, as all that are in use have with 16 kHz. A
+/// block costs about a hundred bytes for each of its samples.
+const LONGEST_BLOCK: usize = 1 << 17;
+
 /// Converts a stream of mono samples from one rate to another; see the module for the method.
 pub struct Resampler {
     from: u32,
@@ -41,7 +46,8 @@ impl Resampler {
     /// A converter from `from` Hz to `to` Hz.
     ///
     /// # Errors
-    /// [`AudioError::Resample`] if a rate is outside [`SAMPLE_RATES`].
+    /// [`AudioError::Resample`] if a rate is outside [`SAMPLE_RATES`], or one is high and odd: above
+    /// 65,536 Hz and without a divisor in common with the other.
     pub fn new(from: u32, to: u32) -> Result<Self, AudioError> {
         let error = |cause: String| AudioError::Resample { from, to, cause };
         for rate in [from, to] {
@@ -67,6 +73,11 @@ impl Resampler {
             .div_ceil(unit_in.max(unit_out))
             .max(1)
             .next_multiple_of(2);
+        if unit_in.max(unit_out) * units > LONGEST_BLOCK {
+            let cause =
+                "the rates have next to no divisor in common; convert the sound to 48000 Hz";
+            return Err(error(cause.to_owned()));
+        }
         let fft = Fft::<f64>::new_custom(
             from as usize,
             to as usize,

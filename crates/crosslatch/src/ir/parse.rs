@@ -122,6 +122,9 @@ impl<'a> Parser<'a> {
                 '\\' => match chars.next() {
                     Some((_, 'n')) => value.push('\n'),
                     Some((_, 't')) => value.push('\t'),
+                    Some((_, 'r')) => value.push('\r'),
+                    Some((_, '0')) => value.push('\0'),
+                    Some((_, 'u')) => value.push(code_point(&mut chars)?),
                     Some((_, c)) => value.push(c),
                     None => break,
                 },
@@ -406,6 +409,19 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// The rest of `\u{7f}`, as Rust writes a character that cannot be seen.
+fn code_point(chars: &mut std::str::CharIndices<'_>) -> Parsed<char> {
+    let mut digits = chars.map(|(_, c)| c).take_while(|c| *c != '}');
+    let malformed = || "a character's number is written as `\\u{7f}`".to_owned();
+    if digits.next() != Some('{') {
+        return Err(malformed());
+    }
+    // A character's number has six digits at most.
+    let digits: String = digits.take(7).collect();
+    let number = u32::from_str_radix(&digits, 16).ok();
+    number.and_then(char::from_u32).ok_or_else(malformed)
+}
+
 /// Splits at commas outside brackets.
 fn split_sizes(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
@@ -425,4 +441,23 @@ fn split_sizes(text: &str) -> Vec<&str> {
         parts.push(&text[start..]);
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_back_whatever_characters_it_has() {
+        let name = "a\u{7f}\0\r\n\t\"\\é\u{200b}";
+        let text = format!("program p\ninput %x: f32[1] = {name:?}\nreturn \"y\"=%x");
+        let program = parse(&text, Catalogue::builtin()).unwrap();
+        assert_eq!(program.slots[0].name, name);
+        let again = parse(&program.to_string(), Catalogue::builtin()).unwrap();
+        assert_eq!(again.slots[0].name, name);
+        for wrong in ["\\u{}", "\\u{110000}", "\\u7f", "\\u{1234567}", "\\u{d800}"] {
+            let text = format!("program p\ninput %x: f32[1] = \"{wrong}\"\nreturn \"y\"=%x");
+            assert!(parse(&text, Catalogue::builtin()).is_err(), "{wrong}");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! once and before they are used, arguments have the types that the schema asks for, branches of a
 //! `cond` fit its operands and results, outputs fit the signature.
 
+use std::collections::HashSet;
+
 use super::TooDeep;
 use super::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
 use super::schema::ArgType;
@@ -47,7 +49,27 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
     }
     verify_depth(graph)?;
     verify_graph(graph)?;
+    verify_names(program)?;
     verify_inputs(program)
+}
+
+/// Inputs are given and outputs are asked for by name.
+fn verify_names(program: &Program) -> Result<(), VerifyError> {
+    let outputs = program.outputs.iter().filter_map(|output| match output {
+        Output::User(name) => Some(name.as_str()),
+        Output::Mutation { .. } => None,
+    });
+    let inputs = program.slots.iter().filter(|s| s.kind == SlotKind::Input);
+    for (what, names) in [
+        ("outputs", outputs.collect::<Vec<_>>()),
+        ("inputs", inputs.map(|s| s.name.as_str()).collect()),
+    ] {
+        let mut seen = HashSet::new();
+        if let Some(name) = names.into_iter().find(|name| !seen.insert(*name)) {
+            return fail(format!("two {what} are called `{name}`"));
+        }
+    }
+    Ok(())
 }
 
 /// What a caller gives are tensors. An exporter also lists numbers that it burnt into the graph;

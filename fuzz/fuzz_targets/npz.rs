@@ -1,0 +1,5 @@
+//! The target `npz` under libFuzzer.
+
+#![no_main]
+
+crosslatch_fuzz::libfuzzer_target!("npz");

@@ -1,0 +1,140 @@
+//! Hostile files, one for each kind that Crosslatch has met or expects, and what each must give.
+//!
+//! The files lie in the folder `attacks/` of the repository, written by what stands here
+//! (`crosslatch-fuzz attacks FOLDER`). A test goes through the folder: each file has to give its answer
+//! within a second and two gigabytes of address space. An input that fuzzing finds becomes a row here.
+
+mod archives;
+mod others;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use crosslatch::inputs::input_slots;
+use crosslatch::ir::graph::ValueType;
+use crosslatch::ir::parse::parse;
+use crosslatch::ir::verify::verify;
+use crosslatch::ops::Catalogue;
+use crosslatch::{Input, Model, Options, Precision, Session, Tensor};
+use crosslatch_tasks::audio::{Limits, read_bytes};
+use crosslatch_tasks::{GenerationConfig, LogMel, TextTokenizer};
+
+use crate::targets;
+
+/// A hostile file.
+pub struct Attack {
+    /// Its name in the folder; the ending says who reads it.
+    pub file: &'static str,
+    /// Its bytes.
+    pub make: fn() -> Vec<u8>,
+    /// What its reader says, without the name of the file; `runs` if nothing is wrong with it in the
+    /// end. For one that waits, a part of it.
+    pub gives: &'static str,
+    /// Why it does not give that yet.
+    pub waits: Option<&'static str>,
+}
+
+/// All of them.
+pub fn attacks() -> impl Iterator<Item = &'static Attack> {
+    archives::ATTACKS.iter().chain(others::ATTACKS)
+}
+
+/// What a file gives.
+///
+/// # Errors
+/// If the file cannot be read, or nobody reads files of its kind.
+pub fn answer(path: &Path) -> std::io::Result<String> {
+    let bytes = std::fs::read(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let answer = match &*ending {
+        "pt2" => model(path),
+        "ir" => program(&String::from_utf8_lossy(&bytes)),
+        "npz" => {
+            let arrays = crosslatch_cli::npz::arrays(Cursor::new(&bytes), bytes.len() as u64);
+            arrays.map(drop)
+        }
+        "wav" | "flac" | "mp3" => {
+            let sound = read_bytes("sound", bytes, 16_000, Limits::default());
+            sound.map(drop).map_err(|e| e.to_string())
+        }
+        "json" if name.starts_with("tokenizer") => tokenizer(&bytes),
+        "json" if name.starts_with("preprocessor") => LogMel::from_json(&bytes)
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        "json" => {
+            let config = GenerationConfig::from_json(None, &bytes);
+            config.map(drop).map_err(|e| e.to_string())
+        }
+        "form" => targets::read_form(&bytes),
+        other => return Err(std::io::Error::other(format!("nobody reads `.{other}`"))),
+    };
+    Ok(match answer {
+        Ok(()) => "runs".to_owned(),
+        Err(text) => {
+            let own = format!("{}: ", path.display());
+            text.strip_prefix(&own).unwrap_or(&text).to_owned()
+        }
+    })
+}
+
+fn tokenizer(bytes: &[u8]) -> Result<(), String> {
+    let tokenizer = TextTokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
+    let tokens = tokenizer.encode("Hello, world!", true);
+    let text = tokens.and_then(|tokens| tokenizer.decode(&tokens));
+    text.map(drop).map_err(|e| e.to_string())
+}
+
+/// Opens, plans and runs.
+fn model(path: &Path) -> Result<(), String> {
+    run(&Model::open(path).map_err(|e| e.to_string())?)
+}
+
+/// Reads, checks, plans and runs.
+fn program(text: &str) -> Result<(), String> {
+    let program = parse(text, Catalogue::builtin()).map_err(|e| e.to_string())?;
+    verify(&program).map_err(|e| e.to_string())?;
+    run(&Model::in_memory(program, &[]).map_err(|e| e.to_string())?)
+}
+
+fn run(model: &Model) -> Result<(), String> {
+    for precision in Precision::ALL {
+        run_in(model, precision)?;
+    }
+    Ok(())
+}
+
+fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
+    let mut options = Options::default();
+    (options.threads, options.precision) = (2, precision);
+    let mut session = Session::new(model, options).map_err(|e| e.to_string())?;
+    for method in model.methods() {
+        let program = &method.program;
+        let symbols = |name: &str| {
+            let symbol = program.symbols.iter().find(|s| s.name == name);
+            symbol.map(|s| s.min)
+        };
+        let tensors = input_slots(program).filter_map(|(slot, name)| {
+            match &program.graph.value(program.graph.inputs[slot]).ty {
+                ValueType::Tensor(ty) => Some((name, ty)),
+                _ => None,
+            }
+        });
+        let tensors = tensors.map(|(name, ty)| {
+            // What cannot be computed may be anything.
+            let sizes = ty.sizes.iter().map(|s| s.eval(&symbols).unwrap_or(1));
+            let shape: Vec<usize> = sizes.map(|s| usize::try_from(s).unwrap_or(1)).collect();
+            let tensor = Tensor::zeros(ty.dtype, &shape).ok_or("an input overflows")?;
+            Ok((name, tensor))
+        });
+        let tensors = tensors.collect::<Result<Vec<_>, String>>()?;
+        let named: Vec<_> = tensors
+            .iter()
+            .map(|(n, t)| (*n, Input::from(t.view())))
+            .collect();
+        session
+            .run(&program.name, &named)
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! A `.pt2` file: opened, its extra files read, its programs planned and run.
+//!
+//! The engine maps files, so that each input is written to one file, in memory where the system has
+//! such a folder.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crosslatch::{Model, Precision};
+use crosslatch_tasks::exported::{pipeline, text_pipeline};
+
+use super::{Target, kind_of, running, seeds, tokenizer};
+use crate::mutation::zip;
+use crate::pt2::{Entry, archive, entries};
+
+pub const TARGET: Target = Target {
+    name: "archive",
+    run,
+    seeds: archives,
+    mutate: |chance, input, other| zip::mutate(chance, input, other, zip::of_pt2),
+    longest: 1 << 16,
+};
+
+/// A folder for the files of this process.
+pub fn scratch() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let memory = Path::new("/dev/shm");
+        let base = match memory.is_dir() {
+            true => memory.to_owned(),
+            false => std::env::temp_dir(),
+        };
+        let folder = base.join(format!("crosslatch-fuzz-{}", std::process::id()));
+        // What cannot be made shows when a file is written there.
+        let _ = std::fs::create_dir_all(&folder);
+        folder
+    })
+}
+
+fn run(bytes: &[u8]) -> String {
+    // One thread runs a target in a process; tests run several.
+    let thread = format!("{:?}", std::thread::current().id());
+    let path = scratch().join(format!("{}.pt2", thread.replace(['(', ')'], "-")));
+    let written = File::create(&path).and_then(|mut file| file.write_all(bytes));
+    if let Err(error) = written {
+        return format!("cannot be written: {error}");
+    }
+    let model = match Model::open(&path) {
+        Ok(model) => model,
+        Err(error) => {
+            let text = error.to_string();
+            let prefix = format!("{}: ", path.display());
+            return kind_of(text.strip_prefix(&prefix).unwrap_or(&text));
+        }
+    };
+    let mut answer = String::new();
+    if model.extra_files().next().is_some() {
+        let speech = pipeline(&model).map_or_else(|e| e.to_string(), |_| "speech".to_owned());
+        let text = text_pipeline(&model).map_or_else(|e| e.to_string(), |_| "text".to_owned());
+        answer = kind_of(&format!("{speech}; {text}; "));
+    }
+    let narrow = [Precision::F32, Precision::Bf16, Precision::Int8];
+    let precision = narrow[bytes.len() % narrow.len()];
+    let run = running::run(&model, precision);
+    match answer.is_empty() {
+        true => run,
+        false => format!("{run}; {answer}"),
+    }
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let programs = seeds::programs();
+    let mut archives: Vec<Vec<u8>> = programs.iter().map(|p| archive(&entries(p))).collect();
+    // Several programs in one file, and extra files.
+    if let [first, second, ..] = &programs[..] {
+        let mut both = entries(first);
+        let model = crate::pt2::model_json(second).to_string();
+        both.push(Entry::new("m/models/other.json", model));
+        for (name, text) in super::config::FILES {
+            both.push(Entry::new(format!("m/extra/{name}"), *text));
+        }
+        let tokenizer = tokenizer::WORD_LEVEL;
+        both.push(Entry::new("m/extra/tokenizer.json", tokenizer));
+        archives.push(archive(&both));
+    }
+    archives
+}

@@ -1,0 +1,98 @@
+//! Sound files: WAV, FLAC and MP3, decoded to mono at 16 kHz.
+//!
+//! The limits are narrower than those of the command, so that what a file may decode to is a few
+//! seconds and an input takes little time.
+
+use crosslatch_tasks::audio::{Limits, read_bytes};
+
+use super::{Target, kind_of, seeds::crate_folder};
+use crate::mutation::bytes;
+
+pub const TARGET: Target = Target {
+    name: "sound",
+    run,
+    seeds,
+    mutate: bytes::mutate,
+    longest: 1 << 13,
+};
+
+const LIMITS: Limits = Limits {
+    max_seconds: 20.0,
+    free_seconds: 2.0,
+    bytes_per_second: 500.0,
+};
+
+fn run(bytes: &[u8]) -> String {
+    // The name is a hint only, and comes from whoever sends the file.
+    let name = ["s.wav", "s.flac", "s.mp3", "s"][bytes.len() % 4];
+    match read_bytes(name, bytes.to_vec(), 16_000, LIMITS) {
+        Ok(audio) => format!(
+            "good: {} channels, {} Hz, damaged {}",
+            audio.source_channels.min(3),
+            audio.source_rate / 10_000,
+            audio.damaged_packets.min(2)
+        ),
+        Err(error) => kind_of(&error.to_string()),
+    }
+}
+
+/// A WAV file with a `fmt ` chunk of these numbers.
+fn wav(format: u16, channels: u16, rate: u32, bits: u16, extension: &[u8], data: &[u8]) -> Vec<u8> {
+    let block = channels * bits.div_ceil(8);
+    let mut fmt = Vec::new();
+    fmt.extend(format.to_le_bytes());
+    fmt.extend(channels.to_le_bytes());
+    fmt.extend(rate.to_le_bytes());
+    fmt.extend((rate * u32::from(block)).to_le_bytes());
+    fmt.extend(block.to_le_bytes());
+    fmt.extend(bits.to_le_bytes());
+    fmt.extend(extension);
+    let mut body = b"WAVE".to_vec();
+    for (name, chunk) in [
+        (b"fmt ", &fmt[..]),
+        (b"LIST", b"INFOISFT\x04\0\0\0abc\0"),
+        (b"data", data),
+    ] {
+        body.extend(name);
+        body.extend((chunk.len() as u32).to_le_bytes());
+        body.extend(chunk);
+    }
+    let mut file = b"RIFF".to_vec();
+    file.extend((body.len() as u32).to_le_bytes());
+    file.extend(body);
+    file
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let data: Vec<u8> = (0..480_u16).map(|i| (i % 128) as u8).collect();
+    let guid = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71";
+    let mut extensible = vec![22, 0, 16, 0, 3, 0, 0, 0, 1, 0];
+    extensible.extend(&guid[..]);
+    let float: Vec<u8> = (0..60)
+        .flat_map(|i| (i as f32 / 60.0).to_le_bytes())
+        .collect();
+    let mut seeds = vec![
+        wav(1, 1, 16_000, 16, &[], &data),
+        wav(1, 2, 44_100, 16, &[], &data),
+        wav(1, 1, 8_000, 8, &[], &data),
+        wav(1, 1, 48_000, 24, &[], &data),
+        wav(1, 6, 22_050, 32, &[], &data),
+        wav(3, 1, 16_000, 32, &[], &float),
+        wav(6, 1, 8_000, 8, &[0, 0], &data),
+        wav(7, 1, 8_000, 8, &[0, 0], &data),
+        wav(0xfffe, 2, 16_000, 16, &extensible, &data),
+    ];
+    let fixtures = crate_folder("crosslatch-tasks").join("tests/fixtures");
+    for file in ["tone.flac", "tone.mp3"] {
+        seeds.extend(std::fs::read(fixtures.join(file)));
+    }
+    // Behind a tag, as most files of music are.
+    if let Some(mp3) = seeds.last().cloned() {
+        let mut tagged =
+            b"ID3\x04\x00\x00\x00\x00\x00\x17TIT2\x00\x00\x00\x05\x00\x00\x03tone".to_vec();
+        tagged.resize(10 + 0x17, 0);
+        tagged.extend(mp3);
+        seeds.push(tagged);
+    }
+    seeds
+}
