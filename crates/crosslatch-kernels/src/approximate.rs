@@ -101,7 +101,12 @@ pub fn expm1<const FUSED: bool>(x: f32) -> f32 {
     // 2^k (p + 1) - 1, in an order that loses nothing where `k` is 0.
     let scale = power_of_two(k);
     let y = multiply_add::<FUSED>(p, scale, scale - 1.0);
-    if x > 80.0 { exp::<FUSED>(x) } else { y }
+    // The sign matters where the result is 0.
+    if x > 80.0 {
+        exp::<FUSED>(x)
+    } else {
+        y.copysign(x)
+    }
 }
 
 /// `1 / (1 + e^-x)`.
@@ -124,7 +129,8 @@ pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
     let p = polynomial::<FUSED>(r, &EXPM1) * r;
     let scale = power_of_two(k);
     let t = multiply_add::<FUSED>(p, scale, scale - 1.0);
-    t / (t + 2.0)
+    // The sign matters where the result is 0.
+    (t / (t + 2.0)).copysign(x)
 }
 
 /// The error function. Near 0 it is `x + x P(x²)`, elsewhere `1 - e^Q(|x|)`, with polynomials
@@ -266,6 +272,17 @@ mod tests {
             (erf::<false>(-inf), erf::<false>(inf), erf::<false>(0.0)),
             (-1.0, 1.0, 0.0)
         );
+        for f in [
+            expm1::<false>,
+            tanh::<false>,
+            erf::<false>,
+            silu::<false>,
+            gelu::<false>,
+        ] {
+            for zero in [0f32, -0.0] {
+                assert_eq!(f(zero).to_bits(), zero.to_bits());
+            }
+        }
         assert_eq!((gelu::<false>(inf), gelu_tanh::<false>(inf)), (inf, inf));
         assert_eq!(
             (gelu_tanh::<false>(1e20), gelu_tanh::<false>(-1e20)),

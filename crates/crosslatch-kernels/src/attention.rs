@@ -12,11 +12,15 @@
 //! the same for any strides and any number of threads.
 //!
 //! A hidden key, be it by truth value, by causality or by minus infinity in a mask of numbers, has
-//! no influence whatever it holds, as long as it is finite. A query that sees no key gets 0, as in
-//! PyTorch.
+//! no influence whatever it holds, nor has the value of a key whose weight is 0. (PyTorch multiplies
+//! such values by 0, so that NaN and the infinities show.) A query that sees no key gets 0, as in
+//! PyTorch; one that sees a key with a score of NaN gets NaN. The fast ways may let a hidden NaN
+//! through: a result that is NaN is therefore computed again by the definition ([`plain`]), so
+//! that all ways agree.
 
 mod few;
 mod panels;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +38,7 @@ use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, Threads, with_el
 
 use panels::full::Full;
 use panels::rounded::Rounded;
+use plain::{Definition, plain};
 
 /// Most queries that are done one by one.
 const FEW: usize = 4;
@@ -235,7 +240,19 @@ struct Heads<'a, K> {
     logarithms: Option<(Target<'a>, &'a Layout)>,
 }
 
-impl<K> Heads<'_, K> {
+impl<K: Element> Heads<'_, K> {
+    /// The same problem for the definition.
+    fn definition(&self) -> Definition<'_, f32, K> {
+        Definition {
+            q: (self.q.data, self.q.layout),
+            k: (self.k.data, self.k.layout),
+            v: (self.v.data, self.v.layout),
+            shape: &self.shape,
+            seen: &self.seen,
+            scale: self.scale as f64,
+        }
+    }
+
     /// Writes elements of the result of a query, from number `first` on: weighted sums, divided by the
     /// sum of the exponentials.
     ///
@@ -252,14 +269,30 @@ impl<K> Heads<'_, K> {
         if step == 1 {
             // SAFETY: by the caller's promise; these are all of the query's.
             let to = unsafe { target.slice(start, sums.len()) };
+            let mut nan = false;
             for (to, sum) in to.iter_mut().zip(sums) {
                 *to = sum * factor;
+                nan |= to.is_nan();
+            }
+            if nan {
+                let write = |x: usize, value: f64| to[x] = value as f32;
+                self.definition()
+                    .query([batch, query], first..first + sums.len(), write);
             }
         } else {
             for (x, sum) in sums.iter().enumerate() {
                 // SAFETY: by the caller's promise; one element at a time.
                 let to = unsafe { target.slice(start + x * step, 1) };
                 to[0] = sum * factor;
+            }
+            if sums.iter().any(|sum| (sum * factor).is_nan()) {
+                let write = |x: usize, value: f64| {
+                    // SAFETY: as above.
+                    let to = unsafe { target.slice(start + x * step, 1) };
+                    to[0] = value as f32;
+                };
+                self.definition()
+                    .query([batch, query], first..first + sums.len(), write);
             }
         }
     }
@@ -373,72 +406,5 @@ fn add(score: f32, mask: f32) -> f32 {
         mask
     } else {
         score + mask
-    }
-}
-
-/// An element of a matrix.
-fn at<T: Element>((data, layout): (&[T], &Layout), batch: usize, row: usize, column: usize) -> f64 {
-    let rank = layout.rank();
-    let start = matrix_offset(layout, batch);
-    data[start + row * layout.strides[rank - 2] + column * layout.strides[rank - 1]].to_f64()
-}
-
-/// The definition, in double precision, for any element type, with keys and values stored as `K`.
-fn plain<T: Element, K: Element>(
-    out: &mut TensorMut<'_>,
-    mut logarithms: Option<&mut TensorMut<'_>>,
-    [q, k, v]: [&TensorRef<'_>; 3],
-    shape: &Shape,
-    seen: &Seen<'_>,
-    scale: f64,
-) {
-    let layout = out.layout().clone();
-    let rank = layout.rank();
-    let q = (q.data::<T>(), q.layout());
-    let [k, v] = [k, v].map(|t| (t.data::<K>(), t.layout()));
-    for batch in 0..shape.batches {
-        for query in 0..shape.queries {
-            let keys = seen.keys(query, shape.keys);
-            let score = |j: usize| -> f64 {
-                let mut mask = [0f32];
-                seen.apply([batch, query], j..j + 1, &mut mask, 1);
-                if mask[0] == f32::NEG_INFINITY {
-                    return f64::NEG_INFINITY;
-                }
-                let product: f64 = (0..shape.inner)
-                    .map(|x| at(q, batch, query, x) * at(k, batch, j, x))
-                    .sum();
-                product * scale + mask[0] as f64
-            };
-            let shift = (0..keys).map(score).fold(f64::NEG_INFINITY, f64::max);
-            let hidden = shift == f64::NEG_INFINITY;
-            let start = matrix_offset(&layout, batch) + query * layout.strides[rank - 2];
-            // Scores are computed again for each block of results: nothing is allocated.
-            let mut sum = 0.0;
-            for first in (0..shape.width.max(1)).step_by(64) {
-                let mut totals = [0f64; 64];
-                let width = shape.width.saturating_sub(first).min(64);
-                sum = 0.0;
-                for j in 0..if hidden { 0 } else { keys } {
-                    let weight = (score(j) - shift).exp();
-                    sum += weight;
-                    for (x, total) in totals.iter_mut().enumerate().take(width) {
-                        if weight != 0.0 {
-                            *total += weight * at(v, batch, j, first + x);
-                        }
-                    }
-                }
-                let data = out.data::<T>();
-                for (x, total) in totals.iter().enumerate().take(width) {
-                    let value = if hidden { 0.0 } else { total / sum };
-                    data[start + (first + x) * layout.strides[rank - 1]] = T::from_f64(value);
-                }
-            }
-            if let Some(t) = logarithms.as_mut() {
-                let at = batch_offset(t.layout(), batch) + query * t.layout().strides[rank - 2];
-                let value = if hidden { 0.0 } else { shift + sum.ln() };
-                with_element!(t.dtype(), L => t.data::<L>()[at] = L::from_f64(value));
-            }
-        }
     }
 }

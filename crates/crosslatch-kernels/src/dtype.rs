@@ -128,7 +128,8 @@ pub trait Element: Pod + Send + Sync + fmt::Debug {
 }
 
 macro_rules! float_element {
-    ($type:ty, $tag:ident, $wide:ty, $widen:expr, $narrow:expr, $from_f64:expr, $to_f64:expr) => {
+    ($type:ty, $tag:ident, $wide:ty, $widen:expr, $narrow:expr, $from_f64:expr, $to_f64:expr,
+     $from_i64:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$tag;
             type Wide = $wide;
@@ -146,7 +147,7 @@ macro_rules! float_element {
             }
             #[inline(always)]
             fn from_i64(value: i64) -> Self {
-                $from_f64(value as f64)
+                $from_i64(value)
             }
             #[inline(always)]
             fn to_f64(self) -> f64 {
@@ -154,14 +155,23 @@ macro_rules! float_element {
             }
             #[inline(always)]
             fn to_i64(self) -> i64 {
-                $to_f64(self) as i64
+                cut_to_i64($to_f64(self))
             }
         }
     };
 }
 
-float_element!(f32, F32, f32, |x| x, |x| x, |x| x as f32, |x| x as f64);
-float_element!(f64, F64, f64, |x| x, |x| x, |x| x, |x| x);
+float_element!(
+    f32,
+    F32,
+    f32,
+    |x| x,
+    |x| x,
+    |x| x as f32,
+    |x| x as f64,
+    |i| i as f32
+);
+float_element!(f64, F64, f64, |x| x, |x| x, |x| x, |x| x, |i| i as f64);
 float_element!(
     f16,
     F16,
@@ -169,7 +179,8 @@ float_element!(
     f16::to_f32,
     f16::from_f32,
     |x: f64| f16::from_f32(x as f32),
-    f16::to_f64
+    f16::to_f64,
+    |i: i64| f16::from_f32(i as f32)
 );
 float_element!(
     bf16,
@@ -178,11 +189,12 @@ float_element!(
     bf16::to_f32,
     bf16::from_f32,
     |x: f64| bf16::from_f32(x as f32),
-    bf16::to_f64
+    bf16::to_f64,
+    |i: i64| bf16::from_f32(i as f32)
 );
 
 macro_rules! int_element {
-    ($type:ty, $tag:ident) => {
+    ($type:ty, $tag:ident, $cut:ident) => {
         impl Element for $type {
             const DTYPE: DType = DType::$tag;
             type Wide = i64;
@@ -196,8 +208,7 @@ macro_rules! int_element {
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                // Through `i64`, so that -1.0 becomes 255 in `u8` as it does in PyTorch.
-                value as i64 as $type
+                $cut(value) as $type
             }
             #[inline(always)]
             fn from_i64(value: i64) -> Self {
@@ -215,11 +226,13 @@ macro_rules! int_element {
     };
 }
 
-int_element!(u8, U8);
-int_element!(i8, I8);
-int_element!(i16, I16);
-int_element!(i32, I32);
-int_element!(i64, I64);
+// PyTorch takes `u8` by way of 64 bits, and what has a sign and is no longer than 32 bits by way of
+// 32; both wrap.
+int_element!(u8, U8, cut_to_i64);
+int_element!(i8, I8, cut_to_i32);
+int_element!(i16, I16, cut_to_i32);
+int_element!(i32, I32, cut_to_i32);
+int_element!(i64, I64, cut_to_i64);
 
 impl Element for Bool {
     const DTYPE: DType = DType::Bool;
@@ -247,6 +260,25 @@ impl Element for Bool {
     #[inline(always)]
     fn to_i64(self) -> i64 {
         self.get() as i64
+    }
+}
+
+/// A float cut off to 64 bits, as x86-64 does it: what does not fit, NaN included, is the smallest
+/// number.
+#[inline(always)]
+fn cut_to_i64(value: f64) -> i64 {
+    match value.abs() < 9_223_372_036_854_775_808.0 {
+        true => value as i64,
+        false => i64::MIN,
+    }
+}
+
+/// The same to 32 bits.
+#[inline(always)]
+fn cut_to_i32(value: f64) -> i32 {
+    match value > -2_147_483_649.0 && value < 2_147_483_648.0 {
+        true => value as i32,
+        false => i32::MIN,
     }
 }
 
@@ -320,5 +352,30 @@ mod tests {
         assert_eq!(i8::narrow(200), -56);
         assert!(bytemuck::cast::<u8, Bool>(7).get());
         assert_eq!(Bool::narrow(3).to_i64(), 1);
+    }
+
+    #[test]
+    fn floats_that_do_not_fit_become_what_x86_64_makes_of_them() {
+        for x in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e30, -1e30] {
+            assert_eq!((i64::from_f64(x), i32::from_f64(x)), (i64::MIN, i32::MIN));
+            assert_eq!(
+                (i16::from_f64(x), i8::from_f64(x), u8::from_f64(x)),
+                (0, 0, 0)
+            );
+            assert!(Bool::from_f64(x).get());
+            assert_eq!((x as f32).to_i64(), i64::MIN);
+        }
+        assert_eq!((u8::from_f64(300.0), i8::from_f64(-129.0)), (44, 127));
+        assert_eq!((u8::from_f64(3e9 + 1.0), i8::from_f64(3e9 + 1.0)), (1, 0));
+        assert_eq!(i32::from_f64(-2_147_483_648.9), i32::MIN);
+        assert_eq!(i32::from_f64(2_147_483_647.9), i32::MAX);
+        assert_eq!(i64::from_f64(-9_223_372_036_854_775_808.0), i64::MIN);
+    }
+
+    #[test]
+    fn long_integers_are_rounded_once() {
+        // By way of `f64` this would be rounded up twice.
+        let long = (1 << 60) + (1 << 36) + 1;
+        assert_eq!(f32::from_i64(long) as i64, (1 << 60) + (1 << 37));
     }
 }

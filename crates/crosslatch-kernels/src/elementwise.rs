@@ -82,12 +82,12 @@ fn each_avx2<C: Compute, const N: usize>(
     each(blocks, out, f);
 }
 
-/// `out = f(sources)` for each element, where operands of other types than `through` are converted
-/// to it first.
+/// `out = f(sources)` for each element, where each operand of another type than its own of `through`
+/// is converted to that first.
 pub fn apply<C: Compute, const N: usize>(
     out: &mut TensorMut<'_>,
     sources: [Source<'_, C>; N],
-    through: DType,
+    through: [DType; N],
     threads: &Threads,
     f: BlockFunction<'_, C, N>,
 ) {
@@ -119,7 +119,7 @@ fn slab<C: Compute, const N: usize>(
     to: &Layout,
     sources: [Source<'_, C>; N],
     from: &[Layout; N],
-    through: DType,
+    through: [DType; N],
     f: BlockFunction<'_, C, N>,
 ) {
     let mut blocks = [[C::default(); BLOCK]; N];
@@ -150,7 +150,7 @@ fn for_each_block<C: Compute, const N: usize>(
     sources: [Source<'_, C>; N],
     from: &[Walk],
     n: usize,
-    through: DType,
+    through: [DType; N],
     memory: &mut [[C; BLOCK]; N],
     f: BlockFunction<'_, C, N>,
 ) {
@@ -168,7 +168,7 @@ fn for_each_block<C: Compute, const N: usize>(
                     &load(
                         t,
                         (start + done * step, step),
-                        through,
+                        through[i],
                         &mut memory[..filled],
                     )[..len]
                 }
@@ -242,7 +242,7 @@ mod tests {
         let b = TensorRef::new(DType::I64, &lb, b.bytes()).unwrap();
         let sources = [Source::Tensor(&a), Source::Tensor(&b), Source::Number(0.5)];
         let sum = blockwise(|[x, y, z]: [f32; 3]| x + y + z);
-        apply(&mut to, sources, DType::F32, &Threads::new(1), &sum);
+        apply(&mut to, sources, [DType::F32; 3], &Threads::new(1), &sum);
         assert_eq!(
             to.as_ref().to_vec::<f32>(),
             [10.5, 23.5, 11.5, 24.5, 12.5, 25.5]
@@ -259,7 +259,7 @@ mod tests {
         let mut to = TensorMut::new(DType::Bool, &layout, out.bytes_mut()).unwrap();
         let sources = [Source::Tensor(&a), Source::Tensor(&b)];
         let less = blockwise(|[x, y]: [i64; 2]| (x < y) as i64);
-        apply(&mut to, sources, DType::U8, &Threads::new(1), &less);
+        apply(&mut to, sources, [DType::U8; 2], &Threads::new(1), &less);
         // 300 wraps to 44.
         assert_eq!(out.bytes(), [0, 1]);
     }
@@ -280,7 +280,7 @@ mod tests {
                 let sources = [Source::Tensor(&a), Source::Tensor(&b)];
                 let team = Threads::new(threads);
                 let sum = blockwise(|[x, y]: [f32; 2]| x + y);
-                apply(&mut to, sources, DType::F32, &team, &sum);
+                apply(&mut to, sources, [DType::F32; 2], &team, &sum);
                 let expected: Vec<f32> = (0..n).map(|i| 2.0 * i as f32 + 1.0).collect();
                 assert_eq!(to.as_ref().to_vec::<f32>(), expected);
             }

@@ -5,7 +5,7 @@
 //! along `dim`, gives the place of each element but for the index itself.
 
 use crate::bits::{bits, bits_mut};
-use crate::indexing::{Integers, position};
+use crate::indexing::{Integers, Negative, position};
 use crate::layout::for_each_run;
 use crate::slabs::for_each_slab;
 use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_bits};
@@ -34,6 +34,7 @@ pub fn gather(
     from: &TensorRef<'_>,
     dim: usize,
     index: &TensorRef<'_>,
+    negative: Negative,
     threads: &Threads,
 ) -> Result<(), KernelError> {
     for_each_slab(to, threads, GRAIN, &|part, to| {
@@ -47,7 +48,7 @@ pub fn gather(
             let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
             for_each_run([&to_layout, &index_layout, &base], |[a, i, b], [p, q, r], n| {
                 for k in 0..n {
-                    match position(integers.at(i + k * q), len) {
+                    match position(integers.at(i + k * q), len, negative) {
                         Ok(j) => target[a + k * p] = source[b + k * r + j * stride],
                         Err(e) => result = Err(e),
                     }
@@ -63,6 +64,7 @@ pub fn take(
     to: &mut TensorMut<'_>,
     from: &TensorRef<'_>,
     index: &TensorRef<'_>,
+    negative: Negative,
 ) -> Result<(), KernelError> {
     let len = from.layout().numel();
     let to_layout = to.layout().clone();
@@ -72,7 +74,7 @@ pub fn take(
         let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
         for_each_run([&to_layout, index.layout()], |[a, i], [p, q], n| {
             for k in 0..n {
-                match position(integers.at(i + k * q), len) {
+                match position(integers.at(i + k * q), len, negative) {
                     Ok(j) => target[a + k * p] = source[nth(from.layout(), j)],
                     Err(e) => result = Err(e),
                 }
@@ -107,18 +109,29 @@ mod tests {
         let x: Vec<f32> = (0..12).map(|x| x as f32).collect();
         let x_layout = Layout::contiguous(&[4, 3]).transpose(0, 1);
         let shape = Layout::contiguous(&[2, 2]);
-        let index = [3i64, -4, 1, 0];
         let mut memory = Storage::zeroed(16);
         let mut to = TensorMut::new(crate::DType::F32, &shape, memory.bytes_mut()).unwrap();
         let x = tensor(&x_layout, &x);
-        gather(&mut to, &x, 1, &tensor(&shape, &index), &Threads::new(1)).unwrap();
-        assert_eq!(to.as_ref().to_vec::<f32>(), [9.0, 0.0, 4.0, 1.0]);
-        take(&mut to, &x, &tensor(&shape, &[0i64, 1, 4, -1])).unwrap();
-        assert_eq!(to.as_ref().to_vec::<f32>(), [0.0, 3.0, 1.0, 11.0]);
-        let wrong = [4i64, 0, 0, 0];
+        let mut read = |index: [i64; 4], negative, all: bool| {
+            let index = tensor(&shape, &index);
+            match all {
+                true => take(&mut to, &x, &index, negative)?,
+                false => gather(&mut to, &x, 1, &index, negative, &Threads::new(1))?,
+            }
+            Ok(to.as_ref().to_vec::<f32>())
+        };
+        use Negative::{FromEnd, Outside};
         assert_eq!(
-            gather(&mut to, &x, 1, &tensor(&shape, &wrong), &Threads::new(1)),
-            Err(KernelError::IndexOutOfRange { index: 4, len: 4 })
+            read([3, -4, 1, 0], FromEnd, false),
+            Ok(vec![9.0, 0.0, 4.0, 1.0])
         );
+        assert_eq!(
+            read([0, 1, 4, -1], FromEnd, true),
+            Ok(vec![0.0, 3.0, 1.0, 11.0])
+        );
+        for (index, negative) in [(4, FromEnd), (-1, Outside)] {
+            let outside = Err(KernelError::IndexOutOfRange { index, len: 4 });
+            assert_eq!(read([index, 0, 0, 0], negative, false), outside);
+        }
     }
 }

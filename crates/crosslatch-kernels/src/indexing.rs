@@ -4,8 +4,8 @@
 //! dimensions that have no index. The result (or the values to be written) has the dimensions of
 //! the indices where the first indexed dimension was if the indexed dimensions are neighbours, in
 //! front otherwise; the caller says where. Both directions walk the indices and move one block for
-//! each. Negative indices count from the end; an index outside of its dimension is an error, found
-//! before anything is read or written there.
+//! each. The caller says whether negative indices count from the end; an index outside of its
+//! dimension is an error, found before anything is read or written there.
 
 use smallvec::SmallVec;
 
@@ -20,10 +20,19 @@ use crate::{
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;
 
+/// What a negative index means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negative {
+    /// It counts from the end.
+    FromEnd,
+    /// It is outside of every dimension.
+    Outside,
+}
+
 /// An index as a position in a dimension of length `len`.
 #[inline(always)]
-pub fn position(index: i64, len: usize) -> Result<usize, KernelError> {
-    let wrapped = if index < 0 {
+pub fn position(index: i64, len: usize, negative: Negative) -> Result<usize, KernelError> {
+    let wrapped = if index < 0 && negative == Negative::FromEnd {
         index.wrapping_add(len as i64)
     } else {
         index
@@ -85,6 +94,8 @@ pub struct Indexing<'c, 'a> {
     pub shape: &'c [usize],
     /// First dimension of the result that is one of the indices' dimensions.
     pub at: usize,
+    /// What negative indices mean.
+    pub negative: Negative,
 }
 
 /// What becomes of a value that is written.
@@ -180,6 +191,7 @@ struct Blocks<'c, 'a> {
     /// Position of `block`'s first element.
     offset: usize,
     indices: &'c [Index<'a>],
+    negative: Negative,
     /// Layout of each index, of this part, in the shape of all.
     index_layouts: SmallVec<[Layout; 3]>,
     /// Shape of the indices and the strides that `block` has along them.
@@ -236,6 +248,7 @@ impl<'c, 'a> Blocks<'c, 'a> {
             whole,
             offset: block.offset,
             indices: indexing.indices,
+            negative: indexing.negative,
             index_layouts,
             shape: block.shape[at..at + rank].into(),
             strides: block.strides[at..at + rank].into(),
@@ -260,7 +273,7 @@ impl<'c, 'a> Blocks<'c, 'a> {
             let mut in_whole = self.whole.offset;
             for ((i, layout), data) in self.indices.iter().zip(&self.index_layouts).zip(&integers) {
                 let place = offset_of(layout.offset, &layout.strides, &index);
-                let entry = position(data.at(place), self.whole.shape[i.dim])?;
+                let entry = position(data.at(place), self.whole.shape[i.dim], self.negative)?;
                 in_whole += entry * self.whole.strides[i.dim];
             }
             visit(in_whole, offset_of(self.offset, &self.strides, &index));
@@ -305,15 +318,17 @@ mod tests {
 
     #[test]
     fn a_negative_index_counts_from_the_end_and_one_outside_is_an_error() {
-        assert_eq!(position(-1, 3), Ok(2));
+        use Negative::{FromEnd, Outside};
+        assert_eq!(position(-1, 3, FromEnd), Ok(2));
+        assert!(position(-1, 3, Outside).is_err());
         assert_eq!(
-            position(i64::MIN, 3).unwrap_err(),
+            position(i64::MIN, 3, FromEnd).unwrap_err(),
             KernelError::IndexOutOfRange {
                 index: i64::MIN,
                 len: 3
             }
         );
-        assert!(position(3, 3).is_err() && position(0, 0).is_err());
+        assert!(position(3, 3, Outside).is_err() && position(0, 0, FromEnd).is_err());
     }
 
     #[test]
@@ -337,6 +352,7 @@ mod tests {
             indices: &indices,
             shape: TWO,
             at: 0,
+            negative: Negative::FromEnd,
         };
         let to_layout = Layout::contiguous(&[2, 3]);
         let mut memory = Storage::zeroed(24);
@@ -360,6 +376,7 @@ mod tests {
                 indices: &indices,
                 shape: &[400],
                 at,
+                negative: Negative::FromEnd,
             };
             let shape = if dim == 0 { [400, 300] } else { [200, 400] };
             let run = |threads| {
@@ -401,6 +418,7 @@ mod tests {
             indices: &indices,
             shape: TWO,
             at: 0,
+            negative: Negative::FromEnd,
         };
         for (write, expected) in [(Write::Replace, 3.0), (Write::Add(2.0), 10.0)] {
             let mut memory = Storage::zeroed(8);

@@ -7,7 +7,7 @@
 
 use crate::fill::{Value, fill};
 use crate::gather::without_dim;
-use crate::indexing::{Integers, position};
+use crate::indexing::{Integers, Negative, position};
 use crate::layout::for_each_run;
 use crate::wide::Wide;
 use crate::{DType, Element, KernelError, Layout, TensorMut, TensorRef, with_element};
@@ -69,7 +69,7 @@ fn scatter_of<T: Element<Wide: Wide>>(
         [&base, index.layout(), &values_layout],
         |[a, i, v], [p, q, r], n| {
             for k in 0..n {
-                match position(integers.at(i + k * q), len) {
+                match position(integers.at(i + k * q), len, Negative::Outside) {
                     Ok(j) => {
                         let place = &mut target[a + k * p + j * stride];
                         *place = combine(*place, values[v + k * r], reduce);
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn scattering_writes_where_the_index_says() {
         let shape = Layout::contiguous(&[2, 2]);
-        let index = tensor(&shape, &[2i64, 2, 0, -1]);
+        let index = tensor(&shape, &[2i64, 2, 0, 2]);
         let values = tensor(&shape, &[1.0f32, 2.0, 3.0, 4.0]);
         let run = |source, reduce| {
             let layout = Layout::contiguous(&[2, 3]);
@@ -190,9 +190,28 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_index_is_outside() {
+        let shape = Layout::contiguous(&[1]);
+        let mut memory = Storage::zeroed(4);
+        let mut to = TensorMut::new(crate::DType::F32, &shape, memory.bytes_mut()).unwrap();
+        let source = Source::Value(Value::Int(1));
+        let outside = scatter(
+            &mut to,
+            0,
+            &tensor(&shape, &[-1i64]),
+            source,
+            Reduce::Replace,
+        );
+        assert_eq!(
+            outside,
+            Err(KernelError::IndexOutOfRange { index: -1, len: 1 })
+        );
+    }
+
+    #[test]
     fn means_count_what_arrives() {
         let shape = Layout::contiguous(&[4]);
-        let index = tensor(&shape, &[2i64, 2, 0, -1]);
+        let index = tensor(&shape, &[2i64, 2, 0, 2]);
         let values = Source::Tensor(tensor(&shape, &[1.0f32, 2.0, 3.0, 4.0]));
         let run = |include_self| {
             let layout = Layout::contiguous(&[3]);

@@ -86,11 +86,15 @@ fn lines<R: Real>(
             }
         };
         let mut greatest = f64::NEG_INFINITY;
-        each_block(&mut |_, block| greatest = greatest.max(R::max(block).to()));
+        let mut hidden = what == Softmax::Safe;
+        each_block(&mut |_, block| {
+            greatest = greatest.max(R::max(block).to());
+            // The greatest element passes over NaN, but a line with one is not hidden.
+            hidden = hidden && block.iter().all(|x| x.to() == f64::NEG_INFINITY);
+        });
         let shift = R::of(greatest);
         let mut sum = 0.0;
         each_block(&mut |_, block| sum += R::exp_and_sum(block, shift).to());
-        let hidden = what == Softmax::Safe && greatest == f64::NEG_INFINITY;
         each_block(&mut |first, block| {
             if hidden {
                 block.fill(R::of(0.0));
@@ -147,6 +151,22 @@ mod tests {
                 .zip(&plain)
                 .all(|(a, b)| (a.exp() - b).abs() <= 2e-5 * b)
         );
+    }
+
+    #[test]
+    fn a_line_with_nan_is_nan_however_it_is_computed() {
+        let (nan, hidden) = (f32::NAN, f32::NEG_INFINITY);
+        for line in [[nan, nan], [hidden, nan], [nan, 1.0], [f32::INFINITY, 0.0]] {
+            for what in [Softmax::Usual, Softmax::Safe, Softmax::Log] {
+                for plain in [false, true] {
+                    let all = run(&[2], 0, &line, what, plain);
+                    assert!(
+                        all.iter().all(|x| x.is_nan()),
+                        "{what:?} of {line:?}: {all:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

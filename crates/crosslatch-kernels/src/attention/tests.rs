@@ -28,6 +28,8 @@ struct Case {
     tile: Option<WordTile<f32>>,
     /// Keys and values stored in bf16.
     stored: bool,
+    /// An operand (query, key, value), a row of its first head, and what stands there.
+    odd: Option<(usize, usize, f32)>,
     threads: usize,
 }
 
@@ -56,7 +58,16 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
             .for_each(|(p, x)| to[p] = *x);
         turned
     };
-    let (q, k, v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
+    let (mut q, mut k, mut v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
+    if let Some((operand, row, odd)) = case.odd {
+        let (memory, size) = match operand {
+            0 => (&mut q, [t, e]),
+            1 => (&mut k, [s, e]),
+            _ => (&mut v, [s, d]),
+        };
+        let at = layout(size[0], size[1]).slice(1, row, 1, 1).offset;
+        bytemuck::cast_slice_mut::<_, f32>(memory.bytes_mut())[at] = odd;
+    }
     let (lq, lk, lv) = (layout(t, e), layout(s, e), layout(s, d));
     let narrow = |wide: &Storage| {
         let mut narrow = Storage::zeroed(wide.len() / 2);
@@ -209,5 +220,85 @@ fn strides_and_threads_do_not_change_a_bit() {
                 ..case
             })
         );
+    }
+}
+
+#[test]
+fn all_ways_agree_where_something_is_nan_or_infinite() {
+    for (queries, keys) in [(1, 6), (3, 40), (4, 600), (5, 6), (40, 300)] {
+        for (operand, row, odd) in [
+            (0, 0, f32::NAN),
+            (0, queries - 1, f32::INFINITY),
+            (1, 2, f32::NAN),
+            (1, keys - 1, f32::NEG_INFINITY),
+            (2, 3, f32::NAN),
+            (2, keys - 1, f32::INFINITY),
+            // All bits of the fraction are set: rounding must not carry into the exponent.
+            (1, 2, f32::from_bits(0x7fff_ffff)),
+        ] {
+            for (causal, mask) in [(false, 0), (true, 0), (false, 1), (false, 2)] {
+                let case = Case {
+                    queries,
+                    keys,
+                    inner: 8,
+                    width: 12,
+                    causal,
+                    mask,
+                    odd: Some((operand, row, odd)),
+                    threads: 2,
+                    ..Case::default()
+                };
+                let (exact, _) = run(Case {
+                    plain: true,
+                    ..case
+                });
+                for tile in [
+                    None,
+                    Some(WordTile::of_bf16_portable()),
+                    WordTile::of_bf16(),
+                ] {
+                    for turned in [false, true] {
+                        let (fast, _) = run(Case {
+                            tile,
+                            turned,
+                            ..case
+                        });
+                        let agree = |(a, b): (&f32, &f32)| match b.is_finite() {
+                            true => (a - b).abs() <= 3e-3 * (1.0 + b.abs()),
+                            false => a == b || a.is_nan() && b.is_nan(),
+                        };
+                        let at = (queries, operand, row, odd, causal, mask, turned);
+                        assert!(fast.iter().zip(&exact).all(agree), "{at:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hidden_key_has_no_influence_whatever_it_holds() {
+    for queries in [2, 9] {
+        for (operand, causal) in [(1, true), (2, true)] {
+            let case = Case {
+                queries,
+                keys: 9,
+                inner: 4,
+                width: 4,
+                causal,
+                threads: 1,
+                ..Case::default()
+            };
+            let (usual, _) = run(case);
+            let (odd, _) = run(Case {
+                odd: Some((operand, queries - 1, f32::NAN)),
+                ..case
+            });
+            // The first head's queries before the last one do not see it.
+            let seen = (queries - 1) * 4;
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+            assert!(usual[..seen].iter().zip(&odd).all(close));
+            assert!(odd[seen..seen + 4].iter().any(|x| x.is_nan()));
+        }
     }
 }

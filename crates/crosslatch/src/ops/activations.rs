@@ -1,9 +1,11 @@
 //! Activation functions.
 
-use crosslatch_kernels::Operands;
 use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::{DType, Operands};
 
 use super::Table;
+use super::choosing::End;
+use super::fitting::fitting;
 use super::pointwise::{Computation, Operand, Pointwise, float_type, lower_in_own_type, number_as};
 use super::relayout::reread;
 use super::unary::vectorised;
@@ -167,9 +169,19 @@ fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
 }
 
 /// `x` between two numbers, in its own type.
-fn between(call: &Call<'_>, low: Operand<'_>, high: Operand<'_>) -> Result<Lowering, OpError> {
+fn between(call: &Call<'_>, low: Number, high: Number) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let of = Pointwise::new([Operand::Tensor(x), low, high], x.dtype)?;
+    if x.dtype == DType::Bool {
+        return Err(OpError::new("truth values have no range"));
+    }
+    if low.to_f64() > high.to_f64() {
+        return Err(OpError::new("the lower bound is above the upper one"));
+    }
+    let bounds = [
+        End::Low.bound(low, x.dtype)?,
+        End::High.bound(high, x.dtype)?,
+    ];
+    let of = Pointwise::new([Operand::Tensor(x), bounds[0], bounds[1]], x.dtype)?;
     // Comparisons that leave NaN as it is.
     Ok(lower_in_own_type!(
         of,
@@ -184,25 +196,21 @@ fn between(call: &Call<'_>, low: Operand<'_>, high: Operand<'_>) -> Result<Lower
 }
 
 fn hardtanh(call: &Call<'_>) -> Result<Lowering, OpError> {
-    between(
-        call,
-        Operand::of(call, "min_val")?,
-        Operand::of(call, "max_val")?,
-    )
+    between(call, call.number("min_val")?, call.number("max_val")?)
 }
 
 fn relu6(call: &Call<'_>) -> Result<Lowering, OpError> {
-    between(
-        call,
-        Operand::Number(Number::Int(0)),
-        Operand::Number(Number::Int(6)),
-    )
+    between(call, Number::Int(0), Number::Int(6))
 }
 
 /// `x` where it is above the threshold (or NaN), else a number.
 fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let [limit, value] = [Operand::of(call, "threshold")?, Operand::of(call, "value")?];
+    let [limit, value] = [
+        fitting(call.number("threshold")?, x.dtype)?,
+        fitting(call.number("value")?, x.dtype)?,
+    ]
+    .map(Operand::Number);
     let of = Pointwise::new([Operand::Tensor(x), limit, value], x.dtype)?;
     Ok(lower_in_own_type!(
         of,

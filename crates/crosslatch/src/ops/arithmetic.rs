@@ -1,9 +1,13 @@
 //! Arithmetic of two operands: sums, products, extremes and functions of two numbers.
 
 use crosslatch_kernels::DType;
+use crosslatch_kernels::blocks::Compute;
 
 use super::Table;
-use super::pointwise::{Operand, Pointwise, common_float, common_type, lower_in_own_type};
+use super::fitting::fitting;
+use super::pointwise::{
+    Operand, Pointwise, common_float, common_type, lower_in_own_type, number_in,
+};
 use crate::ir::operator::{Call, Lowering, Number, OpError};
 
 pub(super) const OPERATORS: Table = &[
@@ -115,12 +119,12 @@ pub(super) fn pair<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> 
     ])
 }
 
-/// The type that operands of a sum, product or quotient are taken through. A number, or a tensor
-/// without dimensions, is not rounded to 16 bits before it is computed with.
-pub(super) fn through(operands: &[Operand<'_>], ty: DType) -> DType {
+/// The types that the operands of a product or quotient are taken through. If the second one is a
+/// number, or a tensor with one element, PyTorch does not round it to 16 bits before it computes.
+pub(super) fn through([_, second]: &[Operand<'_>; 2], ty: DType) -> [DType; 2] {
     match ty {
-        DType::F16 | DType::BF16 if operands.iter().any(Operand::is_single) => DType::F32,
-        _ => ty,
+        DType::F16 | DType::BF16 if second.is_one() => [ty, DType::F32],
+        _ => [ty, ty],
     }
 }
 
@@ -130,20 +134,28 @@ fn scaled_sum(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering,
     if scale.is_float() && !ty.is_float() {
         return Err(OpError::new("`alpha` is a float and the operands are not"));
     }
-    let sum = Pointwise::new([a, b], through(&[a, b], ty))?;
-    let (float, int) = (scale.to_f64(), scale.to_i64());
-    let narrow = float as f32;
-    Ok(sum.lower(
+    let sum = Pointwise::new([a, b], ty)?;
+    let int = scale.to_i64();
+    let (narrow, float) = (number_in::<f32>(scale, ty), number_in::<f64>(scale, ty));
+    if float.abs() == 1.0 || !ty.is_float() {
+        return Ok(sum.lower(
+            ty,
+            move |[x, y]| x + narrow * y,
+            move |[x, y]| x + float * y,
+            move |[x, y]| x.wrapping_add(int.wrapping_mul(y)),
+        ));
+    }
+    // Rounded once, as in PyTorch's vectors.
+    Ok(sum.floats(
         ty,
-        move |[x, y]| x + narrow * y,
-        move |[x, y]| x + float * y,
-        move |[x, y]| x.wrapping_add(int.wrapping_mul(y)),
+        move |[x, y]| narrow.mul_add(y, x),
+        move |[x, y]| float.mul_add(y, x),
     ))
 }
 
-fn alpha(call: &Call<'_>) -> Result<Number, OpError> {
+fn alpha(call: &Call<'_>, operands: [Operand<'_>; 2]) -> Result<Number, OpError> {
     match call.has("alpha") {
-        true => call.number("alpha"),
+        true => fitting(call.number("alpha")?, common_type(&operands)),
         false => Ok(Number::Int(1)),
     }
 }
@@ -157,7 +169,7 @@ fn negated(number: Number) -> Number {
 
 fn add(call: &Call<'_>) -> Result<Lowering, OpError> {
     let [a, b] = pair(call)?;
-    scaled_sum(a, b, alpha(call)?)
+    scaled_sum(a, b, alpha(call, [a, b])?)
 }
 
 fn difference(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering, OpError> {
@@ -169,18 +181,18 @@ fn difference(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering,
 
 fn sub(call: &Call<'_>) -> Result<Lowering, OpError> {
     let [a, b] = pair(call)?;
-    difference(a, b, alpha(call)?)
+    difference(a, b, alpha(call, [a, b])?)
 }
 
 fn rsub(call: &Call<'_>) -> Result<Lowering, OpError> {
     let [a, b] = pair(call)?;
-    difference(b, a, alpha(call)?)
+    difference(b, a, alpha(call, [a, b])?)
 }
 
 fn mul(call: &Call<'_>) -> Result<Lowering, OpError> {
     let operands = pair(call)?;
     let ty = common_type(&operands);
-    let product = Pointwise::new(operands, through(&operands, ty))?;
+    let product = Pointwise::each(operands, through(&operands, ty))?;
     Ok(lower_in_own_type!(
         product,
         ty,
@@ -229,11 +241,34 @@ in_common_float! {
     atan2: |x, y| x.atan2(y);
     copysign: |x, y| x.copysign(y);
     hypot: |x, y| x.hypot(y);
-    xlogy: |x, y| if y.is_nan() { y } else if x == 0.0 { 0.0 } else { x * y.ln() };
     // Two equal infinities have no difference.
     logaddexp: |x, y| if x == y { x + x.signum().abs().ln_1p() } else {
         x.max(y) + (-(x - y).abs()).exp().ln_1p()
     };
+}
+
+/// `x log y`, and 0 where `x` is 0. Of 16 bits, PyTorch rounds the logarithm, too.
+fn xlogy(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let operands = pair(call)?;
+    let ty = common_float(&operands);
+    macro_rules! xlogy {
+        ($C:ty) => {
+            move |[x, y]: [$C; 2]| match x == 0.0 {
+                _ if y.is_nan() => y,
+                true => 0.0,
+                false => x * rounded(y.ln(), ty),
+            }
+        };
+    }
+    Ok(Pointwise::new(operands, ty)?.floats(ty, xlogy!(f32), xlogy!(f64)))
+}
+
+/// A number as elements of a float type have it.
+pub(super) fn rounded<C: Compute>(x: C, ty: DType) -> C {
+    match ty {
+        DType::F16 | DType::BF16 => x.through(ty),
+        _ => x,
+    }
 }
 
 fn greatest_common_divisor(call: &Call<'_>) -> Result<Lowering, OpError> {

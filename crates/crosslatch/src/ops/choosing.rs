@@ -1,13 +1,12 @@
 //! Operators that choose between values or mix them: `where`, `clamp`, `masked_fill`, `lerp`, …
 
-use crosslatch_kernels::blocks::first;
+use crosslatch_kernels::fill::{Value, read_one};
 use crosslatch_kernels::masked::fill_masked;
 use crosslatch_kernels::{DType, Operands};
 
 use super::Table;
-use super::pointwise::{
-    Operand, Pointwise, common_type, joint_shape, lower_in_own_type, number_as,
-};
+use super::fitting::{check_value, fitting, integer_range, value_in};
+use super::pointwise::{Operand, Pointwise, common_type, joint_shape, lower_in_own_type};
 use crate::ir::operator::{Call, Lowering, Number, OpError};
 
 pub(super) const OPERATORS: Table = &[
@@ -87,6 +86,11 @@ fn choose(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let [a, b] = [Operand::of(call, "self")?, Operand::of(call, "other")?];
     let ty = common_type(&[a, b]);
+    for operand in [a, b] {
+        if let (Operand::Number(n), false) = (operand, ty.is_float()) {
+            fitting(n, ty)?;
+        }
+    }
     let of = Pointwise::new([Operand::Tensor(condition), a, b], ty)?;
     Ok(lower_in_own_type!(
         of,
@@ -97,6 +101,47 @@ fn choose(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
+/// Which end of a range a number is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Low,
+    High,
+}
+
+impl End {
+    /// This end of a range, for elements of type `ty`. A number that is beyond all of them bounds
+    /// nothing and becomes their own end; if nothing would be in the range, that is an error, as in
+    /// PyTorch.
+    pub(super) fn bound(self, number: Number, ty: DType) -> Result<Operand<'static>, OpError> {
+        if ty.is_float() {
+            return Ok(Operand::Number(fitting(number, ty)?));
+        }
+        let (low, high) = integer_range(ty);
+        let (name, value) = match self {
+            End::Low => ("lower", number.to_i64()),
+            End::High => ("upper", number.to_i64()),
+        };
+        if (self == End::Low && value > high) || (self == End::High && value < low) {
+            return Err(OpError::new(format!(
+                "the {name} bound {value} is beyond all numbers of the type {ty}"
+            )));
+        }
+        Ok(Operand::Number(Number::Int(value.clamp(low, high))))
+    }
+}
+
+/// An end that may be given, as [`End::bound`] has it.
+fn bounded<'a>(
+    which: End,
+    end: Option<Operand<'a>>,
+    ty: DType,
+) -> Result<Option<Operand<'a>>, OpError> {
+    match end {
+        Some(Operand::Number(n)) => which.bound(n, ty).map(Some),
+        tensor => Ok(tensor),
+    }
+}
+
 /// `clamp` and its relatives: between two ends, or with one of them. If an end is NaN, so is the
 /// result.
 fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -105,9 +150,14 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
         true => Operand::optional(call, name),
         false => Ok(None),
     };
-    match (end("min")?, end("max")?) {
+    let (low, high) = (end("min")?, end("max")?);
+    let operands: Vec<Operand<'_>> = [Some(x), low, high].into_iter().flatten().collect();
+    let ty = common_type(&operands);
+    if ty == DType::Bool {
+        return Err(OpError::new("truth values have no range"));
+    }
+    match (bounded(End::Low, low, ty)?, bounded(End::High, high, ty)?) {
         (Some(low), Some(high)) => {
-            let ty = common_type(&[x, low, high]);
             let of = Pointwise::new([x, low, high], ty)?;
             Ok(lower_in_own_type!(
                 of,
@@ -121,7 +171,6 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
             ))
         }
         (Some(low), None) => {
-            let ty = common_type(&[x, low]);
             let of = Pointwise::new([x, low], ty)?;
             Ok(lower_in_own_type!(
                 of,
@@ -132,7 +181,6 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
             ))
         }
         (None, Some(high)) => {
-            let ty = common_type(&[x, high]);
             let of = Pointwise::new([x, high], ty)?;
             Ok(lower_in_own_type!(
                 of,
@@ -159,6 +207,9 @@ fn masked_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = [Operand::Tensor(x), Operand::Tensor(mask)];
     if joint_shape(&of)?.as_slice() != x.shape() {
         // The mask makes it larger: the result cannot be the operand, changed.
+        if let Operand::Number(n) = value {
+            fitting(n, x.dtype)?;
+        }
         let of = Pointwise::new([of[0], of[1], value], x.dtype)?;
         return Ok(lower_in_own_type!(
             of,
@@ -168,18 +219,20 @@ fn masked_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
             if m != 0 { v } else { x }
         ));
     }
-    let (mask, floats) = (mask.index, x.dtype.is_float());
+    let (mask, dtype) = (mask.index, x.dtype);
     let value = match value {
         Operand::Tensor(t) => Err(t.index),
-        Operand::Number(n) => Ok(n),
+        Operand::Number(n) => Ok(value_in(n, dtype)?),
     };
     Ok(Lowering::update(x, move |o: &mut Operands<'_, '_>| {
         let (to, mask, threads) = (&mut o.outputs[0], &o.inputs[mask], o.threads);
-        match (floats, value) {
-            (true, Ok(n)) => fill_masked(to, mask, number_as::<f64>(n), threads),
-            (true, Err(i)) => fill_masked(to, mask, first::<f64>(&o.inputs[i]), threads),
-            (false, Ok(n)) => fill_masked(to, mask, number_as::<i64>(n), threads),
-            (false, Err(i)) => fill_masked(to, mask, first::<i64>(&o.inputs[i]), threads),
+        let value = match value {
+            Ok(value) => value,
+            Err(i) => check_value(read_one(&o.inputs[i]), dtype)?,
+        };
+        match value {
+            Value::Float(x) => fill_masked(to, mask, x, threads),
+            Value::Int(i) => fill_masked(to, mask, i, threads),
         }
         Ok(())
     }))
@@ -201,14 +254,14 @@ fn lerp(call: &Call<'_>) -> Result<Lowering, OpError> {
         DType::F16 | DType::BF16 if weight.is_number() => DType::F32,
         _ => ty,
     };
-    let of = Pointwise::new([a, b, weight], through)?;
+    let of = Pointwise::each([a, b, weight], [ty, ty, through])?;
     macro_rules! mix {
         () => {
             |[a, b, w]| {
                 if w.abs() < 0.5 {
-                    a + w * (b - a)
+                    w.mul_add(b - a, a)
                 } else {
-                    b - (b - a) * (1.0 - w)
+                    (b - a).mul_add(w - 1.0, b)
                 }
             }
         };
@@ -227,7 +280,7 @@ fn three<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 3], DType, Number), Op
     if value.is_float() && !ty.is_float() {
         return Err(OpError::new("`value` is a float and the operands are not"));
     }
-    Ok((operands, ty, value))
+    Ok((operands, ty, fitting(value, ty)?))
 }
 
 fn addcmul(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -236,8 +289,8 @@ fn addcmul(call: &Call<'_>) -> Result<Lowering, OpError> {
     let narrow = float as f32;
     Ok(Pointwise::new(operands, ty)?.lower(
         ty,
-        move |[x, a, b]| x + narrow * a * b,
-        move |[x, a, b]| x + float * a * b,
+        move |[x, a, b]| (narrow * a).mul_add(b, x),
+        move |[x, a, b]| (float * a).mul_add(b, x),
         move |[x, a, b]| x.wrapping_add(int.wrapping_mul(a).wrapping_mul(b)),
     ))
 }

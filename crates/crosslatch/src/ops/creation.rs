@@ -8,6 +8,7 @@ use crosslatch_kernels::fill::{Value, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::indexing::Integers;
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
+use super::fitting::value_in;
 use super::sizes::{checked_shape, length};
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
 
@@ -76,7 +77,7 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-            constant(dtype, Dims::new(), value_of(c.number("s")?))
+            constant(dtype, Dims::new(), value_in(c.number("s")?, dtype)?)
         },
     ),
     (
@@ -122,7 +123,10 @@ pub(super) const OPERATORS: super::Table = &[
     ),
     (
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
-        |c| filled(c, Some(value_of(c.number("value")?))),
+        |c| {
+            let dtype = c.tensor("self")?.dtype;
+            filled(c, Some(value_in(c.number("value")?, dtype)?))
+        },
     ),
     (
         "aten::fill.Tensor(Tensor self, Tensor value) -> Tensor",
@@ -221,7 +225,7 @@ fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
         Number::Bool(_) => DType::Bool,
     };
     let (dtype, shape) = described(call, otherwise)?;
-    constant(dtype, shape, value_of(number))
+    constant(dtype, shape, value_in(number, dtype)?)
 }
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {

@@ -2,11 +2,12 @@
 //!
 //! Floats follow IEEE 754; a division of integers by zero is an error when it runs, as in PyTorch.
 
+use crosslatch_kernels::blocks::Compute as Computed;
 use crosslatch_kernels::elementwise::contains_zero;
 use crosslatch_kernels::{DType, KernelError, Operands};
 
 use super::Table;
-use super::arithmetic::{pair, through};
+use super::arithmetic::{pair, rounded, through};
 use super::pointwise::{
     Operand, Pointwise, common_float, common_type, joint_shape, lower_in_own_type, number_in,
 };
@@ -90,18 +91,19 @@ fn div(call: &Call<'_>) -> Result<Lowering, OpError> {
         None => {
             let operands = pair(call)?;
             let ty = common_float(&operands);
-            let quotient = Pointwise::new(operands, through(&operands, ty))?;
+            let quotient = Pointwise::each(operands, through(&operands, ty))?;
             Ok(quotient.floats(ty, |[x, y]| x / y, |[x, y]| x / y))
         }
         Some("floor") => floor_divide(call),
         Some("trunc") => {
-            let quotient = Pointwise::new(pair(call)?, dividing_type(call)?)?;
+            let operands = pair(call)?;
             let ty = dividing_type(call)?;
+            let steps = Steps::of(&operands, ty);
             let lowering = lower_in_own_type!(
-                quotient,
+                Pointwise::each(operands, through(&operands, ty))?,
                 ty,
                 [x, y],
-                (x / y).trunc(),
+                steps.round(x / y).trunc(),
                 x.checked_div(y).unwrap_or(x)
             );
             without_zero(call, lowering)
@@ -153,17 +155,37 @@ fn without_zero(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError
     }))
 }
 
+/// How the steps of a whole division of floats are rounded. PyTorch rounds each of them to 16 bits
+/// where both operands are tensors of such a type, and none where the divisor is one number.
+#[derive(Clone, Copy)]
+struct Steps {
+    ty: DType,
+}
+
+impl Steps {
+    fn of([_, divisor]: &[Operand<'_>; 2], ty: DType) -> Steps {
+        match divisor.is_one() {
+            true => Steps { ty: DType::F32 },
+            false => Steps { ty },
+        }
+    }
+
+    fn round<C: Computed>(self, x: C) -> C {
+        rounded(x, self.ty)
+    }
+}
+
 /// The quotient rounded down, without the error that rounding the quotient first would make.
 macro_rules! floor_of_quotient {
     ($name:ident, $type:ty) => {
-        fn $name([x, y]: [$type; 2]) -> $type {
+        fn $name([x, y]: [$type; 2], steps: Steps) -> $type {
             if y == 0.0 {
                 return x / y;
             }
             let rest = x % y;
-            let mut quotient = (x - rest) / y;
+            let mut quotient = steps.round(steps.round(x - rest) / y);
             if rest != 0.0 && (y < 0.0) != (rest < 0.0) {
-                quotient -= 1.0;
+                quotient = steps.round(quotient - 1.0);
             }
             if quotient == 0.0 {
                 return (0.0 as $type).copysign(x / y);
@@ -182,12 +204,13 @@ floor_of_quotient!(floor_of_quotient_f32, f32);
 floor_of_quotient!(floor_of_quotient_f64, f64);
 
 fn floor_divide(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let quotient = Pointwise::new(pair(call)?, ty)?;
+    let (operands, ty) = (pair(call)?, dividing_type(call)?);
+    let steps = Steps::of(&operands, ty);
+    let quotient = Pointwise::each(operands, through(&operands, ty))?;
     let lowering = quotient.lower(
         ty,
-        floor_of_quotient_f32,
-        floor_of_quotient_f64,
+        move |operands| floor_of_quotient_f32(operands, steps),
+        move |operands| floor_of_quotient_f64(operands, steps),
         |[x, y]| {
             match x.checked_div(y) {
                 Some(q) if x.wrapping_rem(y) != 0 && (x < 0) != (y < 0) => q - 1,

@@ -8,12 +8,14 @@
 use smallvec::SmallVec;
 
 use crosslatch_kernels::fill::{Value, fill, read_one};
-use crosslatch_kernels::indexing::{Index, Indexing, Integers, Write, index, index_put, position};
+use crosslatch_kernels::indexing::{
+    Index, Indexing, Integers, Negative, Write, index, index_put, position,
+};
 use crosslatch_kernels::layout::broadcast_shapes;
 use crosslatch_kernels::masked::write_masked;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
-use super::creation::value_of;
+use super::fitting::{check_value, value_in};
 use super::relayout::{relaid, reread};
 use super::sizes::checked_shape;
 use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
@@ -168,6 +170,7 @@ fn index_tensor(call: &Call<'_>) -> Result<Lowering, OpError> {
                 indices: &indices,
                 shape: &places.shape,
                 at: places.at,
+                negative: Negative::FromEnd,
             };
             index(&mut o.outputs[0], &from, &indexing, o.threads)
         },
@@ -206,6 +209,7 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
                 }],
                 shape: &[count],
                 at: dim,
+                negative: Negative::Outside,
             };
             index(
                 &mut relaid(&mut o.outputs[0], &to_layout)?,
@@ -264,6 +268,7 @@ fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
             indices: &indices,
             shape: &places.shape,
             at: places.at,
+            negative: Negative::FromEnd,
         };
         index_put(&mut o.outputs[0], &source, &indexing, write)
     }))
@@ -358,6 +363,7 @@ fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
             }],
             shape: &[count],
             at: dim,
+            negative: Negative::Outside,
         };
         index_put(
             &mut relaid(&mut o.outputs[0], &to_layout)?,
@@ -382,13 +388,14 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
             return Err(OpError::new("index_fill takes one value"));
         }
         let value = value.index;
-        let read = move |o: &Operands<'_, '_>| read_one(&o.inputs[value]);
+        let dtype = this.dtype;
+        let read = move |o: &Operands<'_, '_>| check_value(read_one(&o.inputs[value]), dtype);
         return Ok(Lowering::update(this, filling(of, dim, read)));
     }
-    let value = value_of(call.number("value")?);
+    let value = value_in(call.number("value")?, this.dtype)?;
     Ok(Lowering::update(
         this,
-        filling(of, dim, move |_: &Operands<'_, '_>| value),
+        filling(of, dim, move |_: &Operands<'_, '_>| Ok(value)),
     ))
 }
 
@@ -396,14 +403,14 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn filling(
     by: usize,
     dim: usize,
-    value: impl Fn(&Operands<'_, '_>) -> Value + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Result<Value, KernelError> + Send + Sync + 'static,
 ) -> impl Kernel + 'static {
     move |o: &mut Operands<'_, '_>| {
-        let value = value(o);
+        let value = value(o)?;
         let layout = with_a_dim(o.outputs[0].layout());
         let indices = Integers::of(&o.inputs[by]);
         for place in o.inputs[by].layout().positions() {
-            let entry = position(indices.at(place), layout.shape[dim])?;
+            let entry = position(indices.at(place), layout.shape[dim], Negative::FromEnd)?;
             let entry = layout.select(dim, entry);
             fill(&mut relaid(&mut o.outputs[0], &entry)?, value);
         }

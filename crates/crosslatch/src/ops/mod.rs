@@ -24,6 +24,7 @@ mod division;
 mod einsum;
 mod embedding;
 mod extremes;
+mod fitting;
 mod indexing;
 mod joining;
 mod matrices;

@@ -60,9 +60,12 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Whether it is one number for all elements of the result.
-    pub(super) fn is_single(&self) -> bool {
-        self.standing().0 != Standing::Tensor
+    /// Whether it is one number, be it a tensor's.
+    pub(super) fn is_one(&self) -> bool {
+        match self {
+            Operand::Tensor(t) => t.layout.numel() == 1,
+            Operand::Number(_) => true,
+        }
     }
 
     pub(super) fn is_number(&self) -> bool {
@@ -113,13 +116,19 @@ pub(super) struct Pointwise<const N: usize> {
     /// Layouts of the operands that are tensors.
     layouts: [Option<Layout>; N],
     shape: Dims,
-    /// The type that operands are converted to.
-    through: DType,
+    /// The type that each operand is converted to; all are computed with in one.
+    through: [DType; N],
 }
 
 impl<const N: usize> Pointwise<N> {
     /// Operands that are converted to `through` and broadcast to one shape.
     pub(super) fn new(operands: [Operand<'_>; N], through: DType) -> Result<Self, OpError> {
+        Pointwise::each(operands, [through; N])
+    }
+
+    /// The same, where each operand has a type of its own that it is converted to. All of them are
+    /// computed with in the same type.
+    pub(super) fn each(operands: [Operand<'_>; N], through: [DType; N]) -> Result<Self, OpError> {
         Ok(Pointwise {
             slots: operands.map(|o| o.slot()),
             layouts: operands.map(|o| match o {
@@ -139,7 +148,7 @@ impl<const N: usize> Pointwise<N> {
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
     ) -> Lowering {
-        let function = match Class::of(self.through) {
+        let function = match Class::of(self.through[0]) {
             Class::F32 => Computation::F32(blockwise(f32s)),
             Class::F64 => Computation::F64(blockwise(f64s)),
             Class::I64 => Computation::I64(blockwise(i64s)),
@@ -154,7 +163,7 @@ impl<const N: usize> Pointwise<N> {
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
     ) -> Lowering {
-        let function = Computation::floats(self.through, f32s, f64s);
+        let function = Computation::floats(self.through[0], f32s, f64s);
         self.computing(result, function)
     }
 
@@ -216,7 +225,7 @@ impl<const N: usize> Pointwise<N> {
         for (i, source) in sources.iter_mut().enumerate() {
             *source = match (self.slots[i], &tensors[i]) {
                 (_, Some(tensor)) => Source::Tensor(tensor),
-                (Slot::Number(number), None) => Source::Number(number_in(number, self.through)),
+                (Slot::Number(number), None) => Source::Number(number_in(number, self.through[i])),
                 (Slot::Input(_), None) => return Err(misplaced()),
             };
         }
@@ -253,6 +262,7 @@ impl<const N: usize> Computation<N> {
         through: DType,
         threads: &Threads,
     ) {
+        let through = [through; N];
         match self {
             Computation::F32(f) => apply(out, tensors.map(Source::Tensor), through, threads, f),
             Computation::F64(f) => apply(out, tensors.map(Source::Tensor), through, threads, f),
@@ -264,7 +274,7 @@ impl<const N: usize> Computation<N> {
 impl Pointwise<1> {
     /// The operator that maps a tensor of type `dtype` by a function in `f32`.
     pub(super) fn mapping(self, dtype: DType, function: Function) -> Lowering {
-        let (shape, through) = (self.shape.clone(), self.through);
+        let (shape, [through]) = (self.shape.clone(), self.through);
         let kernel = Computing {
             known: [dtype, through]
                 .iter()

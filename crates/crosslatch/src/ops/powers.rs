@@ -4,6 +4,7 @@ use crosslatch_kernels::DType;
 
 use super::Table;
 use super::arithmetic::pair;
+use super::fitting::fitting;
 use super::pointwise::{Operand, Pointwise, common_type};
 use crate::ir::operator::{Call, Lowering, OpError};
 
@@ -41,6 +42,9 @@ fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Err(OpError::new("truth values have no powers"));
     }
     if let Operand::Number(n) = exponent {
+        if ty != DType::F32 && ty != DType::F64 {
+            fitting(n, ty)?;
+        }
         if ty.is_int() && n.to_i64() < 0 {
             return Err(OpError::new("an integer to a negative power is no integer"));
         }
@@ -54,8 +58,8 @@ fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
         ty,
         |[x, y]| x.powf(y),
         |[x, y]| x.powf(y),
-        |[x, y]| match u32::try_from(y) {
-            Ok(y) => x.wrapping_pow(y),
+        |[x, y]| match u64::try_from(y) {
+            Ok(y) => wrapping_power(x, y),
             // Of whole numbers only 1 and -1 have whole reciprocals; and what is too large an
             // exponent for anything else is none for them.
             Err(_) => match x {
@@ -65,6 +69,19 @@ fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
             },
         },
     ))
+}
+
+/// `base` to a power of any size, modulo 2^64.
+fn wrapping_power(base: i64, mut exponent: u64) -> i64 {
+    let (mut power, mut square) = (1i64, base);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power = power.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        exponent >>= 1;
+    }
+    power
 }
 
 /// Powers that take no logarithm.

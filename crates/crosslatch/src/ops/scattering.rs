@@ -5,6 +5,7 @@
 //! write a view (`slice_scatter`, `copy`) are copies into that view.
 
 use crosslatch_kernels::gather::{gather, take};
+use crosslatch_kernels::indexing::Negative;
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::scatter::{
     Reduce, Source, forget, mean_scratch_bytes, scatter, scatter_mean,
@@ -12,7 +13,7 @@ use crosslatch_kernels::scatter::{
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, copy::copy};
 
 use super::broadcasting::expanded;
-use super::creation::value_of;
+use super::fitting::value_in;
 use super::indexing::{check_index, with_a_dim};
 use super::relayout::{relaid, reread};
 use super::reshaping::as_strided_layout;
@@ -31,6 +32,7 @@ pub(super) const OPERATORS: super::Table = &[
                 c.int("dim")?,
                 index,
                 index.layout.shape.clone(),
+                Negative::Outside,
             )
         },
     ),
@@ -40,7 +42,8 @@ pub(super) const OPERATORS: super::Table = &[
     ),
     ("aten::take(Tensor self, Tensor index) -> Tensor", |c| {
         let index = c.tensor("index")?;
-        taken(c.tensor("self")?, index, index.layout.shape.clone())
+        let shape = index.layout.shape.clone();
+        taken(c.tensor("self")?, index, shape, Negative::FromEnd)
     }),
     (
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
@@ -119,6 +122,7 @@ fn gathered(
     dim: i64,
     index: &TensorArg,
     shape: Dims,
+    negative: Negative,
 ) -> Result<Lowering, OpError> {
     let dim = this.dim(dim)?;
     check_index(index)?;
@@ -153,13 +157,19 @@ fn gathered(
                 &from,
                 dim,
                 &index,
+                negative,
                 o.threads,
             )
         },
     ))
 }
 
-fn taken(this: &TensorArg, index: &TensorArg, shape: Dims) -> Result<Lowering, OpError> {
+fn taken(
+    this: &TensorArg,
+    index: &TensorArg,
+    shape: Dims,
+    negative: Negative,
+) -> Result<Lowering, OpError> {
     check_index(index)?;
     if this.layout.numel() == 0 && index.layout.numel() > 0 {
         return Err(OpError::new("elements are taken from a tensor without any"));
@@ -178,6 +188,7 @@ fn taken(this: &TensorArg, index: &TensorArg, shape: Dims) -> Result<Lowering, O
                 &mut relaid(&mut o.outputs[0], &layout)?,
                 &o.inputs[of],
                 &o.inputs[by],
+                negative,
             )
         },
     ))
@@ -186,7 +197,8 @@ fn taken(this: &TensorArg, index: &TensorArg, shape: Dims) -> Result<Lowering, O
 fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (this, index) = (call.tensor("self")?, call.tensor("indices")?);
     let Some(dim) = call.optional_int("dim")? else {
-        return taken(this, index, Dims::from_slice(&[index.layout.numel()]));
+        let shape = Dims::from_slice(&[index.layout.numel()]);
+        return taken(this, index, shape, Negative::Outside);
     };
     let d = this.dim(dim)?;
     if this.rank() != index.rank() || this.rank() == 0 {
@@ -205,7 +217,7 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
         }
     }
     if whole == this.layout.shape {
-        return gathered(this, dim, index, shape);
+        return gathered(this, dim, index, shape, Negative::FromEnd);
     }
     let (of, by, result) = (this.index, index.index, checked_shape(shape.clone())?);
     let stretched = TensorArg {
@@ -230,7 +242,14 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
             let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
             let from = reread(&o.inputs[of], &from)?;
             let index = reread(&o.inputs[by], &index)?;
-            gather(&mut o.outputs[0], &from, d, &index, o.threads)
+            gather(
+                &mut o.outputs[0],
+                &from,
+                d,
+                &index,
+                Negative::FromEnd,
+                o.threads,
+            )
         },
     ))
 }
@@ -277,7 +296,7 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     check_fit(this, index, Some(dim))?;
     let value = match call.has("src") {
         true => None,
-        false => Some(value_of(call.number("value")?)),
+        false => Some(value_in(call.number("value")?, this.dtype)?),
     };
     let mut src = None;
     if value.is_none() {

@@ -137,13 +137,21 @@ in_floats! {
     atan: |x| x.atan(), x.atan();
     sinh: |x| x.sinh(), x.sinh();
     cosh: |x| x.cosh(), x.cosh();
-    asinh: |x| libm::asinhf(x), libm::asinh(x);
-    acosh: |x| libm::acoshf(x), libm::acosh(x);
-    atanh: |x| libm::atanhf(x), libm::atanh(x);
+    asinh: |x| libm::asinh(x as f64) as f32, libm::asinh(x);
+    acosh: |x| inverse_cosh(x as f64) as f32, inverse_cosh(x);
+    atanh: |x| libm::atanh(x as f64) as f32, libm::atanh(x);
     erfc: |x| libm::erfcf(x), libm::erfc(x);
     lgamma: |x| libm::lgammaf(x), libm::lgamma(x);
     deg2rad: |x| x.to_radians(), x.to_radians();
     rad2deg: |x| x.to_degrees(), x.to_degrees();
+}
+
+/// The inverse of the hyperbolic cosine, whose values begin at 1.
+fn inverse_cosh(x: f64) -> f64 {
+    match x < 1.0 {
+        true => f64::NAN,
+        false => libm::acosh(x),
+    }
 }
 
 /// A function that is computed in the type of its operand.

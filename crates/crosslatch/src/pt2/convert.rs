@@ -13,7 +13,7 @@ use super::schema::{
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
 use crate::ir::TooDeep;
-use crate::ir::graph::{Graph, Node, Program, Provenance, Symbol, ValueId, ValueType};
+use crate::ir::graph::{Arg, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType};
 use crate::ops::{COND, Catalogue};
 
 /// Why a program could not be converted.
@@ -51,15 +51,16 @@ pub fn convert(
         catalogue,
         missing: MissingOperators::default(),
     };
-    let (graph, names) = converter.graph(&module.graph, 0)?;
+    let (mut graph, names) = converter.graph(&module.graph, 0)?;
     let (slots, payloads) = slots(&module.signature.input_specs, &graph)?;
-    let outputs = outputs(
+    let mut outputs = outputs(
         &module.signature.output_specs,
         &slots,
         &output_names(file),
         &graph,
         &names,
     )?;
+    leave_out_nones(&mut graph, &mut outputs);
     if !converter.missing.calls.is_empty() {
         return Err(ConvertError::Missing(converter.missing));
     }
@@ -81,6 +82,18 @@ pub fn convert(
     };
     crate::effects::mark_state(&mut program);
     Ok(Converted { program, payloads })
+}
+
+/// A result that is `None` is nothing that a run could return. The others keep their names.
+fn leave_out_nones(graph: &mut Graph, outputs: &mut Vec<Output>) {
+    let all = outputs.drain(..).zip(graph.outputs.drain(..));
+    let something =
+        |(output, value): &(Output, Arg)| !matches!((output, value), (Output::User(_), Arg::None));
+    (*outputs, graph.outputs) = all
+        .filter(something)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .unzip();
 }
 
 struct Converter<'c> {

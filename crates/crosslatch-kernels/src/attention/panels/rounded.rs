@@ -233,10 +233,10 @@ fn some_lanes<const FUSED: bool, const N: usize>(
     carry(carried, l, factor, total);
 }
 
-/// A weight rounded to bf16, in the upper half. A weight is at most 1; a NaN may become anything, because
-/// the sum of the weights then says so.
+/// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN, of which one form is left:
+/// rounding could make a number of another.
 #[inline(always)]
 fn round_weight(weight: f32) -> u32 {
-    let bits = weight.to_bits();
+    let bits = weight.to_bits().min(f32::NAN.to_bits());
     (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) & 0xffff_0000
 }
