@@ -349,13 +349,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_million_entries_take_less_than_a_second_and_no_more_than_the_file_justifies() {
+    fn a_million_entries_take_a_moment_and_no_more_memory_than_the_file_justifies() {
         const COUNT: usize = 1_000_000;
         let names: Vec<String> = (0..COUNT)
             .map(|i| format!("m/{:07}", i * 7_919 % COUNT))
             .collect();
-        let mut entries: Vec<(&str, &[u8])> =
-            names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+        let mut entries: Vec<(&str, &[u8])> = names
+            .iter()
+            .map(|name| (name.as_str(), &b"x"[..]))
+            .collect();
         entries.push(("m/models/a.json", b"{}"));
         let file = zip(&entries);
         let begun = Instant::now();
@@ -364,9 +366,9 @@ pub(super) mod tests {
         assert_eq!(found.sorted.len(), COUNT + 1);
         let each = size_of::<Entry>() + 32;
         assert!(found.sorted.capacity() * each < file.len() * 2);
-        // Much more than it takes, for machines that do something else as well.
+        // A machine of its own takes less than a second; this is for one that does something else as well.
         let most = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 5 });
         assert!(took < most, "{took:?} for {} bytes", file.len());
-        eprintln!("{took:?} for {} bytes", file.len());
+        println!("{took:?} for {} bytes", file.len());
     }
 }
