@@ -19,7 +19,8 @@ fn no_target_breaks_within_a_few_seconds() {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("fuzz")
             .join(target.name);
-        // Another seed at each change of the program would make failures come and go.
+        // What an earlier run has kept would make this one another.
+        let _ = std::fs::remove_dir_all(&folder);
         let run = parent::Run {
             program: env!("CARGO_BIN_EXE_crosslatch-fuzz").into(),
             inputs: u64::MAX,

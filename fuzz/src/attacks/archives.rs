@@ -195,7 +195,7 @@ pub const ATTACKS: &[Attack] = &[
     now("weight_longer_than_its_matrix.pt2", longer, "runs"),
     later(
         "state_overlaps_itself.pt2",
-        || state_of_stride_0(),
+        state_of_stride_0,
         "overlap",
         OVERLAPS,
     ),

@@ -23,31 +23,35 @@ pub const TARGET: Target = Target {
     longest: 1 << 16,
 };
 
-/// A folder for the files of this process.
-pub fn scratch() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
+/// A path for a file or a folder of this thread, in memory where the system has such a folder.
+pub fn scratch(ending: &str) -> PathBuf {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    let base = BASE.get_or_init(|| {
         let memory = Path::new("/dev/shm");
-        let base = match memory.is_dir() {
+        match memory.is_dir() {
             true => memory.to_owned(),
             false => std::env::temp_dir(),
-        };
-        let folder = base.join(format!("crosslatch-fuzz-{}", std::process::id()));
-        // What cannot be made shows when a file is written there.
-        let _ = std::fs::create_dir_all(&folder);
-        folder
-    })
+        }
+    });
+    // One thread runs a target in a process; tests run several.
+    let thread = format!("{:?}", std::thread::current().id());
+    let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
+    base.join(format!(
+        "crosslatch-fuzz-{}-{thread}{ending}",
+        std::process::id()
+    ))
 }
 
 fn run(bytes: &[u8]) -> String {
-    // One thread runs a target in a process; tests run several.
-    let thread = format!("{:?}", std::thread::current().id());
-    let path = scratch().join(format!("{}.pt2", thread.replace(['(', ')'], "-")));
+    let path = scratch(".pt2");
     let written = File::create(&path).and_then(|mut file| file.write_all(bytes));
     if let Err(error) = written {
         return format!("cannot be written: {error}");
     }
-    let model = match Model::open(&path) {
+    let opened = Model::open(&path);
+    // What is mapped stays so; nothing is left behind when the process dies.
+    let _ = std::fs::remove_file(&path);
+    let model = match opened {
         Ok(model) => model,
         Err(error) => {
             let text = error.to_string();

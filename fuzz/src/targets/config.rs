@@ -226,13 +226,15 @@ fn folder(parts: &[u8]) -> String {
     if parts.is_empty() {
         return String::new();
     }
-    let path = scratch().join("parts");
+    let path = scratch("-parts");
     let written = std::fs::create_dir_all(&path)
         .and_then(|()| std::fs::write(path.join("export.json"), parts));
     if let Err(error) = written {
         return format!("cannot be written: {error}");
     }
-    match Model::open(&path) {
+    let opened = Model::open(&path);
+    let _ = std::fs::remove_dir_all(&path);
+    match opened {
         Ok(_) => "good".to_owned(),
         Err(error) => {
             let text = error.to_string().replace(&path.display().to_string(), "");
