@@ -1,0 +1,96 @@
+"""Where a result may differ from PyTorch's, and why.
+
+Each exception names operators, says for which calls, and gives a reason that holds for all of them.
+Nothing else may differ.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from operators.batches import Wanted
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Excepted:
+    """Calls whose results are not compared further."""
+
+    operators: tuple[str, ...]
+    reason: str
+    applies: Callable[[Wanted], bool]
+    outputs: tuple[int, ...] = (0,)
+    """The results that may differ."""
+
+
+def base(operator: str) -> str:
+    """The name of an operator without namespace, overload and variant."""
+    return operator.removeprefix("aten.").split(".")[0].split("/")[0].removeprefix("nn.functional.")
+
+
+def first_type(asked: Wanted) -> torch.dtype:
+    """The element type of a call's first operand."""
+    return asked.call.tensors[0].dtype if asked.call.tensors else torch.float32
+
+
+def is_odd(asked: Wanted) -> bool:
+    """Whether a call is one with odd values."""
+    return asked.case.startswith("odd-")
+
+
+EXCEPTIONS = [
+    Excepted(("add", "sub", "subtract", "rsub"),
+             "with `alpha`, PyTorch's vectors round a sum of 16 bits once and its loop over what is "
+             "left rounds the product, too",
+             lambda asked: first_type(asked) in HALVES and "alpha=" in asked.call.describe()),
+    Excepted(("fmax", "fmin", "maximum", "minimum"),
+             "of two zeros of different signs either is the larger: PyTorch gives one or the other, "
+             "by element type",
+             is_odd),
+    Excepted(("sort", "msort", "topk"),
+             "among equal elements the order is not determined unless a stable one is asked for",
+             lambda asked: "stable=True" not in asked.call.describe(), outputs=(1,)),
+    Excepted(("argsort",),
+             "among equal elements the order is not determined unless a stable one is asked for",
+             lambda asked: "stable=True" not in asked.call.describe()),
+    Excepted(("var_mean", "std_mean"),
+             "PyTorch's running mean of a line with an infinity is NaN or infinite, by the place "
+             "where that stands",
+             is_odd, outputs=(1,)),
+    Excepted(("prod", "cumprod"),
+             "whether a product of very large and very small factors overflows depends on their "
+             "order",
+             is_odd),
+]
+
+# Formulas in which PyTorch loses digits: its error is relative to the operand, as with 1 + tanh u.
+CANCELLING = ("gelu", "silu", "mish", "softplus", "log_sigmoid", "logsigmoid", "logit", "elu", "celu",
+              "selu")
+# Functions whose smallest results PyTorch's vectors make 0.
+FLUSHED = ("sigmoid", "special_expit", "expit", "erf", "special_erf", "exp", "exp2", "softmax",
+           "_softmax", "_safe_softmax", "erfc", "special_erfc")
+
+
+def reason(asked: Wanted, output: int) -> str | None:
+    """Why a result of a call may differ; `None` if it may not."""
+    for exception in EXCEPTIONS:
+        if (base(asked.operator) in exception.operators and output in exception.outputs
+                and exception.applies(asked)):
+            return exception.reason
+    return None
+
+
+def size(asked: Wanted, relative: bool) -> torch.Tensor | float:
+    """What errors are measured by where results are smaller: those of sums, by what is added."""
+    name = base(asked.operator)
+    operand = asked.call.tensors[0] if asked.call.tensors else torch.zeros(())
+    if name in CANCELLING and operand.shape == asked.expected[0].shape:
+        return operand.double().abs().nan_to_num(0.0, 0.0, 0.0).clamp(max=200.0)
+    if name in FLUSHED and asked.expected[0].is_floating_point():
+        info = torch.finfo(asked.expected[0].dtype)
+        return info.smallest_normal / info.eps
+    if not relative and operand.is_floating_point() and operand.numel():
+        return operand.double().abs().nan_to_num(0.0, 0.0, 0.0).max()
+    return 0.0
