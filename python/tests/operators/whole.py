@@ -31,7 +31,7 @@ from operators.samples import ELEMENT_TYPES, make_call
 UNDETERMINED = re.compile(r"empty|rand|bernoulli|multinomial|normal\b|dropout|^new_empty|uniform|"
                           r"cauchy|exponential|geometric|log_normal")
 
-AT_A_TIME = 2048
+AT_A_TIME = 1024
 """Calls whose programs lie on the disk at the same time."""
 
 
