@@ -27,7 +27,7 @@ class Excepted:
 
 def base(operator: str) -> str:
     """The name of an operator without namespace, overload and variant."""
-    return operator.removeprefix("aten.").split(".")[0].split("/")[0].removeprefix("nn.functional.")
+    return operator.removeprefix("torch.ops.").removeprefix("aten.").split(".")[0].split("/")[0].removeprefix("nn.functional.")
 
 
 def first_type(asked: Wanted) -> torch.dtype:
@@ -104,6 +104,10 @@ def size(asked: Wanted, relative: bool) -> torch.Tensor | float:
         if asked.expected[0].shape == operand.shape:
             return lines.unsqueeze(-1).expand(operand.shape)
         return lines if asked.expected[0].shape == lines.shape else lines.max()
+    if "scaled_dot_product" in name:
+        # An error of a score, a sum as large as this, is one in an exponent.
+        sizes = [t.double().abs().max() for t in asked.call.tensors[:2]]
+        return sizes[0] * sizes[1] * operand.shape[-1] ** 0.5
     if not relative and operand.is_floating_point() and operand.numel():
         return operand.double().abs().nan_to_num(0.0, 0.0, 0.0).max()
     return 0.0
