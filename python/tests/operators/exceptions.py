@@ -4,6 +4,7 @@ Each exception names operators, says for which calls, and gives a reason that ho
 Nothing else may differ.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ class Excepted:
 
 def base(operator: str) -> str:
     """The name of an operator without namespace, overload and variant."""
-    return operator.removeprefix("torch.ops.").removeprefix("aten.").split(".")[0].split("/")[0].removeprefix("nn.functional.")
+    for prefix in ("torch.ops.", "aten.", "nn.functional."):
+        operator = operator.removeprefix(prefix)
+    return re.split("[./]", operator)[0]
 
 
 def first_type(asked: Wanted) -> torch.dtype:
