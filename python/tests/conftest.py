@@ -49,6 +49,11 @@ def crosslatch():
     return Crosslatch()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--every", type=int, default=41,
+                     help="compare one of so many samples of PyTorch's whole database")
+
+
 def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" in os.environ:  # before anything imports torch
         os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -4,7 +4,8 @@
 //! own. It checks here what needs no PyTorch: the planned run equals the reference interpreter
 //! with the same kernels bit for bit, and a second run in the same session equals the first. The
 //! outputs go to `RESULTS/OPERATOR/tensors.safetensors`, as `CASE/out/INDEX` for the fast kernels
-//! and `CASE/plain/INDEX` for the plain loops; what failed goes to `RESULTS/failures.json`.
+//! and `CASE/plain/INDEX` for the plain loops; what failed goes to `RESULTS/failures.json`, where
+//! `refused: ` stands in front of what the engine says of a program that it does not run.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -76,7 +77,8 @@ fn run(
     case: &Case,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Vec<(String, Tensor)>, Box<dyn Error>> {
-    let model = Model::open(folder.join(&case.program))?;
+    let refused = |error: crosslatch::Error| format!("refused: {error}");
+    let model = Model::open(folder.join(&case.program)).map_err(refused)?;
     let method = &model.methods()[0].program.name;
     let name = case.case.rsplit('/').next().unwrap_or(&case.case);
     let mut given: Vec<(&str, TensorRef<'_>)> = Vec::new();
@@ -89,7 +91,7 @@ fn run(
 
     let mut session = Session::new(&model, Options::default())?;
     let inputs: Vec<_> = given.iter().map(|(n, t)| (*n, Input::Tensor(*t))).collect();
-    let first = copies(session.run(method, &inputs)?.iter());
+    let first = copies(session.run(method, &inputs).map_err(refused)?.iter());
     let second = copies(session.run(method, &inputs)?.iter());
     let reference = ReferenceSession::new(&model, KernelSet::Fast)?.run(method, &given)?;
     let reference = copies(reference.iter().map(|(n, t)| (n.as_str(), t.view())));

@@ -132,7 +132,9 @@ impl Schema {
     /// operator is declared as in place by its name and as a view by its effects.
     pub fn renames(&self) -> bool {
         let base = self.name.split('.').next().unwrap_or_default();
-        base.ends_with('_') && self.written().next().is_none()
+        // `__and__` and its like end in a line as well, and make something new.
+        let is_view = self.returns.first().is_some_and(|r| r.alias.is_some());
+        base.ends_with('_') && is_view && self.written().next().is_none()
     }
 
     /// Positions of the arguments whose memory the operator writes.
@@ -301,6 +303,20 @@ mod tests {
         assert_eq!(two.aliased_by(0).collect::<Vec<_>>(), [0]);
         assert_eq!(two.aliased_by(1).collect::<Vec<_>>(), [1]);
         assert_eq!(two.written().count(), 0);
+    }
+
+    #[test]
+    fn a_line_at_the_end_of_a_name_renames_only_views() {
+        for (text, renames) in [
+            ("aten::squeeze_(Tensor(a) self) -> Tensor(a)", true),
+            ("aten::relu_(Tensor(a!) self) -> Tensor(a!)", false),
+            (
+                "aten::__and__.Scalar(Tensor self, Scalar other) -> Tensor",
+                false,
+            ),
+        ] {
+            assert_eq!(Schema::parse(text).unwrap().renames(), renames, "{text}");
+        }
     }
 
     #[test]

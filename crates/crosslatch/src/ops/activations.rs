@@ -6,7 +6,9 @@ use crosslatch_kernels::{DType, Operands};
 use super::Table;
 use super::choosing::End;
 use super::fitting::fitting;
-use super::pointwise::{Computation, Operand, Pointwise, float_type, lower_in_own_type, number_as};
+use super::pointwise::{
+    Computation, Operand, Pointwise, computed_in, float_type, lower_in_own_type, number_as,
+};
 use super::relayout::reread;
 use super::unary::vectorised;
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
@@ -152,20 +154,22 @@ fn selu(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = float_type(x.dtype);
-    let ends = call.optional_float("eps")?.map(|eps| (eps, 1.0 - eps));
+    let eps = call.optional_float("eps")?;
     let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
-    let logit = move |x: f64| {
-        let x = match ends {
-            Some((low, high)) if low <= high => x.clamp(low, high),
-            _ => x,
-        };
-        (x / (1.0 - x)).ln()
-    };
-    Ok(of.floats(
-        dtype,
-        move |[x]| logit(x as f64) as f32,
-        move |[x]| logit(x),
-    ))
+    macro_rules! logit {
+        ($C:ty) => {{
+            let ends = eps.map(|eps| (eps as $C, 1.0 - eps as $C));
+            move |[x]: [$C; 1]| {
+                let x = match ends {
+                    Some((low, _)) if x < low => low,
+                    Some((_, high)) if x > high => high,
+                    _ => x,
+                };
+                (x / (1.0 - x)).ln()
+            }
+        }};
+    }
+    Ok(of.floats(dtype, logit!(f32), logit!(f64)))
 }
 
 /// `x` between two numbers, in its own type.
@@ -211,7 +215,9 @@ fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
         fitting(call.number("value")?, x.dtype)?,
     ]
     .map(Operand::Number);
-    let of = Pointwise::new([Operand::Tensor(x), limit, value], x.dtype)?;
+    // The limit is not rounded to 16 bits.
+    let through = [x.dtype, computed_in(x.dtype), x.dtype];
+    let of = Pointwise::each([Operand::Tensor(x), limit, value], through)?;
     Ok(lower_in_own_type!(
         of,
         x.dtype,

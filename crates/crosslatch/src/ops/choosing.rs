@@ -6,7 +6,9 @@ use crosslatch_kernels::{DType, Operands};
 
 use super::Table;
 use super::fitting::{check_value, fitting, integer_range, value_in};
-use super::pointwise::{Operand, Pointwise, common_type, joint_shape, lower_in_own_type};
+use super::pointwise::{
+    Operand, Pointwise, common_type, computed_in, joint_shape, lower_in_own_type,
+};
 use crate::ir::operator::{Call, Lowering, Number, OpError};
 
 pub(super) const OPERATORS: Table = &[
@@ -164,8 +166,8 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
                 ty,
                 [x, low, high],
                 {
-                    let x = if x > low || x.is_nan() { x } else { low };
-                    if x < high || x.is_nan() { x } else { high }
+                    let x = if x >= low || x.is_nan() { x } else { low };
+                    if x <= high || x.is_nan() { x } else { high }
                 },
                 x.max(low).min(high)
             ))
@@ -176,7 +178,7 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
                 of,
                 ty,
                 [x, low],
-                if x > low || x.is_nan() { x } else { low },
+                if x >= low || x.is_nan() { x } else { low },
                 x.max(low)
             ))
         }
@@ -186,7 +188,7 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
                 of,
                 ty,
                 [x, high],
-                if x < high || x.is_nan() { x } else { high },
+                if x <= high || x.is_nan() { x } else { high },
                 x.min(high)
             ))
         }
@@ -280,7 +282,7 @@ fn three<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 3], DType, Number), Op
     if value.is_float() && !ty.is_float() {
         return Err(OpError::new("`value` is a float and the operands are not"));
     }
-    Ok((operands, ty, fitting(value, ty)?))
+    Ok((operands, ty, fitting(value, computed_in(ty))?))
 }
 
 fn addcmul(call: &Call<'_>) -> Result<Lowering, OpError> {

@@ -9,6 +9,7 @@ use crosslatch_kernels::indexing::Integers;
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use super::fitting::value_in;
+use super::pointwise::number_in;
 use super::sizes::{checked_shape, length};
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
 
@@ -96,7 +97,12 @@ pub(super) const OPERATORS: super::Table = &[
         "aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-            let (start, end) = (c.float("start")?, c.float("end")?);
+            let end_of = |name| match (dtype.is_float(), c.number(name)?) {
+                // Between integers PyTorch counts from one to the other.
+                (false, n) => Ok(number_in::<f64>(n, dtype)),
+                (true, n) => Ok(n.to_f64()),
+            };
+            let (start, end) = (end_of("start")?, end_of("end")?);
             let shape = Dims::from_slice(&[length(c.int("steps")?, "`steps`")?]);
             made(dtype, shape, move |to| linspace(to, start, end))
         },
@@ -306,11 +312,7 @@ fn range(call: &Call<'_>) -> Result<Lowering, OpError> {
         true => Number::Float(n.to_f64()),
         false => Number::Int(n.to_i64()),
     };
-    // Only for 64-bit integers does PyTorch count the steps after the conversion.
-    let count = match dtype {
-        DType::I64 => steps(cast(start), cast(end), cast(step))?,
-        _ => steps(start, end, step)?,
-    };
+    let count = steps(start, end, step)?;
     let (start, step) = (value_of(cast(start)), value_of(cast(step)));
     made(dtype, Dims::from_slice(&[count]), move |to| {
         arange(to, start, step)

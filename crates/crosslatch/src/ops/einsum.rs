@@ -181,8 +181,16 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let sizes =
         |labels: &[Label]| -> Result<Dims, OpError> { labels.iter().map(|l| size(*l)).collect() };
     let shape = checked_shape(sizes(&equation.result)?)?;
-    // With one operand it is a sum, and integers are summed in 64 bits.
-    let dtype = match tensors.len() == 1 && !equation.summed.is_empty() && !first.dtype.is_float() {
+    // What one operand alone has is a plain sum, and integers are summed in 64 bits.
+    let alone = |label: &Label| {
+        equation
+            .operands
+            .iter()
+            .filter(|o| o.contains(label))
+            .count()
+            == 1
+    };
+    let dtype = match equation.summed.iter().any(alone) && !first.dtype.is_float() {
         true => DType::I64,
         false => first.dtype,
     };

@@ -95,6 +95,14 @@ pub(super) fn float_type(dtype: DType) -> DType {
     if dtype.is_float() { dtype } else { DType::F32 }
 }
 
+/// The type that elements of this type are computed in; integers in their own.
+pub(super) fn computed_in(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        other => other,
+    }
+}
+
 /// The shape that operands are broadcast to.
 pub(super) fn joint_shape(operands: &[Operand<'_>]) -> Result<Dims, OpError> {
     let shapes: Vec<&[usize]> = operands.iter().map(Operand::shape).collect();

@@ -152,7 +152,11 @@ fn spread(
     let divisor = (count - correction).max(0.0);
     move |out, x, dims, threads| {
         moments(out, x, dims, threads, |m| {
-            let squares = m.squares - m.sum * m.sum / count;
+            let squares = match m.squares == f64::INFINITY && m.sum.is_finite() {
+                // Too large for the type, though what is left of it might not be.
+                true => f64::INFINITY,
+                false => m.squares - m.sum * m.sum / count,
+            };
             // Rounding may leave less than nothing; NaN stays.
             let variance = if squares < 0.0 { 0.0 } else { squares } / divisor;
             if root { variance.sqrt() } else { variance }
