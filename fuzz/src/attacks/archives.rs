@@ -7,167 +7,143 @@ use serde_json::{Value, json};
 use super::Attack;
 use crate::pt2::{Entry, archive, entries};
 
-const fn now(file: &'static str, make: fn() -> Vec<u8>, gives: &'static str) -> Attack {
-    Attack {
-        file,
-        make,
-        gives,
-        waits: None,
-    }
-}
-
-const fn later(
-    file: &'static str,
-    make: fn() -> Vec<u8>,
-    gives: &'static str,
-    waits: &'static str,
-) -> Attack {
-    Attack {
-        file,
-        make,
-        gives,
-        waits: Some(waits),
-    }
-}
-
-const LIMITS: &str = "memory is not limited yet";
-const OVERLAPS: &str = "writes to views that overlap themselves are not refused yet";
-const DEPTHS: &str = "depth is not bounded everywhere yet";
-const TWICE: &str = "entries that occur twice are not refused yet";
-
 /// All of them.
 pub const ATTACKS: &[Attack] = &[
     // The archive.
-    now(
+    Attack::new(
         "archive_empty_file.pt2",
         Vec::new,
-        "not a .pt2 archive, or cut short (invalid Zip archive: Could not find EOCD); save a program with torch.export.save",
+        "is empty; copy or download it again",
     ),
-    now(
+    Attack::new(
         "archive_no_zip.pt2",
         || b"\x80\x02ctorch._utils\nrebuild".to_vec(),
-        "not a .pt2 archive, or cut short (invalid Zip archive: Could not find EOCD); save a program with torch.export.save",
+        "not a .pt2 archive, or cut short (Missing end of central directory); save a program with torch.export.save",
     ),
-    now(
+    Attack::new(
         "archive_without_entries.pt2",
         || archive(&[]),
         "holds no exported program (no entry `models/….json`)",
     ),
-    now(
+    Attack::new(
         "archive_without_program.pt2",
         || archive(&[Entry::new("m/a", "b")]),
         "holds no exported program (no entry `models/….json`)",
     ),
-    now(
+    Attack::new(
         "archive_cut_in_its_directory.pt2",
         || cut(20),
-        "not a .pt2 archive, or cut short (invalid Zip archive: Could not find EOCD); save a program with torch.export.save",
+        "not a .pt2 archive, or cut short (Missing end of central directory); save a program with torch.export.save",
     ),
-    now(
+    Attack::new(
         "archive_cut_in_half.pt2",
         || cut(1200),
-        "not a .pt2 archive, or cut short (invalid Zip archive: Could not find EOCD); save a program with torch.export.save",
+        "not a .pt2 archive, or cut short (Missing end of central directory); save a program with torch.export.save",
     ),
-    later("archive_entry_twice.pt2", twice, "occurs twice", TWICE),
-    now(
+    Attack::new(
+        "archive_entry_twice.pt2",
+        twice,
+        "entry `models/model.json`: occurs twice",
+    ),
+    Attack::new(
         "archive_entry_outside.pt2",
         || lying(|e| e.offset = Some(1 << 30)),
-        "entry 1 of the zip archive: invalid Zip archive: Unexpected end of zip::spec::ZipLocalEntryBlock",
+        "entry `models/model.json`: lies outside the file",
     ),
-    now(
+    Attack::new(
         "archive_entry_between_headers.pt2",
         || lying(|e| e.offset = Some(3)),
-        "entry 1 of the zip archive: invalid Zip archive: Invalid local file header",
+        "entry `models/model.json`: lies outside the file",
     ),
-    now(
+    Attack::new(
         "archive_entry_of_another.pt2",
         || lying(|e| e.offset = Some(0)),
-        "entry `models/model.json`: expected value at line 1 column 1",
+        "entry `models/model.json`: is called otherwise where it lies",
     ),
-    now(
+    Attack::new(
         "archive_entry_too_long.pt2",
         || lying(|e| e.len = Some(u32::MAX - 1)),
-        "entry `m/models/model.json`: lies outside the file",
+        "entry `models/model.json`: lies outside the file",
     ),
-    now(
+    Attack::new(
         "archive_entry_too_short.pt2",
         || lying(|e| e.len = Some(7)),
         "entry `models/model.json`: EOF while parsing a string at line 1 column 7",
     ),
-    now(
+    Attack::new(
         "archive_entry_compressed.pt2",
         || lying(|e| e.method = 8),
-        "entry `m/models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
+        "entry `models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
     ),
-    now(
+    Attack::new(
         "archive_entry_encrypted.pt2",
         || lying(|e| e.flags = 1),
-        "entry `m/models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
+        "entry `models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
     ),
-    now(
+    Attack::new(
         "archive_entry_of_unknown_method.pt2",
         || lying(|e| e.method = 99),
-        "not a .pt2 archive, or cut short (invalid Zip archive: AES encryption without AES extra data field); save a program with torch.export.save",
+        "entry `models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
     ),
     // Reading gigabytes of weights for their checksum would cost more than it tells.
-    now(
+    Attack::new(
         "archive_wrong_checksum.pt2",
         || lying(|e| e.crc = Some(7)),
         "runs",
     ),
-    now("archive_name_climbs.pt2", climbing, "runs"),
-    now(
+    Attack::new("archive_name_climbs.pt2", climbing, "runs"),
+    Attack::new(
         "archive_million_entries_announced.pt2",
         announced,
-        "not a .pt2 archive, or cut short (invalid Zip archive: Unexpected end of zip::spec::ZipCentralEntryBlock); save a program with torch.export.save",
+        "its list has 5 entries, its end says 65278",
     ),
     // The description of weights.
-    now(
+    Attack::new(
         "weight_in_a_pickle.pt2",
         || weight("/use_pickle", json!(true)),
         "entry `data/weights/weight_0`: `w`: is stored as a pickle, which Crosslatch never opens; save plain dense tensors with torch.export.save",
     ),
-    now(
+    Attack::new(
         "weight_path_climbs.pt2",
         || weight("/path_name", json!("../../../etc/passwd")),
         "entry `data/weights/../../../etc/passwd`: the archive has no such entry",
     ),
-    now(
+    Attack::new(
         "weight_negative_size.pt2",
         || weight("/tensor_meta/sizes/0/as_int", json!(-4)),
         "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
     ),
-    now(
+    Attack::new(
         "weight_negative_offset.pt2",
         || weight("/tensor_meta/storage_offset/as_int", json!(-1)),
         "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
     ),
-    now(
+    Attack::new(
         "weight_offset_outside.pt2",
         || weight("/tensor_meta/storage_offset/as_int", json!(1_u64 << 62)),
         "entry `data/weights/weight_0`: `w`: its shape [4, 3] overflows",
     ),
-    now(
+    Attack::new(
         "weight_strides_overflow.pt2",
         || weight("/tensor_meta/strides/0/as_int", json!(i64::MAX)),
         "entry `data/weights/weight_0`: `w`: its shape [4, 3] overflows",
     ),
-    now(
+    Attack::new(
         "weight_larger_than_its_payload.pt2",
         || weight("/tensor_meta/sizes/0/as_int", json!(1_u64 << 40)),
         "entry `data/weights/weight_0`: `w`: shape [1099511627776, 3] of f32 needs 13194139533312 bytes, the payload has 48",
     ),
-    now(
+    Attack::new(
         "weight_with_too_few_strides.pt2",
         || weight("/tensor_meta/strides", json!([])),
         "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
     ),
-    now(
+    Attack::new(
         "weight_of_unknown_type.pt2",
         || weight("/tensor_meta/dtype", json!(99)),
         "entry `data/weights/weight_0`: `w`: element type 99 of the file is not supported",
     ),
-    now(
+    Attack::new(
         "weight_of_symbolic_size.pt2",
         || {
             weight(
@@ -177,45 +153,44 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
     ),
-    now(
+    Attack::new(
         "weight_sparse.pt2",
         || weight("/tensor_meta/layout", json!(1)),
         "entry `data/weights/weight_0`: `w`: is not a dense tensor",
     ),
-    now(
+    Attack::new(
         "weight_missing.pt2",
         || weight_config(|config| config["config"] = json!({})),
         "no payload for `w` is listed in the archive",
     ),
-    now(
+    Attack::new(
         "weight_config_no_json.pt2",
         || weight_config(|config| *config = json!([1, 2])),
         "entry `data/weights/model_weights_config.json`: invalid type: integer `1`, expected a map at line 1 column 2",
     ),
-    now("weight_longer_than_its_matrix.pt2", longer, "runs"),
-    later(
+    Attack::new("weight_longer_than_its_matrix.pt2", longer, "runs"),
+    Attack::new(
         "state_overlaps_itself.pt2",
         state_of_stride_0,
-        "overlap",
-        OVERLAPS,
+        "method `model`, node `y` (aten::add_.Tensor): what is written is a view whose elements share memory (shape [4, 3], strides [0, 1]), so that the result would depend on the order of the writes; clone the view before it is written",
     ),
     // The program.
-    now(
+    Attack::new(
         "program_deep_json.pt2",
         deep_json,
         "entry `models/model.json`: EOF while parsing a list at line 1 column 20062",
     ),
-    now(
+    Attack::new(
         "program_nested_conds.pt2",
-        || nested(34),
+        || nested(30),
         "entry `models/model.json`: recursion limit exceeded at line 1 column 3056",
     ),
-    now(
+    Attack::new(
         "program_of_another_version.pt2",
         || changed("/schema_version/major", json!(i64::MAX)),
         "entry `models/model.json`: schema version 9223372036854775807.20 (torch 2.15.0); Crosslatch reads version 8",
     ),
-    now(
+    Attack::new(
         "program_negative_size.pt2",
         || {
             changed(
@@ -225,19 +200,19 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `models/model.json`: tensor `x`: negative size -2",
     ),
-    now(
+    Attack::new(
         "program_size_overflows.pt2",
         || size("s0*9223372036854775807"),
         "runs",
     ),
-    now("program_size_divides_by_zero.pt2", || size("s0//0"), "runs"),
-    now("program_size_is_nan.pt2", || size("nan"), "runs"),
-    now(
+    Attack::new("program_size_divides_by_zero.pt2", || size("s0//0"), "runs"),
+    Attack::new("program_size_is_nan.pt2", || size("nan"), "runs"),
+    Attack::new(
         "program_size_is_code.pt2",
         || size("__import__('os').system('id')"),
-        "entry `models/model.json`: tensor `x`: `__import__('os').system('id')` is not a size that Crosslatch understands",
+        "entry `models/model.json`: tensor `x`: `__import__('os').system('id')` is not a size that Crosslatch understands: `'` is not expected there",
     ),
-    now(
+    Attack::new(
         "program_range_is_empty.pt2",
         || {
             changed(
@@ -247,7 +222,7 @@ pub const ATTACKS: &[Attack] = &[
         },
         "runs",
     ),
-    now(
+    Attack::new(
         "program_name_of_itself.pt2",
         || {
             changed(
@@ -257,7 +232,7 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `models/model.json`: node `y` (aten::linear): `y` is used but not defined before",
     ),
-    now(
+    Attack::new(
         "program_name_twice.pt2",
         || {
             changed(
@@ -267,7 +242,7 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `models/model.json`: the name `x` is defined twice",
     ),
-    now(
+    Attack::new(
         "program_unknown_operator.pt2",
         || {
             changed(
@@ -277,12 +252,12 @@ pub const ATTACKS: &[Attack] = &[
         },
         "1 calls of operators that Crosslatch does not have:\n  evil::run, method `model`, node `y`",
     ),
-    now(
+    Attack::new(
         "program_signature_of_another.pt2",
         || changed("/graph_module/signature/input_specs", json!([])),
         "entry `models/model.json`: the signature and the graph have different numbers of inputs",
     ),
-    now(
+    Attack::new(
         "program_writes_no_slot.pt2",
         || {
             changed(
@@ -292,7 +267,7 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `models/model.json`: the signature writes `nothing`, which is no input",
     ),
-    now(
+    Attack::new(
         "program_input_is_a_token.pt2",
         || {
             changed(
@@ -302,39 +277,47 @@ pub const ATTACKS: &[Attack] = &[
         },
         "entry `models/model.json`: inputs that are objects or tokens are not supported",
     ),
-    now("program_many_undescribed_values.pt2", many_values, "runs"),
-    now(
+    Attack::new("program_many_undescribed_values.pt2", many_values, "runs"),
+    Attack::new(
         "program_weight_of_another_type.pt2",
         || changed("/graph_module/graph/tensor_values/w/dtype", json!(5)),
         "entry `models/model.json`: `w`: the program and the payload disagree about its type",
     ),
     // What a program asks for.
-    later("asks_for_a_terabyte.pt2", || of(ASKS), "memory", LIMITS),
-    later("chunks_beyond_number.pt2", || of(CHUNKS), "chunk", LIMITS),
-    later("sums_what_is_repeated.pt2", || of(SUMS), "runs", LIMITS),
-    later(
+    Attack::new(
+        "asks_for_a_terabyte.pt2",
+        || of(ASKS),
+        "method `model`, node `y` (aten::full): 4.0 TiB are needed, and the limit is 1.0 GiB; if that is meant, raise the limit (`--memory-limit`, `memory_limit`)",
+    ),
+    Attack::new(
+        "chunks_beyond_number.pt2",
+        || of(CHUNKS),
+        "method `model`, node `a` (aten::chunk): the arguments ask for 1099511627776 results, the node names 2",
+    ),
+    Attack::new(
+        "sums_what_is_repeated.pt2",
+        || of(SUMS),
+        "method `model`, node `y` (aten::sum): 4.0 PiB are needed, and the limit is 1.0 GiB; if that is meant, raise the limit (`--memory-limit`, `memory_limit`)",
+    ),
+    Attack::new(
         "unfolds_beyond_number.pt2",
         || of(UNFOLDS),
-        "overflow",
-        LIMITS,
+        "method `model`, node `u` (aten::unfold): a tensor of shape [4294967296, 4294967296] is too large",
     ),
-    later(
+    Attack::new(
         "size_of_40000_signs.pt2",
         || size(&"-".repeat(40_000)),
-        "is not a size",
-        DEPTHS,
+        "entry `models/model.json`: tensor `x`: `--------------------------------------------------------------------------------…` is not a size that Crosslatch understands: it is nested more than 32 deep",
     ),
-    later(
+    Attack::new(
         "product_into_rows_that_overlap.pt2",
         || of(PRODUCT),
-        "overlap",
-        OVERLAPS,
+        "method `model`, node `c` (aten::copy_): what is written is a view whose elements share memory (shape [512, 640], strides [1, 1]), so that the result would depend on the order of the writes; clone the view before it is written",
     ),
-    later(
+    Attack::new(
         "copy_into_a_repeated_row.pt2",
         || of(REPEATED),
-        "overlap",
-        OVERLAPS,
+        "method `model`, node `c` (aten::copy_): what is written is a view whose elements share memory (shape [512, 640], strides [0, 1]), so that the result would depend on the order of the writes; clone the view before it is written",
     ),
 ];
 

@@ -7,7 +7,6 @@
 mod archives;
 mod others;
 
-use std::io::Cursor;
 use std::path::Path;
 
 use crosslatch::inputs::input_slots;
@@ -15,7 +14,7 @@ use crosslatch::ir::graph::ValueType;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
-use crosslatch::{Input, Model, Options, Precision, Session, Tensor};
+use crosslatch::{Input, MemoryLimit, Model, Options, Precision, Session, Tensor};
 use crosslatch_tasks::audio::{Limits, read_bytes};
 use crosslatch_tasks::{GenerationConfig, LogMel, TextTokenizer};
 
@@ -28,11 +27,18 @@ pub struct Attack {
     /// Its bytes.
     pub make: fn() -> Vec<u8>,
     /// What its reader says, without the name of the file; `runs` if nothing is wrong with it in the
-    /// end. For one that waits, a part of it.
+    /// end.
     pub gives: &'static str,
-    /// Why it does not give that yet.
-    pub waits: Option<&'static str>,
 }
+
+impl Attack {
+    const fn new(file: &'static str, make: fn() -> Vec<u8>, gives: &'static str) -> Attack {
+        Attack { file, make, gives }
+    }
+}
+
+/// The memory of a session, the same on every machine.
+const MEMORY: MemoryLimit = MemoryLimit::bytes(1 << 30);
 
 /// All of them.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> {
@@ -51,7 +57,7 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
         "pt2" => model(path),
         "ir" => program(&String::from_utf8_lossy(&bytes)),
         "npz" => {
-            let arrays = crosslatch_cli::npz::arrays(Cursor::new(&bytes), bytes.len() as u64);
+            let arrays = crosslatch_cli::npz::arrays(&bytes[..], bytes.len() as u64);
             arrays.map(drop)
         }
         "wav" | "flac" | "mp3" => {
@@ -105,8 +111,12 @@ fn run(model: &Model) -> Result<(), String> {
 }
 
 fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
-    let mut options = Options::default();
-    (options.threads, options.precision) = (2, precision);
+    let options = Options {
+        threads: 2,
+        precision,
+        memory_limit: MEMORY,
+        ..Options::default()
+    };
     let mut session = Session::new(model, options).map_err(|e| e.to_string())?;
     for method in model.methods() {
         let program = &method.program;

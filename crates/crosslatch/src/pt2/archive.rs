@@ -155,10 +155,12 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
     })?;
     let mut listed = Vec::new();
     let mut bad = None;
+    let mut count = 0;
     for record in zip.entries() {
         let record = record.map_err(|e| {
             ArchiveError::File(format!("the list of entries ends in the middle: {e}"))
         })?;
+        count += 1;
         if record.is_dir() {
             continue;
         }
@@ -174,6 +176,11 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
                 bad = bad.or(Some(error));
             }
         }
+    }
+    let announced = zip.entries_hint();
+    if count != announced {
+        let reason = format!("its list has {count} entries, its end says {announced}");
+        return Err(ArchiveError::File(reason));
     }
     listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let entries = Entries {
