@@ -16,6 +16,7 @@ that would draw wrong conclusions from that are told the truth:
 
 - `torch_operators.library` loads the kernels, which are native and know nothing of tracing,
 - `torch_operators.shapes` says what the results look like,
+- `torch_operators.autograd` gives derivatives, by saying what a write means,
 - `torch_operators.functionalization` makes a write visible to whoever reads the cache after it,
 - `torch_operators.inductor` compiles a write to one copy, in place,
 - `torch_operators.neighbour` gets along with the package that publishes operators of these names.
@@ -36,10 +37,11 @@ from .torch_operators import library
 library.load()
 
 # Only now, because these look the operators up.
-from .torch_operators import functionalization, inductor, neighbour, shapes  # noqa: E402
+from .torch_operators import autograd, functionalization, inductor, neighbour, shapes  # noqa: E402
 
 shapes.register()
 functionalization.register()
+autograd.register()
 inductor.register()
 neighbour.watch()
 

@@ -77,6 +77,8 @@ class Outcome:
     written: set[int]
     # For each output, the operand that it is as a whole, or None.
     roots: list[int | None]
+    # The outputs that share memory with an operand or with an earlier output.
+    shared: set[int]
 
 
 def storage(tensor):
@@ -109,7 +111,13 @@ def observe(stand_ins, outputs):
     tensors = [(i, t) for i, t in enumerate(stand_ins) if isinstance(t, FunctionalTensor)]
     roots = [next((i for i, t in tensors if isinstance(output, FunctionalTensor)
                    and same_place(t, output)), None) for output in outputs]
-    return Outcome({i for i, t in tensors if is_written(t)}, roots)
+    taken, shared = {storage(t) for _, t in tensors}, set()
+    for j, output in enumerate(outputs):
+        if isinstance(output, FunctionalTensor):
+            if storage(output) in taken:
+                shared.add(j)
+            taken.add(storage(output))
+    return Outcome({i for i, t in tensors if is_written(t)}, roots, shared)
 
 
 def finish_branch(keep, written, stand_ins, outputs):

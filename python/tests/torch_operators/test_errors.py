@@ -31,7 +31,7 @@ REFUSED = {
     "complex": (ones(V, dtype=torch.complex64), ones(C, dtype=torch.complex64), "data type"),
     "device": (ones(V), ones(C, device="meta"), "value is on cpu, cache on meta"),
     "overlapping cache": (ones(V), ones(1, 2, 1, 4).expand(C), "share memory with each other"),
-    "gradient": (ones(V), ones(C, requires_grad=True), "cache requires grad"),
+    "gradient": (ones(V), ones(C, requires_grad=True), "cache is a leaf that requires grad"),
 }
 
 
