@@ -70,7 +70,7 @@ fn write_on_cpu(
 ) -> Result<(), Message> {
     let (v, c) = checked(functions, value, cache)?;
     if records(functions, value)? || records(functions, cache)? {
-        return slice_and_copy(functions, value, cache, v.shape.sizes[2]);
+        return slice_and_copy(functions, (value, &v), (cache, &c));
     }
     note_write(functions, cache)?;
     // SAFETY: no arguments; a number that came from a tensor.
@@ -115,8 +115,8 @@ fn write_elsewhere(
     value: &Owned<'_>,
     cache: &Owned<'_>,
 ) -> Result<(), Message> {
-    let (v, _) = checked(functions, value, cache)?;
-    slice_and_copy(functions, value, cache, v.shape.sizes[2])
+    let (v, c) = checked(functions, value, cache)?;
+    slice_and_copy(functions, (value, &v), (cache, &c))
 }
 
 fn checked(
@@ -227,13 +227,24 @@ fn note_write(functions: &Functions, cache: &Owned<'_>) -> Result<(), Message> {
     })
 }
 
-/// `cache[:, :, :rows].copy_(value)`
+/// `cache[:, :, :S].copy_(value)`, of a value that is set aside first if it may overlap the cache.
 fn slice_and_copy(
     functions: &Functions,
-    value: &Owned<'_>,
-    cache: &Owned<'_>,
-    rows: i64,
+    (value, v): (&Owned<'_>, &Description),
+    (cache, c): (&Owned<'_>, &Description),
 ) -> Result<(), Message> {
+    let rows = v.shape.sizes[2];
+    let aside = match may_overlap(functions, (value, v), (cache, c))? {
+        // The second argument is no memory format.
+        true => Some(tensor_call(
+            functions,
+            c"aten::clone",
+            c"",
+            &mut [value.again()?.into_stack(), 0],
+        )?),
+        false => None,
+    };
+    let value = aside.as_ref().unwrap_or(value);
     // Through the dispatcher: the C function of this name makes a lazy negation real first, and the
     // copy would go into that.
     let target = tensor_call(
@@ -250,6 +261,26 @@ fn slice_and_copy(
              standard error"
         )
     })
+}
+
+/// Whether the addresses of two tensors lie in ranges that meet.
+fn may_overlap(
+    functions: &Functions,
+    (value, v): (&Owned<'_>, &Description),
+    (cache, c): (&Owned<'_>, &Description),
+) -> Result<bool, Message> {
+    let range = |tensor: &Owned<'_>, description: &Description| {
+        // SAFETY: no arguments but a number that came from a tensor.
+        let element = unsafe { (functions.element_size)(description.dtype) };
+        let bytes = overlap::extent(
+            &description.shape.sizes[..4],
+            &description.strides[..4],
+            element,
+        );
+        Ok((tensor.data()? as usize, bytes))
+    };
+    let ((from, from_bytes), (to, to_bytes)) = (range(value, v)?, range(cache, c)?);
+    Ok(overlap::between(from, from_bytes, to, to_bytes))
 }
 
 /// Calls an operator whose result is one tensor.

@@ -37,6 +37,9 @@ from .library import registrations
 from .shapes import check, check_history, is_traced, like
 
 AUTOGRAD = torch._C.DispatchKey.Autograd
+PYTHON = torch._C.DispatchKey.Python
+DIFFERENTIATE = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
+BELOW = torch._C._after_autograd_keyset
 
 
 def assign(value, cache):
@@ -62,16 +65,24 @@ def is_transformed():
 def is_recorded(*tensors):
     """Whether somebody wants derivatives of what is done with these tensors."""
     return (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            or forward_ad._current_level >= 0 or is_transformed())
+            or forward_ad._current_level >= 0)
 
 
 def is_looked_at():
     """Whether a tracer runs this only to learn what the results look like, or what is written.
 
-    The compiler, which decides what the program does, has a mode of the dispatcher for that.
+    The compiler, which decides what the program does, has a mode of the dispatcher for that.  And
+    Dynamo follows `torch.func.grad` and its kind as they differentiate, so there a write has to be
+    seen; no `torch.cond` can be in them.
     """
     functional = torch._C._TorchDispatchModeKey.FUNCTIONAL
-    return is_traced() and torch._C._get_dispatch_mode(functional) is None
+    return (is_traced() and torch._C._get_dispatch_mode(functional) is None
+            and not any(level.key() in DIFFERENTIATE for level in levels()))
+
+
+def levels():
+    """The transformations that this runs inside of, the innermost last."""
+    return torch._C._functorch.get_interpreter_stack() or ()
 
 
 def trace(value, cache):
@@ -96,16 +107,17 @@ def same(x, y):
 
 
 def alias(keys, x, y):
+    # Nobody traces: the operands are the result, history and all.
+    if not keys.has(PYTHON):
+        return x, y
     if not is_recorded(x, y):
-        with torch._C._AutoDispatchBelowAutograd():
-            return ALIAS.redispatch(keys & torch._C._after_autograd_keyset, x, y)
+        return ALIAS.redispatch(keys & BELOW, x, y)
     return same(x, y)
 
 
 def update(keys, value, cache):
     if not is_recorded(value, cache):
-        with torch._C._AutoDispatchBelowAutograd():
-            return UPDATE.redispatch(keys & torch._C._after_autograd_keyset, value, cache)
+        return UPDATE.redispatch(keys & BELOW, value, cache)
     return assign_or_look(value, cache)
 
 
@@ -196,11 +208,13 @@ def look(branch, operands):
 
 
 def register():
-    for operator, rule, mapped, traced in ((ALIAS, alias, same, same),
+    for operator, rule, transformed, traced in ((ALIAS, alias, same, same),
                                            (UPDATE, update, assign_or_look, trace)):
         name = operator.name().split("::")[1]
         registrations.impl(name, rule, "Autograd", with_keyset=True, allow_override=True)
-        registrations.impl(name, mapped, "FuncTorchBatched", allow_override=True)
+        # In front of `torch.func`, so that it sees each part, and can refuse it.
+        registrations.impl(name, transformed, "FuncTorchDynamicLayerFrontMode",
+                           allow_override=True)
         registrations.impl(name, traced, "Tracer", allow_override=True)
     COND.py_kernels[AUTOGRAD] = partial(cond, COND.py_kernels[AUTOGRAD])
     COND._dispatch_cache.clear()
