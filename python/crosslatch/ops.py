@@ -19,6 +19,7 @@ that would draw wrong conclusions from that are told the truth:
 - `torch_operators.autograd` gives derivatives, by saying what a write means,
 - `torch_operators.functionalization` makes a write visible to whoever reads the cache after it,
 - `torch_operators.inductor` compiles a write to one copy, in place,
+- `torch_operators.loading` keeps older versions of torch from writing into Python's own memory,
 - `torch_operators.neighbour` gets along with the package that publishes operators of these names.
 
 docs/operators.md has the contract in each mode.
@@ -37,12 +38,14 @@ from .torch_operators import library
 library.load()
 
 # Only now, because these look the operators up.
-from .torch_operators import autograd, functionalization, inductor, neighbour, shapes  # noqa: E402
+from .torch_operators import (  # noqa: E402
+    autograd, functionalization, inductor, loading, neighbour, shapes)
 
 shapes.register()
 functionalization.register()
 autograd.register()
 inductor.register()
+loading.register()
 neighbour.watch()
 
 alias = torch.ops.executorch.alias.default
