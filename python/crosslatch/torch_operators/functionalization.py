@@ -29,6 +29,7 @@ import torch
 from torch._subclasses.functional_tensor import (
     CppFunctionalizeAPI, FunctionalTensor, FunctionalTensorMode, PythonFunctionalizeAPI)
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.fx.node import has_side_effect
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
@@ -136,8 +137,26 @@ def finish_branch(keep, written, stand_ins, outputs):
         results.append(output)
     for i in written:
         value = FunctionalTensor.from_functional(stand_ins[i])
-        results.append(value if is_written(stand_ins[i]) else ALIAS(value, value)[0])
+        if not is_packed(value):
+            # No output of a `cond` may have gaps in its memory.
+            value = torch.ops.aten.clone.default(value, memory_format=torch.contiguous_format)
+        elif not is_written(stand_ins[i]):
+            value = ALIAS(value, value)[0]
+        results.append(value)
     return tuple(results)
+
+
+def is_packed(tensor):
+    """Whether the strides are those of a contiguous tensor with its axes in some order."""
+    axes = list(zip(tensor.stride(), tensor.shape, strict=True))
+    if all(isinstance(stride, int) for stride, _ in axes):
+        axes.sort(reverse=True)
+    expected = 1
+    for stride, size in reversed(axes):
+        if not statically_known_true(stride == expected):
+            return False
+        expected = expected * size
+    return True
 
 
 def cond(context, predicate, true_branch, false_branch, operands):
