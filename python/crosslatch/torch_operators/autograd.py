@@ -102,6 +102,11 @@ def copied(tensor):
     return torch.empty_like(tensor).copy_(tensor) if is_transformed() else like(tensor).copy_(tensor)
 
 
+def packed(tensor):
+    """A copy without gaps in its memory, which no output of a `cond` may have."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
 def same(x, y):
     return (copied(x), copied(y)) if is_looked_at() else (x, y)
 
@@ -152,7 +157,7 @@ class Form:
     def __call__(self, *operands):
         operands = list(operands)
         for i in self.written:
-            operands[i] = copied(operands[i])
+            operands[i] = packed(operands[i])
         outputs = Meaning(self.branch).run(*operands, enable_io_processing=False)
         outputs = pytree.arg_tree_leaves(outputs)
         return (*(outputs[j].clone() if shared else outputs[j] for j, shared in self.kept),
@@ -189,7 +194,7 @@ def assigning(cond, predicate, true_branch, false_branch, operands):
     # the program as a flag is, has other contents by then.
     if isinstance(predicate, torch.Tensor):
         predicate = predicate.clone()
-    passed = tuple(copied(operand) if i in written else operand
+    passed = tuple(packed(operand) if i in written else operand
                    for i, operand in enumerate(operands))
     results = cond(predicate, *forms, passed) if keep or written else ()
     for i, contents in zip(written, results[len(keep):], strict=True):
