@@ -16,8 +16,10 @@ that would draw wrong conclusions from that are told the truth:
 
 - `torch_operators.library` loads the kernels, which are native and know nothing of tracing,
 - `torch_operators.shapes` says what the results look like,
+- `torch_operators.autograd` gives derivatives, by saying what a write means,
 - `torch_operators.functionalization` makes a write visible to whoever reads the cache after it,
 - `torch_operators.inductor` compiles a write to one copy, in place,
+- `torch_operators.loading` keeps older versions of torch from writing into Python's own memory,
 - `torch_operators.neighbour` gets along with the package that publishes operators of these names.
 
 docs/operators.md has the contract in each mode.
@@ -36,11 +38,14 @@ from .torch_operators import library
 library.load()
 
 # Only now, because these look the operators up.
-from .torch_operators import functionalization, inductor, neighbour, shapes  # noqa: E402
+from .torch_operators import (  # noqa: E402
+    autograd, functionalization, inductor, loading, neighbour, shapes)
 
 shapes.register()
 functionalization.register()
+autograd.register()
 inductor.register()
+loading.register()
 neighbour.watch()
 
 alias = torch.ops.executorch.alias.default

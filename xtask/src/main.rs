@@ -6,6 +6,7 @@
 
 mod fuzz;
 mod miri;
+mod operators;
 mod python;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
   operators [ARGS…]
                  only the operators against PyTorch, with the report
+  operators --torch VERSION [ARGS…]
+                 the operators for PyTorch with another torch, 2.12 say, in an environment of its own
   families       docs/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
@@ -46,6 +49,10 @@ fn main() -> ExitCode {
     let root = root();
     let outcome = match chore {
         "test" => test(&root, rest),
+        "operators" if rest.first().is_some_and(|option| option == "--torch") => match &rest[1..] {
+            [version, args @ ..] => operators::with_torch(&root, version, args),
+            [] => Err("--torch needs a version, 2.12 say".into()),
+        },
         "operators" => operators(&root, rest),
         "families" => families(&root),
         "bench" if rest.first().is_some_and(|what| what == "ops") => bench_ops(&root, &rest[1..]),

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 
 use super::{Failure, run};
 
-const LOCK: &str = "python/requirements.lock";
+/// What the tests need, pinned.
+pub const LOCK: &str = "python/requirements.lock";
 const PEERS: &str = "python/benches/peers/requirements.in";
 /// What the benchmark of other runtimes needs.
 pub const PEERS_LOCK: &str = "python/benches/peers/requirements.lock";
@@ -33,11 +34,7 @@ pub fn filled(root: &Path, folder: &Path, lock_file: &str) -> Result<PathBuf, Fa
     if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == lock) {
         return Ok(python);
     }
-    if !python.exists() {
-        run(Command::new(system_python()?)
-            .args(["-m", "venv"])
-            .arg(folder))?;
-    }
+    empty(folder)?;
     run(Command::new(uv(folder)?)
         .args(["pip", "sync", "--quiet", "--python"])
         .arg(&python)
@@ -45,6 +42,41 @@ pub fn filled(root: &Path, folder: &Path, lock_file: &str) -> Result<PathBuf, Fa
         .current_dir(root))?;
     std::fs::write(&stamp, lock).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(python)
+}
+
+/// An environment in this folder with these requirements, one a line, and what they need in turn;
+/// returns its interpreter.
+pub fn with_packages(root: &Path, folder: &Path, requirements: &str) -> Result<PathBuf, Failure> {
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.txt");
+    if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|s| s == requirements) {
+        return Ok(python);
+    }
+    empty(folder)?;
+    // Not under the stamp's own name: that would say that all is there.
+    let wanted = folder.join("requirements.in");
+    let write = |path: &Path| {
+        std::fs::write(path, requirements).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    write(&wanted)?;
+    run(Command::new(uv(folder)?)
+        .args(["pip", "install", "--quiet", "--python"])
+        .arg(&python)
+        .arg("--requirement")
+        .arg(&wanted)
+        .current_dir(root))?;
+    write(&stamp)?;
+    Ok(python)
+}
+
+/// Makes an environment without packages, if there is none.
+fn empty(folder: &Path) -> Result<(), Failure> {
+    if folder.join("bin/python").exists() {
+        return Ok(());
+    }
+    run(Command::new(system_python()?)
+        .args(["-m", "venv"])
+        .arg(folder))
 }
 
 /// The installer: the one on PATH, or else the pinned one, put into the environment.

@@ -3,9 +3,9 @@
 //! A boxed kernel gets its arguments as handles that it owns and leaves its results in their
 //! place.  `alias` is therefore nothing at all: arguments and results stand in the same places.
 //!
-//! The update has two forms.  On the CPU the bytes are moved here.  Elsewhere, and wherever autograd
-//! has to know, it is the composition that it is defined by, `cache[:, :, :S].copy_(value)`, called
-//! through the dispatcher.
+//! The update has two forms.  On the CPU the bytes are moved here.  Elsewhere, for a tensor that is
+//! not what its memory holds (a lazy negation), and wherever autograd has to know, it is the
+//! composition that it is defined by, `cache[:, :, :S].copy_(value)`, called through the dispatcher.
 
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ pub unsafe extern "C-unwind" fn update_on_cpu(stack: *mut StableValue, _: u64, _
     unsafe { update(stack, write_on_cpu) }
 }
 
-/// The same for every other device.
+/// The same for every other device, and for lazy tensors.
 pub unsafe extern "C-unwind" fn update_elsewhere(stack: *mut StableValue, _: u64, _: u64) {
     // SAFETY: as above.
     unsafe { update(stack, write_elsewhere) }
@@ -69,8 +69,8 @@ fn write_on_cpu(
     cache: &Owned<'_>,
 ) -> Result<(), Message> {
     let (v, c) = checked(functions, value, cache)?;
-    if records(functions, value)? {
-        return slice_and_copy(functions, value, cache, v.shape.sizes[2]);
+    if records(functions, value)? || records(functions, cache)? {
+        return slice_and_copy(functions, (value, &v), (cache, &c));
     }
     note_write(functions, cache)?;
     // SAFETY: no arguments; a number that came from a tensor.
@@ -115,8 +115,8 @@ fn write_elsewhere(
     value: &Owned<'_>,
     cache: &Owned<'_>,
 ) -> Result<(), Message> {
-    let (v, _) = checked(functions, value, cache)?;
-    slice_and_copy(functions, value, cache, v.shape.sizes[2])
+    let (v, c) = checked(functions, value, cache)?;
+    slice_and_copy(functions, (value, &v), (cache, &c))
 }
 
 fn checked(
@@ -131,10 +131,10 @@ fn checked(
     };
     let (v, c) = (describe(value, "value")?, describe(cache, "cache")?);
     check::fits(&v, &c, functions)?;
-    if records(functions, cache)? {
+    if records(functions, cache)? && is_leaf(functions, cache.again()?)? {
         return Err(message!(
-            "{UPDATE}: cache requires grad; write it under torch.no_grad(), or detach it first \
-             (value {}, cache {})",
+            "{UPDATE}: cache is a leaf that requires grad, and PyTorch lets nobody write that; \
+             write it under torch.no_grad(), or detach it first (value {}, cache {})",
             v.shape,
             c.shape
         ));
@@ -202,9 +202,14 @@ fn records(functions: &Functions, tensor: &Owned<'_>) -> Result<bool, Message> {
         c"",
         &mut [tensor.again()?.into_stack()],
     )?;
-    let mut stack = [view.into_stack()];
+    Ok(!is_leaf(functions, view)?)
+}
+
+/// Whether no history led to a tensor.
+fn is_leaf(functions: &Functions, tensor: Owned<'_>) -> Result<bool, Message> {
+    let mut stack = [tensor.into_stack()];
     call(functions, c"aten::is_leaf", c"", &mut stack)?;
-    Ok(stack[0] & 1 == 0)
+    Ok(stack[0] & 1 == 1)
 }
 
 /// Lets PyTorch know that a tensor is written: its version goes up, so that a backward pass that
@@ -222,19 +227,60 @@ fn note_write(functions: &Functions, cache: &Owned<'_>) -> Result<(), Message> {
     })
 }
 
-/// `cache[:, :, :rows].copy_(value)`
+/// `cache[:, :, :S].copy_(value)`, of a value that is set aside first if it may overlap the cache.
 fn slice_and_copy(
     functions: &Functions,
-    value: &Owned<'_>,
-    cache: &Owned<'_>,
-    rows: i64,
+    (value, v): (&Owned<'_>, &Description),
+    (cache, c): (&Owned<'_>, &Description),
 ) -> Result<(), Message> {
-    let target = cache.first_rows(rows)?;
+    let rows = v.shape.sizes[2];
+    let aside = match may_overlap(functions, (value, v), (cache, c))? {
+        // The second argument is no memory format.
+        true => Some(tensor_call(
+            functions,
+            c"aten::clone",
+            c"",
+            &mut [value.again()?.into_stack(), 0],
+        )?),
+        false => None,
+    };
+    let value = aside.as_ref().unwrap_or(value);
+    // Through the dispatcher: the C function of this name makes a lazy negation real first, and the
+    // copy would go into that.
+    let target = tensor_call(
+        functions,
+        c"aten::narrow",
+        c"",
+        &mut [cache.again()?.into_stack(), 2, 0, rows as StableValue],
+    )?;
     // SAFETY: the handles are valid.
-    succeeded(
-        unsafe { (functions.copy)(target.handle(), value.handle(), 0) },
-        "copy_",
-    )
+    let status = unsafe { (functions.copy)(target.handle(), value.handle(), 0) };
+    succeeded(status, "copy_").map_err(|_| {
+        message!(
+            "{UPDATE}: PyTorch does not allow value to be copied into cache here; its reason is on \
+             standard error"
+        )
+    })
+}
+
+/// Whether the addresses of two tensors lie in ranges that meet.
+fn may_overlap(
+    functions: &Functions,
+    (value, v): (&Owned<'_>, &Description),
+    (cache, c): (&Owned<'_>, &Description),
+) -> Result<bool, Message> {
+    let range = |tensor: &Owned<'_>, description: &Description| {
+        // SAFETY: no arguments but a number that came from a tensor.
+        let element = unsafe { (functions.element_size)(description.dtype) };
+        let bytes = overlap::extent(
+            &description.shape.sizes[..4],
+            &description.strides[..4],
+            element,
+        );
+        Ok((tensor.data()? as usize, bytes))
+    };
+    let ((from, from_bytes), (to, to_bytes)) = (range(value, v)?, range(cache, c)?);
+    Ok(overlap::between(from, from_bytes, to, to_bytes))
 }
 
 /// Calls an operator whose result is one tensor.

@@ -3,29 +3,40 @@
 //! A cache whose elements share memory has no contents that a write could give it, and is refused.
 //! A value that shares memory with the cache is copied away before the cache is written.
 
-/// Whether two elements of a tensor have one address.  Exact.
+/// Whether two elements of a tensor have one address.
 ///
 /// Almost always the strides prove that there is none: taken from the smallest up, each is larger
-/// than everything that the smaller ones can reach.  Where that fails, the addresses are counted.
+/// than everything that the smaller ones can reach.  Where that fails, the addresses are counted,
+/// with one bit for each element that the tensor's memory has.  Where they are too many to count,
+/// as they can be in a tensor without memory only, the answer is that two may meet.
 pub fn within(sizes: &[i64], strides: &[i64]) -> bool {
     if sizes.contains(&0) {
         return false;
     }
     let mut axes = Axes::new(sizes, strides);
     axes.sort();
-    let mut reach = 0;
+    let mut reach = 0_i64;
     let mut proved = true;
     for &(stride, size) in axes.iter() {
         if stride == 0 {
             return true;
         }
         proved &= stride > reach;
-        reach += stride * (size - 1);
+        match stride
+            .checked_mul(size - 1)
+            .and_then(|more| reach.checked_add(more))
+        {
+            Some(sum) => reach = sum,
+            None => return true,
+        }
     }
     if proved {
         return false;
     }
-    let mut taken = vec![false; reach as usize + 1];
+    if reach > COUNTED {
+        return true;
+    }
+    let mut taken = vec![0_u64; reach as usize / 64 + 1];
     let mut index = [0_i64; MAX];
     loop {
         let address: i64 = axes
@@ -33,9 +44,11 @@ pub fn within(sizes: &[i64], strides: &[i64]) -> bool {
             .zip(index)
             .map(|(&(stride, _), i)| stride * i)
             .sum();
-        if std::mem::replace(&mut taken[address as usize], true) {
+        let (word, bit) = (address as usize / 64, 1 << (address % 64));
+        if taken[word] & bit != 0 {
             return true;
         }
+        taken[word] |= bit;
         let Some(axis) = axes
             .iter()
             .zip(index)
@@ -49,6 +62,9 @@ pub fn within(sizes: &[i64], strides: &[i64]) -> bool {
 }
 
 const MAX: usize = crate::tensor::MAX_RANK;
+
+/// The largest offset up to which addresses are counted; the bits for that many take a gibibyte.
+const COUNTED: i64 = 1 << 33;
 
 /// The axes that have more than one element, as (stride, size).
 struct Axes {
@@ -106,6 +122,14 @@ mod tests {
         assert!(!within(&[2, 3], &[3, 2]), "interleaved: 0 2 4 3 5 7");
         assert!(within(&[3, 4], &[3, 2]), "interleaved and meeting at 6");
         assert!(!within(&[0, 3], &[0, 0]), "empty");
+        assert!(
+            within(&[3, 3], &[1 << 62, 1 << 62]),
+            "beyond what can be counted"
+        );
+        assert!(
+            within(&[3, 4], &[1 << 40, (1 << 40) - 1]),
+            "too far apart to count"
+        );
     }
 
     #[test]

@@ -79,7 +79,14 @@ fn register(functions: &Functions, define: &str) -> Result<(), String> {
         c"CompositeExplicitAutograd",
         &[alias, elsewhere].concat(),
     )?;
-    implement(functions, c"CPU", &[alias, cpu].concat())
+    implement(functions, c"CPU", &[alias, cpu].concat())?;
+    // A tensor may be lazy: the negation or the conjugate of what its memory holds, or zeros without
+    // memory.  PyTorch's own rule hands a computed copy to an operator whose schema declares no
+    // write, which the write then goes to.
+    for lazy in [c"Negative", c"Conjugate", c"ZeroTensor"] {
+        implement(functions, lazy, &[alias, elsewhere].concat())?;
+    }
+    Ok(())
 }
 
 fn implement(functions: &Functions, key: &CStr, kernels: &[(&CStr, Kernel)]) -> Result<(), String> {

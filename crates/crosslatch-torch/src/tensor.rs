@@ -32,7 +32,7 @@ impl<'f> Owned<'f> {
         self.handle
     }
 
-    /// `tensor[:, :, :rows]`
+    /// `tensor[:, :, :rows]`, of a tensor that is what its memory holds.
     pub fn first_rows(&self, rows: i64) -> Result<Self, Message> {
         let mut handle = std::ptr::null_mut();
         // SAFETY: our handle is valid, and a place for the new one is lent.

@@ -29,6 +29,7 @@ import torch
 from torch._subclasses.functional_tensor import (
     CppFunctionalizeAPI, FunctionalTensor, FunctionalTensorMode, PythonFunctionalizeAPI)
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.fx.node import has_side_effect
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
@@ -77,6 +78,8 @@ class Outcome:
     written: set[int]
     # For each output, the operand that it is as a whole, or None.
     roots: list[int | None]
+    # The outputs that share memory with an operand or with an earlier output.
+    shared: set[int]
 
 
 def storage(tensor):
@@ -109,7 +112,13 @@ def observe(stand_ins, outputs):
     tensors = [(i, t) for i, t in enumerate(stand_ins) if isinstance(t, FunctionalTensor)]
     roots = [next((i for i, t in tensors if isinstance(output, FunctionalTensor)
                    and same_place(t, output)), None) for output in outputs]
-    return Outcome({i for i, t in tensors if is_written(t)}, roots)
+    taken, shared = {storage(t) for _, t in tensors}, set()
+    for j, output in enumerate(outputs):
+        if isinstance(output, FunctionalTensor):
+            if storage(output) in taken:
+                shared.add(j)
+            taken.add(storage(output))
+    return Outcome({i for i, t in tensors if is_written(t)}, roots, shared)
 
 
 def finish_branch(keep, written, stand_ins, outputs):
@@ -128,8 +137,26 @@ def finish_branch(keep, written, stand_ins, outputs):
         results.append(output)
     for i in written:
         value = FunctionalTensor.from_functional(stand_ins[i])
-        results.append(value if is_written(stand_ins[i]) else ALIAS(value, value)[0])
+        if not is_packed(value):
+            # No output of a `cond` may have gaps in its memory.
+            value = torch.ops.aten.clone.default(value, memory_format=torch.contiguous_format)
+        elif not is_written(stand_ins[i]):
+            value = ALIAS(value, value)[0]
+        results.append(value)
     return tuple(results)
+
+
+def is_packed(tensor):
+    """Whether the strides are those of a contiguous tensor with its axes in some order."""
+    axes = list(zip(tensor.stride(), tensor.shape, strict=True))
+    if all(isinstance(stride, int) for stride, _ in axes):
+        axes.sort(reverse=True)
+    expected = 1
+    for stride, size in reversed(axes):
+        if not statically_known_true(stride == expected):
+            return False
+        expected = expected * size
+    return True
 
 
 def cond(context, predicate, true_branch, false_branch, operands):

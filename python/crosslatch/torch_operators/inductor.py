@@ -64,7 +64,7 @@ def update(value, cache):
     if not may_overwrite(cache, V.graph.current_node):
         return lowerings[aten.slice_scatter.default](cache, value, 2, 0, value.get_size()[2])
     if memory(cache) in reads(value):
-        value = ir.TensorBox.create(ir.ExternKernel.copy_input(value))
+        value = ir.ExternKernel.copy_input(value)
     rows = lowerings[aten.slice.Tensor](cache, 2, 0, value.get_size()[2])
     lowerings[aten.copy_.default](rows, value)
     return cache
@@ -220,14 +220,20 @@ def own(operand, node, fake):
     """The operand, if the `cond` may overwrite it; else a copy that it may."""
     from torch._inductor import ir
     if not may_overwrite(operand, node):
-        operand = ir.TensorBox.create(ir.ExternKernel.copy_input(operand))
+        operand = ir.ExternKernel.copy_input(operand)
     strides = ir.convert_shape_to_inductor(fake.stride())
     if list(operand.get_stride()) != list(strides):
         operand = ir.ExternKernel.require_exact_strides(operand, strides)
     before = memory(operand)
     realized = ir.ExternKernel.realize_input(operand)
     # A view that code cannot name is copied; then the copy is what gets written.
-    return operand if memory(realized) == before else ir.TensorBox(realized)
+    return operand if memory(realized) == before else boxed(realized)
+
+
+def boxed(tensor):
+    """A tensor as lowerings hand it on: in one box, however much of one it has."""
+    from torch._inductor import ir
+    return tensor if isinstance(tensor, ir.TensorBox) else ir.TensorBox(tensor)
 
 
 def root_of(output, graph):
@@ -252,7 +258,7 @@ def fresh(graph, keep, values):
             if memory(output) in taken:
                 output = ir.ExternKernel.copy_input(output)
             output = ir.ExternKernel.require_exact_strides(
-                ir.TensorBox(output), values[j].stride(), allow_padding=False)
+                boxed(output), values[j].stride(), allow_padding=False)
             taken.add(memory(output))
         results.append(output)
     return results

@@ -1,8 +1,9 @@
 """Finds the native library and loads it.
 
-Loading it registers the operators with PyTorch's dispatcher.  Should another package have defined
-an operator of one of the names already, that definition stays (programs may hold it) and gets the
-native kernels.
+Loading it registers the operators with PyTorch's dispatcher.  They are defined here and not by the
+library, because only here TorchScript can be told to expect a write (`CONSERVATIVE`): its optimiser
+would believe the schemas, which show none.  Should another package have defined an operator of one
+of the names already, that definition stays (programs may hold it) and gets the native kernels.
 """
 
 import ctypes
@@ -12,7 +13,8 @@ import torch
 
 from .. import native
 
-NAMES = {"alias": "alias", "update": "update_cross_attn_cache"}
+SCHEMAS = {"alias": "(Tensor x, Tensor y) -> (Tensor, Tensor)",
+           "update_cross_attn_cache": "(Tensor value, Tensor cache) -> Tensor"}
 
 # Python drops a registration when the object that made it dies; a module global lives as long as
 # torch does.
@@ -34,9 +36,11 @@ def load():
     if version < (2, 10):
         raise ImportError(f"crosslatch.ops needs torch 2.10 or later, not {torch.__version__}")
     path = find()
-    missing = [short for short, name in NAMES.items() if not is_defined(name)]
+    for name, schema in SCHEMAS.items():
+        if not is_defined(name):
+            registrations.define(name + schema, alias_analysis="CONSERVATIVE")
     before = os.environ.get("CROSSLATCH_TORCH_DEFINE")
-    os.environ["CROSSLATCH_TORCH_DEFINE"] = ",".join(missing)
+    os.environ["CROSSLATCH_TORCH_DEFINE"] = ""
     try:
         torch.ops.load_library(str(path))
     finally:
@@ -48,8 +52,3 @@ def load():
     failure.restype = ctypes.c_char_p
     if reason := failure():
         raise ImportError(f"{path}: {reason.decode()}")
-    for name in NAMES.values():
-        # Autograd has nothing to add: an alias is its operand, with its history, and the update's
-        # kernel asks about gradients itself.
-        registrations.impl(name, torch.library.fallthrough_kernel, "Autograd",
-                           allow_override=True)

@@ -10,10 +10,10 @@ are put back in the place of its own.
 import torch
 
 from . import imports, inductor
-from .library import NAMES
+from .library import SCHEMAS
 
 MODULE = "executorch.extension.llm.custom_ops.custom_ops"
-OURS = {f"executorch::{name}" for name in NAMES.values()}
+OURS = {f"executorch::{name}" for name in SCHEMAS}
 
 
 class _PassedOver:

@@ -1,11 +1,15 @@
 """What the results look like, for tensors without data.
 
-Results are new tensors although the kernels return operands: who traces a branch of `torch.cond`
-would take a returned operand for forbidden aliasing.  Sizes may be symbolic; what the kernels refuse
-is refused here, with the same words, or becomes a guard where it depends on symbols.
+They are the operands, as with data, unless a tracer is at work: who traces a branch of `torch.cond`
+would take a returned operand for forbidden aliasing, and gets new tensors.  Sizes may be symbolic;
+what the kernels refuse is refused here, with the same words, or becomes a guard where it depends on
+symbols.
 """
 
+from functools import partial
+
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from .library import registrations
 
@@ -17,16 +21,22 @@ def like(tensor):
                                device=tensor.device)
 
 
+def is_traced():
+    return torch._guards.TracingContext.try_get() is not None
+
+
 def alias(x, y):
-    return like(x), like(y)
+    return (like(x), like(y)) if is_traced() else (x, y)
+
+
+def _require(condition, text, value, cache):
+    torch._check(condition, lambda: f"{UPDATE}: {text} (value {list(value.shape)}, "
+                                    f"cache {list(cache.shape)})")
 
 
 def check(value, cache):
-    """Raises `RuntimeError` unless `value` can be written into `cache`."""
-    def require(condition, text):
-        torch._check(condition, lambda: f"{UPDATE}: {text} (value {list(value.shape)}, "
-                                        f"cache {list(cache.shape)})")
-
+    """Raises `RuntimeError` unless `value` fits `cache`."""
+    require = partial(_require, value=value, cache=cache)
     for name, tensor, axes in (("value", value, "[B, H, S, D]"),
                                ("cache", cache, "[B, H, S_max, D]")):
         require(tensor.dim() == 4,
@@ -39,13 +49,22 @@ def check(value, cache):
     names = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, cache)]
     require(value.dtype == cache.dtype, f"data type of value is {names[0]}, of cache {names[1]}")
     require(value.device == cache.device, f"value is on {value.device}, cache on {cache.device}")
-    require(not (torch.is_grad_enabled() and cache.requires_grad),
-            "cache requires grad; write it under torch.no_grad(), or detach it first")
+    require(not any(statically_known_true(stride == 0) and not statically_known_true(size <= 1)
+                    for size, stride in zip(cache.shape, cache.stride(), strict=True)),
+            f"elements of cache share memory with each other (strides {list(cache.stride())}); "
+            "make it contiguous")
+
+
+def check_history(value, cache):
+    """Raises `RuntimeError` if autograd would not let `cache` be written."""
+    _require(not (torch.is_grad_enabled() and cache.requires_grad and cache.is_leaf),
+             "cache is a leaf that requires grad, and PyTorch lets nobody write that; write it "
+             "under torch.no_grad(), or detach it first", value, cache)
 
 
 def update_cross_attn_cache(value, cache):
     check(value, cache)
-    return like(cache)
+    return like(cache) if is_traced() else cache
 
 
 def register():

@@ -79,3 +79,22 @@ def test_without_python():
     done = subprocess.run([sys.executable, "-c", WITHOUT_PYTHON, libtorch, find()],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_loaded_program_writes_its_own_memory_only(tmp_path):
+    """A flag is one byte, and Python shares the objects of one byte among all who have them."""
+    class Flag(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("filled", torch.zeros((), dtype=torch.bool))
+
+        def forward(self, x):
+            was = self.filled.clone()
+            self.filled.fill_(True)
+            return x, was
+
+    path = str(tmp_path / "program.pt2")
+    torch.export.save(torch.export.export(Flag(), (torch.ones(1),)), path)
+    program = torch.export.load(path).module()
+    assert [bool(program(torch.ones(1))[1]) for _ in range(2)] == [False, True]
+    assert bytes([0])[0] == 0 and bytes(bytearray(1))[0] == 0

@@ -12,6 +12,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.cache_utils import EncoderDecoderCache, StaticCache
 
 from crosslatch.hf import use_conditional_cache
+from crosslatch.torch_operators import autograd
 
 POSITIONS, SOURCE, STEPS = 16, 24, 6
 
@@ -109,6 +110,49 @@ def test_generate_twice(models):
         a, b = (model.generate(features, max_new_tokens=8, do_sample=False, **options)
                 for model in (plain, conditional))
         assert torch.equal(a, b)
+
+
+def caches(config):
+    """Caches of fixed size, as generation makes them."""
+    return EncoderDecoderCache(StaticCache(config=config, max_cache_len=POSITIONS),
+                               StaticCache(config=config, max_cache_len=SOURCE))
+
+
+def trained(model, way):
+    """The losses and weights of three steps of an optimiser."""
+    model = copy.deepcopy(model).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    run, losses = model, []
+    if way == "compiled":
+        torch._dynamo.reset()
+        run = torch.compile(model, backend="aot_eager")
+    for step in range(3):
+        torch.manual_seed(10 + step)
+        features, labels = torch.randn(2, 8, 2 * SOURCE), torch.randint(4, 64, (2, STEPS))
+        options = {"use_cache": False}
+        if way != "no caches":
+            options = {"use_cache": True, "past_key_values": caches(model.config)}
+        loss = run(features, labels=labels, **options).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    return torch.stack(losses), {name: p.detach() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("way", ["no caches", "caches of fixed size", "compiled"])
+def test_fine_tuning_gives_the_weights_of_the_plain_model(models, way, monkeypatch):
+    plain, conditional = models
+    conds, assigning = [], autograd.assigning
+    monkeypatch.setattr(autograd, "assigning",
+                        lambda *args: conds.append(args) or assigning(*args))
+    before = dict(plain.named_parameters())
+    losses, weights = trained(plain, "no caches")
+    assert not torch.equal(weights["model.decoder.layers.1.encoder_attn.k_proj.weight"],
+                           before["model.decoder.layers.1.encoder_attn.k_proj.weight"])
+    torch.testing.assert_close(trained(conditional, way), (losses, weights), rtol=1e-3, atol=1e-4)
+    # Compiled, the decision is in the graph, once for each layer of the decoder at least.
+    assert way != "compiled" or len(conds) >= 2
 
 
 def test_other_models_are_refused():
