@@ -33,7 +33,7 @@ pub enum TensorError {
     )]
     OverlapsItself {
         /// The layout.
-        layout: Layout,
+        layout: Box<Layout>,
     },
 }
 
@@ -146,7 +146,7 @@ impl<'a> TensorMut<'a> {
         check(dtype, layout, bytes)?;
         if layout.overlaps_itself() {
             return Err(TensorError::OverlapsItself {
-                layout: layout.clone(),
+                layout: Box::new(layout.clone()),
             });
         }
         Ok(TensorMut {

@@ -52,7 +52,7 @@ fn check_write(to: &Place, node: &str) -> Result<(), Hazard> {
     if !to.layout.overlaps_itself() || !Conflict::SharedElements.counts() {
         return Ok(());
     }
-    let layout = to.layout.clone();
+    let layout = Box::new(to.layout.clone());
     Err(Hazard {
         node: node.to_owned(),
         reason: TensorError::OverlapsItself { layout }.to_string(),
