@@ -15,7 +15,7 @@
 //! no influence whatever it holds, nor has the value of a key whose weight is 0. (PyTorch multiplies
 //! such values by 0, so that NaN and the infinities show.) A query that sees no key gets 0, as in
 //! PyTorch; one that sees a key with a score of NaN gets NaN. The fast ways may let a hidden NaN
-//! through: a result that is NaN is therefore computed again by the definition ([`plain`]), so
+//! through: a result that is NaN is therefore computed again by the definition (`plain.rs`), so
 //! that all ways agree.
 
 mod few;

@@ -6,8 +6,8 @@
 //!
 //! Which of the pieces that have their place are wanted at the same time is asked of a tree over
 //! the first uses, so that a long program whose values live shortly is planned in little more than
-//! linear time. Where more than [`MOST_NEIGHBOURS`] are wanted together, which no model comes near,
-//! a piece goes above all of them instead of into the lowest gap.
+//! linear time. Where more than `MOST_NEIGHBOURS` are wanted together, which no model comes near, a
+//! piece goes above all of them instead of into the lowest gap.
 
 /// A piece of memory that is wanted for a while.
 #[derive(Clone, Copy, Debug)]
