@@ -2,7 +2,7 @@
 //!
 //! The inputs run in a *child* process: a panic is caught there, but an abort, a stack that overflows or
 //! an endless loop take the process with them. Before each input the child writes it down
-//! ([`record`]), so that the *parent* knows which one it was, keeps it as a finding and starts another
+//! (`record`), so that the *parent* knows which one it was, keeps it as a finding and starts another
 //! child. The child's threads have small stacks and its address space is limited.
 //!
 //! An input is a finding if the target panics, if the process ends, if it takes longer than
