@@ -79,9 +79,12 @@ pub fn check(lowered: &Lowered, events: &Events) -> Result<(), Hazard> {
             let other_lives_on = live_at_end(info.origin);
             let others = Accesses::to(&events.of[other.0], info.contents);
             let hazard = events.of[written.0].iter().any(|event| {
+                // Each element in its own place: in one memory, nothing would change.
                 let stores_the_other = event.copy.is_some_and(|i| {
+                    let copy = copies[i];
                     let overwrites = matches!(event.access, Access::Overwrite(_));
-                    copies[i].from.storage == other && overwrites
+                    let in_place = copy.from.layout == copy.to.layout;
+                    copy.from.storage == other && overwrites && in_place
                 });
                 event.access != Access::Read
                     && event.at > defined
