@@ -4,6 +4,7 @@ use crosslatch_kernels::functions::Function;
 use crosslatch_kernels::{DType, Operands};
 
 use super::Table;
+use super::arithmetic::rounded;
 use super::choosing::End;
 use super::fitting::fitting;
 use super::pointwise::{
@@ -150,7 +151,8 @@ fn selu(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// `log(x / (1 - x))`, where `x` is kept off the ends by `eps`, if that is given.
+/// `log(x / (1 - x))`, where `x` is kept off the ends by `eps`, if that is given. In 16 bits PyTorch
+/// rounds each step.
 fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = float_type(x.dtype);
@@ -158,14 +160,17 @@ fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
     macro_rules! logit {
         ($C:ty) => {{
-            let ends = eps.map(|eps| (eps as $C, 1.0 - eps as $C));
+            let ends = eps.map(|eps| {
+                let low = rounded(eps as $C, dtype);
+                (low, rounded(1.0 - low, dtype))
+            });
             move |[x]: [$C; 1]| {
                 let x = match ends {
                     Some((low, _)) if x < low => low,
                     Some((_, high)) if x > high => high,
                     _ => x,
                 };
-                (x / (1.0 - x)).ln()
+                rounded(x / rounded(1.0 - x, dtype), dtype).ln()
             }
         }};
     }

@@ -155,7 +155,10 @@ fn clamp(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (low, high) = (end("min")?, end("max")?);
     let operands: Vec<Operand<'_>> = [Some(x), low, high].into_iter().flatten().collect();
     let ty = common_type(&operands);
-    if ty == DType::Bool {
+    // One bound that is a tensor makes it `maximum` or `minimum`, which PyTorch has for them.
+    let is_number = |end: &Option<Operand<'_>>| end.as_ref().is_some_and(Operand::is_number);
+    let is_range = operands.len() == 3 || is_number(&low) || is_number(&high);
+    if ty == DType::Bool && is_range {
         return Err(OpError::new("truth values have no range"));
     }
     match (bounded(End::Low, low, ty)?, bounded(End::High, high, ty)?) {
