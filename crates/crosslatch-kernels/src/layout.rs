@@ -65,6 +65,12 @@ impl Layout {
         self.shape.len()
     }
 
+    /// Number of elements if none of its sizes were 0: a bound for whoever walks over some of its
+    /// dimensions.
+    pub fn extent(&self) -> usize {
+        self.shape.iter().map(|&size| size.max(1)).product()
+    }
+
     /// Number of elements.
     pub fn numel(&self) -> usize {
         self.shape.iter().product()

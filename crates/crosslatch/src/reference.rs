@@ -655,7 +655,8 @@ impl Interpreter<'_> {
     ) -> Result<(), Failure> {
         // What a kernel walks over may be far more than the memory that it lies in.
         for tensor in inputs.iter().chain(outputs) {
-            self.limit.check(tensor.bytes(), 0)?;
+            let extent = tensor.layout.extent() * tensor.dtype.size();
+            self.limit.check(extent, 0)?;
         }
         let borrowed: Vec<_> = inputs.iter().map(|t| t.storage.borrow()).collect();
         // Kernels rely on it that memory begins at the first element, as in a plan. Of a weight in a

@@ -21,7 +21,7 @@ fn options(memory_limit: MemoryLimit) -> Options {
 }
 
 /// Every way to ask for about 2^50 bytes in a line.
-const GREEDY: [&str; 14] = [
+const GREEDY: [&str; 15] = [
     "%y: f32[1] = aten::full(size=[281474976710656], fill_value=1.0, dtype=f32)",
     "%y: f32[1] = aten::ones(size=[16777216, 16777216], dtype=f32)",
     "%y: f32[1] = aten::repeat(self=%x, repeats=[281474976710656])",
@@ -36,6 +36,8 @@ const GREEDY: [&str; 14] = [
      %y: f32[1, 1] = aten::clone(self=%e)",
     "%e: f32[1, 1] = aten::expand(self=%x, size=[281474976710656, -1])\n\
      %y: f32[1, 1] = aten::neg(self=%e)",
+    // No elements, in more rows than anybody can walk over.
+    "%y: f32[1, 1] = aten::full(size=[281474976710656, 0], fill_value=1.0, dtype=f32)",
     // Without memory of its own: walked, and returned.
     "%e: f32[1, 1] = aten::expand(self=%x, size=[281474976710656, -1])\n\
      %y: f32[] = aten::sum(self=%e)",
@@ -166,4 +168,28 @@ fn a_fork_takes_the_memory_of_what_it_changes() {
     }
     let run = resident().saturating_sub(before);
     assert!(run < count * slot * 2, "{} bytes each", run / count);
+}
+
+#[test]
+fn a_triangle_of_a_few_elements_is_made_at_once_however_many_rows_have_none() {
+    for (operator, arguments, wanted) in [
+        ("tril", "row=4503599627370496, col=0", &[][..]),
+        (
+            "tril",
+            "row=4503599627370496, col=2, offset=-4503599627370495",
+            &[4503599627370495, 0],
+        ),
+        ("triu", "row=4503599627370496, col=2", &[0, 0, 1, 0, 1, 1]),
+    ] {
+        let count = wanted.len() / 2;
+        let body = format!("%y: i64[2, {count}] = aten::{operator}_indices({arguments})");
+        let model = model(&body);
+        let mut session = Session::new(&model, options(MemoryLimit::default())).unwrap();
+        let x = Tensor::from_slice(&[1], &[1.0f32]).unwrap();
+        let outputs = session
+            .run("model", &[("x", Input::from(x.view()))])
+            .unwrap();
+        let found = outputs.get("y").unwrap().to_vec::<i64>();
+        assert_eq!(found, wanted, "{body}");
+    }
 }

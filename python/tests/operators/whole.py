@@ -4,6 +4,7 @@ By hand, in `python/tests`: `python -m operators.whole FOLDER [--every N] [--onl
 """
 
 import argparse
+import copy
 import itertools
 import json
 import math
@@ -91,7 +92,9 @@ def database(every: int, only: set[str]) -> Iterator[Wanted | tuple[str, str, st
                     continue
                 case = f"{str(dtype).removeprefix('torch.')}-{number}"
                 try:
-                    call = make_call(op.op, (sample.input, *sample.args), sample.kwargs)
+                    # Some makers of samples go on to change what they have handed out.
+                    arguments = copy.deepcopy(((sample.input, *sample.args), sample.kwargs))
+                    call = make_call(op.op, *arguments)
                     yield wanted(name, case, call)
                 except Exception as error:  # PyTorch refuses it, or it is of no kind that we have
                     yield name, case, f"{type(error).__name__} {error}"[:200]

@@ -346,6 +346,13 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
             false => (edge.clamp(0, columns as i64), columns as i64),
         }
     };
+    // The rows that have any: others are not gone through, however many there are.
+    let row = |edge: i128| edge.clamp(0, rows as i128) as usize;
+    let filled = match lower {
+        true if columns > 0 => row(-(offset as i128))..rows,
+        true => 0..0,
+        false => 0..row(columns as i128 - offset as i128),
+    };
     let below = elements_below(rows, columns, offset.saturating_add(lower.into()));
     let count = match lower {
         true => below,
@@ -356,7 +363,7 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
         with_element!(to.dtype(), T => {
             let data = to.data::<T>();
             let mut at = layout.offset;
-            for i in 0..rows {
+            for i in filled.clone() {
                 for j in span(i).0..span(i).1 {
                     data[at] = <T as Element>::from_i64(i as i64);
                     data[at + layout.strides[0]] = <T as Element>::from_i64(j);

@@ -4,7 +4,7 @@
 //! lay one after the other, and none may pass the session's limit alone. That names the node which
 //! asks for too much, before the sum of all is asked for ([`MemoryLimit::allocate`]), and it bounds
 //! what a kernel walks over: a view that repeats a few elements without end takes no memory and all
-//! time.
+//! time, and so may one of as many rows of no elements.
 
 use super::instructions::{Inst, Lowered, LoweredOutput, Place};
 use crate::memory::{MemoryError, MemoryLimit};
@@ -52,10 +52,12 @@ fn check_places<'p>(
     node: &str,
 ) -> Result<(), TooLarge> {
     for place in places {
-        limit.check(place.bytes(), 0).map_err(|error| TooLarge {
-            node: node.to_owned(),
-            error,
-        })?;
+        limit
+            .check(place.layout.extent() * place.dtype.size(), 0)
+            .map_err(|error| TooLarge {
+                node: node.to_owned(),
+                error,
+            })?;
     }
     Ok(())
 }
