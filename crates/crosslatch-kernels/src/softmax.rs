@@ -76,6 +76,9 @@ fn lines<R: Real>(
     what: Softmax,
     threads: &Threads,
 ) {
+    if len == 0 {
+        return;
+    }
     let one_line = |line: usize| {
         let mut buffer = [R::of(0.0); BLOCK];
         let mut each_block = |work: &mut dyn FnMut(usize, &mut [R])| {

@@ -289,6 +289,7 @@ pub const ATTACKS: &[Attack] = &[
         || of(ASKS),
         "method `model`, node `y` (aten::full): 4.0 TiB are needed, and the limit is 1.0 GiB; if that is meant, raise the limit (`--memory-limit`, `memory_limit`)",
     ),
+    Attack::new("groups_of_nothing.pt2", || of(GROUPS), "runs"),
     Attack::new("triangle_of_endless_rows.pt2", || of(TRIANGLE), "runs"),
     Attack::new(
         "chunks_beyond_number.pt2",
@@ -337,6 +338,11 @@ return \"y\"=%y";
 const ASKS: &str = "program model
 input %x: f32[2]
 %y: f32[1] = aten::full(size=[1099511627776], fill_value=1.0)
+return \"y\"=%y";
+
+const GROUPS: &str = "program model
+input %x: f32[2, 0]
+%y: f32[2, 0] = aten::group_norm(input=%x, num_groups=1125899906842625)
 return \"y\"=%y";
 
 const TRIANGLE: &str = "program model
