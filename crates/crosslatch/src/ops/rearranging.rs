@@ -294,6 +294,8 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
     }
     let mut shape = this.layout.shape.clone();
     let mut before = vec![0i64; shape.len()];
+    // What is cut off in front, and how much is left.
+    let mut kept: Vec<(i64, i64)> = shape.iter().map(|&len| (0, len as i64)).collect();
     let mut mapped = Dims::new();
     for (i, pair) in pads.chunks(2).enumerate() {
         let d = this.rank() - 1 - i;
@@ -304,9 +306,17 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
         }
         let padded = len.checked_add(left).and_then(|n| n.checked_add(right));
         let padded = padded.and_then(|n| usize::try_from(n).ok());
+        let cut = [left, right].map(|n| if n < 0 { n.saturating_neg() } else { 0 });
+        let left_over = len.saturating_sub(cut[0]).saturating_sub(cut[1]);
+        // A circle is made of what is left.
+        let room = if mode == Mode::Circular {
+            left_over
+        } else {
+            len
+        };
         match padded {
             // A cut may not begin or end outside of the tensor, even if padding makes up for it.
-            Some(n) if left.max(right) <= mode.widest(len) && left.min(right) >= -len => {
+            Some(n) if left.max(right) <= mode.widest(room) && left.min(right) >= -len => {
                 shape[d] = n;
             }
             _ => {
@@ -316,13 +326,20 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
             }
         }
         before[d] = left;
+        kept[d] = (cut[0], left_over);
         mapped.push(d);
     }
     let outside = match value {
         Number::Float(x) => Value::Float(x),
         other => Value::Int(other.to_i64()),
     };
-    let source = |d: usize, i: usize| mode.source(i as i64 - before[d], this.shape()[d] as i64);
+    let source = |d: usize, i: usize| {
+        let i = i as i64 - before[d];
+        match (mode, kept[d]) {
+            (Mode::Circular, (cut, len)) => mode.source(i - cut, len) + cut as usize,
+            _ => mode.source(i, this.shape()[d] as i64),
+        }
+    };
     by_maps(this, shape, &mapped, source, outside, None)
 }
 
