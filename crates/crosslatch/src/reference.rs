@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::inputs;
 use crate::ir::call::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
-use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError};
+use crate::ir::operator::{KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Method, Model};
@@ -541,17 +541,8 @@ impl Interpreter<'_> {
                 _ => None,
             })
             .collect();
-        let schema = &node.op.schema;
-        let lowering = node
-            .op
-            .lowered(&Call {
-                schema,
-                args: &bound.args,
-                kernels: self.kernels,
-                results: Some(node.results.len()),
-            })
-            .map_err(text)?;
-        let in_place = schema.written().next().is_some();
+        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let in_place = node.op.schema.written().next().is_some();
         let results = match lowering {
             Lowering::Nothing => Vec::new(),
             Lowering::Numbers(numbers) => numbers.into_iter().map(Value::Number).collect(),

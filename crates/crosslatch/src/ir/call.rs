@@ -9,7 +9,7 @@ use crosslatch_kernels::narrow::Format;
 use crosslatch_kernels::{DType, Layout};
 
 use super::graph::{Arg, Node, ValueId};
-use super::operator::{CallArg, Number, OpError, TensorArg};
+use super::operator::{Call, CallArg, KernelSet, Lowering, Number, OpError, TensorArg};
 
 /// What lowering may know of a value.
 #[derive(Clone, Debug)]
@@ -26,6 +26,21 @@ pub struct BoundCall {
     pub args: Vec<CallArg>,
     /// The tensors among the arguments.
     pub operands: Vec<ValueId>,
+}
+
+impl BoundCall {
+    /// Lowers the call of this node, which names its results.
+    ///
+    /// # Errors
+    /// If the call makes no sense, or a result is too large for any memory.
+    pub fn lowered(&self, node: &Node, kernels: KernelSet) -> Result<Lowering, OpError> {
+        node.op.lowered(&Call {
+            schema: &node.op.schema,
+            args: &self.args,
+            kernels,
+            results: Some(node.results.len()),
+        })
+    }
 }
 
 /// Collects the arguments of a node. `narrow` says which values are weights in a narrow format.

@@ -24,7 +24,7 @@ use crate::effects::Readiness;
 use crate::error::Error;
 use crate::ir::call::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
-use crate::ir::operator::{Call, KernelSet, Lowering, Number, OpError, View};
+use crate::ir::operator::{KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
 use crate::model::Model;
 use crate::precision::Stored;
@@ -255,17 +255,8 @@ impl Lowerer<'_> {
                 _ => None,
             })
             .collect();
-        let schema = &node.op.schema;
-        let lowering = node
-            .op
-            .lowered(&Call {
-                schema,
-                args: &bound.args,
-                kernels: self.kernels,
-                results: Some(node.results.len()),
-            })
-            .map_err(text)?;
-        let in_place = schema.written().next().is_some();
+        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let in_place = node.op.schema.written().next().is_some();
         let name: Arc<str> = label(graph, node).into();
         match lowering {
             Lowering::Nothing => Ok(Vec::new()),
