@@ -1,4 +1,4 @@
-//! From a node and what is known of its values to a [`Call`](super::Call).
+//! From a node and what is known of its values to a [`Call`].
 //!
 //! The interpreter and the planner walk graphs with different ideas of what a tensor is (owned
 //! memory, a place in a plan). Lowering needs of a tensor only type and layout, of a number its
