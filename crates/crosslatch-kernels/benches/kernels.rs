@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use crosslatch_kernels::attention::{Attention, attention};
-use crosslatch_kernels::bandwidth::Probe;
-use crosslatch_kernels::copy::copy;
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
-use crosslatch_kernels::narrow::Format;
-use crosslatch_kernels::normalization::{Norm, norm};
-use crosslatch_kernels::peak::{Numbers, multiply_adds_per_second};
-use crosslatch_kernels::softmax::{Softmax, softmax};
+use crosslatch_kernels::movement::copy::copy;
+use crosslatch_kernels::probes::bandwidth::Probe;
+use crosslatch_kernels::probes::peak::{Numbers, multiply_adds_per_second};
+use crosslatch_kernels::rows::normalization::{Norm, norm};
+use crosslatch_kernels::rows::softmax::{Softmax, softmax};
+use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{DType, Layout, NarrowMatrix, Storage, TensorMut, TensorRef, Threads};
 
 const POSITIONS: usize = 1500;

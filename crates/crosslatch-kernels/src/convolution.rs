@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use smallvec::smallvec;
 
-use crate::functions::Function;
-use crate::gemm::{Gemm, Matrices, Right};
-use crate::many_narrow::{ManyNarrow, RightSide};
-use crate::result::ResultLayout;
-use crate::wide::Wide;
+use crate::matmul::gemm::{Gemm, Matrices, Right};
+use crate::matmul::quantized::gemm::{ManyNarrow, RightSide};
+use crate::matmul::result::ResultLayout;
+use crate::simd::functions::Function;
+use crate::tensor::arithmetic::Wide;
 use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// A convolution over two dimensions; over one, the first has length 1 everywhere.

@@ -8,7 +8,7 @@
 
 use std::sync::Mutex;
 
-use crate::functions::Function;
+use crate::simd::functions::Function;
 use crate::{Layout, Storage, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.

@@ -10,7 +10,7 @@ mod load;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{DType, Threads};
 
 use crate::effects::{Readiness, readiness};

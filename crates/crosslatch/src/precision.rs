@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crosslatch_kernels::narrow::{Format, NarrowError};
+use crosslatch_kernels::tensor::quantized::{Format, NarrowError};
 use crosslatch_kernels::{Storage, Threads};
 
 use crate::ir::operator::KernelSet;

@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crosslatch_kernels::copy::copy;
-use crosslatch_kernels::narrow::Format;
-use crosslatch_kernels::storage::OutOfMemory;
-use crosslatch_kernels::tensor::TensorError;
+use crosslatch_kernels::movement::copy::copy;
+use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::tensor::view::TensorError;
 use crosslatch_kernels::{
     DType, Element, Kernel, Layout, Operands, Storage, TensorMut, TensorRef, Threads, with_element,
 };
@@ -328,7 +328,7 @@ fn initial_slots(
 
 impl Shared {
     fn fresh(dtype: DType, shape: &[usize], limit: MemoryLimit) -> Result<Shared, Failure> {
-        let bytes = crosslatch_kernels::layout::checked_numel(shape)
+        let bytes = crosslatch_kernels::tensor::layout::checked_numel(shape)
             .and_then(|n| n.checked_mul(dtype.size()))
             .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))?;
         Ok(Shared {

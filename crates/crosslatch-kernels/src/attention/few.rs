@@ -2,11 +2,11 @@
 
 use super::{Heads, Stored};
 use crate::Threads;
-use crate::dots::{Right, dots};
-use crate::gemm::Matrices;
-use crate::threads::TASK_MEMORY;
-use crate::vector;
-use crate::weighted::add_weighted_rows;
+use crate::matmul::gemm::Matrices;
+use crate::runtime::threads::TASK_MEMORY;
+use crate::simd::axpy::add_weighted_rows;
+use crate::simd::dot_products::{Right, dots};
+use crate::simd::vectors;
 
 /// Keys of a block.
 const BLOCK: usize = 512;
@@ -60,15 +60,15 @@ fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory
             }
         }
         heads.seen.apply([batch, query], start..end, scores, 1);
-        let new = greatest.max(vector::max(scores));
+        let new = greatest.max(vectors::max(scores));
         if new == f32::NEG_INFINITY && scores.iter().all(|s| *s == new) {
             continue;
         }
         let correction = (greatest - new).exp();
         greatest = new;
-        sum = sum * correction + vector::exp_and_sum(scores, new);
+        sum = sum * correction + vectors::exp_and_sum(scores, new);
         if correction != 1.0 {
-            vector::scale(result, correction);
+            vectors::scale(result, correction);
         }
         let values = heads.v.at(batch).from(start, 0);
         add_weighted_rows(result, scores, values);

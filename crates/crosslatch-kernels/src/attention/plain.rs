@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{Seen, Shape, batch_offset};
-use crate::gemm::matrix_offset;
+use crate::matmul::gemm::matrix_offset;
 use crate::{DType, Element, Layout, TensorMut, TensorRef, with_element};
 
 /// Results that are summed at a time: nothing is allocated.

@@ -5,7 +5,7 @@
 //! value; this module collects these, and numbers the tensor operands in the order in which
 //! kernels get them.
 
-use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{DType, Layout};
 
 use super::graph::{Arg, Node, ValueId};

@@ -6,8 +6,8 @@
 //! this kernel). The shape rule and the kernel thus stand in one function. The reference
 //! interpreter and the planner both drive it; they differ in what they do about memory.
 
-use crosslatch_kernels::layout::{MAX_RANK, is_addressable};
-use crosslatch_kernels::narrow::Format;
+use crosslatch_kernels::tensor::layout::{MAX_RANK, is_addressable};
+use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{DType, Dims, Kernel, Layout};
 
 use super::schema::{ArgType, Schema};

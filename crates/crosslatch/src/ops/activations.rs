@@ -1,6 +1,6 @@
 //! Activation functions.
 
-use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Operands};
 
 use super::Table;

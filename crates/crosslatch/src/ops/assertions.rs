@@ -3,7 +3,7 @@
 //! What a check says about sizes and types is decided when a plan is made, and then nothing is
 //! left to run. Only a check of a tensor's contents becomes a kernel, one without results.
 
-use crosslatch_kernels::fill::{Value, read_one};
+use crosslatch_kernels::movement::fill::{Value, read_one};
 use crosslatch_kernels::{KernelError, Operands};
 
 use crate::ir::operator::{Call, Compute, Lowering, OpError};

@@ -6,7 +6,7 @@
 
 use crosslatch_kernels::attention::{Attention, attention};
 use crosslatch_kernels::kernel::AnyLayout;
-use crosslatch_kernels::layout::broadcast_shapes;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
 use super::Table;

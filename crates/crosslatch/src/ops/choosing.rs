@@ -1,7 +1,7 @@
 //! Operators that choose between values or mix them: `where`, `clamp`, `masked_fill`, `lerp`, …
 
-use crosslatch_kernels::fill::{Value, read_one};
-use crosslatch_kernels::masked::fill_masked;
+use crosslatch_kernels::movement::fill::{Value, read_one};
+use crosslatch_kernels::movement::masked::fill_masked;
 use crosslatch_kernels::{DType, Operands};
 
 use super::Table;

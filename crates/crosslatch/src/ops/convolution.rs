@@ -3,7 +3,7 @@
 //! All forms become one kernel over two dimensions; with one, the other has length 1.
 
 use crosslatch_kernels::convolution::Convolution;
-use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
 use super::Table;

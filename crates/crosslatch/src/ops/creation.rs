@@ -4,8 +4,8 @@
 //! gives the same answer in every run. Random numbers are refused: an exported model that draws
 //! some at inference was exported in training mode.
 
-use crosslatch_kernels::fill::{Value, arange, eye, fill, linspace, read_one};
-use crosslatch_kernels::indexing::Integers;
+use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, read_one};
+use crosslatch_kernels::movement::indexing::Integers;
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use super::fitting::value_in;

@@ -6,7 +6,7 @@
 //! matrix product it is computed as one, else by plain loops. Which of the two depends on the
 //! equation alone.
 
-use crosslatch_kernels::contraction::contract;
+use crosslatch_kernels::matmul::contraction::contract;
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 

@@ -1,6 +1,6 @@
 //! Embedding: rows of a table, chosen by index; and dropout, which inference does not have.
 
-use crosslatch_kernels::embedding::{embedding as embed, narrow_embedding};
+use crosslatch_kernels::movement::embedding::{embedding as embed, narrow_embedding};
 use crosslatch_kernels::{NarrowMatrix, Operands};
 
 use super::Table;

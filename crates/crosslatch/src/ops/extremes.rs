@@ -2,9 +2,9 @@
 //!
 //! NaN is larger and smaller than everything; of equal elements the first counts.
 
-use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::Class;
-use crosslatch_kernels::reduction::{Fold, position, reduce};
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::Class;
+use crosslatch_kernels::reduce::reduction::{Fold, position, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use super::Table;

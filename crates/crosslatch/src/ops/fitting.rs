@@ -5,7 +5,7 @@
 //! becomes infinite. Where an operator takes it as a parameter (`fill`, `masked_fill`, `alpha`,
 //! …), a number that the type does not hold is an error. The rules of the second way are here.
 
-use crosslatch_kernels::fill::Value;
+use crosslatch_kernels::movement::fill::Value;
 use crosslatch_kernels::{DType, KernelError};
 
 use super::creation::value_of;

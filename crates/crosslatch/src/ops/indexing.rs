@@ -7,12 +7,12 @@
 
 use smallvec::SmallVec;
 
-use crosslatch_kernels::fill::{Value, fill, read_one};
-use crosslatch_kernels::indexing::{
+use crosslatch_kernels::movement::fill::{Value, fill, read_one};
+use crosslatch_kernels::movement::indexing::{
     Index, Indexing, Integers, Negative, Write, index, index_put, position,
 };
-use crosslatch_kernels::layout::broadcast_shapes;
-use crosslatch_kernels::masked::write_masked;
+use crosslatch_kernels::movement::masked::write_masked;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
 use super::fitting::{check_value, value_in};

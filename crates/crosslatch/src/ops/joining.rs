@@ -1,6 +1,6 @@
 //! Putting tensors side by side: copies into parts of the result.
 
-use crosslatch_kernels::{DType, Dims, Operands, copy::copy};
+use crosslatch_kernels::{DType, Dims, Operands, movement::copy::copy};
 
 use super::promotion::promote;
 use super::relayout::{relaid, reread};

@@ -4,12 +4,12 @@
 //! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
 //! dimensions broadcast.
 
-use crosslatch_kernels::functions::Function;
 use crosslatch_kernels::kernel::run_each;
-use crosslatch_kernels::layout::broadcast_shapes;
+use crosslatch_kernels::matmul::shared_right::{MOST_ROWS, Sizes, stacked};
 use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
-use crosslatch_kernels::narrow::Format;
-use crosslatch_kernels::stacked::{MOST_ROWS, Sizes, stacked};
+use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{
     DType, Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands, Storage, TensorMut,
     TensorRef, Threads,
@@ -295,7 +295,7 @@ pub(super) fn misplaced() -> KernelError {
 }
 
 /// A view that does not fit its memory: the layouts here are made from those of the operands.
-pub(super) fn internal(e: crosslatch_kernels::tensor::TensorError) -> KernelError {
+pub(super) fn internal(e: crosslatch_kernels::tensor::view::TensorError) -> KernelError {
     KernelError::Assertion(e.to_string())
 }
 

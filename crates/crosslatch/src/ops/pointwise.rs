@@ -4,11 +4,11 @@
 //! [`Pointwise`], and gives it the function of numbers, once for each type that kernels compute
 //! in. Everything else is the same for all of them.
 
-use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::{Blockwise, Class, Source, apply, blockwise};
-use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::{Blockwise, Class, Source, apply, blockwise};
 use crosslatch_kernels::kernel::Kernel;
-use crosslatch_kernels::layout::broadcast_shapes;
+use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{
     DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
 };

@@ -1,10 +1,10 @@
 //! Padding, flipping and rolling: operators that take each dimension of a tensor in another order.
 //!
-//! They share one kernel ([`crosslatch_kernels::rearrange`]); here are the maps that it follows.
+//! They share one kernel ([`crosslatch_kernels::movement::rearrange`]); here are the maps that it follows.
 //! Triangles of matrices, which keep some elements in place and drop others, are here as well.
 
-use crosslatch_kernels::fill::{Triangle, Value, triangle};
-use crosslatch_kernels::rearrange::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
+use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
 use super::relayout::reread;

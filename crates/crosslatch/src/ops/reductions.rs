@@ -1,10 +1,10 @@
 //! Reductions: which dimensions go, and sums, means, products and truth of many.
 
-use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::Class;
-use crosslatch_kernels::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::Class;
+use crosslatch_kernels::reduce::reduction::{Fold, reduce};
 use crosslatch_kernels::{
-    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads, truth,
+    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads, reduce::any_all,
 };
 
 use super::Table;
@@ -373,11 +373,11 @@ fn truth_of(
 }
 
 fn any(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth_of(call, truth::any)
+    truth_of(call, any_all::any)
 }
 
 fn all(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth_of(call, truth::all)
+    truth_of(call, any_all::all)
 }
 
 /// `log(sum(exp(x)))`, relative to the largest element that has been met so far.

@@ -4,9 +4,10 @@
 //! entry), the operand is broadcast along the first and the whole is one copy. Only where another
 //! tensor says how often each entry is repeated is it a copy for each.
 
-use crosslatch_kernels::indexing::Integers;
+use crosslatch_kernels::movement::indexing::Integers;
 use crosslatch_kernels::{
-    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, copy::copy, with_element,
+    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, movement::copy::copy,
+    with_element,
 };
 
 use super::relayout::{relaid, reread};

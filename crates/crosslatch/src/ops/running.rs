@@ -1,8 +1,8 @@
 //! Running sums, products and extremes along a dimension.
 
-use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::Class;
-use crosslatch_kernels::scan::scan;
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::Class;
+use crosslatch_kernels::reduce::cumulative::scan;
 use crosslatch_kernels::{DType, Operands};
 
 use super::Table;

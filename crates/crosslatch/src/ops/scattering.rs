@@ -4,13 +4,13 @@
 //! as their result: they are updates, which a plan does in place where it may. The operators that
 //! write a view (`slice_scatter`, `copy`) are copies into that view.
 
-use crosslatch_kernels::gather::{gather, take};
-use crosslatch_kernels::indexing::Negative;
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::scatter::{
+use crosslatch_kernels::movement::gather::{gather, take};
+use crosslatch_kernels::movement::indexing::Negative;
+use crosslatch_kernels::movement::scatter::{
     Reduce, Source, forget, mean_scratch_bytes, scatter, scatter_mean,
 };
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, copy::copy};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy::copy};
 
 use super::broadcasting::expanded;
 use super::fitting::value_in;

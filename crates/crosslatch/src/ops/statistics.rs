@@ -1,8 +1,8 @@
 //! Variances, standard deviations and norms.
 
-use crosslatch_kernels::blocks::Compute;
-use crosslatch_kernels::elementwise::Class;
-use crosslatch_kernels::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::Class;
+use crosslatch_kernels::reduce::reduction::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use super::Table;

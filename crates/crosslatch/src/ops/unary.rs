@@ -1,8 +1,8 @@
 //! Pointwise operators of one tensor: elementary functions, rounding, signs, questions.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elementwise::{Class, blockwise};
-use crosslatch_kernels::functions::Function;
+use crosslatch_kernels::elements::elementwise::{Class, blockwise};
+use crosslatch_kernels::simd::functions::Function;
 
 use super::Table;
 use super::pointwise::{

@@ -13,7 +13,7 @@
 use std::fmt;
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::narrow::NarrowError;
+use crosslatch_kernels::tensor::quantized::NarrowError;
 
 use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
 

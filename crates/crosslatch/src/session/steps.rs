@@ -3,7 +3,7 @@
 //! A plan names memory by block and place; here the places become slices, lent for one kernel at a
 //! time by [`Blocks`], which refuses two that overlap where one is written.
 
-use crosslatch_kernels::memory::{Blocks, Region};
+use crosslatch_kernels::runtime::memory::{Blocks, Region};
 use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 

@@ -1,11 +1,11 @@
 //! Attention in `f32`: keys and values are left matrices, read where they lie; only queries are copied.
 
 use super::{Arithmetic, Block, Carried, carry, shift};
-use crate::approximate::exp;
 use crate::attention::Shape;
-use crate::instructions::compiled;
-use crate::tile::{Strided, Tile};
-use crate::transpose::transpose;
+use crate::matmul::microkernel::tile::{Strided, Tile};
+use crate::runtime::instructions::compiled;
+use crate::simd::approximate::exp;
+use crate::simd::transpose::transpose;
 
 #[derive(Clone, Copy)]
 pub(in crate::attention) struct Full {

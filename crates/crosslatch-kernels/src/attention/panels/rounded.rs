@@ -1,19 +1,19 @@
 //! Attention in bf16, where the machine multiplies such numbers.
 //!
-//! Both products are of words of two bf16 ([`crate::word_tile`]). The keys of a block are rounded as they
+//! Both products are of words of two bf16 ([`crate::matmul::microkernel::words`]). The keys of a block are rounded as they
 //! lie, its values are turned, so that a word holds the same element of two neighbours, and weights
 //! become words of two neighbouring keys where the softmax computes them. All sums are `f32`, and that
 //! of the weights is the sum of what they were rounded to.
 
 use super::{Arithmetic, BLOCK, Block, Carried, carry, shift};
-use crate::approximate::exp_coarse;
 use crate::attention::Shape;
-use crate::instructions::compiled;
-use crate::narrow::to_bf16;
-use crate::rounded::{map_row, round_row_to_bf16};
-use crate::tile::Strided;
-use crate::transpose::transpose;
-use crate::word_tile::WordTile;
+use crate::matmul::microkernel::tile::Strided;
+use crate::matmul::microkernel::words::WordTile;
+use crate::matmul::quantized::activations::{map_row, round_row_to_bf16};
+use crate::runtime::instructions::compiled;
+use crate::simd::approximate::exp_coarse;
+use crate::simd::transpose::transpose;
+use crate::tensor::quantized::to_bf16;
 
 /// Words of two neighbouring keys in a block.
 const PAIRS: usize = BLOCK / 2;

@@ -1,0 +1,4 @@
+//! Elementwise kernels: one function, applied to each element.
+
+pub mod blocks;
+pub mod elementwise;

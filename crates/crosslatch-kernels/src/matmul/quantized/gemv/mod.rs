@@ -1,0 +1,238 @@
+//! Products with few rows on the left and a narrow matrix on the right: a decoder step on bf16 or
+//! int8 weights.
+//!
+//! As in [`crate::matmul::gemv`], the right matrix is read once, in the order in which it lies. What
+//! is different is that widening must cost less than the bytes that it saves, so the left rows,
+//! which are few, are brought into the form that makes it cheap ([`dots`]), by each task for itself.
+
+mod dots;
+
+use crate::Threads;
+use crate::matmul::gemm::{Matrices, add_scaled};
+use crate::matmul::microkernel::tile::Strided;
+use crate::matmul::result::{Places, ResultLayout};
+use crate::runtime::instructions::{compiled, has_avx512};
+use crate::runtime::prefetch::ahead;
+use crate::runtime::shared::Target;
+use crate::runtime::threads::TASK_MEMORY;
+use crate::tensor::quantized::{Elements, MAX_COLUMNS, NarrowMatrix};
+
+use dots::{BLOCK, Bf16, CHUNK, Dots, Int8};
+
+/// Rows that are done together, and as many as there are registers for in AVX-512.
+const ROWS: usize = 4;
+const MANY_ROWS: usize = 8;
+
+/// Columns are handed out in multiples of these.
+const COLUMNS: usize = 64;
+
+/// Elements of the right matrix below which another thread is not worth waking.
+const GRAIN: usize = 1 << 15;
+
+const _: () = assert!(ROWS * MAX_COLUMNS <= TASK_MEMORY);
+
+/// Scales of the chunks of a row.
+type Scales = [f32; MAX_COLUMNS / CHUNK];
+
+/// `out = left * rightᵀ + bias`, for each batch the same right matrix.
+pub(crate) struct FewNarrow<'a> {
+    /// `[…, rows, depth]`, with few rows.
+    pub left: Matrices<'a>,
+    /// `[columns, depth]`
+    pub right: NarrowMatrix<'a>,
+    /// `[…, rows, columns]`
+    pub bias: Option<Matrices<'a>>,
+}
+
+impl FewNarrow<'_> {
+    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping
+    /// itself.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+        match self.right.elements() {
+            Elements::Bf16(elements) => self.run_in::<Bf16>(elements, None, out, layout, threads),
+            Elements::Int8 { scales, rows } => {
+                self.run_in::<Int8>(rows, Some(scales), out, layout, threads);
+            }
+        }
+    }
+
+    fn run_in<D: Dots>(
+        &self,
+        elements: &[D::Right],
+        scales: Option<&[f32]>,
+        out: &mut [f32],
+        layout: ResultLayout<'_>,
+        threads: &Threads,
+    ) {
+        let [rows, columns] = layout.size();
+        let (batches, depth) = (layout.batches(), self.right.columns());
+        if batches * rows * columns == 0 {
+            return;
+        }
+        let tasks = (columns * depth / GRAIN).clamp(1, 4 * threads.count());
+        let width = columns.div_ceil(tasks).next_multiple_of(COLUMNS);
+        let pieces = columns.div_ceil(width);
+        let out = Target::new(out);
+        let task = |piece: usize, memory: &mut [f32]| {
+            let columns = piece * width..columns.min((piece + 1) * width);
+            for batch in 0..batches {
+                let problem = Problem::<D> {
+                    left: self.left.at(batch),
+                    elements,
+                    scales,
+                    bias: self.bias.map(|b| b.at(batch)),
+                    rows,
+                    columns: columns.clone(),
+                    depth,
+                    out: &out,
+                    places: layout.of_batch(batch),
+                };
+                solve(&problem, bytemuck::cast_slice_mut(memory));
+            }
+        };
+        threads.run_with_memory(pieces, &task);
+    }
+}
+
+/// One task's product.
+struct Problem<'a, D: Dots> {
+    left: Strided<'a>,
+    elements: &'a [D::Right],
+    scales: Option<&'a [f32]>,
+    bias: Option<Strided<'a>>,
+    rows: usize,
+    columns: std::ops::Range<usize>,
+    depth: usize,
+    out: &'a Target<'a>,
+    places: Places,
+}
+
+compiled! {
+    fn solve[D: Dots](problem: &Problem<'_, D>, memory: &mut [D::Left]), solve_portable
+}
+
+#[inline(always)]
+fn solve_portable<const FAST: bool, D: Dots>(problem: &Problem<'_, D>, memory: &mut [D::Left]) {
+    problem.solve::<FAST>(memory);
+}
+
+impl<D: Dots> Problem<'_, D> {
+    #[inline(always)]
+    fn solve<const FAST: bool>(&self, memory: &mut [D::Left]) {
+        let many = FAST && has_avx512();
+        let mut i = 0;
+        while i < self.rows {
+            i += match self.rows - i {
+                // One row after the other is a long run of memory; for several, arithmetic counts.
+                1 => self.side_by_side::<FAST, 1, 1>(i, memory),
+                2 if many => self.side_by_side::<FAST, 2, 4>(i, memory),
+                2 => self.side_by_side::<FAST, 2, 2>(i, memory),
+                3 if many => self.side_by_side::<FAST, 3, 4>(i, memory),
+                3 => self.side_by_side::<FAST, 3, 2>(i, memory),
+                MANY_ROWS.. if many && MANY_ROWS * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, MANY_ROWS, 2>(i, memory)
+                }
+                _ if many => self.side_by_side::<FAST, ROWS, 4>(i, memory),
+                _ if D::ONE_REGISTER => self.side_by_side::<FAST, ROWS, 2>(i, memory),
+                _ => self.side_by_side::<FAST, ROWS, 1>(i, memory),
+            };
+        }
+    }
+
+    /// Elements of a prepared row.
+    fn padded_depth(&self) -> usize {
+        self.depth.next_multiple_of(BLOCK)
+    }
+
+    /// Rows `i ..` of the left, `R` of them, times all columns, `C` at a time.
+    #[inline(always)]
+    fn side_by_side<const FAST: bool, const R: usize, const C: usize>(
+        &self,
+        i: usize,
+        memory: &mut [D::Left],
+    ) -> usize {
+        let len = self.padded_depth();
+        let mut scales = [Scales::default(); R];
+        for (r, scales) in scales.iter_mut().enumerate() {
+            let row = self.left.from(i + r, 0);
+            let to = &mut memory[r * len..][..len];
+            for (c, to) in to.chunks_mut(CHUNK).enumerate() {
+                let filled = to.len().min(self.depth - c * CHUNK);
+                scales[c] = D::prepare(row.from(0, c * CHUNK), filled, to);
+            }
+        }
+        let left: [&[D::Left]; R] = std::array::from_fn(|r| &memory[r * len..][..len]);
+        let mut j = self.columns.start;
+        while j + C <= self.columns.end {
+            let sums = self.sums::<FAST, R, C>(left, &scales, j);
+            self.store(i, j, sums);
+            j += C;
+        }
+        for j in j..self.columns.end {
+            let sums = self.sums::<FAST, R, 1>(left, &scales, j);
+            self.store(i, j, sums);
+        }
+        R
+    }
+
+    #[inline(always)]
+    fn sums<const FAST: bool, const R: usize, const C: usize>(
+        &self,
+        left: [&[D::Left]; R],
+        scales: &[Scales; R],
+        j: usize,
+    ) -> [[f32; C]; R] {
+        let mut total = [[0f32; C]; R];
+        for (chunk, k) in (0..self.depth).step_by(CHUNK).enumerate() {
+            let len = CHUNK.min(self.depth - k);
+            let x: [&[D::Left]; R] =
+                std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
+            let w: [&[D::Right]; C] =
+                std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
+            // The machine itself sees a single column go on, in pages as large as these weights have.
+            let ahead = match C {
+                1 => 0,
+                _ => ahead::<D::Right>(self.depth, C),
+            };
+            let sums = D::dots::<FAST, R, C>(x, w, ahead);
+            for r in 0..R {
+                for c in 0..C {
+                    total[r][c] += sums[r][c] * scales[r][chunk];
+                }
+            }
+        }
+        if let Some(scales) = self.scales {
+            for row in &mut total {
+                for (c, sum) in row.iter_mut().enumerate() {
+                    *sum *= scales[j + c];
+                }
+            }
+        }
+        total
+    }
+
+    #[inline(always)]
+    fn store<const R: usize, const C: usize>(&self, i: usize, j: usize, sums: [[f32; C]; R]) {
+        for (r, mut sums) in sums.into_iter().enumerate() {
+            if let Some(bias) = self.bias {
+                let bias = bias.from(i + r, j);
+                add_scaled(&mut sums, bias.data, bias.column_stride, 1.0);
+            }
+            let together = self.places.together(j, C);
+            for (c, sum) in sums
+                .iter()
+                .enumerate()
+                .step_by(if together { C } else { 1 })
+            {
+                let (at, len) = (self.places.at(i + r, j + c), if together { C } else { 1 });
+                // SAFETY: tasks have different columns, the layout does not overlap itself, and
+                // one slice is borrowed at a time.
+                let to = unsafe { self.out.slice(at, len) };
+                match together {
+                    true => to.copy_from_slice(&sums),
+                    false => to[0] = *sum,
+                }
+            }
+        }
+    }
+}

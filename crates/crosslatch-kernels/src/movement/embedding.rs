@@ -1,0 +1,114 @@
+//! Rows of a table, chosen by index.
+
+use crate::runtime::partition::for_each_slab;
+use crate::tensor::quantized::NarrowMatrix;
+use crate::{Element, KernelError, TensorMut, TensorRef, Threads, with_element};
+
+/// `out[…, :] = table[indices[…], :]`; `table` is `[n, d]`, `out` has the shape of `indices` and
+/// one more dimension of `d`.
+///
+/// # Errors
+/// If an index is negative or not below `n`.
+pub fn embedding(
+    out: &mut TensorMut<'_>,
+    table: &TensorRef<'_>,
+    indices: &TensorRef<'_>,
+    threads: &Threads,
+) -> Result<(), KernelError> {
+    let [n, d] = [table.shape()[0], table.shape()[1]];
+    let last = indices.layout().rank();
+    // The indices repeated along the rows, so that both have one shape.
+    let mut repeated = indices.layout().clone();
+    repeated.shape.push(d);
+    repeated.strides.push(0);
+    let grain = (16 * 1024).max(d);
+    for_each_slab(out, threads, grain, &|part, out| {
+        let first = part.start(last);
+        let rows = part.of(&repeated).slice(last, 0, 1.min(d), 1);
+        let to_rows = out.layout().slice(last, 0, 1.min(d), 1);
+        let (width, to_step) = (out.shape()[last], out.layout().strides[last]);
+        with_element!(table.dtype(), T => with_element!(indices.dtype(), I => {
+            let (table_data, indices) = (table.data::<T>(), indices.data::<I>());
+            let [row_step, column_step] = [table.layout().strides[0], table.layout().strides[1]];
+            let to = out.data::<T>();
+            let mut failed = None;
+            crate::tensor::layout::for_each_run([&to_rows, &rows], |[p, q], [s, t], count| {
+                for i in 0..count {
+                    let index = indices[q + i * t].to_i64();
+                    if index < 0 || index as usize >= n {
+                        failed = Some(KernelError::IndexOutOfRange { index, len: n });
+                        return;
+                    }
+                    let from = table.layout().offset + index as usize * row_step + first * column_step;
+                    for j in 0..width {
+                        to[p + i * s + j * to_step] = table_data[from + j * column_step];
+                    }
+                }
+            });
+            failed.map_or(Ok(()), Err)
+        }))
+    })
+}
+
+/// The same for a table in a narrow format: the rows that are taken are widened. `out` is
+/// contiguous.
+///
+/// # Errors
+/// As [`embedding`].
+///
+/// # Panics
+/// If `out` is not contiguous, or not as large as the chosen rows.
+pub fn narrow_embedding(
+    out: &mut TensorMut<'_>,
+    table: &NarrowMatrix<'_>,
+    indices: &TensorRef<'_>,
+) -> Result<(), KernelError> {
+    let (n, d) = (table.rows(), table.columns());
+    let to = out.contiguous::<f32>();
+    let mut to = to.into_iter().flat_map(|to| to.chunks_exact_mut(d.max(1)));
+    with_element!(indices.dtype(), I => {
+        let data = indices.data::<I>();
+        for at in indices.layout().positions() {
+            let index = data[at].to_i64();
+            let row = usize::try_from(index).ok().filter(|row| *row < n);
+            let row = row.ok_or(KernelError::IndexOutOfRange { index, len: n })?;
+            match to.next() {
+                Some(to) => table.widen(row, 0..d, to),
+                None => assert_eq!(d, 0, "the result is not contiguous or too small"),
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::quantized::Format;
+    use crate::{DType, Layout, Storage};
+
+    #[test]
+    fn rows_of_a_narrow_table_are_widened_and_bad_indices_refused() {
+        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let mut stored = Storage::zeroed(Format::Bf16.bytes(4, 3).unwrap());
+        let threads = Threads::new(1);
+        Format::Bf16
+            .encode(&values, [4, 3], stored.bytes_mut(), &threads, &|_| {})
+            .unwrap();
+        let table = NarrowMatrix::new(Format::Bf16, 4, 3, stored.bytes()).unwrap();
+        let look_up = |indices: [i64; 2]| {
+            let layout = Layout::contiguous(&[2]);
+            let indices = TensorRef::new(DType::I64, &layout, bytemuck::cast_slice(&indices));
+            let shape = Layout::contiguous(&[2, 3]);
+            let mut out = Storage::zeroed(24);
+            let mut to = TensorMut::new(DType::F32, &shape, out.bytes_mut()).unwrap();
+            narrow_embedding(&mut to, &table, &indices.unwrap())?;
+            Ok(to.as_ref().to_vec::<f32>())
+        };
+        assert_eq!(look_up([3, 0]).unwrap(), [9.0, 10.0, 11.0, 0.0, 1.0, 2.0]);
+        for index in [-1, 4] {
+            let error = KernelError::IndexOutOfRange { index, len: 4 };
+            assert_eq!(look_up([0, index]), Err(error));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Writing where a mask is true.
+
+use crate::elements::blocks::Compute;
+use crate::movement::indexing::{Write, add_scaled};
+use crate::runtime::partition::for_each_slab;
+use crate::tensor::layout::for_each_run;
+use crate::{Bool, TensorMut, TensorRef, Threads, with_element};
+
+/// Elements below which another thread is not worth waking.
+const GRAIN: usize = 32 * 1024;
+
+/// `to[i] = value`, converted, where `mask[i]` is true; `mask` broadcasts to the shape of `to`.
+pub fn fill_masked<C: Compute>(
+    to: &mut TensorMut<'_>,
+    mask: &TensorRef<'_>,
+    value: C,
+    threads: &Threads,
+) {
+    let layout = mask.layout().expand(to.shape()).unwrap_or_default();
+    let chosen = mask.data::<Bool>();
+    let result = for_each_slab(to, threads, GRAIN, &|part, to| {
+        let (target, mask) = (to.layout().clone(), part.of(&layout));
+        with_element!(to.dtype(), T => {
+            let (data, value) = (to.data::<T>(), value.store::<T>());
+            for_each_run([&target, &mask], |[a, m], [p, q], len| {
+                for k in 0..len {
+                    if chosen[m + k * q].get() {
+                        data[a + k * p] = value;
+                    }
+                }
+            });
+        });
+        Ok(())
+    });
+    debug_assert!(result.is_ok());
+}
+
+/// `to[i] = values[i]`, or `+=`, where `mask[i]` is true. All three have one shape; `values` has
+/// the element type of `to`.
+pub fn write_masked(
+    to: &mut TensorMut<'_>,
+    mask: &TensorRef<'_>,
+    values: &TensorRef<'_>,
+    write: Write,
+) {
+    let chosen = mask.data::<Bool>();
+    let layout = to.layout().clone();
+    with_element!(to.dtype(), T => {
+        let (target, source) = (to.data::<T>(), values.data::<T>());
+        for_each_run(
+            [&layout, mask.layout(), values.layout()],
+            |[a, m, v], [p, q, r], len| {
+                for k in 0..len {
+                    if chosen[m + k * q].get() {
+                        let (place, value) = (&mut target[a + k * p], source[v + k * r]);
+                        *place = match write {
+                            Write::Replace => value,
+                            Write::Add(alpha) => add_scaled(*place, value, alpha),
+                        };
+                    }
+                }
+            },
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Layout, Storage};
+
+    #[test]
+    fn only_chosen_elements_change() {
+        let shape = Layout::contiguous(&[2, 2]);
+        let row = Layout::contiguous(&[2]).expand(&[2, 2]).unwrap();
+        let mask = [Bool::new(true), Bool::new(false)];
+        let mask = TensorRef::new(DType::Bool, &row, bytemuck::cast_slice(&mask)).unwrap();
+        let values = [5i64, 6, 7, 8];
+        let values = TensorRef::new(DType::I64, &shape, bytemuck::cast_slice(&values)).unwrap();
+        let mut memory = Storage::copy_of(bytemuck::cast_slice(&[1i64; 4]));
+        let mut to = TensorMut::new(DType::I64, &shape, memory.bytes_mut()).unwrap();
+        write_masked(&mut to, &mask, &values, Write::Replace);
+        assert_eq!(to.as_ref().to_vec::<i64>(), [5, 1, 7, 1]);
+        write_masked(&mut to, &mask, &values, Write::Add(2.0));
+        assert_eq!(to.as_ref().to_vec::<i64>(), [15, 1, 21, 1]);
+        fill_masked(&mut to, &mask, -2.5, &crate::Threads::new(1));
+        assert_eq!(to.as_ref().to_vec::<i64>(), [-2, 1, -2, 1]);
+    }
+}

@@ -1,0 +1,235 @@
+//! One index for each element, written: scattering along a dimension.
+//!
+//! `scatter` writes `to[i][index[i][j]][k]` for every element `[i][j][k]` of the index, by the same
+//! layout as [`gather`](crate::movement::gather) reads. It goes in row-major order of the index, on one
+//! thread: where indices repeat, the last one wins, or sums are rounded after each step, the same
+//! in every run.
+
+use crate::movement::fill::{Value, fill};
+use crate::movement::gather::without_dim;
+use crate::movement::indexing::{Integers, Negative, position};
+use crate::tensor::arithmetic::Wide;
+use crate::tensor::layout::for_each_run;
+use crate::{DType, Element, KernelError, Layout, TensorMut, TensorRef, with_element};
+
+/// What is scattered.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// The elements of a tensor that has been cut to the shape of the index.
+    Tensor(TensorRef<'a>),
+    /// One number everywhere.
+    Value(Value),
+}
+
+/// How a scattered value is combined with what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Reduce {
+    Replace,
+    Add,
+    Multiply,
+    Max,
+    Min,
+}
+
+/// `to[…, index[…, j, …], …] = source[…, j, …]` along `dim`, or combined with what is there.
+pub fn scatter(
+    to: &mut TensorMut<'_>,
+    dim: usize,
+    index: &TensorRef<'_>,
+    source: Source<'_>,
+    reduce: Reduce,
+) -> Result<(), KernelError> {
+    with_element!(to.dtype(), T => scatter_of::<T>(to, dim, index, source, reduce))
+}
+
+fn scatter_of<T: Element<Wide: Wide>>(
+    to: &mut TensorMut<'_>,
+    dim: usize,
+    index: &TensorRef<'_>,
+    source: Source<'_>,
+    reduce: Reduce,
+) -> Result<(), KernelError> {
+    let (base, len, stride) = without_dim(to.layout(), index.shape(), dim);
+    let target = to.data::<T>();
+    let constant;
+    let (values, values_layout) = match source {
+        Source::Tensor(tensor) => (tensor.data::<T>(), tensor.layout().clone()),
+        Source::Value(value) => {
+            constant = [value.element::<T>()];
+            let mut layout = index.layout().clone();
+            layout.strides.fill(0);
+            layout.offset = 0;
+            (&constant[..], layout)
+        }
+    };
+    let integers = Integers::of(index);
+    let mut result = Ok(());
+    for_each_run(
+        [&base, index.layout(), &values_layout],
+        |[a, i, v], [p, q, r], n| {
+            for k in 0..n {
+                match position(integers.at(i + k * q), len, Negative::Outside) {
+                    Ok(j) => {
+                        let place = &mut target[a + k * p + j * stride];
+                        *place = combine(*place, values[v + k * r], reduce);
+                    }
+                    Err(e) => result = Err(e),
+                }
+            }
+        },
+    );
+    result
+}
+
+fn combine<T: Element<Wide: Wide>>(old: T, new: T, reduce: Reduce) -> T {
+    let (a, b) = (old.widen(), new.widen());
+    match reduce {
+        Reduce::Replace => new,
+        Reduce::Add => T::narrow(a.add(b)),
+        Reduce::Multiply => T::narrow(a.mul(b)),
+        Reduce::Max => T::narrow(a.larger(b)),
+        Reduce::Min => T::narrow(a.smaller(b)),
+    }
+}
+
+/// Makes the elements that the index names neutral, so that a reduction that follows is over the
+/// source alone. For the largest and the smallest, any source element will do.
+pub fn forget(
+    to: &mut TensorMut<'_>,
+    dim: usize,
+    index: &TensorRef<'_>,
+    source: Source<'_>,
+    reduce: Reduce,
+) -> Result<(), KernelError> {
+    let neutral = match reduce {
+        Reduce::Add => Source::Value(Value::Int(0)),
+        Reduce::Multiply => Source::Value(Value::Int(1)),
+        Reduce::Replace | Reduce::Max | Reduce::Min => source,
+    };
+    scatter(to, dim, index, neutral, Reduce::Replace)
+}
+
+/// Bytes of working memory for [`scatter_mean`] into `numel` elements; `None` on overflow.
+pub fn mean_scratch_bytes(numel: usize) -> Option<usize> {
+    numel.checked_mul(size_of::<i64>())
+}
+
+/// The mean of all that is scattered to an element, and of what is there if `include_self`.
+pub fn scatter_mean(
+    to: &mut TensorMut<'_>,
+    dim: usize,
+    index: &TensorRef<'_>,
+    source: Source<'_>,
+    include_self: bool,
+    scratch: &mut [u8],
+) -> Result<(), KernelError> {
+    let layout = Layout::contiguous(to.shape());
+    let mut counts = TensorMut::new(DType::I64, &layout, scratch)
+        .map_err(|e| KernelError::Assertion(e.to_string()))?;
+    fill(&mut counts, Value::Int(include_self as i64));
+    scatter(
+        &mut counts,
+        dim,
+        index,
+        Source::Value(Value::Int(1)),
+        Reduce::Add,
+    )?;
+    if !include_self {
+        forget(to, dim, index, source, Reduce::Add)?;
+    }
+    scatter(to, dim, index, source, Reduce::Add)?;
+    let counts = counts.data::<i64>();
+    let to_layout = to.layout().clone();
+    with_element!(to.dtype(), T => {
+        let data = to.data::<T>();
+        for (place, &count) in to_layout.positions().zip(counts.iter()) {
+            if count > 1 {
+                data[place] = T::narrow(data[place].widen().over(count));
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Storage;
+
+    fn tensor<'a, T: Element>(layout: &'a Layout, data: &'a [T]) -> TensorRef<'a> {
+        TensorRef::new(T::DTYPE, layout, bytemuck::cast_slice(data)).unwrap()
+    }
+
+    #[test]
+    fn scattering_writes_where_the_index_says() {
+        let shape = Layout::contiguous(&[2, 2]);
+        let index = tensor(&shape, &[2i64, 2, 0, 2]);
+        let values = tensor(&shape, &[1.0f32, 2.0, 3.0, 4.0]);
+        let run = |source, reduce| {
+            let layout = Layout::contiguous(&[2, 3]);
+            let mut memory = Storage::copy_of(bytemuck::cast_slice(&[10f32; 6]));
+            let mut to = TensorMut::new(crate::DType::F32, &layout, memory.bytes_mut()).unwrap();
+            scatter(&mut to, 1, &index, source, reduce).unwrap();
+            to.as_ref().to_vec::<f32>()
+        };
+        let tensor = Source::Tensor(values);
+        assert_eq!(
+            run(tensor, Reduce::Replace),
+            [10.0, 10.0, 2.0, 3.0, 10.0, 4.0]
+        );
+        assert_eq!(
+            run(tensor, Reduce::Add),
+            [10.0, 10.0, 13.0, 13.0, 10.0, 14.0]
+        );
+        assert_eq!(run(tensor, Reduce::Min), [10.0, 10.0, 1.0, 3.0, 10.0, 4.0]);
+        assert_eq!(
+            run(Source::Value(Value::Int(3)), Reduce::Multiply),
+            [10.0, 10.0, 90.0, 30.0, 10.0, 30.0]
+        );
+    }
+
+    #[test]
+    fn a_negative_index_is_outside() {
+        let shape = Layout::contiguous(&[1]);
+        let mut memory = Storage::zeroed(4);
+        let mut to = TensorMut::new(crate::DType::F32, &shape, memory.bytes_mut()).unwrap();
+        let source = Source::Value(Value::Int(1));
+        let outside = scatter(
+            &mut to,
+            0,
+            &tensor(&shape, &[-1i64]),
+            source,
+            Reduce::Replace,
+        );
+        assert_eq!(
+            outside,
+            Err(KernelError::IndexOutOfRange { index: -1, len: 1 })
+        );
+    }
+
+    #[test]
+    fn means_count_what_arrives() {
+        let shape = Layout::contiguous(&[4]);
+        let index = tensor(&shape, &[2i64, 2, 0, 2]);
+        let values = Source::Tensor(tensor(&shape, &[1.0f32, 2.0, 3.0, 4.0]));
+        let run = |include_self| {
+            let layout = Layout::contiguous(&[3]);
+            let mut memory = Storage::copy_of(bytemuck::cast_slice(&[5f32; 3]));
+            let mut scratch = Storage::zeroed(mean_scratch_bytes(3).unwrap());
+            let mut to = TensorMut::new(DType::F32, &layout, memory.bytes_mut()).unwrap();
+            scatter_mean(
+                &mut to,
+                0,
+                &index,
+                values,
+                include_self,
+                scratch.bytes_mut(),
+            )
+            .unwrap();
+            to.as_ref().to_vec::<f32>()
+        };
+        assert_eq!(run(true), [4.0, 5.0, 3.0]);
+        assert_eq!(run(false), [3.0, 5.0, 7.0 / 3.0]);
+    }
+}

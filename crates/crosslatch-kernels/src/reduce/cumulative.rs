@@ -1,0 +1,95 @@
+//! Running folds along one dimension: cumulative sums, products and extremes.
+//!
+//! Each line along the dimension is independent of the others; within a line the elements are
+//! taken one after the other, in blocks for the sake of the conversions. One thread does it: where
+//! models have running sums, they have few lines.
+
+use crate::elements::blocks::{Compute, load, store};
+use crate::tensor::layout::for_each_run;
+use crate::{DType, Layout, TensorMut, TensorRef};
+
+/// Elements converted at a time.
+const BLOCK: usize = 256;
+
+/// `out[i] = value(step(… step(start, x[0]) …, x[i]))` along `dim`, where elements of `x` are
+/// converted to `through` first; `out` has the shape of `x`. A tensor without dimensions is one
+/// line.
+pub fn scan<C: Compute, A: Copy, T: Compute>(
+    out: &mut TensorMut<'_>,
+    x: &TensorRef<'_>,
+    dim: usize,
+    through: DType,
+    start: A,
+    step: impl Fn(A, C) -> A,
+    value: impl Fn(A) -> T,
+) {
+    let lines = |layout: &Layout| match layout.rank() {
+        0 => (layout.clone(), 1, 1),
+        _ => (
+            layout.slice(dim, 0, 1, 1),
+            layout.strides[dim],
+            layout.shape[dim],
+        ),
+    };
+    let (to, to_step, size) = lines(out.layout());
+    let (from, from_step, _) = lines(x.layout());
+    if size == 0 {
+        return;
+    }
+    let (mut elements, mut results) = ([C::default(); BLOCK], [T::default(); BLOCK]);
+    for_each_run([&to, &from], |[to, from], [p, q], n| {
+        for i in 0..n {
+            let (to, from) = (to + i * p, from + i * q);
+            let mut accumulator = start;
+            for done in (0..size).step_by(BLOCK) {
+                let len = (size - done).min(BLOCK);
+                let begin = (from + done * from_step, from_step);
+                let elements = load(x, begin, through, &mut elements[..len]);
+                for (result, x) in results.iter_mut().zip(elements) {
+                    accumulator = step(accumulator, *x);
+                    *result = value(accumulator);
+                }
+                store(out, to + done * to_step, to_step, &results[..len]);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Storage;
+
+    fn sums(layout: &Layout, dim: usize, values: &[i32]) -> Vec<i64> {
+        let x = TensorRef::new(DType::I32, layout, bytemuck::cast_slice(values)).unwrap();
+        let lo = Layout::contiguous(&layout.shape);
+        let mut out = Storage::zeroed(8 * lo.numel());
+        let mut to = TensorMut::new(DType::I64, &lo, out.bytes_mut()).unwrap();
+        scan(
+            &mut to,
+            &x,
+            dim,
+            DType::I64,
+            0,
+            |a, x: i64| a + x,
+            |a: i64| a,
+        );
+        to.as_ref().to_vec()
+    }
+
+    #[test]
+    fn sums_run_along_the_dimension() {
+        let layout = Layout::contiguous(&[2, 3]);
+        let values = [1, 2, 3, 4, 5, 6];
+        assert_eq!(sums(&layout, 1, &values), [1, 3, 6, 4, 9, 15]);
+        assert_eq!(sums(&layout, 0, &values), [1, 2, 3, 5, 7, 9]);
+        assert_eq!(
+            sums(&layout.transpose(0, 1), 0, &values),
+            [1, 4, 3, 9, 6, 15]
+        );
+        assert_eq!(sums(&Layout::contiguous(&[]), 0, &[7]), [7]);
+        assert_eq!(sums(&Layout::contiguous(&[2, 0]), 0, &[]), [0i64; 0]);
+        let long: Vec<i32> = vec![1; 600];
+        assert_eq!(sums(&Layout::contiguous(&[600]), 0, &long)[599], 600);
+    }
+}

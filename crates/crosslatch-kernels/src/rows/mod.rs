@@ -1,0 +1,5 @@
+//! Kernels that normalise rows: softmax and the norms.
+
+pub(crate) mod blocks;
+pub mod normalization;
+pub mod softmax;
