@@ -10,10 +10,10 @@ use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
 use super::Table;
-use super::matrices::{from_start, internal};
-use super::normalization::split;
-use super::sizes::checked_shape;
 use crate::ir::operator::{Call, Compute, KernelSet, Lowering, OpError, TensorArg};
+use crate::ops::matmul::matrices::{from_start, internal};
+use crate::ops::operands::sizes::checked_shape;
+use crate::ops::rows::normalization::split;
 
 pub(super) const OPERATORS: Table = &[
     (

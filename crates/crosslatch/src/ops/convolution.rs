@@ -7,9 +7,9 @@ use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
 use super::Table;
-use super::matrices::{from_start, internal};
-use super::sizes::checked_shape;
 use crate::ir::operator::{Call, KernelSet, Lowering, OpError, TensorArg};
+use crate::ops::matmul::matrices::{from_start, internal};
+use crate::ops::operands::sizes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
     (

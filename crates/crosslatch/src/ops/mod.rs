@@ -8,47 +8,18 @@
 //! An in-place operator `f_` needs no row of its own if `f` has one: its first argument is then
 //! the one that is written ([`Catalogue::get`] derives it).
 
-mod activations;
-mod arithmetic;
-mod assertions;
 mod attention;
-mod broadcasting;
-mod choosing;
-mod comparisons;
-mod control_flow;
-mod conversions;
+mod control;
 mod convolution;
-mod creation;
-mod cross_attention_cache;
-mod division;
-mod einsum;
-mod embedding;
-mod extremes;
-mod fitting;
-mod indexing;
-mod joining;
-mod matrices;
-mod normalization;
-mod numbers;
-mod ordering;
-mod pointwise;
-mod powers;
-mod promotion;
-mod rearranging;
-mod reductions;
-mod relayout;
-mod repeating;
-mod reshaping;
-mod running;
-mod scattering;
-mod sizes;
-mod slicing;
-mod softmax;
-mod statistics;
-mod unary;
+mod elements;
+mod matmul;
+mod movement;
+mod operands;
+mod reduce;
+mod rows;
 mod views;
 
-pub use control_flow::COND;
+pub use control::COND;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -59,46 +30,21 @@ use crate::ir::schema::{AliasInfo, Schema};
 /// A family's table: schema and lowering of each operator.
 type Table = &'static [(&'static str, Lower)];
 
-const FAMILIES: &[Table] = &[
-    activations::OPERATORS,
-    arithmetic::OPERATORS,
-    assertions::OPERATORS,
-    attention::OPERATORS,
-    broadcasting::OPERATORS,
-    choosing::OPERATORS,
-    comparisons::OPERATORS,
-    control_flow::OPERATORS,
-    conversions::OPERATORS,
-    convolution::OPERATORS,
-    creation::OPERATORS,
-    cross_attention_cache::OPERATORS,
-    division::OPERATORS,
-    einsum::OPERATORS,
-    embedding::OPERATORS,
-    extremes::OPERATORS,
-    indexing::OPERATORS,
-    joining::OPERATORS,
-    matrices::OPERATORS,
-    normalization::OPERATORS,
-    numbers::OPERATORS,
-    ordering::OPERATORS,
-    powers::OPERATORS,
-    rearranging::OPERATORS,
-    reductions::OPERATORS,
-    repeating::OPERATORS,
-    reshaping::OPERATORS,
-    running::OPERATORS,
-    scattering::OPERATORS,
-    slicing::OPERATORS,
-    softmax::OPERATORS,
-    statistics::OPERATORS,
-    unary::OPERATORS,
-    views::OPERATORS,
+/// The tables of each folder.
+const FAMILIES: &[&[Table]] = &[
+    &[attention::OPERATORS, convolution::OPERATORS],
+    control::TABLES,
+    elements::TABLES,
+    matmul::TABLES,
+    movement::TABLES,
+    reduce::TABLES,
+    rows::TABLES,
+    views::TABLES,
 ];
 
 /// Operators that have kernels for an argument in a narrow format: the operator, the argument, and
 /// whether a call reads all of it.
-const NARROW: &[(&str, &str, bool)] = &[matrices::NARROW, embedding::NARROW];
+const NARROW: &[(&str, &str, bool)] = &[matmul::matrices::NARROW, movement::embedding::NARROW];
 
 /// All operators by name.
 #[derive(Debug)]
@@ -116,9 +62,9 @@ impl Catalogue {
     /// # Panics
     /// If a table has a malformed schema or declares a name twice: a bug in the table, which the
     /// tests of this module find.
-    fn of(families: &[Table]) -> Catalogue {
+    fn of(families: &[&[Table]]) -> Catalogue {
         let mut operators = HashMap::new();
-        for &(text, lower) in families.iter().copied().flatten() {
+        for &(text, lower) in families.iter().copied().flatten().copied().flatten() {
             let schema = Schema::parse(text).unwrap_or_else(|e| panic!("{e}"));
             let name = schema.name.clone();
             let narrow = NARROW.iter().find(|(op, ..)| *op == name);

@@ -1,0 +1,272 @@
+//! Comparisons, logic and operators on bits.
+
+use crosslatch_kernels::DType;
+
+use crate::ir::operator::{Call, Lowering, OpError};
+use crate::ops::Table;
+use crate::ops::elements::arithmetic::pair;
+use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    ("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
+    ("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
+    ("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
+    ("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
+    (
+        "aten::not_equal.Tensor(Tensor self, Tensor other) -> Tensor",
+        ne,
+    ),
+    (
+        "aten::not_equal.Scalar(Tensor self, Scalar other) -> Tensor",
+        ne,
+    ),
+    ("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    ("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    ("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    ("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    ("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
+    ("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
+    (
+        "aten::less_equal.Tensor(Tensor self, Tensor other) -> Tensor",
+        le,
+    ),
+    (
+        "aten::less_equal.Scalar(Tensor self, Scalar other) -> Tensor",
+        le,
+    ),
+    ("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
+    ("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
+    (
+        "aten::greater.Tensor(Tensor self, Tensor other) -> Tensor",
+        gt,
+    ),
+    (
+        "aten::greater.Scalar(Tensor self, Scalar other) -> Tensor",
+        gt,
+    ),
+    ("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
+    ("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
+    (
+        "aten::greater_equal.Tensor(Tensor self, Tensor other) -> Tensor",
+        ge,
+    ),
+    (
+        "aten::greater_equal.Scalar(Tensor self, Scalar other) -> Tensor",
+        ge,
+    ),
+    (
+        "aten::logical_and(Tensor self, Tensor other) -> Tensor",
+        logical_and,
+    ),
+    (
+        "aten::logical_or(Tensor self, Tensor other) -> Tensor",
+        logical_or,
+    ),
+    (
+        "aten::logical_xor(Tensor self, Tensor other) -> Tensor",
+        logical_xor,
+    ),
+    (
+        "aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
+        isclose,
+    ),
+    (
+        "aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_and,
+    ),
+    (
+        "aten::bitwise_and.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_and,
+    ),
+    (
+        "aten::bitwise_and.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
+        bitwise_and,
+    ),
+    (
+        "aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_or,
+    ),
+    (
+        "aten::bitwise_or.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_or,
+    ),
+    (
+        "aten::bitwise_or.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
+        bitwise_or,
+    ),
+    (
+        "aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_xor,
+    ),
+    (
+        "aten::bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_xor,
+    ),
+    (
+        "aten::bitwise_xor.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
+        bitwise_xor,
+    ),
+    (
+        "aten::__and__.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_and,
+    ),
+    (
+        "aten::__and__.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_and,
+    ),
+    (
+        "aten::__or__.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_or,
+    ),
+    (
+        "aten::__or__.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_or,
+    ),
+    (
+        "aten::__xor__.Tensor(Tensor self, Tensor other) -> Tensor",
+        bitwise_xor,
+    ),
+    (
+        "aten::__xor__.Scalar(Tensor self, Scalar other) -> Tensor",
+        bitwise_xor,
+    ),
+    (
+        "aten::__lshift__.Tensor(Tensor self, Tensor other) -> Tensor",
+        shift_left,
+    ),
+    (
+        "aten::__lshift__.Scalar(Tensor self, Scalar other) -> Tensor",
+        shift_left,
+    ),
+    (
+        "aten::__rshift__.Tensor(Tensor self, Tensor other) -> Tensor",
+        shift_right,
+    ),
+    (
+        "aten::__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
+        shift_right,
+    ),
+    (
+        "aten::bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor",
+        shift_left,
+    ),
+    (
+        "aten::bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
+        shift_left,
+    ),
+    (
+        "aten::bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
+        shift_left,
+    ),
+    (
+        "aten::bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor",
+        shift_right,
+    ),
+    (
+        "aten::bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
+        shift_right,
+    ),
+    (
+        "aten::bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
+        shift_right,
+    ),
+];
+
+/// Operands meet in their common type, the result is a truth value.
+macro_rules! comparisons {
+    ($($name:ident: |$x:ident, $y:ident| $test:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let operands = pair(call)?;
+            let of = Pointwise::new(operands, common_type(&operands))?;
+            Ok(of.lower(
+                DType::Bool,
+                |[$x, $y]| ($test) as u8 as f32,
+                |[$x, $y]| ($test) as u8 as f64,
+                |[$x, $y]| ($test) as i64,
+            ))
+        })*
+    };
+}
+
+comparisons! {
+    eq: |x, y| x == y;
+    ne: |x, y| x != y;
+    lt: |x, y| x < y;
+    le: |x, y| x <= y;
+    gt: |x, y| x > y;
+    ge: |x, y| x >= y;
+    logical_and: |x, y| is_true(x) && is_true(y);
+    logical_or: |x, y| is_true(x) || is_true(y);
+    logical_xor: |x, y| is_true(x) != is_true(y);
+}
+
+fn is_true<C: Default + PartialEq>(x: C) -> bool {
+    x != C::default()
+}
+
+/// Whether two numbers are as good as equal: `|x - y| <= atol + rtol |y|`.
+fn isclose(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let operands = pair(call)?;
+    let (relative, absolute) = (call.float("rtol")?, call.float("atol")?);
+    let equal_nan = call.bool("equal_nan")?;
+    let close = move |x: f64, y: f64| {
+        x == y
+            || (equal_nan && x.is_nan() && y.is_nan())
+            || ((x - y).is_finite() && (x - y).abs() <= absolute + (relative * y).abs())
+    };
+    let of = Pointwise::new(operands, common_type(&operands))?;
+    Ok(of.lower(
+        DType::Bool,
+        move |[x, y]| close(x as f64, y as f64) as u8 as f32,
+        move |[x, y]| close(x, y) as u8 as f64,
+        move |[x, y]| (x == y || close(x as f64, y as f64)) as i64,
+    ))
+}
+
+/// The operands of an operator on bits and their type.
+fn bits<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 2], DType), OpError> {
+    let operands = pair(call)?;
+    match common_type(&operands) {
+        ty if ty.is_float() => Err(OpError::new("floats have no bitwise operators")),
+        ty => Ok((operands, ty)),
+    }
+}
+
+macro_rules! bitwise {
+    ($($name:ident: |$x:ident, $y:ident| $bits:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let (operands, ty) = bits(call)?;
+            Ok(Pointwise::new(operands, ty)?.integers(ty, |[$x, $y]| $bits))
+        })*
+    };
+}
+
+bitwise! {
+    bitwise_and: |x, y| x & y;
+    bitwise_or: |x, y| x | y;
+    bitwise_xor: |x, y| x ^ y;
+}
+
+/// A shift by a negative number of bits, or by all that there are, leaves nothing.
+fn shift_left(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (operands, ty) = bits(call)?;
+    let width = 8 * ty.size() as i64;
+    let of = Pointwise::new(operands, ty)?;
+    Ok(of.integers(
+        ty,
+        move |[x, y]| if (0..width).contains(&y) { x << y } else { 0 },
+    ))
+}
+
+/// The same to the right, where the sign is left.
+fn shift_right(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (operands, ty) = bits(call)?;
+    let last = 8 * ty.size() as i64 - 1;
+    let of = Pointwise::new(operands, ty)?;
+    Ok(
+        of.integers(ty, move |[x, y]| match (0..=last).contains(&y) {
+            true => x >> y,
+            false => x >> 63,
+        }),
+    )
+}

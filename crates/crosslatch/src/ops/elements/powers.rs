@@ -1,0 +1,116 @@
+//! Powers, with those that take no logarithm apart.
+
+use crosslatch_kernels::DType;
+
+use crate::ir::operator::{Call, Lowering, OpError};
+use crate::ops::Table;
+use crate::ops::elements::arithmetic::pair;
+use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
+use crate::ops::operands::range::fitting;
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    (
+        "aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
+        pow,
+    ),
+    (
+        "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
+        pow,
+    ),
+    (
+        "aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor",
+        pow,
+    ),
+    (
+        "aten::float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
+        float_power,
+    ),
+    (
+        "aten::float_power.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
+        float_power,
+    ),
+    (
+        "aten::float_power.Scalar(Scalar self, Tensor exponent) -> Tensor",
+        float_power,
+    ),
+];
+
+fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let [base, exponent] = pair(call)?;
+    let ty = common_type(&[base, exponent]);
+    if ty == DType::Bool {
+        return Err(OpError::new("truth values have no powers"));
+    }
+    if let Operand::Number(n) = exponent {
+        if ty != DType::F32 && ty != DType::F64 {
+            fitting(n, ty)?;
+        }
+        if ty.is_int() && n.to_i64() < 0 {
+            return Err(OpError::new("an integer to a negative power is no integer"));
+        }
+        if ty.is_float()
+            && let Some(lowering) = simple_power(base, n.to_f64(), ty)?
+        {
+            return Ok(lowering);
+        }
+    }
+    Ok(Pointwise::new([base, exponent], ty)?.lower(
+        ty,
+        |[x, y]| x.powf(y),
+        |[x, y]| x.powf(y),
+        |[x, y]| match u64::try_from(y) {
+            Ok(y) => wrapping_power(x, y),
+            // Of whole numbers only 1 and -1 have whole reciprocals; and what is too large an
+            // exponent for anything else is none for them.
+            Err(_) => match x {
+                1 => 1,
+                -1 => 1 - 2 * (y & 1),
+                _ => 0,
+            },
+        },
+    ))
+}
+
+/// `base` to a power of any size, modulo 2^64.
+fn wrapping_power(base: i64, mut exponent: u64) -> i64 {
+    let (mut power, mut square) = (1i64, base);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power = power.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        exponent >>= 1;
+    }
+    power
+}
+
+/// Powers that take no logarithm.
+fn simple_power(base: Operand<'_>, exponent: f64, ty: DType) -> Result<Option<Lowering>, OpError> {
+    let x = Pointwise::new([base], ty)?;
+    macro_rules! powers {
+        ($($value:literal => |$x:ident| $power:expr;)*) => {
+            match exponent {
+                $(e if e == $value => Some(x.floats(ty, |[$x]| $power, |[$x]| $power)),)*
+                _ => None,
+            }
+        };
+    }
+    Ok(powers! {
+        2.0 => |x| x * x;
+        3.0 => |x| x * x * x;
+        0.5 => |x| x.sqrt();
+        -0.5 => |x| 1.0 / x.sqrt();
+        -1.0 => |x| 1.0 / x;
+        -2.0 => |x| 1.0 / (x * x);
+    })
+}
+
+/// `float_power` is always computed in double precision.
+fn float_power(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let power = Pointwise::new(pair(call)?, DType::F64)?;
+    Ok(power.floats(
+        DType::F64,
+        |[x, y]: [f32; 2]| x.powf(y),
+        |[x, y]: [f64; 2]| x.powf(y),
+    ))
+}

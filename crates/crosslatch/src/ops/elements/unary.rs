@@ -1,0 +1,287 @@
+//! Pointwise operators of one tensor: elementary functions, rounding, signs, questions.
+
+use crosslatch_kernels::DType;
+use crosslatch_kernels::elements::elementwise::{Class, blockwise};
+use crosslatch_kernels::simd::functions::Function;
+
+use crate::ir::operator::{Call, Lowering, Number, OpError};
+use crate::ops::Table;
+use crate::ops::elements::pointwise::{
+    Computation, Operand, Pointwise, common_type, float_type, lower_in_own_type,
+};
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    ("aten::exp(Tensor self) -> Tensor", exp),
+    ("aten::expm1(Tensor self) -> Tensor", expm1),
+    ("aten::sigmoid(Tensor self) -> Tensor", sigmoid),
+    ("aten::special_expit(Tensor self) -> Tensor", sigmoid),
+    ("aten::tanh(Tensor self) -> Tensor", tanh),
+    ("aten::erf(Tensor self) -> Tensor", erf),
+    ("aten::special_erf(Tensor self) -> Tensor", erf),
+    ("aten::exp2(Tensor self) -> Tensor", exp2),
+    ("aten::log(Tensor self) -> Tensor", log),
+    ("aten::log2(Tensor self) -> Tensor", log2),
+    ("aten::log10(Tensor self) -> Tensor", log10),
+    ("aten::log1p(Tensor self) -> Tensor", log1p),
+    ("aten::sqrt(Tensor self) -> Tensor", sqrt),
+    ("aten::rsqrt(Tensor self) -> Tensor", rsqrt),
+    ("aten::reciprocal(Tensor self) -> Tensor", reciprocal),
+    ("aten::sin(Tensor self) -> Tensor", sin),
+    ("aten::cos(Tensor self) -> Tensor", cos),
+    ("aten::tan(Tensor self) -> Tensor", tan),
+    ("aten::asin(Tensor self) -> Tensor", asin),
+    ("aten::acos(Tensor self) -> Tensor", acos),
+    ("aten::atan(Tensor self) -> Tensor", atan),
+    ("aten::sinh(Tensor self) -> Tensor", sinh),
+    ("aten::cosh(Tensor self) -> Tensor", cosh),
+    ("aten::asinh(Tensor self) -> Tensor", asinh),
+    ("aten::acosh(Tensor self) -> Tensor", acosh),
+    ("aten::atanh(Tensor self) -> Tensor", atanh),
+    ("aten::erfc(Tensor self) -> Tensor", erfc),
+    ("aten::lgamma(Tensor self) -> Tensor", lgamma),
+    ("aten::deg2rad(Tensor self) -> Tensor", deg2rad),
+    ("aten::rad2deg(Tensor self) -> Tensor", rad2deg),
+    ("aten::abs(Tensor self) -> Tensor", abs),
+    ("aten::absolute(Tensor self) -> Tensor", abs),
+    ("aten::neg(Tensor self) -> Tensor", neg),
+    ("aten::negative(Tensor self) -> Tensor", neg),
+    ("aten::relu(Tensor self) -> Tensor", relu),
+    ("aten::floor(Tensor self) -> Tensor", floor),
+    ("aten::ceil(Tensor self) -> Tensor", ceil),
+    ("aten::trunc(Tensor self) -> Tensor", trunc),
+    ("aten::fix(Tensor self) -> Tensor", trunc),
+    ("aten::frac(Tensor self) -> Tensor", frac),
+    ("aten::round(Tensor self) -> Tensor", round),
+    (
+        "aten::round.decimals(Tensor self, *, int decimals) -> Tensor",
+        round,
+    ),
+    ("aten::sign(Tensor self) -> Tensor", sign),
+    ("aten::sgn(Tensor self) -> Tensor", sign),
+    ("aten::square(Tensor self) -> Tensor", square),
+    ("aten::bitwise_not(Tensor self) -> Tensor", bitwise_not),
+    ("aten::logical_not(Tensor self) -> Tensor", logical_not),
+    ("aten::isnan(Tensor self) -> Tensor", isnan),
+    ("aten::isinf(Tensor self) -> Tensor", isinf),
+    ("aten::isposinf(Tensor self) -> Tensor", isposinf),
+    ("aten::isneginf(Tensor self) -> Tensor", isneginf),
+    ("aten::isfinite(Tensor self) -> Tensor", isfinite),
+    ("aten::signbit(Tensor self) -> Tensor", signbit),
+    (
+        "aten::nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor",
+        nan_to_num,
+    ),
+];
+
+/// `function` of each element, in vectors unless plain loops are wanted. Integers become `f32`.
+pub(in crate::ops) fn vectorised(call: &Call<'_>, function: Function) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let dtype = float_type(x.dtype);
+    let computation = match Class::of(dtype) {
+        Class::F64 => Computation::F64(blockwise(move |[x]| function.exact(x))),
+        _ if call.plain() => {
+            Computation::F32(blockwise(move |[x]| function.exact(f64::from(x)) as f32))
+        }
+        _ => return Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.mapping(x.dtype, function)),
+    };
+    Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.computing(dtype, computation))
+}
+
+fn exp(call: &Call<'_>) -> Result<Lowering, OpError> {
+    vectorised(call, Function::Exp)
+}
+
+fn expm1(call: &Call<'_>) -> Result<Lowering, OpError> {
+    vectorised(call, Function::Expm1)
+}
+
+fn sigmoid(call: &Call<'_>) -> Result<Lowering, OpError> {
+    vectorised(call, Function::Sigmoid)
+}
+
+fn tanh(call: &Call<'_>) -> Result<Lowering, OpError> {
+    vectorised(call, Function::Tanh)
+}
+
+fn erf(call: &Call<'_>) -> Result<Lowering, OpError> {
+    vectorised(call, Function::Erf)
+}
+
+/// A function that is computed in floats whatever the type of its operand, given for both widths.
+macro_rules! in_floats {
+    ($($name:ident: |$x:ident| $f32:expr, $f64:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let x = call.tensor("self")?;
+            let dtype = float_type(x.dtype);
+            let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
+            Ok(of.floats(dtype, |[$x]: [f32; 1]| $f32, |[$x]: [f64; 1]| $f64))
+        })*
+    };
+}
+
+in_floats! {
+    frac: |x| x - x.trunc(), x - x.trunc();
+    exp2: |x| x.exp2(), x.exp2();
+    log: |x| x.ln(), x.ln();
+    log2: |x| x.log2(), x.log2();
+    log10: |x| x.log10(), x.log10();
+    log1p: |x| x.ln_1p(), x.ln_1p();
+    sqrt: |x| x.sqrt(), x.sqrt();
+    rsqrt: |x| 1.0 / x.sqrt(), 1.0 / x.sqrt();
+    reciprocal: |x| 1.0 / x, 1.0 / x;
+    sin: |x| x.sin(), x.sin();
+    cos: |x| x.cos(), x.cos();
+    tan: |x| x.tan(), x.tan();
+    asin: |x| x.asin(), x.asin();
+    acos: |x| x.acos(), x.acos();
+    atan: |x| x.atan(), x.atan();
+    sinh: |x| x.sinh(), x.sinh();
+    cosh: |x| x.cosh(), x.cosh();
+    asinh: |x| libm::asinh(x as f64) as f32, libm::asinh(x);
+    acosh: |x| inverse_cosh(x as f64) as f32, inverse_cosh(x);
+    atanh: |x| libm::atanh(x as f64) as f32, libm::atanh(x);
+    erfc: |x| libm::erfcf(x), libm::erfc(x);
+    lgamma: |x| libm::lgammaf(x), libm::lgamma(x);
+    deg2rad: |x| x.to_radians(), x.to_radians();
+    rad2deg: |x| x.to_degrees(), x.to_degrees();
+}
+
+/// The inverse of the hyperbolic cosine, whose values begin at 1.
+fn inverse_cosh(x: f64) -> f64 {
+    match x < 1.0 {
+        true => f64::NAN,
+        false => libm::acosh(x),
+    }
+}
+
+/// A function that is computed in the type of its operand.
+macro_rules! in_own_type {
+    ($($name:ident: |$x:ident| $float:expr, $int:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let x = call.tensor("self")?;
+            let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+            Ok(lower_in_own_type!(of, x.dtype, [$x], $float, $int))
+        })*
+    };
+}
+
+in_own_type! {
+    abs: |x| x.abs(), x.wrapping_abs();
+    neg: |x| -x, x.wrapping_neg();
+    relu: |x| if x < 0.0 { 0.0 } else { x }, x.max(0);
+    floor: |x| x.floor(), x;
+    ceil: |x| x.ceil(), x;
+    trunc: |x| x.trunc(), x;
+    round_to_whole: |x| x.round_ties_even(), x;
+    // NaN has no sign.
+    sign: |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }, x.signum();
+}
+
+/// `square` is a power with a whole exponent, which makes integers of truth values.
+fn square(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = Operand::of(call, "self")?;
+    let dtype = common_type(&[x, Operand::Number(Number::Int(2))]);
+    let of = Pointwise::new([x], dtype)?;
+    Ok(lower_in_own_type!(of, dtype, [x], x * x, x.wrapping_mul(x)))
+}
+
+/// `round`, to whole numbers or to a number of decimals, which may be negative.
+fn round(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let decimals = match call.has("decimals") {
+        true => call.int("decimals")?,
+        false => 0,
+    };
+    if decimals == 0 {
+        return round_to_whole(call);
+    }
+    let x = call.tensor("self")?;
+    if !x.dtype.is_float() {
+        return Err(OpError::new("integers have no decimals"));
+    }
+    let exponent = i32::try_from(decimals.unsigned_abs()).unwrap_or(i32::MAX);
+    let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+    let (scale, fine) = (10f64.powi(exponent), decimals > 0);
+    let narrow = scale as f32;
+    Ok(of.floats(
+        x.dtype,
+        move |[x]| match fine {
+            true => (x * narrow).round_ties_even() / narrow,
+            false => (x / narrow).round_ties_even() * narrow,
+        },
+        move |[x]| match fine {
+            true => (x * scale).round_ties_even() / scale,
+            false => (x / scale).round_ties_even() * scale,
+        },
+    ))
+}
+
+fn bitwise_not(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    if x.dtype.is_float() {
+        return Err(OpError::new("floats have no bitwise operators"));
+    }
+    let is_bool = x.dtype == DType::Bool;
+    let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+    Ok(of.integers(
+        x.dtype,
+        move |[x]| if is_bool { (x == 0) as i64 } else { !x },
+    ))
+}
+
+/// A question about each element, for floats and for integers.
+macro_rules! questions {
+    ($($name:ident: |$x:ident| $float:expr, $int:expr;)*) => {
+        $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
+            let x = call.tensor("self")?;
+            let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+            Ok(of.lower(
+                DType::Bool,
+                |[$x]| ($float) as u8 as f32,
+                |[$x]| ($float) as u8 as f64,
+                |[$x]| ($int) as i64,
+            ))
+        })*
+    };
+}
+
+questions! {
+    logical_not: |x| x == 0.0, x == 0;
+    isnan: |x| x.is_nan(), never(x);
+    isinf: |x| x.is_infinite(), never(x);
+    isposinf: |x| x == x.abs() && x.is_infinite(), never(x);
+    isneginf: |x| x != x.abs() && x.is_infinite(), never(x);
+    isfinite: |x| x.is_finite(), !never(x);
+    signbit: |x| x.is_sign_negative(), x < 0;
+}
+
+/// No integer is NaN or infinite.
+fn never(_: i64) -> bool {
+    false
+}
+
+/// Numbers in place of NaN and the infinities: what is given, or 0 and the ends of the range.
+fn nan_to_num(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let highest = match x.dtype {
+        DType::F16 => half::f16::MAX.to_f64(),
+        DType::BF16 => half::bf16::MAX.to_f64(),
+        DType::F32 => f32::MAX as f64,
+        _ => f64::MAX,
+    };
+    let nan = call.optional_float("nan")?.unwrap_or(0.0);
+    let high = call.optional_float("posinf")?.unwrap_or(highest);
+    let low = call.optional_float("neginf")?.unwrap_or(-highest);
+    let choose = move |x: f64| match x {
+        x if x.is_nan() => nan,
+        f64::INFINITY => high,
+        f64::NEG_INFINITY => low,
+        x => x,
+    };
+    let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
+    Ok(of.lower(
+        x.dtype,
+        move |[x]| choose(x as f64) as f32,
+        move |[x]| choose(x),
+        |[x]| x,
+    ))
+}

@@ -1,0 +1,462 @@
+//! Matrix products: `linear`, `matmul` and their kin.
+//!
+//! All become one kernel, [`crosslatch_kernels::matmul`], with operands brought into the form
+//! `[…, m, k]` times `[…, k, n]` by views: vectors get a dimension, weights are transposed, batch
+//! dimensions broadcast.
+
+use crosslatch_kernels::kernel::run_each;
+use crosslatch_kernels::matmul::shared_right::{MOST_ROWS, Sizes, stacked};
+use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
+use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::{
+    DType, Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands, Storage, TensorMut,
+    TensorRef, Threads,
+};
+
+use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+use crate::ops::Table;
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    (
+        "aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
+        linear,
+    ),
+    (
+        "aten::matmul(Tensor self, Tensor other) -> Tensor",
+        any_matmul,
+    ),
+    ("aten::mm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    ("aten::bmm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    ("aten::mv(Tensor self, Tensor vec) -> Tensor", matrix_vector),
+    ("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
+    (
+        "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_product,
+    ),
+    (
+        "aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_product,
+    ),
+    (
+        "aten::addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
+        add_matrix_vector,
+    ),
+];
+
+/// The weight of a linear layer.
+pub(in crate::ops) const NARROW: (&str, &str, bool) = ("aten::linear", "weight", true);
+
+/// A product to be lowered: operands with the layouts that the kernel wants.
+struct Form<'a> {
+    a: (&'a TensorArg, Layout),
+    b: (&'a TensorArg, Layout),
+    bias: Option<(&'a TensorArg, Layout)>,
+    /// Shape of the result.
+    shape: Dims,
+    alpha: f64,
+    beta: f64,
+}
+
+impl Form<'_> {
+    /// Broadcasts batch dimensions and checks that the rest fits.
+    fn lower(self, call: &Call<'_>) -> Result<Lowering, OpError> {
+        let (a, b) = (self.a.1, self.b.1);
+        let [ra, rb] = [a.rank(), b.rank()];
+        if a.shape[ra - 1] != b.shape[rb - 2] {
+            return Err(OpError::new(format!(
+                "matrices of shapes {:?} and {:?} cannot be multiplied",
+                &a.shape[..],
+                &b.shape[..]
+            )));
+        }
+        if self.a.0.dtype != self.b.0.dtype
+            || self
+                .bias
+                .as_ref()
+                .is_some_and(|(t, _)| t.dtype != self.a.0.dtype)
+        {
+            return Err(OpError::new("the operands have different element types"));
+        }
+        let mut full = broadcast_shapes(&[&a.shape[..ra - 2], &b.shape[..rb - 2]])
+            .ok_or_else(|| OpError::new("the batch dimensions do not fit"))?;
+        let [m, k, n] = [a.shape[ra - 2], a.shape[ra - 1], b.shape[rb - 1]];
+        let with = |rows, columns| {
+            let mut shape = full.clone();
+            shape.extend([rows, columns]);
+            shape
+        };
+        let fits = || OpError::new("an operand does not broadcast to the result");
+        let a = a.expand(&with(m, k)).ok_or_else(fits)?;
+        let b = b.expand(&with(k, n)).ok_or_else(fits)?;
+        full.extend([m, n]);
+        let bias = match self.bias {
+            None => None,
+            Some((t, l)) => Some((t.index, l.expand(&full).ok_or_else(fits)?)),
+        };
+        let flops = 2 * (full.iter().product::<usize>() as u64) * k as u64;
+        let kernel = Multiply {
+            shape: full,
+            a: (self.a.0.index, a),
+            b: (self.b.0.index, b),
+            bias,
+            alpha: self.alpha,
+            beta: self.beta,
+            // The weight of `linear`, whose factors are 1.
+            narrow: self.b.0.narrow,
+            plain: call.plain(),
+            is_f32: self.a.0.dtype == DType::F32,
+            then: None,
+        };
+        Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
+    }
+}
+
+/// A product as a kernel: operands by number, with the layouts in which they are read.
+#[derive(Clone)]
+struct Multiply {
+    /// `[…, m, n]`
+    shape: Dims,
+    a: (usize, Layout),
+    b: (usize, Layout),
+    bias: Option<(usize, Layout)>,
+    alpha: f64,
+    beta: f64,
+    /// How the right side is stored, if it is narrower than its type.
+    narrow: Option<Format>,
+    plain: bool,
+    is_f32: bool,
+    /// What becomes of each element.
+    then: Option<Function>,
+}
+
+impl Multiply {
+    /// `[m, k, n]`
+    fn sizes(&self) -> [usize; 3] {
+        let [a, b] = [&self.a.1.shape, &self.b.1.shape];
+        [a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]]
+    }
+
+    /// Multiplies `a` by the right side among these inputs.
+    fn multiply(
+        &self,
+        out: &mut TensorMut<'_>,
+        a: TensorRef<'_>,
+        inputs: &[TensorRef<'_>],
+        bias: Option<&(usize, Layout)>,
+        threads: &Threads,
+    ) -> Result<(), KernelError> {
+        let bias = bias.map(|(i, layout)| inputs[*i].with_layout(layout));
+        let bias = bias.transpose().map_err(internal)?;
+        let (ib, b) = &self.b;
+        match self.narrow {
+            None => {
+                let product = Product {
+                    a,
+                    b: inputs[*ib].with_layout(b).map_err(internal)?,
+                    bias,
+                    alpha: self.alpha,
+                    beta: self.beta,
+                    then: self.then,
+                };
+                matmul(out, &product, self.plain, threads);
+            }
+            Some(format) => {
+                let [_, k, n] = self.sizes();
+                let weight = NarrowMatrix::new(format, n, k, inputs[*ib].bytes());
+                let linear = NarrowLinear {
+                    a,
+                    weight: weight.map_err(internal)?,
+                    bias,
+                    then: self.then,
+                };
+                narrow_linear(out, &linear, self.plain, threads);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bias of any number of rows, if these sessions have one right side and one bias for all
+    /// of their rows.
+    fn in_common(&self, many: &[Operands<'_, '_>], rows: usize) -> Option<Option<(usize, Layout)>> {
+        let is_one = |i: usize| {
+            let first = many[0].inputs[i].bytes();
+            many.iter()
+                .all(|o| std::ptr::eq(o.inputs[i].bytes(), first))
+        };
+        let is_matrix = self.shape.len() == 2 && is_one(self.b.0);
+        if !is_matrix || !self.is_f32 || self.plain {
+            return None;
+        }
+        let Some((i, layout)) = &self.bias else {
+            return Some(None);
+        };
+        let fits = is_one(*i) && (layout.shape[0] == 1 || layout.strides[0] == 0);
+        fits.then(|| {
+            let mut layout = layout.clone();
+            (layout.shape[0], layout.strides[0]) = (rows, 0);
+            Some((*i, layout))
+        })
+    }
+}
+
+impl Kernel for Multiply {
+    fn accepts(&self, layout: &Layout) -> bool {
+        in_matrices(layout, &self.shape).is_some()
+    }
+
+    fn followed_by(&self, function: Function) -> Option<Box<dyn Kernel>> {
+        let may = self.is_f32 && !self.plain && self.then.is_none();
+        may.then(|| -> Box<dyn Kernel> {
+            Box::new(Multiply {
+                then: Some(function),
+                ..self.clone()
+            })
+        })
+    }
+
+    fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        let out = in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced)?;
+        let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
+        let a = o.inputs[self.a.0]
+            .with_layout(&self.a.1)
+            .map_err(internal)?;
+        self.multiply(&mut target, a, o.inputs, self.bias.as_ref(), o.threads)
+    }
+
+    fn run_together(
+        &self,
+        many: &mut [Operands<'_, '_>],
+        memory: &mut Storage,
+    ) -> Result<(), KernelError> {
+        let [rows, depth, columns] = self.sizes();
+        let at_once = MOST_ROWS / rows.max(1);
+        for some in many.chunks_mut(at_once.max(1)) {
+            let bias = self.in_common(some, rows * some.len());
+            let Some(bias) = bias.filter(|_| some.len() > 1 && rows * depth * columns > 0) else {
+                run_each(self, some)?;
+                continue;
+            };
+            let (inputs, threads) = (some[0].inputs, some[0].threads);
+            let outs = some
+                .iter()
+                .map(|o| in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced));
+            let outs: Vec<Layout> = outs.collect::<Result<_, _>>()?;
+            let lefts = some
+                .iter()
+                .map(|o| o.inputs[self.a.0].with_layout(&self.a.1).map_err(internal));
+            let lefts: Vec<TensorRef<'_>> = lefts.collect::<Result<_, _>>()?;
+            let results = some
+                .iter_mut()
+                .zip(&outs)
+                .map(|(o, out)| o.outputs[0].with_layout(out).map_err(internal));
+            let mut results: Vec<TensorMut<'_>> = results.collect::<Result<_, _>>()?;
+            let sizes = Sizes {
+                rows,
+                depth,
+                columns,
+            };
+            let mut done = Ok(());
+            stacked(
+                &mut results,
+                &lefts,
+                sizes,
+                memory,
+                threads,
+                &mut |out, left| {
+                    done = self.multiply(out, *left, inputs, bias.as_ref(), threads);
+                },
+            )
+            .map_err(internal)?;
+            done?;
+        }
+        Ok(())
+    }
+}
+
+/// The layout of a result as the kernel wants it, `[…, m, n]` as in `shape` or with the columns in
+/// groups, `[…, m, groups, n / groups]`.
+fn in_matrices(layout: &Layout, shape: &[usize]) -> Option<Layout> {
+    if let Some(plain) = layout.reshape(shape) {
+        return Some(plain);
+    }
+    let (n, outer) = shape.split_last()?;
+    // The length of a group is that of the last dimension that has one.
+    let group = layout.shape.iter().copied().rfind(|size| *size != 1)?;
+    let mut grouped: Dims = outer.into();
+    grouped.extend([n.checked_div(group)?, group]);
+    layout.reshape(&grouped)
+}
+
+/// A result in a layout that the kernel has not accepted: a bug of the plan.
+pub(in crate::ops) fn misplaced() -> KernelError {
+    KernelError::Assertion("the result lies where it cannot be written".into())
+}
+
+/// A view that does not fit its memory: the layouts here are made from those of the operands.
+pub(in crate::ops) fn internal(e: crosslatch_kernels::tensor::view::TensorError) -> KernelError {
+    KernelError::Assertion(e.to_string())
+}
+
+/// The layout that an operand's region has when it is run: from its first element.
+pub(in crate::ops) fn from_start(t: &TensorArg) -> Layout {
+    Layout {
+        offset: 0,
+        ..t.layout.clone()
+    }
+}
+
+fn rank(t: &TensorArg, wanted: usize, name: &str) -> Result<(), OpError> {
+    match t.rank() == wanted {
+        true => Ok(()),
+        false => Err(OpError::new(format!(
+            "`{name}` must have {wanted} dimensions"
+        ))),
+    }
+}
+
+fn linear(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
+    let bias = call.optional_tensor("bias")?;
+    if x.rank() == 0 || !(1..=2).contains(&w.rank()) {
+        return Err(OpError::new(
+            "`input` needs a dimension, `weight` one or two",
+        ));
+    }
+    let k = x.shape()[x.rank() - 1];
+    let mut shape: Dims = x.shape()[..x.rank() - 1].into();
+    let wl = match w.rank() {
+        1 => from_start(w).unsqueeze(0),
+        _ => {
+            shape.push(w.shape()[0]);
+            from_start(w)
+        }
+    };
+    let b = wl.transpose(0, 1);
+    // One matrix, where the rows of the input can be seen as one list.
+    let rows: usize = x.shape()[..x.rank() - 1].iter().product();
+    let a = match from_start(x).reshape(&[rows, k]) {
+        Some(a) => a,
+        None if x.rank() >= 2 => from_start(x),
+        None => from_start(x).unsqueeze(0),
+    };
+    let form = Form {
+        a: (x, a),
+        b: (w, b),
+        bias: bias.map(|t| (t, from_start(t))),
+        shape,
+        alpha: 1.0,
+        beta: 1.0,
+    };
+    form.lower(call)
+}
+
+fn any_matmul(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    if a.rank() == 0 || b.rank() == 0 {
+        return Err(OpError::new("both operands need a dimension"));
+    }
+    let (mut la, mut lb) = (from_start(a), from_start(b));
+    if a.rank() == 1 {
+        la = la.unsqueeze(0);
+    }
+    if b.rank() == 1 {
+        lb = lb.unsqueeze(1);
+    }
+    let mut shape = broadcast_shapes(&[&la.shape[..la.rank() - 2], &lb.shape[..lb.rank() - 2]])
+        .ok_or_else(|| OpError::new("the batch dimensions do not fit"))?;
+    if a.rank() > 1 {
+        shape.push(a.shape()[a.rank() - 2]);
+    }
+    if b.rank() > 1 {
+        shape.push(b.shape()[b.rank() - 1]);
+    }
+    product(a, la, b, lb, shape).lower(call)
+}
+
+fn product<'a>(
+    a: &'a TensorArg,
+    la: Layout,
+    b: &'a TensorArg,
+    lb: Layout,
+    shape: Dims,
+) -> Form<'a> {
+    Form {
+        a: (a, la),
+        b: (b, lb),
+        bias: None,
+        shape,
+        alpha: 1.0,
+        beta: 1.0,
+    }
+}
+
+fn matrices(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("mat2")?);
+    let wanted = if call.schema.name == "aten::mm" { 2 } else { 3 };
+    rank(a, wanted, "self")?;
+    rank(b, wanted, "mat2")?;
+    let mut shape: Dims = a.shape()[..wanted - 1].into();
+    shape.push(b.shape()[wanted - 1]);
+    product(a, from_start(a), b, from_start(b), shape).lower(call)
+}
+
+fn matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("vec")?);
+    rank(a, 2, "self")?;
+    rank(b, 1, "vec")?;
+    let shape = a.shape()[..1].into();
+    product(a, from_start(a), b, from_start(b).unsqueeze(1), shape).lower(call)
+}
+
+fn dot(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("tensor")?);
+    rank(a, 1, "self")?;
+    rank(b, 1, "tensor")?;
+    let (la, lb) = (from_start(a).unsqueeze(0), from_start(b).unsqueeze(1));
+    product(a, la, b, lb, Dims::new()).lower(call)
+}
+
+fn add_product(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b, wanted) = match call.has("mat1") {
+        true => (call.tensor("mat1")?, call.tensor("mat2")?, 2),
+        false => (call.tensor("batch1")?, call.tensor("batch2")?, 3),
+    };
+    rank(a, wanted, "the left operand")?;
+    rank(b, wanted, "the right operand")?;
+    let bias = call.tensor("self")?;
+    let mut shape: Dims = a.shape()[..wanted - 1].into();
+    shape.push(b.shape()[wanted - 1]);
+    let form = Form {
+        bias: Some((bias, from_start(bias))),
+        alpha: call.float("alpha")?,
+        beta: call.float("beta")?,
+        ..product(a, from_start(a), b, from_start(b), shape)
+    };
+    form.lower(call)
+}
+
+fn add_matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("mat")?, call.tensor("vec")?);
+    rank(a, 2, "mat")?;
+    rank(b, 1, "vec")?;
+    let bias = call.tensor("self")?;
+    let bias_layout = match bias.rank() {
+        0 => from_start(bias),
+        _ => from_start(bias).unsqueeze(1),
+    };
+    let form = Form {
+        bias: Some((bias, bias_layout)),
+        alpha: call.float("alpha")?,
+        beta: call.float("beta")?,
+        ..product(
+            a,
+            from_start(a),
+            b,
+            from_start(b).unsqueeze(1),
+            a.shape()[..1].into(),
+        )
+    };
+    form.lower(call)
+}

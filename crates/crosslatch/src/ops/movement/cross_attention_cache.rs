@@ -1,0 +1,87 @@
+//! The two operators that let `torch.cond` choose between computing and reusing a cache.
+//!
+//! Cross-attention keys and values depend on the encoder's output only. A decoder computes them at
+//! its first step and reuses them at every later one, a choice that an exported graph makes with
+//! `torch.cond`. But a branch of `cond` may neither return one of its operands nor write one, and
+//! the two branches want just that: the one returns the caches as they are, the other writes them.
+//! So the operators were given schemas without annotations, which say that `alias` makes new
+//! tensors and that `update_cross_attn_cache` leaves its operand alone. Both are untrue, and every
+//! pass that believes them may drop the write, reorder it against a read, or reuse the memory of a
+//! "fresh" result that is really the cache.
+//!
+//! Nothing forces the lie on this engine: its `cond` has no such rule, and a schema of its own
+//! catalogue is not what a file was exported with but what the engine is to believe. So here the
+//! schemas tell the truth. `alias` returns its operands; `update_cross_attn_cache` writes `cache`
+//! and returns it. From that the analysis of effects knows that the write may not be dropped even
+//! if nobody uses the result, that a read before it must see the old contents, and that in-place
+//! work on a result would be work on the cache. Everything else (a copy where sharing would be
+//! wrong, none where it is right) follows from the general rules, with no special case for these
+//! two operators anywhere.
+
+use crosslatch_kernels::Layout;
+
+use crate::ir::operator::{Assign, Call, Lowering, OpError, View};
+
+pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
+    (
+        "executorch::alias(Tensor(a) x, Tensor(b) y) -> (Tensor(a), Tensor(b))",
+        alias,
+    ),
+    (
+        "executorch::update_cross_attn_cache(Tensor value, Tensor(a!) cache) -> Tensor(a!)",
+        update,
+    ),
+];
+
+/// Both operands, as they are.
+fn alias(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let views = [call.tensor("x")?, call.tensor("y")?].map(|t| View {
+        of: t.index,
+        layout: t.layout.clone(),
+    });
+    Ok(Lowering::Views(views.into()))
+}
+
+/// `cache[:, :, :S, :] = value`, and all of `cache` as the result: `value` is `[B, H, S, D]`,
+/// `cache` is `[B, H, S_max, D]`, `S <= S_max`.
+fn update(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (value, cache) = (call.tensor("value")?, call.tensor("cache")?);
+    if value.rank() != 4 || cache.rank() != 4 {
+        return Err(OpError::new(format!(
+            "value and cache must have 4 dimensions (batch, heads, positions, channels), not {} \
+             and {}",
+            value.rank(),
+            cache.rank()
+        )));
+    }
+    for (d, what) in [
+        (0, "batch"),
+        (1, "number of heads"),
+        (3, "number of channels"),
+    ] {
+        if value.shape()[d] != cache.shape()[d] {
+            return Err(OpError::new(format!(
+                "value and cache differ in {what}: {} and {}",
+                value.shape()[d],
+                cache.shape()[d]
+            )));
+        }
+    }
+    let (len, room) = (value.shape()[2], cache.shape()[2]);
+    if len > room {
+        return Err(OpError::new(format!(
+            "{len} positions do not fit a cache of {room}"
+        )));
+    }
+    if value.dtype != cache.dtype {
+        return Err(OpError::new(format!(
+            "value is {} but cache is {}",
+            value.dtype, cache.dtype
+        )));
+    }
+    Ok(Lowering::Assign(Assign {
+        of: cache.index,
+        part: Box::new(move |cache: &Layout| Ok(cache.slice(2, 0, len, 1))),
+        from: value.index,
+    }))
+}

@@ -1,0 +1,62 @@
+//! Embedding: rows of a table, chosen by index; and dropout, which inference does not have.
+
+use crosslatch_kernels::movement::embedding::{embedding as embed, narrow_embedding};
+use crosslatch_kernels::{NarrowMatrix, Operands};
+
+use crate::ir::operator::{Call, Lowering, OpError};
+use crate::ops::Table;
+use crate::ops::matmul::matrices::internal;
+use crate::ops::operands::sizes::checked_shape;
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    (
+        "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor",
+        embedding,
+    ),
+    (
+        "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
+        dropout,
+    ),
+];
+
+/// The table; rows of it are read.
+pub(in crate::ops) const NARROW: (&str, &str, bool) = ("aten::embedding", "weight", false);
+
+fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (table, indices) = (call.tensor("weight")?, call.tensor("indices")?);
+    if table.rank() != 2 || indices.dtype.is_float() {
+        return Err(OpError::new(
+            "`weight` must be a matrix and `indices` integers",
+        ));
+    }
+    let mut shape = indices.layout.shape.clone();
+    shape.push(table.shape()[1]);
+    let shape = checked_shape(shape)?;
+    let (table_index, indices_index) = (table.index, indices.index);
+    let chosen = shape.iter().product::<usize>() * table.dtype.size();
+    let bytes = 2 * chosen + indices.layout.numel() * indices.dtype.size();
+    let (dtype, rows, columns) = (table.dtype, table.shape()[0], table.shape()[1]);
+    let lowering = match table.narrow {
+        None => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
+            let (table, indices) = (&o.inputs[table_index], &o.inputs[indices_index]);
+            embed(&mut o.outputs[0], table, indices, o.threads)
+        }),
+        Some(format) => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
+            let bytes = o.inputs[table_index].bytes();
+            let table = NarrowMatrix::new(format, rows, columns, bytes).map_err(internal)?;
+            narrow_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
+        }),
+    };
+    Ok(lowering.with_bytes(bytes as u64))
+}
+
+/// Dropout, which does nothing outside of training.
+fn dropout(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("input")?;
+    match call.bool("train")? && call.float("p")? != 0.0 {
+        false => Ok(Lowering::view(x, x.layout.clone())),
+        true => Err(OpError::new(
+            "the program was exported for training; call .eval() before",
+        )),
+    }
+}

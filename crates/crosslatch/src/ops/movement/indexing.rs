@@ -1,0 +1,419 @@
+//! Indexing with tensors: `x[i, :, j]`, read and written.
+//!
+//! What is checked here is all that can be known without the indices' contents: types, shapes and
+//! where the dimensions of the indices go in the result. A mask of truth values as an index has a
+//! result whose size depends on data, which a planned program cannot have; writing through one
+//! mask has not, and is done as the selection that it is.
+
+use smallvec::SmallVec;
+
+use crosslatch_kernels::movement::fill::{Value, fill, read_one};
+use crosslatch_kernels::movement::indexing::{
+    Index, Indexing, Integers, Negative, Write, index, index_put, position,
+};
+use crosslatch_kernels::movement::masked::write_masked;
+use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
+
+use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::range::{check_value, value_in};
+use crate::ops::operands::relayout::{relaid, reread};
+use crate::ops::operands::sizes::checked_shape;
+
+pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
+    (
+        "aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
+        index_tensor,
+    ),
+    (
+        "aten::_unsafe_index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
+        index_tensor,
+    ),
+    (
+        "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
+        index_select,
+    ),
+    (
+        "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor",
+        put,
+    ),
+    (
+        "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
+        |c| index_write(c, Write::Replace),
+    ),
+    (
+        "aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
+        |c| index_write(c, Write::Add(c.float("alpha")?)),
+    ),
+    (
+        "aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+        index_fill,
+    ),
+    (
+        "aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
+        index_fill,
+    ),
+];
+
+/// A tensor without dimensions as one with one dimension of length 1: indices speak of that.
+pub(in crate::ops) fn with_a_dim(layout: &Layout) -> Layout {
+    match layout.rank() {
+        0 => layout.unsqueeze(0),
+        _ => layout.clone(),
+    }
+}
+
+/// Refuses what is no index. One without entries may have any type, as in PyTorch.
+pub(in crate::ops) fn check_index(index: &TensorArg) -> Result<(), OpError> {
+    match index.dtype {
+        DType::I64 | DType::I32 => Ok(()),
+        _ if index.layout.numel() == 0 => Ok(()),
+        other => Err(OpError::new(format!("an index of type {other}"))),
+    }
+}
+
+/// Which dimensions are indexed by which operand, and the shape that results.
+struct Places {
+    /// (dimension, operand).
+    indices: SmallVec<[(usize, usize); 4]>,
+    /// The shape that the indices broadcast to.
+    shape: Dims,
+    /// Where that stands in the result.
+    at: usize,
+    /// The shape of the result, or of the values to be written.
+    result: Dims,
+}
+
+impl Places {
+    fn new(shape: &[usize], indices: &[Option<&TensorArg>]) -> Result<Places, OpError> {
+        if indices.len() > shape.len() {
+            return Err(OpError::new(format!(
+                "{} indices for a tensor of rank {}",
+                indices.len(),
+                shape.len()
+            )));
+        }
+        let given: Vec<(usize, &TensorArg)> = indices
+            .iter()
+            .enumerate()
+            .filter_map(|(d, i)| Some((d, (*i)?)))
+            .collect();
+        for (_, index) in &given {
+            if matches!(index.dtype, DType::Bool | DType::U8) {
+                return Err(OpError::new(
+                    "the size of a tensor indexed with a mask depends on data, which is not \
+                     supported; use `where` or `masked_fill` in the model",
+                ));
+            }
+            check_index(index)?;
+        }
+        let shapes: Vec<&[usize]> = given.iter().map(|(_, i)| i.shape()).collect();
+        let broadcast = broadcast_shapes(&shapes).ok_or_else(|| {
+            OpError::new(format!("indices of shapes {shapes:?} do not broadcast"))
+        })?;
+        let neighbours = given.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
+        let at = match given.first() {
+            Some((d, _)) if neighbours => *d,
+            _ => 0,
+        };
+        let is_indexed = |d: &usize| given.iter().any(|(i, _)| i == d);
+        let mut result: Dims = (0..shape.len())
+            .filter(|d| !is_indexed(d))
+            .map(|d| shape[d])
+            .collect();
+        result.insert_many(at, broadcast.iter().copied());
+        let result = checked_shape(result)?;
+        let empty = given.iter().any(|(d, _)| shape[*d] == 0);
+        if empty && !result.contains(&0) {
+            return Err(OpError::new("a dimension without entries is indexed"));
+        }
+        Ok(Places {
+            indices: given.iter().map(|(d, i)| (*d, i.index)).collect(),
+            shape: broadcast,
+            at,
+            result,
+        })
+    }
+
+    /// The indices, among the operands of a run.
+    fn indices<'m>(&self, inputs: &[TensorRef<'m>]) -> SmallVec<[Index<'m>; 4]> {
+        self.indices
+            .iter()
+            .map(|&(dim, operand)| Index {
+                dim,
+                tensor: inputs[operand],
+            })
+            .collect()
+    }
+}
+
+fn index_tensor(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    let places = Places::new(this.shape(), &call.optional_tensors("indices")?)?;
+    let of = this.index;
+    let shape = places.result.clone();
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let from = o.inputs[of];
+            let indices = places.indices(o.inputs);
+            let indexing = Indexing {
+                indices: &indices,
+                shape: &places.shape,
+                at: places.at,
+                negative: Negative::FromEnd,
+            };
+            index(&mut o.outputs[0], &from, &indexing, o.threads)
+        },
+    ))
+}
+
+fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, by) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = this.dim(call.int("dim")?)?;
+    check_index(by)?;
+    if by.rank() > 1 {
+        return Err(OpError::new(
+            "the index of index_select does not have rank 1",
+        ));
+    }
+    let count = by.layout.numel();
+    let mut shape = this.layout.shape.clone();
+    match shape.get_mut(dim) {
+        Some(size) => *size = count,
+        None if count != 1 => return Err(OpError::new("several entries of a tensor without any")),
+        None => {}
+    }
+    let shape = checked_shape(shape)?;
+    let (of, by) = (this.index, by.index);
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let from_layout = with_a_dim(o.inputs[of].layout());
+            let to_layout = with_a_dim(o.outputs[0].layout());
+            let from = reread(&o.inputs[of], &from_layout)?;
+            let indexing = Indexing {
+                indices: &[Index {
+                    dim,
+                    tensor: o.inputs[by],
+                }],
+                shape: &[count],
+                at: dim,
+                negative: Negative::Outside,
+            };
+            index(
+                &mut relaid(&mut o.outputs[0], &to_layout)?,
+                &from,
+                &indexing,
+                o.threads,
+            )
+        },
+    ))
+}
+
+fn same_dtype(this: &TensorArg, values: &TensorArg) -> Result<(), OpError> {
+    match this.dtype == values.dtype {
+        true => Ok(()),
+        false => Err(OpError::new(format!(
+            "values of type {} are written to a tensor of type {}",
+            values.dtype, this.dtype
+        ))),
+    }
+}
+
+fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, values) = (call.tensor("self")?, call.tensor("values")?);
+    let indices = call.optional_tensors("indices")?;
+    let write = match call.bool("accumulate")? {
+        true => Write::Add(1.0),
+        false => Write::Replace,
+    };
+    same_dtype(this, values)?;
+    let given: Vec<&TensorArg> = indices.iter().copied().flatten().collect();
+    if let [mask] = given.as_slice()
+        && mask.dtype == DType::Bool
+    {
+        let at = indices.iter().take_while(|i| i.is_none()).count();
+        return put_masked(this, mask, at, values, write);
+    }
+    let places = Places::new(this.shape(), &indices)?;
+    if values.layout.expand(&places.result).is_none() {
+        return Err(OpError::new(format!(
+            "values of shape {:?} do not fit the indexed shape {:?}",
+            values.shape(),
+            places.result.as_slice()
+        )));
+    }
+    let values = values.index;
+    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
+        let expanded = o.inputs[values].layout().expand(&places.result);
+        let Some(layout) = expanded else {
+            return Err(KernelError::Assertion(
+                "the values do not fit the indices".into(),
+            ));
+        };
+        let source = reread(&o.inputs[values], &layout)?;
+        let indices = places.indices(o.inputs);
+        let indexing = Indexing {
+            indices: &indices,
+            shape: &places.shape,
+            at: places.at,
+            negative: Negative::FromEnd,
+        };
+        index_put(&mut o.outputs[0], &source, &indexing, write)
+    }))
+}
+
+/// `x[mask] = values` where no value depends on how many elements the mask has: `values` may have
+/// a length of its own in the dimensions that the mask leaves, but not along the chosen elements.
+fn put_masked(
+    this: &TensorArg,
+    mask: &TensorArg,
+    at: usize,
+    values: &TensorArg,
+    write: Write,
+) -> Result<Lowering, OpError> {
+    let (rank, covered) = (this.rank(), mask.rank());
+    if at + covered > rank || this.shape()[at..at + covered] != *mask.shape() {
+        return Err(OpError::new(format!(
+            "a mask of shape {:?} does not fit a tensor of shape {:?}",
+            mask.shape(),
+            this.shape()
+        )));
+    }
+    // The values broadcast against [before…, chosen, behind…]; `chosen` has to be 1.
+    let mut wanted: Dims = this.shape()[..at].into();
+    wanted.push(1);
+    wanted.extend_from_slice(&this.shape()[at + covered..]);
+    if values.layout.expand(&wanted).is_none() {
+        return Err(OpError::new(
+            "one value for each element of a mask: their number depends on data, which is not \
+             supported; use `where` or `masked_scatter` in the model",
+        ));
+    }
+    let (mask, values) = (mask.index, values.index);
+    let shape = this.layout.shape.clone();
+    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
+        let misfit = || KernelError::Assertion("the values do not fit the mask".into());
+        let mut mask_layout = o.inputs[mask].layout().clone();
+        for d in 0..at {
+            mask_layout.shape.insert(d, shape[d]);
+            mask_layout.strides.insert(d, 0);
+        }
+        for &size in &shape[at + covered..] {
+            mask_layout.shape.push(size);
+            mask_layout.strides.push(0);
+        }
+        let mut layout = o.inputs[values]
+            .layout()
+            .expand(&wanted)
+            .ok_or_else(misfit)?;
+        layout.shape.remove(at);
+        layout.strides.remove(at);
+        for d in at..at + covered {
+            layout.shape.insert(d, shape[d]);
+            layout.strides.insert(d, 0);
+        }
+        let mask = reread(&o.inputs[mask], &mask_layout)?;
+        let values = reread(&o.inputs[values], &layout)?;
+        write_masked(&mut o.outputs[0], &mask, &values, write);
+        Ok(())
+    }))
+}
+
+/// `index_copy` and `index_add`: entries of `source` along a dimension go where the index says.
+fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
+    let (this, by) = (call.tensor("self")?, call.tensor("index")?);
+    let source = call.tensor("source")?;
+    let dim = this.dim(call.int("dim")?)?;
+    check_index(by)?;
+    same_dtype(this, source)?;
+    let count = by.layout.numel();
+    let mut expected = with_a_dim(&this.layout).shape;
+    expected[dim] = count;
+    let actual = with_a_dim(&source.layout).shape;
+    if by.rank() > 1 || actual != expected {
+        return Err(OpError::new(format!(
+            "a source of shape {:?} and an index of shape {:?} do not fit a tensor of shape {:?} \
+             along dimension {dim}",
+            source.shape(),
+            by.shape(),
+            this.shape()
+        )));
+    }
+    let (by, source) = (by.index, source.index);
+    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
+        let from_layout = with_a_dim(o.inputs[source].layout());
+        let to_layout = with_a_dim(o.outputs[0].layout());
+        let from = reread(&o.inputs[source], &from_layout)?;
+        let indexing = Indexing {
+            indices: &[Index {
+                dim,
+                tensor: o.inputs[by],
+            }],
+            shape: &[count],
+            at: dim,
+            negative: Negative::Outside,
+        };
+        index_put(
+            &mut relaid(&mut o.outputs[0], &to_layout)?,
+            &from,
+            &indexing,
+            write,
+        )
+    }))
+}
+
+fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, by) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = this.dim(call.int("dim")?)?;
+    check_index(by)?;
+    if by.rank() > 1 {
+        return Err(OpError::new("the index of index_fill does not have rank 1"));
+    }
+    let of = by.index;
+    if call.arg_type("value") == Some(crate::ir::schema::ArgType::Tensor) {
+        let value = call.tensor("value")?;
+        if value.layout.numel() != 1 {
+            return Err(OpError::new("index_fill takes one value"));
+        }
+        let value = value.index;
+        let dtype = this.dtype;
+        let read = move |o: &Operands<'_, '_>| check_value(read_one(&o.inputs[value]), dtype);
+        return Ok(Lowering::update(this, filling(of, dim, read)));
+    }
+    let value = value_in(call.number("value")?, this.dtype)?;
+    Ok(Lowering::update(
+        this,
+        filling(of, dim, move |_: &Operands<'_, '_>| Ok(value)),
+    ))
+}
+
+/// The kernel of `index_fill`, for a value that is read when it runs.
+fn filling(
+    by: usize,
+    dim: usize,
+    value: impl Fn(&Operands<'_, '_>) -> Result<Value, KernelError> + Send + Sync + 'static,
+) -> impl Kernel + 'static {
+    move |o: &mut Operands<'_, '_>| {
+        let value = value(o)?;
+        let layout = with_a_dim(o.outputs[0].layout());
+        let indices = Integers::of(&o.inputs[by]);
+        for place in o.inputs[by].layout().positions() {
+            let entry = position(indices.at(place), layout.shape[dim], Negative::FromEnd)?;
+            let entry = layout.select(dim, entry);
+            fill(&mut relaid(&mut o.outputs[0], &entry)?, value);
+        }
+        Ok(())
+    }
+}

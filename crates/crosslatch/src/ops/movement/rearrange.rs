@@ -1,0 +1,368 @@
+//! Padding, flipping and rolling: operators that take each dimension of a tensor in another order.
+//!
+//! They share one kernel ([`crosslatch_kernels::movement::rearrange`]); here are the maps that it follows.
+//! Triangles of matrices, which keep some elements in place and drop others, are here as well.
+
+use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
+use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::{Dims, Operands, with_element};
+
+use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
+use crate::ops::operands::relayout::reread;
+use crate::ops::operands::sizes::checked_shape;
+use crate::ops::views::dims::distinct_dims;
+
+pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
+    (
+        "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
+        roll,
+    ),
+    ("aten::flip(Tensor self, int[] dims) -> Tensor", |c| {
+        let this = c.tensor("self")?;
+        flip(this, &distinct_dims(&c.ints("dims")?, this.rank())?)
+    }),
+    ("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)),
+    ("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)),
+    (
+        "aten::rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor",
+        rot90,
+    ),
+    (
+        "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
+        |c| pad(c, "pad", Mode::Constant, c.number("value")?),
+    ),
+    (
+        "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor",
+        |c| {
+            let value = Number::Float(c.optional_float("value")?.unwrap_or(0.0));
+            pad(
+                c,
+                "pad",
+                Mode::named(c.optional_str("mode")?.unwrap_or("constant"))?,
+                value,
+            )
+        },
+    ),
+    (
+        "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+        |c| edges(c, Mode::Reflect),
+    ),
+    (
+        "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
+        |c| edges(c, Mode::Replicate),
+    ),
+    (
+        "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
+        |c| triangular(c, Triangle::Lower),
+    ),
+    (
+        "aten::triu(Tensor self, SymInt diagonal=0) -> Tensor",
+        |c| triangular(c, Triangle::Upper),
+    ),
+];
+
+/// A map beyond this length would cost more than the operator is worth.
+const LONGEST_MAP: usize = 1 << 28;
+
+/// The lowering for maps that are given as functions: dimension `d` has length `shape[d]` and
+/// takes index `i` from `map(d, i)`; `mapped` says which dimensions have a map at all.
+fn by_maps(
+    this: &TensorArg,
+    shape: Dims,
+    mapped: &[usize],
+    map: impl Fn(usize, usize) -> usize,
+    outside: Value,
+    exchanged: Option<(usize, usize)>,
+) -> Result<Lowering, OpError> {
+    let shape = checked_shape(shape)?;
+    let of = this.index;
+    let mut maps: Vec<DimMap> = vec![None; shape.len()];
+    if !shape.contains(&0) {
+        for &d in mapped {
+            if shape[d] > LONGEST_MAP {
+                return Err(OpError::new(format!(
+                    "a dimension of length {} is too long",
+                    shape[d]
+                )));
+            }
+            maps[d] = Some((0..shape[d]).map(|i| map(d, i)).collect());
+        }
+    }
+    Ok(Lowering::compute(
+        this.dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let mut layout = o.inputs[of].layout().clone();
+            if let Some((a, b)) = exchanged {
+                layout = layout.transpose(a, b);
+            }
+            let from = reread(&o.inputs[of], &layout)?;
+            rearrange(&mut o.outputs[0], &from, &maps, outside, o.threads);
+            Ok(())
+        },
+    ))
+}
+
+/// `shift` modulo `len`.
+fn modulo(shift: i64, len: usize) -> usize {
+    match len {
+        0 => 0,
+        _ => shift.rem_euclid(len as i64) as usize,
+    }
+}
+
+fn roll(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    let (shifts, dims) = (call.ints("shifts")?, call.ints("dims")?);
+    if dims.is_empty() && shifts.len() == 1 {
+        return roll_flat(this, shifts[0]);
+    }
+    if dims.len() != shifts.len() {
+        return Err(OpError::new("`shifts` and `dims` differ in length"));
+    }
+    // A dimension may be rolled twice; the shifts add up.
+    let mut total = Dims::from_elem(0, this.rank());
+    let mut mapped = Dims::new();
+    for (&shift, &dim) in shifts.iter().zip(&dims) {
+        let d = this.dim(dim)?;
+        if this.rank() == 0 {
+            continue;
+        }
+        let len = this.shape()[d];
+        total[d] = modulo((total[d] + modulo(shift, len)) as i64, len);
+        if !mapped.contains(&d) {
+            mapped.push(d);
+        }
+    }
+    let shape = this.layout.shape.clone();
+    let from = |d: usize, i: usize| (i + this.shape()[d] - total[d]) % this.shape()[d];
+    by_maps(this, shape, &mapped, from, Value::Int(0), None)
+}
+
+/// A roll of all elements in row-major order.
+fn roll_flat(this: &TensorArg, shift: i64) -> Result<Lowering, OpError> {
+    let of = this.index;
+    let numel = this.layout.numel();
+    let first = modulo(numel as i64 - modulo(shift, numel) as i64, numel);
+    Ok(Lowering::compute(
+        this.dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
+            let to_layout = to.layout().clone();
+            let places = from.layout().positions().skip(first);
+            let places = places.chain(from.layout().positions().take(first));
+            with_element!(from.dtype(), T => {
+                let (target, source) = (to.data::<T>(), from.data::<T>());
+                to_layout.positions().zip(places).for_each(|(a, b)| target[a] = source[b]);
+            });
+            Ok(())
+        },
+    ))
+}
+
+fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
+    let dims: Dims = dims.iter().copied().filter(|&d| d < this.rank()).collect();
+    let shape = this.layout.shape.clone();
+    by_maps(
+        this,
+        shape,
+        &dims,
+        |d, i| this.shape()[d] - 1 - i,
+        Value::Int(0),
+        None,
+    )
+}
+
+fn flip_at(call: &Call<'_>, dim: usize) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    if this.rank() <= dim {
+        return Err(OpError::new(format!(
+            "a tensor of rank {} is too flat",
+            this.rank()
+        )));
+    }
+    flip(this, &[dim])
+}
+
+fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    let dims = distinct_dims(&call.ints("dims")?, this.rank())?;
+    let &[a, b] = dims.as_slice() else {
+        return Err(OpError::new("a rotation is in two dimensions"));
+    };
+    if this.rank() < 2 {
+        return Err(OpError::new("a rotation needs two dimensions"));
+    }
+    let k = modulo(call.int("k")?, 4);
+    if k.is_multiple_of(2) {
+        return flip(this, if k == 0 { &[] } else { &dims });
+    }
+    // A quarter turn is an exchange of the dimensions and a flip of one of them.
+    let mut shape = this.layout.shape.clone();
+    shape.swap(a, b);
+    let flipped = if k == 1 { a } else { b };
+    let last = shape[flipped].wrapping_sub(1);
+    by_maps(
+        this,
+        shape,
+        &[flipped],
+        |_, i| last - i,
+        Value::Int(0),
+        Some((a, b)),
+    )
+}
+
+/// What stands outside of a padded tensor.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Constant,
+    Reflect,
+    Replicate,
+    Circular,
+}
+
+impl Mode {
+    fn named(name: &str) -> Result<Mode, OpError> {
+        Ok(match name {
+            "constant" => Mode::Constant,
+            "reflect" => Mode::Reflect,
+            "replicate" => Mode::Replicate,
+            "circular" => Mode::Circular,
+            _ => {
+                return Err(OpError::new(format!(
+                    "padding mode `{name}` is not supported"
+                )));
+            }
+        })
+    }
+
+    /// Where index `i`, which may be outside of `0..len`, is taken from.
+    fn source(self, i: i64, len: i64) -> usize {
+        let inside = match self {
+            Mode::Constant => i,
+            Mode::Reflect if i < 0 => -i,
+            Mode::Reflect if i >= len => 2 * (len - 1) - i,
+            Mode::Reflect => i,
+            Mode::Replicate => i.clamp(0, len - 1),
+            Mode::Circular => i.rem_euclid(len),
+        };
+        if (0..len).contains(&inside) {
+            inside as usize
+        } else {
+            OUTSIDE
+        }
+    }
+
+    /// The widest padding that this mode can fill.
+    fn widest(self, len: i64) -> i64 {
+        match self {
+            Mode::Constant => i64::MAX,
+            Mode::Reflect => len - 1,
+            Mode::Replicate if len == 0 => 0,
+            Mode::Replicate => i64::MAX,
+            Mode::Circular => len,
+        }
+    }
+}
+
+/// `pad` lists (before, after) for the last dimension first; negative numbers cut off.
+fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    let pads = call.ints(name)?;
+    if pads.len() % 2 != 0 || pads.len() / 2 > this.rank() {
+        return Err(OpError::new(format!(
+            "padding {pads:?} does not fit a tensor of rank {}",
+            this.rank()
+        )));
+    }
+    let mut shape = this.layout.shape.clone();
+    let mut before = vec![0i64; shape.len()];
+    // What is cut off in front, and how much is left.
+    let mut kept: Vec<(i64, i64)> = shape.iter().map(|&len| (0, len as i64)).collect();
+    let mut mapped = Dims::new();
+    for (i, pair) in pads.chunks(2).enumerate() {
+        let d = this.rank() - 1 - i;
+        let len = shape[d] as i64;
+        let (left, right) = (pair[0], pair[1]);
+        if left == 0 && right == 0 {
+            continue;
+        }
+        let padded = len.checked_add(left).and_then(|n| n.checked_add(right));
+        let padded = padded.and_then(|n| usize::try_from(n).ok());
+        let cut = [left, right].map(|n| if n < 0 { n.saturating_neg() } else { 0 });
+        let left_over = len.saturating_sub(cut[0]).saturating_sub(cut[1]);
+        // A circle is made of what is left.
+        let room = if mode == Mode::Circular {
+            left_over
+        } else {
+            len
+        };
+        match padded {
+            // A cut may not begin or end outside of the tensor, even if padding makes up for it.
+            Some(n) if left.max(right) <= mode.widest(room) && left.min(right) >= -len => {
+                shape[d] = n;
+            }
+            _ => {
+                return Err(OpError::new(format!(
+                    "padding by {left} and {right} does not fit a dimension of length {len}"
+                )));
+            }
+        }
+        before[d] = left;
+        kept[d] = (cut[0], left_over);
+        mapped.push(d);
+    }
+    let outside = match value {
+        Number::Float(x) => Value::Float(x),
+        other => Value::Int(other.to_i64()),
+    };
+    let source = |d: usize, i: usize| {
+        let i = i as i64 - before[d];
+        match (mode, kept[d]) {
+            (Mode::Circular, (cut, len)) => mode.source(i - cut, len) + cut as usize,
+            _ => mode.source(i, this.shape()[d] as i64),
+        }
+    };
+    by_maps(this, shape, &mapped, source, outside, None)
+}
+
+/// Padding of as many dimensions as the operator is named for, behind a batch and channels.
+fn edges(call: &Call<'_>, mode: Mode) -> Result<Lowering, OpError> {
+    pad(call, "padding", mode, Number::Int(0))
+}
+
+fn triangular(call: &Call<'_>, which: Triangle) -> Result<Lowering, OpError> {
+    let this = call.tensor("self")?;
+    if this.rank() < 2 {
+        return Err(OpError::new(format!(
+            "a tensor of rank {} is no matrix",
+            this.rank()
+        )));
+    }
+    let (of, diagonal) = (this.index, call.int("diagonal")?);
+    Ok(Lowering::compute(
+        this.dtype,
+        this.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            triangle(&mut o.outputs[0], &o.inputs[of], which, diagonal);
+            Ok(())
+        },
+    ))
+}

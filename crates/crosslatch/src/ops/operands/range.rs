@@ -1,0 +1,115 @@
+//! Numbers that are to become elements of a type: whether they fit.
+//!
+//! PyTorch knows two ways from a number to an element. Beside the operand of an operator of two, a
+//! number is a tensor without dimensions and is converted as tensors are: it wraps, truncates,
+//! becomes infinite. Where an operator takes it as a parameter (`fill`, `masked_fill`, `alpha`,
+//! …), a number that the type does not hold is an error. The rules of the second way are here.
+
+use crosslatch_kernels::movement::fill::Value;
+use crosslatch_kernels::{DType, KernelError};
+
+use crate::ir::operator::{Number, OpError};
+use crate::ops::movement::creation::value_of;
+
+/// The number as a value to fill a tensor of this type with; an error if the type does not hold it.
+pub(in crate::ops) fn value_in(number: Number, dtype: DType) -> Result<Value, OpError> {
+    let value = value_of(number);
+    match fits(value, dtype) {
+        true => Ok(value),
+        false => Err(OpError::new(misfit(value, dtype))),
+    }
+}
+
+/// The number, if elements of this type hold it.
+pub(in crate::ops) fn fitting(number: Number, dtype: DType) -> Result<Number, OpError> {
+    value_in(number, dtype).map(|_| number)
+}
+
+/// The same for a value that is known when a kernel runs only.
+pub(in crate::ops) fn check_value(value: Value, dtype: DType) -> Result<Value, KernelError> {
+    match fits(value, dtype) {
+        true => Ok(value),
+        false => Err(KernelError::Assertion(misfit(value, dtype))),
+    }
+}
+
+fn misfit(value: Value, dtype: DType) -> String {
+    match value {
+        Value::Int(i) => format!("the number {i} does not fit the type {dtype}"),
+        Value::Float(x) => format!("the number {x} does not fit the type {dtype}"),
+    }
+}
+
+/// The smallest and the largest integer of a type of integers.
+pub(in crate::ops) fn integer_range(dtype: DType) -> (i64, i64) {
+    match dtype {
+        DType::U8 => (0, u8::MAX as i64),
+        DType::I8 => (i8::MIN as i64, i8::MAX as i64),
+        DType::I16 => (i16::MIN as i64, i16::MAX as i64),
+        DType::I32 => (i32::MIN as i64, i32::MAX as i64),
+        DType::Bool => (0, 1),
+        _ => (i64::MIN, i64::MAX),
+    }
+}
+
+/// The largest finite number of a type of floats.
+fn largest_float(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => half::f16::MAX.to_f64(),
+        DType::BF16 => half::bf16::MAX.to_f64(),
+        DType::F32 => f32::MAX as f64,
+        _ => f64::MAX,
+    }
+}
+
+/// Whether a type holds a number, as far as its range goes: it may be rounded or cut off.
+fn fits(value: Value, dtype: DType) -> bool {
+    let (low, high) = integer_range(dtype);
+    match (value, dtype) {
+        (_, DType::Bool) => true,
+        // Negative numbers wrap in a type without a sign.
+        (Value::Int(i), DType::U8) => (-high..=high).contains(&i),
+        (Value::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
+        (Value::Int(i), d) => (i as f64).abs() <= largest_float(d),
+        (Value::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
+        // Of 64 bits, the largest is the first float that is too large.
+        (Value::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
+        (Value::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_fits_where_pytorch_takes_it() {
+        use Value::{Float, Int};
+        for (value, dtype) in [
+            (Int(-255), DType::U8),
+            (Int(300), DType::Bool),
+            (Float(f64::NAN), DType::Bool),
+            (Float(255.9), DType::U8),
+            (Float(f64::NEG_INFINITY), DType::F16),
+            (Float(65504.0), DType::F16),
+            (Float(-2_147_483_648.0), DType::I32),
+        ] {
+            assert!(fits(value, dtype), "{value:?} as {dtype}");
+        }
+        for (value, dtype) in [
+            (Int(-256), DType::U8),
+            (Int(256), DType::U8),
+            (Int(200), DType::I8),
+            (Int(70_000), DType::F16),
+            (Float(-0.5), DType::U8),
+            (Float(256.0), DType::U8),
+            (Float(f64::NAN), DType::I32),
+            (Float(2f64.powi(31)), DType::I32),
+            (Float(2f64.powi(63)), DType::I64),
+            (Float(65519.0), DType::F16),
+            (Float(1e300), DType::F32),
+        ] {
+            assert!(!fits(value, dtype), "{value:?} as {dtype}");
+        }
+    }
+}

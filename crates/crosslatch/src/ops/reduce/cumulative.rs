@@ -1,0 +1,147 @@
+//! Running sums, products and extremes along a dimension.
+
+use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::elementwise::Class;
+use crosslatch_kernels::reduce::cumulative::scan;
+use crosslatch_kernels::{DType, Operands};
+
+use crate::ir::operator::{self, Call, Lowering, OpError};
+use crate::ops::Table;
+use crate::ops::elements::pointwise::float_type;
+use crate::ops::reduce::reductions::sum_type;
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    (
+        "aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+        cumsum,
+    ),
+    (
+        "aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+        cumprod,
+    ),
+    (
+        "aten::logcumsumexp(Tensor self, int dim) -> Tensor",
+        logcumsumexp,
+    ),
+    (
+        "aten::cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)",
+        cummax,
+    ),
+    (
+        "aten::cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)",
+        cummin,
+    ),
+];
+
+/// A running fold: of floats in double precision, or of integers.
+fn running(
+    call: &Call<'_>,
+    ty: DType,
+    floats: (f64, impl Fn(f64, f64) -> f64 + Send + Sync + 'static),
+    ints: (i64, impl Fn(i64, i64) -> i64 + Send + Sync + 'static),
+) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let dim = x.dim(call.int("dim")?)?;
+    Ok(Lowering::compute(
+        ty,
+        x.shape(),
+        move |o: &mut Operands<'_, '_>| {
+            let (out, x) = (&mut o.outputs[0], &o.inputs[0]);
+            match ty.is_float() {
+                true => scan(out, x, dim, ty, floats.0, &floats.1, |sum: f64| sum),
+                false => scan(out, x, dim, ty, ints.0, &ints.1, |sum: i64| sum),
+            }
+            Ok(())
+        },
+    ))
+}
+
+fn cumsum(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let ty = sum_type(call, call.tensor("self")?)?;
+    running(call, ty, (0.0, |sum, x| sum + x), (0, i64::wrapping_add))
+}
+
+fn cumprod(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let ty = sum_type(call, call.tensor("self")?)?;
+    running(
+        call,
+        ty,
+        (1.0, |product, x| product * x),
+        (1, i64::wrapping_mul),
+    )
+}
+
+fn logcumsumexp(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let ty = float_type(call.tensor("self")?.dtype);
+    let add = |sum: f64, x: f64| {
+        // Equal ones apart: infinities have no difference.
+        if sum == x {
+            return sum + std::f64::consts::LN_2;
+        }
+        let larger = if sum > x { sum } else { x };
+        larger + (-(sum - x).abs()).exp().ln_1p()
+    };
+    running(call, ty, (f64::NEG_INFINITY, add), (0, |_, x| x))
+}
+
+/// Running extremes and their places. NaN is beyond everything and stays; of equal elements the
+/// last counts.
+fn extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let dim = x.dim(call.int("dim")?)?;
+    let (ty, shape) = (x.dtype, x.shape());
+    let results = vec![(ty, shape.into()), (DType::I64, shape.into())];
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        match Class::of(ty) {
+            Class::F32 => scan_extremes::<f32>(o, dim, ty, largest),
+            Class::F64 => scan_extremes::<f64>(o, dim, ty, largest),
+            Class::I64 => scan_extremes::<i64>(o, dim, ty, largest),
+        }
+        Ok(())
+    };
+    Ok(Lowering::Compute(operator::Compute::new(results, kernel)))
+}
+
+/// The best element so far, its place, and the number of elements so far.
+type Best<C> = (C, usize, usize);
+
+#[allow(clippy::eq_op)]
+fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, largest: bool) {
+    let step = |(best, place, count): Best<C>, x: C| {
+        let better = if largest { x >= best } else { x <= best };
+        // `x != x`: NaN.
+        if count == 0 || x != x || (best == best && better) {
+            (x, count, count + 1)
+        } else {
+            (best, place, count + 1)
+        }
+    };
+    let start = (C::default(), 0, 0);
+    let x = &o.inputs[0];
+    scan(
+        &mut o.outputs[0],
+        x,
+        dim,
+        ty,
+        start,
+        step,
+        |(best, ..): Best<C>| best,
+    );
+    scan(
+        &mut o.outputs[1],
+        x,
+        dim,
+        ty,
+        start,
+        step,
+        |(_, place, _): Best<C>| place as i64,
+    );
+}
+
+fn cummax(call: &Call<'_>) -> Result<Lowering, OpError> {
+    extremes(call, true)
+}
+
+fn cummin(call: &Call<'_>) -> Result<Lowering, OpError> {
+    extremes(call, false)
+}

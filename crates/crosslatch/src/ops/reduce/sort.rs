@@ -1,0 +1,250 @@
+//! Sorting, the largest few, and binary search.
+
+use crosslatch_kernels::kernel::WithScratch;
+use crosslatch_kernels::movement::fill::fill;
+use crosslatch_kernels::reduce::sort::{Order, order, scratch_bytes, search_sorted};
+use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorRef};
+
+use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ops::movement::creation::value_of;
+use crate::ops::operands::sizes::length;
+
+pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
+    (
+        "aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
+        |c| {
+            let this = c.tensor("self")?;
+            let dim = this.dim(c.int("dim")?)?;
+            let k = length(c.int("k")?, "`k`")?;
+            let order = Order {
+                dim,
+                descending: c.bool("largest")?,
+                sorted: c.bool("sorted")?,
+            };
+            ordered(this, order, k, true)
+        },
+    ),
+    (
+        "aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+        sort,
+    ),
+    (
+        "aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+        sort,
+    ),
+    (
+        "aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
+        argsort,
+    ),
+    (
+        "aten::argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
+        argsort,
+    ),
+    ("aten::msort(Tensor self) -> Tensor", |c| {
+        let this = c.tensor("self")?;
+        let by = Order {
+            dim: 0,
+            descending: false,
+            sorted: true,
+        };
+        let of = this.index;
+        let run = move |o: &mut Operands<'_, '_>| {
+            order(o.outputs.first_mut(), None, &o.inputs[of], by, o.scratch);
+            Ok(())
+        };
+        Ok(Lowering::compute(
+            this.dtype,
+            this.shape(),
+            WithScratch {
+                bytes: bytes(this, 0)?,
+                run,
+            },
+        ))
+    }),
+    (
+        "aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
+        |c| search(c, c.tensor("sorted_sequence")?),
+    ),
+    (
+        "aten::searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
+        |c| search(c, c.tensor("sorted_sequence")?),
+    ),
+    (
+        "aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+        |c| search(c, c.tensor("boundaries")?),
+    ),
+    (
+        "aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+        |c| search(c, c.tensor("boundaries")?),
+    ),
+    (
+        "aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)",
+        refuse,
+    ),
+    (
+        "aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)",
+        refuse,
+    ),
+    ("aten::nonzero(Tensor self) -> Tensor", refuse),
+    (
+        "aten::masked_select(Tensor self, Tensor mask) -> Tensor",
+        refuse,
+    ),
+    (
+        "aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor",
+        refuse,
+    ),
+];
+
+fn refuse(call: &Call<'_>) -> Result<Lowering, OpError> {
+    Err(OpError::new(format!(
+        "the size of the result of `{}` depends on data, which is not supported",
+        call.schema.name
+    )))
+}
+
+/// Working memory for lines along `dim`.
+fn bytes(this: &TensorArg, dim: usize) -> Result<usize, OpError> {
+    scratch_bytes(this.shape().get(dim).copied().unwrap_or(1))
+        .ok_or_else(|| OpError::new("the ordered dimension is too long"))
+}
+
+/// The first `keep` entries of each line, and their places if only those are wanted.
+fn ordered(
+    this: &TensorArg,
+    by: Order,
+    keep: usize,
+    with_values: bool,
+) -> Result<Lowering, OpError> {
+    let mut shape = this.layout.shape.clone();
+    let len = shape.get(by.dim).copied().unwrap_or(1);
+    if keep > len {
+        return Err(OpError::new(format!("the {keep} first of {len} entries")));
+    }
+    // A tensor without dimensions has one entry, kept or not.
+    if let Some(size) = shape.get_mut(by.dim) {
+        *size = keep;
+    }
+    let of = this.index;
+    let run = move |o: &mut Operands<'_, '_>| {
+        match o.outputs {
+            [values, indices] => order(Some(values), Some(indices), &o.inputs[of], by, o.scratch),
+            [indices] => order(None, Some(indices), &o.inputs[of], by, o.scratch),
+            _ => {}
+        }
+        Ok(())
+    };
+    let mut results = vec![(DType::I64, shape.clone())];
+    if with_values {
+        results.insert(0, (this.dtype, shape));
+    }
+    let kernel = WithScratch {
+        bytes: bytes(this, by.dim)?,
+        run,
+    };
+    Ok(Lowering::Compute(Compute::new(results, kernel)))
+}
+
+/// The order that a call asks for, and the length of the ordered lines.
+fn order_of<'c>(call: &'c Call<'_>) -> Result<(&'c TensorArg, Order, usize), OpError> {
+    let this = call.tensor("self")?;
+    let dim = this.dim(call.int("dim")?)?;
+    let len = this.shape().get(dim).copied().unwrap_or(1);
+    Ok((
+        this,
+        Order {
+            dim,
+            descending: call.bool("descending")?,
+            sorted: true,
+        },
+        len,
+    ))
+}
+
+fn sort(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, order, len) = order_of(call)?;
+    ordered(this, order, len, true)
+}
+
+fn argsort(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, order, len) = order_of(call)?;
+    ordered(this, order, len, false)
+}
+
+/// `searchsorted` and `bucketize`, of a tensor or a number.
+fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> {
+    let mut right = call.bool("right")?;
+    if call.has("side") {
+        right = match call.optional_str("side")? {
+            Some("right") => true,
+            Some("left") if right => return Err(OpError::new("`right` and `side` contradict")),
+            Some("left") | None => right,
+            Some(other) => return Err(OpError::new(format!("side `{other}`"))),
+        };
+        if call.optional_tensor("sorter")?.is_some() {
+            return Err(OpError::new("searchsorted with a sorter is not supported"));
+        }
+    }
+    let dtype = if call.bool("out_int32")? {
+        DType::I32
+    } else {
+        DType::I64
+    };
+    let sorted = boundaries.index;
+    if call.arg_type("self") != Some(crate::ir::schema::ArgType::Tensor) {
+        if boundaries.rank() != 1 {
+            return Err(OpError::new("a number is searched for in one line"));
+        }
+        let number = call.number("self")?;
+        let value = value_of(number);
+        let kind = if number.is_float() {
+            DType::F64
+        } else {
+            DType::I64
+        };
+        return Ok(Lowering::compute(
+            dtype,
+            &[],
+            move |o: &mut Operands<'_, '_>| {
+                let mut memory = [0i64];
+                let layout = Layout::contiguous(&[]);
+                let bytes = bytemuck::cast_slice_mut(&mut memory);
+                let wrong = |e: crosslatch_kernels::tensor::view::TensorError| {
+                    crosslatch_kernels::KernelError::Assertion(e.to_string())
+                };
+                let mut tensor =
+                    crosslatch_kernels::TensorMut::new(kind, &layout, bytes).map_err(wrong)?;
+                fill(&mut tensor, value);
+                search_sorted(
+                    &mut o.outputs[0],
+                    &o.inputs[sorted],
+                    &tensor.as_ref(),
+                    right,
+                );
+                Ok(())
+            },
+        ));
+    }
+    let this = call.tensor("self")?;
+    let lead = boundaries.rank().saturating_sub(1);
+    let fits = boundaries.rank() == 1
+        || (boundaries.rank() == this.rank() && boundaries.shape()[..lead] == this.shape()[..lead]);
+    if !fits || boundaries.rank() == 0 {
+        return Err(OpError::new(format!(
+            "values of shape {:?} cannot be searched for in lines of shape {:?}",
+            this.shape(),
+            boundaries.shape()
+        )));
+    }
+    let of = this.index;
+    let shape: Dims = this.layout.shape.clone();
+    Ok(Lowering::compute(
+        dtype,
+        &shape,
+        move |o: &mut Operands<'_, '_>| {
+            let values: TensorRef<'_> = o.inputs[of];
+            search_sorted(&mut o.outputs[0], &o.inputs[sorted], &values, right);
+            Ok(())
+        },
+    ))
+}

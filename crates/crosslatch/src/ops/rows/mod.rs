@@ -1,0 +1,9 @@
+//! Operators that normalise rows.
+
+pub(super) mod normalization;
+pub(super) mod softmax;
+
+use super::Table;
+
+/// The tables of this folder.
+pub(super) const TABLES: &[Table] = &[normalization::OPERATORS, softmax::OPERATORS];

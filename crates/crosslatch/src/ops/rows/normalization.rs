@@ -1,0 +1,273 @@
+//! Layer norm, root-mean-square norm and group norm.
+//!
+//! All are one kernel on views: rows are the last dimensions, scale and bias are broadcast to the
+//! input. A group norm divides the dimension of the channels in two for that.
+
+use crosslatch_kernels::rows::normalization::{Norm, norm};
+use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
+
+use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ops::Table;
+use crate::ops::matmul::matrices::{from_start, internal};
+
+pub(in crate::ops) const OPERATORS: Table = &[
+    (
+        "aten::layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enable=True) -> Tensor",
+        layer_norm,
+    ),
+    (
+        "aten::native_layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
+        layer_norm,
+    ),
+    (
+        "aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+        rms_norm,
+    ),
+    (
+        "aten::_fused_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float? eps) -> (Tensor, Tensor)",
+        rms_norm,
+    ),
+    (
+        "aten::group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enabled=True) -> Tensor",
+        group_norm,
+    ),
+    (
+        "aten::native_group_norm(Tensor input, Tensor? weight, Tensor? bias, SymInt N, SymInt C, SymInt HxW, int group, float eps) -> (Tensor, Tensor, Tensor)",
+        group_norm,
+    ),
+];
+
+/// A norm to be lowered.
+struct Form<'a> {
+    x: &'a TensorArg,
+    /// The input, viewed so that rows are its last dimensions.
+    layout: Layout,
+    /// Number of these dimensions.
+    dims: usize,
+    /// Scale and bias, viewed in a shape that broadcasts to that of `layout`.
+    weight: Option<(&'a TensorArg, Layout)>,
+    bias: Option<(&'a TensorArg, Layout)>,
+    epsilon: f64,
+    centred: bool,
+}
+
+impl Form<'_> {
+    /// `results` are the types and shapes of results; the second and third, if there, are mean and
+    /// reciprocal deviation, or the latter alone without a mean.
+    fn kernel(&self, plain: bool) -> Result<impl Kernel + use<>, OpError> {
+        if !self.x.dtype.is_float() {
+            return Err(OpError::new(format!("a norm of type {}", self.x.dtype)));
+        }
+        let broadcast = |parameter: &Option<(&TensorArg, Layout)>| match parameter {
+            None => Ok(None),
+            Some((t, _)) if !t.dtype.is_float() => {
+                Err(OpError::new(format!("a scale or bias of type {}", t.dtype)))
+            }
+            Some((t, l)) => l
+                .expand(&self.layout.shape)
+                .map(|l| Some((t.index, l)))
+                .ok_or_else(|| OpError::new("a scale or bias does not fit the input")),
+        };
+        let (weight, bias) = (broadcast(&self.weight)?, broadcast(&self.bias)?);
+        let (x, layout, dims) = (self.x.index, self.layout.clone(), self.dims);
+        let (epsilon, centred) = (self.epsilon, self.centred);
+        let out = Layout::contiguous(&layout.shape);
+        Ok(move |o: &mut Operands<'_, '_>| {
+            let what = Norm {
+                weight: laid_out(o.inputs, &weight)?,
+                bias: laid_out(o.inputs, &bias)?,
+                epsilon,
+                centred,
+                plain,
+            };
+            let x = o.inputs[x].with_layout(&layout).map_err(internal)?;
+            let mut outputs = o.outputs.iter_mut();
+            let Some(to) = outputs.next() else {
+                return Ok(());
+            };
+            let mut to = to.with_layout(&out).map_err(internal)?;
+            let mean = if centred { outputs.next() } else { None };
+            norm(&mut to, [mean, outputs.next()], &x, &what, dims, o.threads);
+            Ok(())
+        })
+    }
+
+    /// The type of statistics: PyTorch keeps those of 16-bit inputs in `f32` if the scale is.
+    fn statistics_type(&self) -> DType {
+        let mixed = [&self.weight, &self.bias]
+            .into_iter()
+            .flatten()
+            .any(|(t, _)| t.dtype == DType::F32);
+        if mixed && self.x.dtype.size() == 2 {
+            DType::F32
+        } else {
+            self.x.dtype
+        }
+    }
+
+    fn lower(self, plain: bool, statistics: &[(DType, Dims)]) -> Result<Lowering, OpError> {
+        let mut results = vec![(self.x.dtype, self.x.layout.shape.clone())];
+        results.extend_from_slice(statistics);
+        Ok(Lowering::Compute(Compute::new(
+            results,
+            self.kernel(plain)?,
+        )))
+    }
+}
+
+/// An operand that may be absent, under the layout that the kernel wants.
+fn laid_out<'t>(
+    inputs: &'t [TensorRef<'t>],
+    operand: &'t Option<(usize, Layout)>,
+) -> Result<Option<TensorRef<'t>>, KernelError> {
+    match operand {
+        None => Ok(None),
+        Some((i, layout)) => inputs[*i].with_layout(layout).map(Some).map_err(internal),
+    }
+}
+
+/// The number of normalised dimensions, which scale and bias must have too.
+fn normalized(call: &Call<'_>, x: &TensorArg) -> Result<usize, OpError> {
+    let normalized = call.sizes("normalized_shape")?;
+    if normalized.is_empty() || !x.shape().ends_with(&normalized) {
+        return Err(OpError::new(format!(
+            "the normalised shape {:?} is not the end of the input's shape {:?}",
+            &normalized[..],
+            x.shape()
+        )));
+    }
+    for name in ["weight", "bias"] {
+        if call.has(name)
+            && let Some(t) = call.optional_tensor(name)?
+            && t.shape() != &normalized[..]
+        {
+            return Err(OpError::new(format!(
+                "`{name}` does not have the normalised shape"
+            )));
+        }
+    }
+    Ok(normalized.len())
+}
+
+/// The shape of statistics: a number for each row, with the rows' dimensions kept as 1.
+fn kept(x: &TensorArg, dims: usize) -> Dims {
+    let mut shape: Dims = x.shape()[..x.rank() - dims].into();
+    shape.extend(std::iter::repeat_n(1, dims));
+    shape
+}
+
+fn parameter<'c>(
+    call: &'c Call<'_>,
+    name: &str,
+) -> Result<Option<(&'c TensorArg, Layout)>, OpError> {
+    Ok(call.optional_tensor(name)?.map(|t| (t, from_start(t))))
+}
+
+fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("input")?;
+    let dims = normalized(call, x)?;
+    let form = Form {
+        x,
+        layout: from_start(x),
+        dims,
+        weight: parameter(call, "weight")?,
+        bias: parameter(call, "bias")?,
+        epsilon: call.float("eps")?,
+        centred: true,
+    };
+    let statistic = (form.statistics_type(), kept(x, dims));
+    match call.schema.returns.len() {
+        1 => form.lower(call.plain(), &[]),
+        _ => form.lower(call.plain(), &[statistic.clone(), statistic]),
+    }
+}
+
+fn rms_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("input")?;
+    let dims = normalized(call, x)?;
+    // PyTorch takes the epsilon of the type that it computes in.
+    let (wide, smallest) = match x.dtype {
+        DType::F64 => (DType::F64, f64::EPSILON),
+        _ => (DType::F32, f32::EPSILON as f64),
+    };
+    let form = Form {
+        x,
+        layout: from_start(x),
+        dims,
+        weight: parameter(call, "weight")?,
+        bias: None,
+        epsilon: call.optional_float("eps")?.unwrap_or(smallest),
+        centred: false,
+    };
+    let statistic = (wide, kept(x, dims));
+    match call.schema.returns.len() {
+        1 => form.lower(call.plain(), &[]),
+        _ => form.lower(call.plain(), &[statistic]),
+    }
+}
+
+fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let x = call.tensor("input")?;
+    let name = if call.has("num_groups") {
+        "num_groups"
+    } else {
+        "group"
+    };
+    let groups = usize::try_from(call.int(name)?).unwrap_or(0);
+    let channels = x.shape().get(1).copied().unwrap_or(0);
+    if x.rank() < 2 || groups == 0 || channels % groups != 0 {
+        return Err(OpError::new(format!(
+            "an input of shape {:?} cannot be normalised in {groups} groups",
+            x.shape()
+        )));
+    }
+    let form = Form {
+        x,
+        layout: split(&from_start(x), 1, groups),
+        dims: x.rank() - 1,
+        weight: channel_parameter(call, "weight", x, groups)?,
+        bias: channel_parameter(call, "bias", x, groups)?,
+        epsilon: call.float("eps")?,
+        centred: true,
+    };
+    let shape = Dims::from_slice(&[x.shape()[0], groups]);
+    let statistic = (form.statistics_type(), shape);
+    match call.schema.returns.len() {
+        1 => form.lower(call.plain(), &[]),
+        _ => form.lower(call.plain(), &[statistic.clone(), statistic]),
+    }
+}
+
+/// A number for each channel, viewed as `[groups, channels / groups, 1, …]`.
+fn channel_parameter<'c>(
+    call: &'c Call<'_>,
+    name: &str,
+    x: &TensorArg,
+    groups: usize,
+) -> Result<Option<(&'c TensorArg, Layout)>, OpError> {
+    let Some(t) = call.optional_tensor(name)? else {
+        return Ok(None);
+    };
+    if t.shape() != &x.shape()[1..2] {
+        return Err(OpError::new(format!(
+            "`{name}` does not have an element for each channel"
+        )));
+    }
+    let mut layout = split(&from_start(t), 0, groups);
+    for _ in 2..x.rank() {
+        layout = layout.unsqueeze(layout.rank());
+    }
+    Ok(Some((t, layout)))
+}
+
+/// Dimension `dim` as two, of which the first has length `outer`, which must divide its length.
+pub(in crate::ops) fn split(layout: &Layout, dim: usize, outer: usize) -> Layout {
+    let inner = layout.shape[dim] / outer;
+    let mut result = layout.clone();
+    result.shape[dim] = inner;
+    result.shape.insert(dim, outer);
+    result
+        .strides
+        .insert(dim, layout.strides[dim].saturating_mul(inner));
+    result
+}
