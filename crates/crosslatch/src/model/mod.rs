@@ -131,6 +131,16 @@ impl Method {
         Method::new(program, bindings)
     }
 
+    /// The error of a `cond` whose predicate says that a slot is filled when nothing has filled it.
+    pub(crate) fn not_filled(&self, node: &str, slot: usize) -> Error {
+        let slot = self.program.slots.get(slot);
+        Error::NotFilled {
+            method: self.program.name.clone(),
+            node: node.to_owned(),
+            slot: slot.map_or(String::new(), |s| s.name.clone()),
+        }
+    }
+
     /// One of two parts of the method.
     fn part(&self, part: latch::Part) -> Result<Method, VerifyError> {
         crate::ir::verify::verify(&part.program)?;

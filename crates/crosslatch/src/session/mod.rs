@@ -27,6 +27,7 @@ use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::Model;
+use crate::options::Options;
 use crate::plan::{Operand, Plan, PlannedOutput, block};
 use crate::precision::{Narrowed, Precision};
 
@@ -34,31 +35,6 @@ use carried::Left;
 use latched::Given;
 use method::{InputTypes, MethodState};
 use steps::Run;
-pub(crate) use steps::not_filled;
-
-/// How a session runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Threads that kernels share their work with, the caller's included.
-    pub threads: usize,
-    /// Which kernels to choose; plain ones are for comparing.
-    pub kernels: KernelSet,
-    /// How weights are stored. The first session in a precision converts them, for all sessions.
-    pub precision: Precision,
-    /// The most memory that the session may take, the machine's own unless it is said.
-    pub memory_limit: MemoryLimit,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
-            kernels: KernelSet::Fast,
-            precision: Precision::F32,
-            memory_limit: MemoryLimit::default(),
-        }
-    }
-}
 
 /// An input of a run.
 #[derive(Clone, Copy, Debug)]
@@ -279,8 +255,7 @@ impl Session {
         let mut run = Run {
             members: smallvec![member],
             threads: &self.threads,
-            method: &self.model.methods()[index].program.name,
-            model: &self.model,
+            method: &self.model.methods()[index],
             memory: &mut Storage::zeroed(0),
         };
         run.steps(&plan.steps, &[0])?;

@@ -172,8 +172,7 @@ fn run_group(
     let mut run = Run {
         members: members.collect(),
         threads,
-        method: &session.model.methods()[index].program.name,
-        model: &session.model,
+        method: &session.model.methods()[index],
         memory,
     };
     let who: Vec<usize> = (0..group.len()).collect();
