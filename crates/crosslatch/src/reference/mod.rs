@@ -22,9 +22,9 @@ use crate::inputs;
 use crate::ir::graph::{Output, Slot, SlotKind};
 use crate::ir::operator::{KernelSet, Number};
 use crate::memory::MemoryLimit;
-use crate::model::Model;
+use crate::model::{Model, QuantizedWeights, Stored};
 use crate::options::Options;
-use crate::precision::{Narrowed, Precision, Stored};
+use crate::precision::Precision;
 use crate::tensor::Tensor;
 
 use interpreter::Interpreter;
@@ -68,7 +68,7 @@ impl ReferenceSession {
         let (precision, limit) = (options.precision, options.memory_limit);
         let model = model.in_precision(precision);
         let threads = Threads::new(1);
-        model.narrow(precision, &threads, limit)?;
+        model.quantize_weights(precision, &threads, limit)?;
         let mut session = ReferenceSession {
             model,
             kernels: precision.kernels(options.kernels),
@@ -88,10 +88,10 @@ impl ReferenceSession {
     /// # Errors
     /// As [`with_options`](ReferenceSession::with_options).
     pub fn reset(&mut self) -> Result<(), Error> {
-        let narrowed = self.model.narrowed(self.precision);
+        let quantized = self.model.quantized_weights(self.precision);
         let methods = self.model.methods().iter().enumerate();
         let slots = methods.map(|(i, method)| {
-            let slots = initial_slots(&self.model, i, narrowed);
+            let slots = initial_slots(&self.model, i, quantized);
             slots.map_err(|error| Error::Memory {
                 what: format!("weights and state of method `{}`", method.program.name),
                 source: error.into(),
@@ -236,9 +236,9 @@ impl ReferenceSession {
 fn initial_slots(
     model: &Model,
     method: usize,
-    narrowed: Option<&Narrowed>,
+    quantized: Option<&QuantizedWeights>,
 ) -> Result<Vec<Option<Shared>>, OutOfMemory> {
-    let stored = narrowed.map_or(&[][..], |n| n.slots(method));
+    let stored = quantized.map_or(&[][..], |n| n.slots(method));
     let method = &model.methods()[method];
     let bindings = method.bindings.iter();
     bindings
@@ -247,9 +247,9 @@ fn initial_slots(
             let Some(weight) = binding else {
                 return Ok(None);
             };
-            let (bytes, format) = match (stored.get(i), narrowed) {
-                (Some(Stored::Narrow(format, range)), Some(narrowed)) => {
-                    (&narrowed.bytes()[range.clone()], Some(*format))
+            let (bytes, format) = match (stored.get(i), quantized) {
+                (Some(Stored::Quantized(format, range)), Some(quantized)) => {
+                    (&quantized.bytes()[range.clone()], Some(*format))
                 }
                 _ => (model.weight_bytes(weight), None),
             };

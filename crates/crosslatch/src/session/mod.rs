@@ -26,10 +26,10 @@ use crate::inputs;
 use crate::ir::graph::SlotKind;
 use crate::ir::operator::KernelSet;
 use crate::memory::MemoryLimit;
-use crate::model::Model;
+use crate::model::{Model, QuantizedWeights};
 use crate::options::Options;
 use crate::plan::{Operand, Plan, PlannedOutput, block};
-use crate::precision::{Narrowed, Precision};
+use crate::precision::Precision;
 
 use carried::Left;
 use latched::Given;
@@ -86,7 +86,7 @@ impl Session {
             })?);
         }
         let threads = Arc::new(Threads::new(options.threads));
-        model.narrow(options.precision, &threads, limit)?;
+        model.quantize_weights(options.precision, &threads, limit)?;
         Ok(Session {
             model,
             kernels: options.precision.kernels(options.kernels),
@@ -104,8 +104,8 @@ impl Session {
     }
 
     /// How this session's weights are stored, if not as they are typed.
-    pub fn narrowed(&self) -> Option<&Narrowed> {
-        self.model.narrowed(self.precision)
+    pub fn quantized_weights(&self) -> Option<&QuantizedWeights> {
+        self.model.quantized_weights(self.precision)
     }
 
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
@@ -251,7 +251,7 @@ impl Session {
         let plan = Arc::clone(&current.plans[number].plan);
         current.last = None;
         self.make_room(current, &plan, index)?;
-        let member = current.member(&self.model, self.narrowed(), &tensors);
+        let member = current.member(&self.model, self.quantized_weights(), &tensors);
         let mut run = Run {
             members: smallvec![member],
             threads: &self.threads,
@@ -302,14 +302,14 @@ impl Session {
         types: &[(DType, Layout)],
     ) -> Result<usize, Error> {
         current.find_or_make(types, |slots| {
-            let narrowed = self.narrowed();
+            let quantized = self.quantized_weights();
             crate::plan::plan(
                 &self.model,
                 index,
                 types,
                 slots,
                 self.kernels,
-                narrowed,
+                quantized,
                 self.limit,
             )
         })
