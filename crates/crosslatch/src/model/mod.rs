@@ -169,7 +169,7 @@ impl Model {
                 Some((_, tensor)) => Some(tensor.clone()),
                 None if slot.kind == SlotKind::State => {
                     constant_type(&program.graph.value(*input).ty)
-                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape))
+                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape).ok())
                 }
                 None => None,
             };

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crosslatch_kernels::{Storage, TensorRef};
 
+use super::Session;
 use super::method::MethodState;
-use super::{Session, in_memory};
+use super::outputs::in_memory;
 use crate::error::Error;
 use crate::model::{Carry, Model};
 use crate::plan::{Plan, PlannedOutput};
@@ -74,7 +75,7 @@ impl Session {
         let link = carry.links.iter().find(|link| link.slot == slot)?;
         match (left, &link.next) {
             (Some(left), Some(next)) => left.get(&self.model, next),
-            _ => self.outputs_of(carry.first).get(&link.first),
+            _ => self.outputs_of(carry.first).get(&link.first).ok(),
         }
     }
 }
