@@ -117,11 +117,11 @@ impl Tensor {
         })
     }
 
-    /// A row-major copy of a borrowed tensor, for tensors that are known to be of ordinary size.
+    /// A row-major copy of a borrowed tensor whose size is known to be ordinary.
     ///
     /// # Panics
     /// If the system has no memory for it. A view that repeats its elements may be larger than any
-    /// memory: [`try_copy_of`](Tensor::try_copy_of) says so.
+    /// memory; use [`try_copy_of`](Tensor::try_copy_of) for such a view.
     pub fn copy_of(tensor: &TensorRef<'_>) -> Tensor {
         Tensor::try_copy_of(tensor).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -205,7 +205,7 @@ pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
     })
 }
 
-/// Every constructor makes memory that fits the layout, so viewing it cannot fail.
+/// Every constructor makes memory that fits the layout, so borrowing it cannot fail.
 fn valid<T>(view: Result<T, TensorError>) -> T {
     view.unwrap_or_else(|e| unreachable!("{e}"))
 }

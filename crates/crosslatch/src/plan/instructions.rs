@@ -67,20 +67,20 @@ pub enum Inst {
         inputs: Vec<Place>,
         /// What it writes.
         outputs: Vec<Place>,
-        /// Whether the outputs' other contents survive: the kernel changes a part.
+        /// Whether the kernel changes only a part of its outputs, so that the rest survives.
         partial: bool,
         /// Arithmetic operations, about.
         flops: u64,
-        /// Bytes read and written, about, if not those of all operands and results.
+        /// Bytes read and written, about; `None` for the bytes of all operands and results.
         bytes: Option<u64>,
         /// The node.
         node: Arc<str>,
     },
     /// Copy a tensor.
     Copy(Copy),
-    /// One of two lists.
+    /// Execute one of two lists.
     Cond {
-        /// One element.
+        /// A tensor of one element.
         predicate: Place,
         /// What to do if it is true, and if it is false.
         branches: [Vec<Inst>; 2],
@@ -166,7 +166,7 @@ pub struct Copy {
 pub enum CopyReason {
     /// A functional update leaves its operand as it was.
     FunctionalUpdate,
-    /// `clone`, `contiguous`: the program says copy.
+    /// The program asks for a copy: `clone`, `contiguous`.
     Explicit,
     /// A write whose source may share memory with its target.
     OverlappingSource,

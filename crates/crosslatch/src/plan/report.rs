@@ -24,7 +24,7 @@ pub struct PlannedValue {
     pub name: String,
     /// The memory.
     pub memory: Memory,
-    /// Which piece of the arena, if it lives in one.
+    /// The piece of the arena, by number, if it lives in one.
     pub piece: Option<usize>,
     /// What made it: an operator, or for a `cond` what its branches return.
     pub made_by: String,

@@ -23,8 +23,8 @@ impl std::ops::Add for Work {
 }
 
 impl Plan {
-    /// What every run costs, whichever branches are taken, and what is added where a `cond` takes
-    /// its more expensive branch: the work that is done once per input.
+    /// What every run costs, whichever branches are taken; and what is added where each `cond` takes
+    /// its more expensive branch, which is the work that is done once per input.
     pub fn work(&self) -> [Work; 2] {
         work(&self.steps)
     }

@@ -1,9 +1,10 @@
 //! What a session keeps for each method: its state, its arena, its plans.
 //!
-//! State may be shared by sessions that were forked from one another: a slot that nobody has written
-//! since lies in one place for all of them (a *loan*), and the first write of one of them copies the
-//! slot for it alone. So the beams of a search share the cross-attention keys and values, which are
-//! written once, and have self-attention caches of their own, with nobody saying which is which.
+//! State may be shared by sessions that were forked from one another: a slot that none of them has
+//! written since lies in one place for all of them (a *loan*), and the first session that writes it
+//! gets a copy of its own. So the beams of a search share the cross-attention keys and values, which
+//! are written once, and have self-attention caches of their own, although the model does not say
+//! which is which.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,14 +21,15 @@ use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights};
 use crate::plan::{Block, Plan};
 
-/// What a plan is made for.
+/// Type and layout of each tensor that a run is fed with: what a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
 
-/// Plans that a session keeps for a method, those that ran last. A decoder needs two or three, for its
-/// prompts and its steps; a text model one for each length of a text that comes often.
+/// How many plans a session keeps for a method: those that were used most recently. A decoder needs
+/// two or three, for its prompts and its steps; a text model needs one for each common length of a
+/// text.
 const MOST_PLANS: usize = 32;
 
-/// A plan and what it is for.
+/// A plan and the inputs that it is for.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub types: InputTypes,
@@ -41,14 +43,14 @@ pub(super) struct MethodState {
     /// For each slot that is state, its bytes in `state`.
     pub slots: Vec<Option<Range<usize>>>,
     state: Storage,
-    /// Whether `state` may differ from what the file has.
+    /// Whether `state` may differ from its contents in the file.
     is_touched: bool,
-    /// What of `state` is not copied yet from memory that this session shares with others.
+    /// The parts of `state` that still lie in memory which this session shares with others.
     loans: Vec<Loan>,
-    /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
+    /// For each slot that a `cond` fills, whether this session has filled it.
     filled: Vec<bool>,
     pub(super) arena: Storage,
-    /// The arena of the last run, if others may read it too.
+    /// The arena of the last run, if forks may read it too.
     pub(super) shared_arena: Option<Arc<Storage>>,
     /// An arena of an earlier run, if the method carries.
     pub(super) spare: Storage,
@@ -59,12 +61,12 @@ pub(super) struct MethodState {
     pub runs: u64,
     /// What its latched values were computed from.
     pub seen: Seen,
-    /// Which run of the method before it the last run carried on from.
+    /// The run of the method before this one from which the last run carried on.
     pub follows: Option<u64>,
 }
 
 impl MethodState {
-    /// No method at all.
+    /// A placeholder for the state of a method that is running.
     pub fn empty() -> MethodState {
         MethodState {
             slots: Vec::new(),
@@ -135,8 +137,8 @@ impl MethodState {
         }
     }
 
-    /// Copies into the state, which is all zeros, what the file has of it. Zeros stay in the file, where
-    /// they take no memory.
+    /// Copies the initial contents from the file into the state, which is all zeros. Slots that start
+    /// as zeros are left alone, so that they take no memory until they are written.
     fn fill_from_file(&mut self, model: &Model, index: usize) {
         let bytes = self.state.bytes_mut();
         for (range, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
@@ -263,9 +265,9 @@ impl MethodState {
         self.loans.iter().map(|loan| loan.len).sum()
     }
 
-    /// The same state once more. Both read it where it lies, and each copies what it writes. So do
-    /// the outputs of the last run stay where they are, if the method keeps no state; the outputs
-    /// of one that does are left behind, so that its arena need not be made again.
+    /// The same state for another session. Both read it where it lies, and each copies what it writes.
+    /// The outputs of the last run are shared if the method keeps no state. Those of a method that
+    /// keeps state stay with this session alone, so that its arena need not be allocated again.
     ///
     /// # Errors
     /// If the system has no memory for what may be written.

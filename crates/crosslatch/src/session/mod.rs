@@ -2,13 +2,13 @@
 //!
 //! A session is one input being worked on: it has its own caches and flags, and its own memory for
 //! a run. The model, its weights and its programs are shared by all sessions. The first run of a
-//! method with new input sizes makes a plan, which the session keeps until it has used many others
-//! since; a run with a plan at hand allocates nothing.
+//! method with new input sizes makes a plan, which the session keeps until many other plans have been
+//! used more recently; a run whose plan exists allocates nothing.
 //!
-//! A method's outputs stay in the session until the method runs again, and another method may
-//! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
-//! a copy. Latched values are such outputs too, of a method that the session runs by itself, and so is
-//! what a method carries from run to run.
+//! A method's outputs stay in the session until the method runs again, and another method may take one
+//! as its input where it lies: this is how a decoder reads what the encoder wrote without a copy.
+//! Latched values are such outputs too, of a method that the session runs without being asked, and so
+//! is what a method carries from run to run.
 
 mod carried;
 mod inputs;
@@ -51,7 +51,7 @@ impl Session {
     /// A fresh session.
     ///
     /// # Errors
-    /// If its state, or weights in its precision, take more memory than it may have.
+    /// If its state, or the weights in its precision, take more memory than the limit allows.
     pub fn new(model: &Model, options: Options) -> Result<Session, Error> {
         let model = model.in_precision(options.precision);
         let limit = options.memory_limit;
@@ -94,12 +94,13 @@ impl Session {
         }
     }
 
-    /// A session that goes on from where this one is, by itself. What has been computed so far is
-    /// shared and not copied: of the state, each of the two copies a slot when it first writes it.
-    /// Outputs of methods that keep no state, an encoder's for example, and latched values are there
-    /// in both; of other methods the new session has no outputs before it has run them.
+    /// An independent session that continues from the state of this one. What has been computed so
+    /// far is shared and not copied: each of the two copies a slot of the state when it first writes
+    /// it. Outputs of methods that keep no state, an encoder's for example, and latched values are in
+    /// both sessions; outputs of other methods are in the new session only after it has run them.
     ///
-    /// Both share their threads: if they run at the same time, one of them does its work alone.
+    /// Both share their threads: if they run at the same time, one of them works on its own thread
+    /// alone.
     ///
     /// # Errors
     /// If the system has no memory for what the new session may write.
@@ -122,8 +123,8 @@ impl Session {
         })
     }
 
-    /// Bytes of a method's state that this session shares with the one that it was forked from, or
-    /// that was forked from it.
+    /// Bytes of a method's state that this session shares with the session that it was forked from,
+    /// or with sessions that were forked from it.
     ///
     /// # Errors
     /// If there is no such method.
@@ -136,7 +137,7 @@ impl Session {
         Ok(self.outputs_of(self.model.method_index(method)?))
     }
 
-    /// How often this session has run a method, by itself for latched values or at a call.
+    /// How often this session has run a method, whether it was called or computes latched values.
     pub fn runs(&self, method: &str) -> Result<u64, Error> {
         Ok(self.methods[self.model.method_index(method)?].runs)
     }
