@@ -19,7 +19,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
                  only the operators against PyTorch, with the report
   operators --torch VERSION [ARGS…]
                  the operators for PyTorch with another torch, 2.12 say, in an environment of its own
-  families       docs/families.md anew: which models are exported, and what latching saves
+  families       docs/guide/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
   bench peers    a window of speech in every runtime at hand, in one run
