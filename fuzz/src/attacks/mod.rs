@@ -5,7 +5,9 @@
 //! within a second and two gigabytes of address space. An input that fuzzing finds becomes a row here.
 
 mod archives;
+mod editing;
 mod others;
+mod programs;
 
 use std::path::Path;
 
@@ -42,7 +44,8 @@ const MEMORY: MemoryLimit = MemoryLimit::bytes(1 << 30);
 
 /// All of them.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> {
-    archives::ATTACKS.iter().chain(others::ATTACKS)
+    let tables = [archives::ATTACKS, programs::ATTACKS, others::ATTACKS];
+    tables.into_iter().flatten()
 }
 
 /// What a file gives.

@@ -3,7 +3,7 @@
 //! A family of operators is a module with a table `OPERATORS` of (schema, lowering). The schema
 //! gives names, defaults and effects in PyTorch's own notation ([`crate::ir::schema`]); the
 //! lowering gives shapes and kernel ([`crate::ir::operator`]). To add an operator, write one row
-//! and, where no lowering fits, one function; docs/adding-an-operator.md walks through an example.
+//! and, where no lowering fits, one function; docs/internals/adding-an-operator.md walks through an example.
 //!
 //! An in-place operator `f_` needs no row of its own if `f` has one: its first argument is then
 //! the one that is written ([`Catalogue::get`] derives it).
