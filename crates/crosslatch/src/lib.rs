@@ -28,7 +28,7 @@ pub mod tensor;
 pub use crosslatch_kernels::probes::bandwidth;
 pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::Error;
-pub use ir::operator::KernelSet;
+pub use ir::KernelSet;
 pub use memory::{MemoryError, MemoryLimit};
 pub use model::Model;
 pub use precision::Precision;

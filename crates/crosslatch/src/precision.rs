@@ -1,7 +1,7 @@
 //! The precision that weights are stored in, and that products are computed in.
 //!
 //! A model is opened once and may run in several precisions. For each but `f32`, the weights that
-//! [`passes::narrow`](crate::passes::narrow) picks are converted when the first session asks for it,
+//! [`passes::quantize`](crate::passes::quantize) picks are converted when the first session asks for it,
 //! by all its threads, and then belong to the model: all sessions share them, and the file's `f32`
 //! bytes are not touched again. Methods that share a payload share its conversion.
 
@@ -11,10 +11,10 @@ use std::ops::Range;
 use crosslatch_kernels::tensor::quantized::{Format, NarrowError};
 use crosslatch_kernels::{Storage, Threads};
 
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Method, Model};
-use crate::passes::narrow::{Reason, narrow};
+use crate::passes::quantize::{Reason, quantizable};
 use crate::pt2::weights::Source;
 
 /// How the weights of linear layers are stored, and how finely products are computed. Sums, and all
@@ -51,7 +51,7 @@ impl Precision {
     pub(crate) fn kernels(self, asked: KernelSet) -> KernelSet {
         match (self, asked) {
             (Precision::F32, _) | (_, KernelSet::Plain) => asked,
-            _ => KernelSet::Narrow,
+            _ => KernelSet::LowPrecision,
         }
     }
 
@@ -197,12 +197,12 @@ struct Places {
 
 impl Places {
     fn of_method(&mut self, method: &Method, format: Format) -> Vec<Stored> {
-        let reasons = narrow(&method.program).into_iter();
+        let reasons = quantizable(&method.program).into_iter();
         let slots = reasons.zip(&method.bindings);
         slots
             .map(|(reason, weight)| {
                 let (None, Some(weight)) = (&reason, weight) else {
-                    return Stored::AsTyped(reason.unwrap_or(Reason::NoWeight));
+                    return Stored::AsTyped(reason.unwrap_or(Reason::NotAWeight));
                 };
                 if !weight.layout.is_contiguous() {
                     return Stored::AsTyped(Reason::Strided);

@@ -19,10 +19,10 @@ use crosslatch_kernels::{
 
 use crate::error::Error;
 use crate::inputs;
-use crate::ir::call::{Known, bind_call};
+use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, Output, Slot, SlotKind, ValueId};
-use crate::ir::operator::{KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
+use crate::ir::{KernelSet, Lowering, Number, OpError};
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Method, Model};
 use crate::precision::{Narrowed, Precision, Stored};
@@ -541,7 +541,7 @@ impl Interpreter<'_> {
                 _ => None,
             })
             .collect();
-        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let lowering = bound.lower(node, self.kernels).map_err(text)?;
         let in_place = node.op.schema.written().next().is_some();
         let results = match lowering {
             Lowering::Nothing => Vec::new(),

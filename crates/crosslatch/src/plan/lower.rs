@@ -22,10 +22,10 @@ use super::instructions::{
 };
 use crate::effects::Readiness;
 use crate::error::Error;
-use crate::ir::call::{Known, bind_call};
+use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
-use crate::ir::operator::{KernelSet, Lowering, Number, OpError, View};
 use crate::ir::verify::label;
+use crate::ir::{KernelSet, Lowering, Number, OpError, View};
 use crate::model::Model;
 use crate::precision::Stored;
 
@@ -255,7 +255,7 @@ impl Lowerer<'_> {
                 _ => None,
             })
             .collect();
-        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let lowering = bound.lower(node, self.kernels).map_err(text)?;
         let in_place = node.op.schema.written().next().is_some();
         let name: Arc<str> = label(graph, node).into();
         match lowering {

@@ -31,7 +31,7 @@ use crosslatch_kernels::runtime::memory::Region;
 use crosslatch_kernels::{DType, Kernel, Layout};
 
 use crate::error::Error;
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::Model;
 use crate::precision::Narrowed;

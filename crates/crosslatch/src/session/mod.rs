@@ -23,8 +23,8 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::error::Error;
 use crate::inputs;
+use crate::ir::KernelSet;
 use crate::ir::graph::SlotKind;
-use crate::ir::operator::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::Model;
 use crate::plan::{Operand, Plan, PlannedOutput, block};

@@ -3,106 +3,106 @@
 use crosslatch_kernels::DType;
 use crosslatch_kernels::elements::blocks::Compute;
 
-use crate::ir::operator::{Call, Lowering, Number, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, Number, OpError};
 use crate::ops::elements::pointwise::{
     Operand, Pointwise, common_float, common_type, lower_in_own_type, number_in,
 };
 use crate::ops::operands::range::fitting;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         add,
     ),
-    (
+    op(
         "aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         add,
     ),
-    (
+    op(
         "aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op(
         "aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op(
         "aten::subtract.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op(
         "aten::subtract.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op(
         "aten::rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         rsub,
     ),
-    (
+    op(
         "aten::rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         rsub,
     ),
-    ("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
-    ("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
-    (
+    op("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
+    op("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
+    op(
         "aten::multiply.Tensor(Tensor self, Tensor other) -> Tensor",
         mul,
     ),
-    (
+    op(
         "aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor",
         mul,
     ),
-    (
+    op(
         "aten::maximum(Tensor self, Tensor other) -> Tensor",
         maximum,
     ),
-    (
+    op(
         "aten::minimum(Tensor self, Tensor other) -> Tensor",
         minimum,
     ),
-    (
+    op(
         "aten::max.other(Tensor self, Tensor other) -> Tensor",
         maximum,
     ),
-    (
+    op(
         "aten::min.other(Tensor self, Tensor other) -> Tensor",
         minimum,
     ),
-    ("aten::fmax(Tensor self, Tensor other) -> Tensor", fmax),
-    ("aten::fmin(Tensor self, Tensor other) -> Tensor", fmin),
-    (
+    op("aten::fmax(Tensor self, Tensor other) -> Tensor", fmax),
+    op("aten::fmin(Tensor self, Tensor other) -> Tensor", fmin),
+    op(
         "aten::heaviside(Tensor self, Tensor values) -> Tensor",
         heaviside,
     ),
-    ("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
-    ("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
-    (
+    op("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op(
         "aten::copysign.Tensor(Tensor self, Tensor other) -> Tensor",
         copysign,
     ),
-    (
+    op(
         "aten::copysign.Scalar(Tensor self, Scalar other) -> Tensor",
         copysign,
     ),
-    ("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
-    (
+    op("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
+    op(
         "aten::xlogy.Tensor(Tensor self, Tensor other) -> Tensor",
         xlogy,
     ),
-    (
+    op(
         "aten::xlogy.Scalar_Self(Scalar self, Tensor other) -> Tensor",
         xlogy,
     ),
-    (
+    op(
         "aten::xlogy.Scalar_Other(Tensor self, Scalar other) -> Tensor",
         xlogy,
     ),
-    (
+    op(
         "aten::logaddexp(Tensor self, Tensor other) -> Tensor",
         logaddexp,
     ),
-    (
+    op(
         "aten::gcd(Tensor self, Tensor other) -> Tensor",
         greatest_common_divisor,
     ),

@@ -2,171 +2,171 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError};
 use crate::ops::elements::arithmetic::pair;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    ("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
-    ("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
-    ("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
-    ("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
-    (
+pub(super) const OPERATORS: Table = &[
+    op("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
+    op("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
+    op("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
+    op("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
+    op(
         "aten::not_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ne,
     ),
-    (
+    op(
         "aten::not_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ne,
     ),
-    ("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    ("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    ("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    ("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    ("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
-    ("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
-    (
+    op("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
+    op("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
+    op(
         "aten::less_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         le,
     ),
-    (
+    op(
         "aten::less_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         le,
     ),
-    ("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
-    ("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
-    (
+    op("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
+    op("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
+    op(
         "aten::greater.Tensor(Tensor self, Tensor other) -> Tensor",
         gt,
     ),
-    (
+    op(
         "aten::greater.Scalar(Tensor self, Scalar other) -> Tensor",
         gt,
     ),
-    ("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
-    ("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
-    (
+    op("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
+    op("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
+    op(
         "aten::greater_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ge,
     ),
-    (
+    op(
         "aten::greater_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ge,
     ),
-    (
+    op(
         "aten::logical_and(Tensor self, Tensor other) -> Tensor",
         logical_and,
     ),
-    (
+    op(
         "aten::logical_or(Tensor self, Tensor other) -> Tensor",
         logical_or,
     ),
-    (
+    op(
         "aten::logical_xor(Tensor self, Tensor other) -> Tensor",
         logical_xor,
     ),
-    (
+    op(
         "aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
         isclose,
     ),
-    (
+    op(
         "aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::bitwise_and.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::bitwise_and.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::bitwise_or.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::bitwise_or.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::bitwise_xor.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__and__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::__and__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::__or__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::__or__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::__xor__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__xor__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__lshift__.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::__lshift__.Scalar(Tensor self, Scalar other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::__rshift__.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         shift_right,
     ),
