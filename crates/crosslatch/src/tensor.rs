@@ -2,7 +2,11 @@
 
 use crosslatch_kernels::tensor::storage::OutOfMemory;
 use crosslatch_kernels::tensor::view::TensorError;
-use crosslatch_kernels::{DType, Element, Layout, Storage, TensorMut, TensorRef};
+use crosslatch_kernels::{
+    Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
+};
+
+use crate::ir::Number;
 
 /// A tensor that owns its memory, in row-major order.
 #[derive(Clone, Debug)]
@@ -23,6 +27,15 @@ impl Tensor {
             layout: Layout::contiguous(shape),
             storage: Storage::zeroed(bytes),
         })
+    }
+
+    /// A tensor without dimensions.
+    pub fn scalar<T: Element>(value: T) -> Tensor {
+        Tensor {
+            dtype: T::DTYPE,
+            layout: Layout::contiguous(&[]),
+            storage: Storage::copy_of(bytemuck::bytes_of(&value)),
+        }
     }
 
     /// A tensor of this shape with these elements; `None` if their number does not fit.
@@ -64,7 +77,7 @@ impl Tensor {
     pub fn try_copy_of(tensor: &TensorRef<'_>) -> Result<Tensor, OutOfMemory> {
         let layout = Layout::contiguous(tensor.shape());
         let mut storage = Storage::try_zeroed(layout.numel() * tensor.dtype().size())?;
-        crosslatch_kernels::with_element!(tensor.dtype(), T => {
+        with_element!(tensor.dtype(), T => {
             let data = tensor.data::<T>();
             let copy: &mut [T] = bytemuck::cast_slice_mut(storage.bytes_mut());
             for (to, from) in copy.iter_mut().zip(tensor.layout().positions()) {
@@ -115,6 +128,25 @@ impl Tensor {
             self.storage.bytes_mut(),
         ))
     }
+}
+
+impl From<Number> for Tensor {
+    /// The number as a tensor without dimensions.
+    fn from(number: Number) -> Tensor {
+        match number {
+            Number::Int(i) => Tensor::scalar(i),
+            Number::Float(x) => Tensor::scalar(x),
+            Number::Bool(b) => Tensor::scalar(Bool::new(b)),
+        }
+    }
+}
+
+/// Whether the only element of a tensor, a predicate, is true.
+pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
+    with_element!(tensor.dtype(), T => {
+        let data = tensor.data::<T>();
+        tensor.layout().positions().next().is_some_and(|p| data[p].to_f64() != 0.0)
+    })
 }
 
 /// Every constructor makes memory that fits the layout, so viewing it cannot fail.

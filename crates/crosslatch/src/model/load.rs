@@ -9,7 +9,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Carry, Contents, Method, Model, check_bindings};
+use super::contents::Contents;
+use super::method::check_bindings;
+use super::{Carry, Method, Model};
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;

@@ -59,8 +59,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// For each slot of a program, nothing if it may be quantized, else the reason why not.
-pub fn quantizable(program: &Program) -> Vec<Option<Reason>> {
+/// For each slot of a program, the reason why it is not quantized, or nothing if it may be.
+pub fn not_quantized(program: &Program) -> Vec<Option<Reason>> {
     let decide = |(slot, input): (&Slot, &ValueId)| {
         if slot.kind != SlotKind::Weight {
             return Some(Reason::NotAWeight);

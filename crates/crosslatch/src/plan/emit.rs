@@ -13,8 +13,7 @@ use super::{
     Memory, Operand, Plan, PlannedOutput, PlannedPiece, PlannedValue, RunStep, Step, block,
 };
 use crate::error::Error;
-use crate::model::Model;
-use crate::precision::Stored;
+use crate::model::{Model, Stored};
 use crate::pt2::weights::Source;
 
 /// Turns instructions into steps. `state` says where in the state block each slot lies, `stored`
@@ -82,7 +81,7 @@ pub fn emit(
                     .as_ref()
                     .ok_or_else(|| fail("a weight has no payload"))?;
                 match (stored.get(slot), &weight.source) {
-                    (Some(Stored::Narrow(_, range)), _) => Region {
+                    (Some(Stored::Quantized(_, range)), _) => Region {
                         block: block::NARROW,
                         start: range.start,
                         len: range.len(),

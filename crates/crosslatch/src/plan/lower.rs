@@ -26,8 +26,7 @@ use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, SlotKind, ValueId};
 use crate::ir::verify::label;
 use crate::ir::{KernelSet, Lowering, Number, OpError, View};
-use crate::model::Model;
-use crate::precision::Stored;
+use crate::model::{Model, Stored};
 
 /// What a value of the graph is when sizes are known.
 #[derive(Clone)]

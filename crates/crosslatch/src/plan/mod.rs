@@ -33,8 +33,7 @@ use crosslatch_kernels::{DType, Kernel, Layout};
 use crate::error::Error;
 use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
-use crate::model::Model;
-use crate::precision::Narrowed;
+use crate::model::{Model, QuantizedWeights};
 
 /// Blocks of memory that a plan's regions refer to; inputs follow as further blocks.
 pub mod block {
@@ -252,7 +251,7 @@ pub fn work(steps: &[Step]) -> [Work; 2] {
     total
 }
 
-/// Plans a method for inputs of these layouts, with weights stored as `narrowed` says, if it does.
+/// Plans a method for inputs of these layouts, with weights stored as `quantized` says, if it does.
 ///
 /// # Errors
 /// If a node cannot be computed for these sizes, or asks for more memory than the limit allows.
@@ -262,10 +261,10 @@ pub fn plan(
     inputs: &[(DType, Layout)],
     state: &[Option<Region>],
     kernels: KernelSet,
-    narrowed: Option<&Narrowed>,
+    quantized: Option<&QuantizedWeights>,
     limit: MemoryLimit,
 ) -> Result<Plan, Error> {
-    let stored = narrowed.map_or(&[][..], |n| n.slots(method));
+    let stored = quantized.map_or(&[][..], |n| n.slots(method));
     let name = &model.methods()[method].program.name;
     let refused = |hazard: hazard::Hazard| Error::Node {
         method: name.clone(),

@@ -13,7 +13,7 @@ use super::lower::{Lowerer, Value, lowerer_error};
 use crate::error::Error;
 use crate::ir::Program;
 use crate::ir::graph::{Output, SlotKind};
-use crate::reference::number_tensor;
+use crate::tensor::Tensor;
 
 /// New contents of a buffer.
 struct Store {
@@ -74,10 +74,6 @@ impl Lowerer<'_> {
         result: Option<Value>,
         insts: &mut Vec<Inst>,
     ) -> Result<LoweredOutput, Error> {
-        let nothing = || {
-            let reason = "is neither a tensor nor a number".to_owned();
-            lowerer_error(self.method, &format!("output `{name}`"), reason)
-        };
         match result {
             Some(Value::Place(place)) => match self.storages[place.storage.0].origin {
                 Origin::Input(_) => self
@@ -85,10 +81,15 @@ impl Lowerer<'_> {
                     .map(LoweredOutput::Place),
                 _ => Ok(LoweredOutput::Place(place)),
             },
-            Some(Value::Number(n)) => number_tensor(n)
-                .map(LoweredOutput::Constant)
-                .ok_or_else(nothing),
-            None => Err(nothing()),
+            Some(Value::Number(n)) => Ok(LoweredOutput::Constant(Tensor::from(n))),
+            None => {
+                let reason = "is neither a tensor nor a number".to_owned();
+                Err(lowerer_error(
+                    self.method,
+                    &format!("output `{name}`"),
+                    reason,
+                ))
+            }
         }
     }
 

@@ -16,9 +16,8 @@ use super::steps::Member;
 use crate::error::Error;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
-use crate::model::Model;
+use crate::model::{Model, QuantizedWeights};
 use crate::plan::{Plan, block};
-use crate::precision::Narrowed;
 
 /// What a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
@@ -148,7 +147,7 @@ impl MethodState {
             {
                 bytes[region.start..][..region.len]
                     .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
-                model.release(&weight.source);
+                model.release(weight);
             }
         }
     }
@@ -224,7 +223,7 @@ impl MethodState {
     pub fn member<'r>(
         &'r mut self,
         model: &'r Model,
-        narrowed: Option<&'r Narrowed>,
+        quantized: Option<&'r QuantizedWeights>,
         tensors: &[TensorRef<'r>],
     ) -> Member<'r> {
         self.is_touched = true;
@@ -232,7 +231,7 @@ impl MethodState {
         blocks.push_exclusive(self.arena.bytes_mut());
         blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
         blocks.push_shared(model.copied_bytes());
-        blocks.push_shared(narrowed.map_or(&[], Narrowed::bytes));
+        blocks.push_shared(quantized.map_or(&[], QuantizedWeights::bytes));
         for file in model.files() {
             blocks.push_shared(file.contents().bytes());
         }

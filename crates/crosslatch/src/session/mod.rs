@@ -26,39 +26,15 @@ use crate::inputs;
 use crate::ir::KernelSet;
 use crate::ir::graph::SlotKind;
 use crate::memory::MemoryLimit;
-use crate::model::Model;
+use crate::model::{Model, QuantizedWeights};
+use crate::options::Options;
 use crate::plan::{Operand, Plan, PlannedOutput, block};
-use crate::precision::{Narrowed, Precision};
+use crate::precision::Precision;
 
 use carried::Left;
 use latched::Given;
 use method::{InputTypes, MethodState};
 use steps::Run;
-pub(crate) use steps::not_filled;
-
-/// How a session runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Threads that kernels share their work with, the caller's included.
-    pub threads: usize,
-    /// Which kernels to choose; plain ones are for comparing.
-    pub kernels: KernelSet,
-    /// How weights are stored. The first session in a precision converts them, for all sessions.
-    pub precision: Precision,
-    /// The most memory that the session may take, the machine's own unless it is said.
-    pub memory_limit: MemoryLimit,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
-            kernels: KernelSet::Fast,
-            precision: Precision::F32,
-            memory_limit: MemoryLimit::default(),
-        }
-    }
-}
 
 /// An input of a run.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +86,7 @@ impl Session {
             })?);
         }
         let threads = Arc::new(Threads::new(options.threads));
-        model.narrow(options.precision, &threads, limit)?;
+        model.quantize_weights(options.precision, &threads, limit)?;
         Ok(Session {
             model,
             kernels: options.precision.kernels(options.kernels),
@@ -128,8 +104,8 @@ impl Session {
     }
 
     /// How this session's weights are stored, if not as they are typed.
-    pub fn narrowed(&self) -> Option<&Narrowed> {
-        self.model.narrowed(self.precision)
+    pub fn quantized_weights(&self) -> Option<&QuantizedWeights> {
+        self.model.quantized_weights(self.precision)
     }
 
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
@@ -275,12 +251,11 @@ impl Session {
         let plan = Arc::clone(&current.plans[number].plan);
         current.last = None;
         self.make_room(current, &plan, index)?;
-        let member = current.member(&self.model, self.narrowed(), &tensors);
+        let member = current.member(&self.model, self.quantized_weights(), &tensors);
         let mut run = Run {
             members: smallvec![member],
             threads: &self.threads,
-            method: &self.model.methods()[index].program.name,
-            model: &self.model,
+            method: &self.model.methods()[index],
             memory: &mut Storage::zeroed(0),
         };
         run.steps(&plan.steps, &[0])?;
@@ -327,14 +302,14 @@ impl Session {
         types: &[(DType, Layout)],
     ) -> Result<usize, Error> {
         current.find_or_make(types, |slots| {
-            let narrowed = self.narrowed();
+            let quantized = self.quantized_weights();
             crate::plan::plan(
                 &self.model,
                 index,
                 types,
                 slots,
                 self.kernels,
-                narrowed,
+                quantized,
                 self.limit,
             )
         })

@@ -8,9 +8,9 @@ use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::Method;
 use crate::plan::{Operand, RunStep, Step};
-use crate::reference::is_true;
+use crate::tensor::is_true;
 
 /// A session that takes part in a run.
 pub(super) struct Member<'r> {
@@ -26,10 +26,8 @@ pub(super) struct Run<'r> {
     pub members: SmallVec<[Member<'r>; 1]>,
     /// Who shares the work.
     pub threads: &'r Threads,
-    /// Name of the method.
-    pub method: &'r str,
-    /// Its model.
-    pub model: &'r Model,
+    /// The method.
+    pub method: &'r Method,
     /// Memory for what several sessions do together.
     pub memory: &'r mut Storage,
 }
@@ -77,7 +75,7 @@ impl Run<'_> {
         for &member in who {
             let filled = &self.members[member].filled;
             if let Some(slot) = needs.iter().find(|slot| !filled[**slot]) {
-                return Err(not_filled(self.model, self.method, node, *slot));
+                return Err(self.method.not_filled(node, *slot));
             }
         }
         Ok(())
@@ -85,7 +83,7 @@ impl Run<'_> {
 
     fn error(&self, node: &str, reason: String) -> Error {
         Error::Node {
-            method: self.method.to_owned(),
+            method: self.method.program.name.clone(),
             node: node.to_owned(),
             reason,
         }
@@ -167,16 +165,5 @@ impl<'o> Opened<'o> {
             scratch: self.scratch,
             threads,
         }
-    }
-}
-
-/// The error of a `cond` that takes a slot for filled.
-pub(crate) fn not_filled(model: &Model, method: &str, node: &str, slot: usize) -> Error {
-    let of = model.methods().iter().find(|m| m.program.name == method);
-    let slot = of.and_then(|m| m.program.slots.get(slot));
-    Error::NotFilled {
-        method: method.to_owned(),
-        node: node.to_owned(),
-        slot: slot.map_or(String::new(), |s| s.name.clone()),
     }
 }

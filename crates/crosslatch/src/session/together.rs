@@ -167,13 +167,12 @@ fn run_group(
     let members = states.iter_mut().zip(prepared).enumerate();
     let members = members.filter(|(i, _)| group.contains(i));
     let members = members.map(|(_, (state, (tensors, _)))| {
-        state.member(&session.model, session.narrowed(), tensors)
+        state.member(&session.model, session.quantized_weights(), tensors)
     });
     let mut run = Run {
         members: members.collect(),
         threads,
-        method: &session.model.methods()[index].program.name,
-        model: &session.model,
+        method: &session.model.methods()[index],
         memory,
     };
     let who: Vec<usize> = (0..group.len()).collect();
