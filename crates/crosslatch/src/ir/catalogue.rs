@@ -5,9 +5,9 @@
 //! [`Operator`]s of rows; which rows there are is no business of its own. The module `ops` has the
 //! tables and fills [`Catalogue::builtin`] with them.
 //!
-//! PyTorch declares an in-place operator `f_` for most functions `f`. Its schema differs from that
-//! of `f` in nothing but the annotation that `self` is written, so the catalogue derives it, and a
-//! table lists `f` alone.
+//! Many operators `f` of PyTorch have an in-place form `f_`. Its schema differs from that of `f` only
+//! in that `self` is written and returned, and it is lowered alike. So a table lists `f` alone, says
+//! whether there is such a form ([`op_with_in_place`]), and the catalogue derives it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub struct Row {
     schema: &'static str,
     lower: Lower,
     quantized: Option<(&'static str, Reads)>,
+    has_in_place: bool,
 }
 
 /// The operators of one file.
@@ -32,6 +33,15 @@ pub const fn op(schema: &'static str, lower: Lower) -> Row {
         schema,
         lower,
         quantized: None,
+        has_in_place: false,
+    }
+}
+
+/// Declares an operator and its in-place form: `aten::relu` and `aten::relu_`.
+pub const fn op_with_in_place(schema: &'static str, lower: Lower) -> Row {
+    Row {
+        has_in_place: true,
+        ..op(schema, lower)
     }
 }
 
@@ -76,22 +86,23 @@ impl Catalogue {
     /// If a table has a malformed row or declares a name twice. That is a bug in the table, which
     /// the tests of the tables find.
     pub fn new(tables: impl IntoIterator<Item = Table>) -> Catalogue {
-        let mut operators = HashMap::new();
+        let mut catalogue = Catalogue {
+            operators: HashMap::new(),
+        };
         for row in tables.into_iter().flatten() {
             let operator = row.operator();
-            let name = operator.schema.name.clone();
-            let before = operators.insert(name.clone(), Arc::new(operator));
-            assert!(before.is_none(), "operator `{name}` is declared twice");
+            if row.has_in_place {
+                catalogue.add(in_place(&operator));
+            }
+            catalogue.add(operator);
         }
-        let derived: Vec<_> = operators
-            .values()
-            .filter_map(|op| in_place(op))
-            .filter(|op| !operators.contains_key(&op.schema.name))
-            .collect();
-        for op in derived {
-            operators.insert(op.schema.name.clone(), Arc::new(op));
-        }
-        Catalogue { operators }
+        catalogue
+    }
+
+    fn add(&mut self, operator: Operator) {
+        let name = operator.schema.name.clone();
+        let before = self.operators.insert(name.clone(), Arc::new(operator));
+        assert!(before.is_none(), "operator `{name}` is declared twice");
     }
 
     /// The operator with this name, such as `aten::add.Tensor`.
@@ -107,30 +118,64 @@ impl Catalogue {
     }
 }
 
-/// `f_` for an operator `f` that has one fresh result: the same lowering, with the first argument
-/// written and returned.
-fn in_place(op: &Operator) -> Option<Operator> {
+/// The in-place form of an operator: the same lowering, with the first argument written and
+/// returned.
+fn in_place(op: &Operator) -> Operator {
     let mut schema = op.schema.clone();
-    let (space, name) = schema.name.split_once("::")?;
-    if space != "aten" || schema.returns.len() != 1 || schema.returns[0].alias.is_some() {
-        return None;
-    }
-    schema.name = match name.split_once('.') {
-        // The overload of the in-place form does not name its first operand: that is a tensor.
-        Some((base, "Tensor_Tensor")) => format!("aten::{base}_.Tensor"),
-        Some((base, "Tensor_Scalar")) => format!("aten::{base}_.Scalar"),
-        Some((base, overload)) => format!("aten::{base}_.{overload}"),
-        None => format!("aten::{name}_"),
+    schema.name = match schema.name.split_once('.') {
+        // The overload of an in-place form does not name the first operand: that is a tensor.
+        Some((base, "Tensor_Tensor")) => format!("{base}_.Tensor"),
+        Some((base, "Tensor_Scalar")) => format!("{base}_.Scalar"),
+        Some((base, overload)) => format!("{base}_.{overload}"),
+        None => format!("{}_", schema.name),
     };
     let written = Some(AliasInfo {
         set: 'a',
         written: true,
     });
-    schema.params.first_mut()?.alias = written;
-    schema.returns[0].alias = written;
-    Some(Operator {
+    if let [first, ..] = &mut schema.params[..] {
+        first.alias = written;
+    }
+    if let [only] = &mut schema.returns[..] {
+        only.alias = written;
+    }
+    Operator {
         schema,
         lower: op.lower,
         quantized: None,
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Call, Lowering, OpError};
+
+    fn nothing(_: &Call<'_>) -> Result<Lowering, OpError> {
+        Ok(Lowering::Nothing)
+    }
+
+    #[test]
+    fn an_in_place_form_writes_and_returns_the_first_argument() {
+        const TABLE: Table = &[
+            op_with_in_place("aten::relu(Tensor self) -> Tensor", nothing),
+            op_with_in_place(
+                "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
+                nothing,
+            ),
+            op("aten::sum(Tensor self) -> Tensor", nothing),
+        ];
+        let catalogue = Catalogue::new([TABLE]);
+        let names = [
+            "aten::pow.Tensor_Scalar",
+            "aten::pow_.Scalar",
+            "aten::relu",
+            "aten::relu_",
+            "aten::sum",
+        ];
+        assert_eq!(catalogue.names(), names);
+        let schema = &catalogue.get("aten::relu_").unwrap().schema;
+        assert_eq!(schema.written().collect::<Vec<_>>(), [0]);
+        assert_eq!(schema.aliased_by(0).collect::<Vec<_>>(), [0]);
+    }
 }

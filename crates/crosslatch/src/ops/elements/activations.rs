@@ -3,7 +3,7 @@
 use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Operands};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::arithmetic::rounded;
 use crate::ops::elements::pointwise::{
@@ -15,36 +15,36 @@ use crate::ops::operands::layouts::view;
 use crate::ops::operands::range::fitting;
 
 pub(super) const OPERATORS: Table = &[
-    op(
+    op_with_in_place(
         "aten::gelu(Tensor self, *, str approximate='none') -> Tensor",
         gelu,
     ),
-    op("aten::silu(Tensor self) -> Tensor", silu),
-    op("aten::mish(Tensor self) -> Tensor", mish),
+    op_with_in_place("aten::silu(Tensor self) -> Tensor", silu),
+    op_with_in_place("aten::mish(Tensor self) -> Tensor", mish),
     op("aten::glu(Tensor self, int dim=-1) -> Tensor", glu),
     op(
         "aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
         softplus,
     ),
     op("aten::log_sigmoid(Tensor self) -> Tensor", log_sigmoid),
-    op("aten::logit(Tensor self, float? eps=None) -> Tensor", logit),
-    op(
+    op_with_in_place("aten::logit(Tensor self, float? eps=None) -> Tensor", logit),
+    op_with_in_place(
         "aten::leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor",
         leaky_relu,
     ),
-    op(
+    op_with_in_place(
         "aten::elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor",
         elu,
     ),
-    op("aten::celu(Tensor self, Scalar alpha=1.) -> Tensor", celu),
-    op("aten::selu(Tensor self) -> Tensor", selu),
-    op(
+    op_with_in_place("aten::celu(Tensor self, Scalar alpha=1.) -> Tensor", celu),
+    op_with_in_place("aten::selu(Tensor self) -> Tensor", selu),
+    op_with_in_place(
         "aten::hardtanh(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor",
         hardtanh,
     ),
-    op("aten::relu6(Tensor self) -> Tensor", relu6),
-    op("aten::hardswish(Tensor self) -> Tensor", hardswish),
-    op("aten::hardsigmoid(Tensor self) -> Tensor", hardsigmoid),
+    op_with_in_place("aten::relu6(Tensor self) -> Tensor", relu6),
+    op_with_in_place("aten::hardswish(Tensor self) -> Tensor", hardswish),
+    op_with_in_place("aten::hardsigmoid(Tensor self) -> Tensor", hardsigmoid),
     op(
         "aten::softshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
         softshrink,
@@ -53,7 +53,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
         hardshrink,
     ),
-    op(
+    op_with_in_place(
         "aten::threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor",
         threshold,
     ),

@@ -3,7 +3,7 @@
 use crosslatch_kernels::DType;
 use crosslatch_kernels::elements::blocks::Compute;
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};
 use crate::ops::elements::pointwise::{
     Operand, Pointwise, common_float, common_type, lower_in_own_type, number_in,
@@ -11,27 +11,27 @@ use crate::ops::elements::pointwise::{
 use crate::ops::operands::range::fitting;
 
 pub(super) const OPERATORS: Table = &[
-    op(
+    op_with_in_place(
         "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         add,
     ),
-    op(
+    op_with_in_place(
         "aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         add,
     ),
-    op(
+    op_with_in_place(
         "aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    op(
+    op_with_in_place(
         "aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    op(
+    op_with_in_place(
         "aten::subtract.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    op(
+    op_with_in_place(
         "aten::subtract.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
@@ -43,13 +43,13 @@ pub(super) const OPERATORS: Table = &[
         "aten::rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         rsub,
     ),
-    op("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
-    op("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
-    op(
+    op_with_in_place("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
+    op_with_in_place("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
+    op_with_in_place(
         "aten::multiply.Tensor(Tensor self, Tensor other) -> Tensor",
         mul,
     ),
-    op(
+    op_with_in_place(
         "aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor",
         mul,
     ),
@@ -71,22 +71,22 @@ pub(super) const OPERATORS: Table = &[
     ),
     op("aten::fmax(Tensor self, Tensor other) -> Tensor", fmax),
     op("aten::fmin(Tensor self, Tensor other) -> Tensor", fmin),
-    op(
+    op_with_in_place(
         "aten::heaviside(Tensor self, Tensor values) -> Tensor",
         heaviside,
     ),
-    op("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
-    op("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
-    op(
+    op_with_in_place("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op_with_in_place("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op_with_in_place(
         "aten::copysign.Tensor(Tensor self, Tensor other) -> Tensor",
         copysign,
     ),
-    op(
+    op_with_in_place(
         "aten::copysign.Scalar(Tensor self, Scalar other) -> Tensor",
         copysign,
     ),
-    op("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
-    op(
+    op_with_in_place("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
+    op_with_in_place(
         "aten::xlogy.Tensor(Tensor self, Tensor other) -> Tensor",
         xlogy,
     ),
@@ -94,7 +94,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::xlogy.Scalar_Self(Scalar self, Tensor other) -> Tensor",
         xlogy,
     ),
-    op(
+    op_with_in_place(
         "aten::xlogy.Scalar_Other(Tensor self, Scalar other) -> Tensor",
         xlogy,
     ),
@@ -102,7 +102,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::logaddexp(Tensor self, Tensor other) -> Tensor",
         logaddexp,
     ),
-    op(
+    op_with_in_place(
         "aten::gcd(Tensor self, Tensor other) -> Tensor",
         greatest_common_divisor,
     ),

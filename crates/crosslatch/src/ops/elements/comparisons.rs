@@ -2,67 +2,67 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
 use crate::ops::elements::arithmetic::pair;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 
 pub(super) const OPERATORS: Table = &[
-    op("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
-    op("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
-    op("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
-    op("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
-    op(
+    op_with_in_place("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
+    op_with_in_place("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
+    op_with_in_place("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
+    op_with_in_place("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
+    op_with_in_place(
         "aten::not_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ne,
     ),
-    op(
+    op_with_in_place(
         "aten::not_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ne,
     ),
-    op("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    op("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    op("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    op("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    op("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
-    op("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
-    op(
+    op_with_in_place("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op_with_in_place("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op_with_in_place("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op_with_in_place("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op_with_in_place("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
+    op_with_in_place("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
+    op_with_in_place(
         "aten::less_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         le,
     ),
-    op(
+    op_with_in_place(
         "aten::less_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         le,
     ),
-    op("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
-    op("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
-    op(
+    op_with_in_place("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
+    op_with_in_place("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
+    op_with_in_place(
         "aten::greater.Tensor(Tensor self, Tensor other) -> Tensor",
         gt,
     ),
-    op(
+    op_with_in_place(
         "aten::greater.Scalar(Tensor self, Scalar other) -> Tensor",
         gt,
     ),
-    op("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
-    op("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
-    op(
+    op_with_in_place("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
+    op_with_in_place("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
+    op_with_in_place(
         "aten::greater_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ge,
     ),
-    op(
+    op_with_in_place(
         "aten::greater_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ge,
     ),
-    op(
+    op_with_in_place(
         "aten::logical_and(Tensor self, Tensor other) -> Tensor",
         logical_and,
     ),
-    op(
+    op_with_in_place(
         "aten::logical_or(Tensor self, Tensor other) -> Tensor",
         logical_or,
     ),
-    op(
+    op_with_in_place(
         "aten::logical_xor(Tensor self, Tensor other) -> Tensor",
         logical_xor,
     ),
@@ -70,11 +70,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
         isclose,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_and.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_and,
     ),
@@ -82,11 +82,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::bitwise_and.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_or.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_or,
     ),
@@ -94,11 +94,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::bitwise_or.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_xor,
     ),
@@ -146,7 +146,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
         shift_right,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_left,
     ),
@@ -158,7 +158,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         shift_left,
     ),
-    op(
+    op_with_in_place(
         "aten::bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_right,
     ),

@@ -6,7 +6,7 @@ use crosslatch_kernels::elements::blocks::Compute as Computed;
 use crosslatch_kernels::elements::elementwise::contains_zero;
 use crosslatch_kernels::{DType, KernelError, Operands};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Compute, Lowering, OpError};
 use crate::ops::elements::arithmetic::{pair, rounded, through};
 use crate::ops::elements::pointwise::{
@@ -14,37 +14,37 @@ use crate::ops::elements::pointwise::{
 };
 
 pub(super) const OPERATORS: Table = &[
-    op("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
-    op("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
-    op(
+    op_with_in_place("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
+    op_with_in_place("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
+    op_with_in_place(
         "aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::divide.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::divide.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::true_divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
     ),
-    op(
+    op_with_in_place(
         "aten::true_divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
     ),
@@ -56,15 +56,15 @@ pub(super) const OPERATORS: Table = &[
         "aten::floor_divide_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)",
         floor_divide,
     ),
-    op(
+    op_with_in_place(
         "aten::floor_divide.Scalar(Tensor self, Scalar other) -> Tensor",
         floor_divide,
     ),
-    op(
+    op_with_in_place(
         "aten::remainder.Tensor(Tensor self, Tensor other) -> Tensor",
         remainder,
     ),
-    op(
+    op_with_in_place(
         "aten::remainder.Scalar(Tensor self, Scalar other) -> Tensor",
         remainder,
     ),
@@ -72,11 +72,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::remainder.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         remainder,
     ),
-    op(
+    op_with_in_place(
         "aten::fmod.Tensor(Tensor self, Tensor other) -> Tensor",
         fmod,
     ),
-    op(
+    op_with_in_place(
         "aten::fmod.Scalar(Tensor self, Scalar other) -> Tensor",
         fmod,
     ),

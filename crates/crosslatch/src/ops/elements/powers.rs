@@ -2,18 +2,18 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
 use crate::ops::elements::arithmetic::pair;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 use crate::ops::operands::range::fitting;
 
 pub(super) const OPERATORS: Table = &[
-    op(
+    op_with_in_place(
         "aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         pow,
     ),
-    op(
+    op_with_in_place(
         "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
         pow,
     ),
@@ -21,11 +21,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor",
         pow,
     ),
-    op(
+    op_with_in_place(
         "aten::float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         float_power,
     ),
-    op(
+    op_with_in_place(
         "aten::float_power.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
         float_power,
     ),

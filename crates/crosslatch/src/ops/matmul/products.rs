@@ -15,7 +15,7 @@ use crosslatch_kernels::{
     TensorRef, Threads,
 };
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::operator::Reads;
 use crate::ir::{Call, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{layout_not_accepted, outside_memory, view, view_mut};
@@ -34,15 +34,15 @@ pub(super) const OPERATORS: Table = &[
     op("aten::bmm(Tensor self, Tensor mat2) -> Tensor", matrices),
     op("aten::mv(Tensor self, Tensor vec) -> Tensor", matrix_vector),
     op("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
-    op(
+    op_with_in_place(
         "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_product,
     ),
-    op(
+    op_with_in_place(
         "aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_product,
     ),
-    op(
+    op_with_in_place(
         "aten::addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_matrix_vector,
     ),

@@ -8,7 +8,7 @@ use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, rea
 use crosslatch_kernels::movement::indexing::Integers;
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::pointwise::number_in;
 use crate::ops::operands::range::{value_in, value_of};
@@ -128,18 +128,18 @@ pub(super) const OPERATORS: Table = &[
         "aten::one_hot(Tensor self, int num_classes=-1) -> Tensor",
         one_hot,
     ),
-    op(
+    op_with_in_place(
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
         |c| {
             let dtype = c.tensor("self")?.dtype;
             filled(c, Some(value_in(c.number("value")?, dtype)?))
         },
     ),
-    op(
+    op_with_in_place(
         "aten::fill.Tensor(Tensor self, Tensor value) -> Tensor",
         |c| filled(c, None),
     ),
-    op("aten::zero(Tensor self) -> Tensor", |c| {
+    op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
         filled(c, Some(Value::Int(0)))
     }),
     op(

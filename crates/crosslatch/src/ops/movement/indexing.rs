@@ -15,7 +15,7 @@ use crosslatch_kernels::movement::masked::write_masked;
 use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::range::{check_value, value_in};
@@ -34,7 +34,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
         index_select,
     ),
-    op(
+    op_with_in_place(
         "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
         put,
     ),
@@ -42,23 +42,23 @@ pub(super) const OPERATORS: Table = &[
         "aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
         put,
     ),
-    op(
+    op_with_in_place(
         "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor",
         put,
     ),
-    op(
+    op_with_in_place(
         "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
         |c| index_write(c, Write::Replace),
     ),
-    op(
+    op_with_in_place(
         "aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
         |c| index_write(c, Write::Add(c.float("alpha")?)),
     ),
-    op(
+    op_with_in_place(
         "aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
         index_fill,
     ),
-    op(
+    op_with_in_place(
         "aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
         index_fill,
     ),

@@ -7,7 +7,7 @@ use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
 use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::operands::layouts::view;
 use crate::ops::operands::range::value_of;
@@ -69,11 +69,11 @@ pub(super) const OPERATORS: Table = &[
         "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
         |c| edges(c, Mode::Replicate),
     ),
-    op(
+    op_with_in_place(
         "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
         |c| triangular(c, Triangle::Lower),
     ),
-    op(
+    op_with_in_place(
         "aten::triu(Tensor self, SymInt diagonal=0) -> Tensor",
         |c| triangular(c, Triangle::Upper),
     ),

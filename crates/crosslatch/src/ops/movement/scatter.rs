@@ -12,7 +12,7 @@ use crosslatch_kernels::movement::scatter::{
 };
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy::copy};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
 use crate::ops::movement::indexing::{check_index, with_a_dim};
 use crate::ops::operands::layouts::{view, view_mut};
@@ -46,27 +46,27 @@ pub(super) const OPERATORS: Table = &[
         let shape = index.layout.shape.clone();
         taken(c.tensor("self")?, index, shape, Negative::FromEnd)
     }),
-    op(
+    op_with_in_place(
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
         |c| scattered(c, How::With(Reduce::Replace)),
     ),
-    op(
+    op_with_in_place(
         "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
         |c| scattered(c, How::With(Reduce::Replace)),
     ),
-    op(
+    op_with_in_place(
         "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    op(
+    op_with_in_place(
         "aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    op(
+    op_with_in_place(
         "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
         |c| scattered(c, How::With(Reduce::Add)),
     ),
-    op(
+    op_with_in_place(
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
@@ -95,7 +95,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
         as_strided_scatter,
     ),
-    op(
+    op_with_in_place(
         "aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
         copy_whole,
     ),

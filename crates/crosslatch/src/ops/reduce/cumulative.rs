@@ -5,17 +5,17 @@ use crosslatch_kernels::elements::elementwise::Class;
 use crosslatch_kernels::reduce::cumulative::scan;
 use crosslatch_kernels::{DType, Operands};
 
-use crate::ir::catalogue::{Table, op};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{self, Call, Lowering, OpError};
 use crate::ops::elements::pointwise::float_type;
 use crate::ops::reduce::reductions::sum_type;
 
 pub(super) const OPERATORS: Table = &[
-    op(
+    op_with_in_place(
         "aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
         cumsum,
     ),
-    op(
+    op_with_in_place(
         "aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
         cumprod,
     ),
