@@ -3,7 +3,7 @@
 //! inputs in a row. `cargo run --release -p crosslatch --example cross_attention`
 
 use crosslatch::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
-use crosslatch::ir::{Program, ValueId};
+use crosslatch::ir::{Catalogue, Program, ValueId};
 use crosslatch::{Bool, DType, Input, Model, Options, Session, Tensor, TensorSizeError};
 
 const HEADS: usize = 2;
@@ -35,7 +35,7 @@ fn store(g: &mut GraphBuilder, value: ValueId, cache: ValueId) -> Result<ValueId
 }
 
 fn decoder() -> Result<Program, BuildError> {
-    let mut program = ProgramBuilder::new("decoder");
+    let mut program = ProgramBuilder::new("decoder", Catalogue::builtin());
     let cached = program.input("cached", DType::Bool, &[1]);
     let hidden = program.input("hidden", DType::F32, &[1, 1, WIDTH]);
     let encoded = program.input("encoded", DType::F32, &[1, POSITIONS, WIDTH]);

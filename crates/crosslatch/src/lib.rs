@@ -89,7 +89,7 @@ mod tensor;
 pub use crosslatch_kernels::probes::bandwidth;
 pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::{ArchiveError, Error, MissingCall, MissingOperators};
-pub use ir::operator::KernelSet;
+pub use ir::KernelSet;
 pub use memory::{MemoryError, MemoryLimit};
 pub use model::Model;
 pub use options::Options;

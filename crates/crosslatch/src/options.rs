@@ -1,6 +1,6 @@
 //! How a session runs: threads, kernels, precision, memory.
 
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::precision::Precision;
 

@@ -7,7 +7,7 @@ use crosslatch_kernels::{
     Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
 };
 
-use crate::ir::operator::Number;
+use crate::ir::Number;
 
 /// Why a tensor of some shape cannot be made.
 #[derive(Debug, thiserror::Error)]

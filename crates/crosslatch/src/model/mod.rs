@@ -304,7 +304,7 @@ fn with_bf16_caches(method: &Method) -> Option<Method> {
         let weight = method.bindings[slot].as_ref();
         weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
     };
-    let (program, chosen) = caches::narrow_caches(&method.program, &starts_as_zeros)?;
+    let (program, chosen) = caches::convert_caches(&method.program, &starts_as_zeros)?;
     crate::ir::verify::verify(&program).ok()?;
     let mut method = Method {
         program,

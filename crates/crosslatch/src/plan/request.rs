@@ -5,7 +5,7 @@ use std::ops::Range;
 use crosslatch_kernels::{DType, Layout};
 
 use crate::error::Error;
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::{Method, Model, Stored};
 use crate::precision::Precision;

@@ -7,10 +7,10 @@ use crosslatch_kernels::{DType, Kernel, Layout, Operands, TensorRef, Threads};
 
 use super::values::{Failure, Shared, Value, read, written_at};
 use crate::error::Error;
-use crate::ir::call::{Known, bind_call};
+use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, ValueId};
-use crate::ir::operator::{KernelSet, Lowering, Number, OpError};
 use crate::ir::verify::label;
+use crate::ir::{KernelSet, Lowering, Number, OpError};
 use crate::memory::MemoryLimit;
 use crate::model::Method;
 use crate::tensor::is_true;
@@ -125,7 +125,7 @@ impl Interpreter<'_> {
                 _ => None,
             })
             .collect();
-        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let lowering = bound.lower(node, self.kernels).map_err(text)?;
         let in_place = node.op.schema.written().next().is_some();
         let results = match lowering {
             Lowering::Nothing => Vec::new(),

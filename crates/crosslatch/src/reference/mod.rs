@@ -20,7 +20,7 @@ use crosslatch_kernels::{Storage, TensorRef, Threads};
 use crate::error::Error;
 use crate::inputs;
 use crate::ir::graph::{Output, Slot, SlotKind};
-use crate::ir::operator::{KernelSet, Number};
+use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights, Stored};
 use crate::options::Options;

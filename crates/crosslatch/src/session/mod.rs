@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
 use crate::options::Options;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::lowerer::{LoweredGraph, Lowerer, Value};
 use crate::error::Error;
+use crate::ir::Number;
 use crate::ir::graph::{Arg, Graph, Node, ValueId};
-use crate::ir::operator::Number;
 use crate::ir::verify::label;
 use crate::plan::instructions::{Inst, NamedValue};
 

@@ -10,8 +10,8 @@ use super::joined::Joined;
 use crate::effects::Readiness;
 use crate::error::Error;
 use crate::ir::graph::{Graph, Node};
-use crate::ir::operator::{KernelSet, Number};
 use crate::ir::verify::label;
+use crate::ir::{KernelSet, Number};
 use crate::model::Stored;
 use crate::plan::instructions::{
     Copy, CopyId, CopyReason, Inst, Join, NamedValue, Origin, Place, StorageId, StorageInfo,

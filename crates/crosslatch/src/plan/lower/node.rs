@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crosslatch_kernels::Layout;
 
 use super::lowerer::{Lowerer, Value};
-use crate::ir::call::{Known, bind_call};
+use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Graph, Node, ValueId};
-use crate::ir::operator::{Lowering, OpError, View};
 use crate::ir::verify::label;
+use crate::ir::{Lowering, OpError, View};
 use crate::plan::conflict::Conflict;
 use crate::plan::instructions::{CopyReason, Inst, Origin, Place};
 
@@ -44,7 +44,7 @@ impl Lowerer<'_> {
                 _ => None,
             })
             .collect();
-        let lowering = bound.lowered(node, self.kernels).map_err(text)?;
+        let lowering = bound.lower(node, self.kernels).map_err(text)?;
         let in_place = node.op.schema.written().next().is_some();
         let name: Arc<str> = label(graph, node).into();
         match lowering {
