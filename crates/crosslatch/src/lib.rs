@@ -26,7 +26,7 @@ pub mod reference;
 pub mod session;
 pub mod tensor;
 
-pub use crosslatch_kernels::probes::bandwidth;
+pub use crosslatch_kernels::probes::BandwidthProbe;
 pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::Error;
 pub use ir::operator::KernelSet;

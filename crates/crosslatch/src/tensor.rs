@@ -1,7 +1,7 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
-use crosslatch_kernels::tensor::storage::OutOfMemory;
-use crosslatch_kernels::tensor::view::TensorError;
+use crosslatch_kernels::tensor::OutOfMemory;
+use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::{
     Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
 };
@@ -19,8 +19,7 @@ pub struct Tensor {
 impl Tensor {
     /// A tensor of zeros; `None` if its size overflows.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Tensor> {
-        let bytes =
-            crosslatch_kernels::tensor::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
+        let bytes = crosslatch_kernels::tensor::checked_numel(shape)?.checked_mul(dtype.size())?;
         isize::try_from(bytes).ok()?;
         Some(Tensor {
             dtype,
@@ -40,7 +39,7 @@ impl Tensor {
 
     /// A tensor of this shape with these elements; `None` if their number does not fit.
     pub fn from_slice<T: Element>(shape: &[usize], elements: &[T]) -> Option<Tensor> {
-        if crosslatch_kernels::tensor::layout::checked_numel(shape)? != elements.len() {
+        if crosslatch_kernels::tensor::checked_numel(shape)? != elements.len() {
             return None;
         }
         Some(Tensor {
@@ -52,8 +51,7 @@ impl Tensor {
 
     /// A tensor of this shape from its bytes; `None` if their number does not fit.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
-        let needed =
-            crosslatch_kernels::tensor::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
+        let needed = crosslatch_kernels::tensor::checked_numel(shape)?.checked_mul(dtype.size())?;
         (needed == bytes.len()).then(|| Tensor {
             dtype,
             layout: Layout::contiguous(shape),

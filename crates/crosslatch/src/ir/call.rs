@@ -5,7 +5,7 @@
 //! value; this module collects these, and numbers the tensor operands in the order in which
 //! kernels get them.
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout};
 
 use super::graph::{Arg, Node, ValueId};
@@ -47,7 +47,7 @@ impl BoundCall {
 pub fn bind_call(
     node: &Node,
     known: &dyn Fn(ValueId) -> Option<Known>,
-    narrow: &dyn Fn(ValueId) -> Option<Format>,
+    narrow: &dyn Fn(ValueId) -> Option<WeightFormat>,
 ) -> Result<BoundCall, OpError> {
     for (i, arg) in node.args.iter().enumerate() {
         let takes = node.op.narrow.is_some_and(|n| n.param == i);

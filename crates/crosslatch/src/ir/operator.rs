@@ -6,8 +6,8 @@
 //! this kernel). The shape rule and the kernel thus stand in one function. The reference
 //! interpreter and the planner both drive it; they differ in what they do about memory.
 
-use crosslatch_kernels::tensor::layout::{MAX_RANK, is_addressable};
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
+use crosslatch_kernels::tensor::{MAX_RANK, is_addressable};
 use crosslatch_kernels::{DType, Dims, Kernel, Layout};
 
 use super::schema::{ArgType, Schema};
@@ -310,7 +310,7 @@ pub struct TensorArg {
     /// Its shape, strides and offset.
     pub layout: Layout,
     /// The format that it is stored in, if not as it is typed: the kernel then gets its bytes.
-    pub narrow: Option<Format>,
+    pub narrow: Option<WeightFormat>,
 }
 
 impl TensorArg {

@@ -13,7 +13,7 @@
 use std::fmt;
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::tensor::quantized::NarrowError;
+use crosslatch_kernels::tensor::QuantizeError;
 
 use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
 
@@ -37,7 +37,7 @@ pub enum Reason {
     /// Its rows do not lie one after the other in the file.
     Strided,
     /// Its elements do not fit the format.
-    Unfit(NarrowError),
+    Unfit(QuantizeError),
 }
 
 impl fmt::Display for Reason {

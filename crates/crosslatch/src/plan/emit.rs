@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crosslatch_kernels::movement::copy::copy;
-use crosslatch_kernels::runtime::memory::Region;
+use crosslatch_kernels::movement::copy;
+use crosslatch_kernels::runtime::Region;
 use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 
 use super::arena::{self, Piece};

@@ -4,7 +4,7 @@
 //! each passes through memory, and needs a buffer.
 //!
 //! Idea. Where an elementary function is the only reader of a value, and a kernel that can apply it
-//! ([`Kernel::followed_by`](crosslatch_kernels::Kernel::followed_by)) the only writer, the function is
+//! ([`Kernel::with_epilogue`](crosslatch_kernels::Kernel::with_epilogue)) the only writer, the function is
 //! computed while the value is in registers, and the kernel writes what the function would have
 //! written. The value itself is nowhere in memory. A kernel promises the same bits.
 //!
@@ -123,7 +123,9 @@ fn join(
     else {
         return None;
     };
-    let (Some(function), [passed], [result]) = (of.function(), &inputs[..], &results[..]) else {
+    let (Some(function), [passed], [result]) =
+        (of.elementwise_function(), &inputs[..], &results[..])
+    else {
         return None;
     };
     if !is_passed_on(passed) || passed.layout != result.layout || passed.dtype != result.dtype {
@@ -142,7 +144,7 @@ fn join(
     if outputs[..] != [passed.clone()] {
         return None;
     }
-    *kernel = kernel.followed_by(function)?;
+    *kernel = kernel.with_epilogue(function)?;
     outputs[0] = result.clone();
     *flops += more;
     *node = Arc::from(format!("{node}, {name}"));

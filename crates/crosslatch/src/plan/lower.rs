@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crosslatch_kernels::{DType, Layout, tensor::layout::checked_numel};
+use crosslatch_kernels::{DType, Layout, tensor::checked_numel};
 
 use super::branches::{Joined, made_by};
 use super::conflict::Conflict;

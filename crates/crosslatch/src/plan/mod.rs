@@ -27,7 +27,7 @@ pub mod spread;
 
 use std::sync::Arc;
 
-use crosslatch_kernels::runtime::memory::Region;
+use crosslatch_kernels::runtime::Region;
 use crosslatch_kernels::{DType, Kernel, Layout};
 
 use crate::error::Error;

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crosslatch_kernels::runtime::memory::{Blocks, Loan, Region};
-use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::runtime::{Blocks, Loan, Region};
+use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
 use super::latched::Seen;

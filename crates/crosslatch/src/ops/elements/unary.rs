@@ -1,8 +1,8 @@
 //! Pointwise operators of one tensor: elementary functions, rounding, signs, questions.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elements::elementwise::{Class, blockwise};
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::elements::{Class, blockwise};
+use crosslatch_kernels::simd::Function;
 
 use crate::ir::operator::{Call, Lowering, Number, OpError};
 use crate::ops::Table;

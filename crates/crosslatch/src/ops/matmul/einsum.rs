@@ -6,7 +6,7 @@
 //! matrix product it is computed as one, else by plain loops. Which of the two depends on the
 //! equation alone.
 
-use crosslatch_kernels::matmul::contraction::contract;
+use crosslatch_kernels::matmul::contract;
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
@@ -226,7 +226,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
                     b: view(1).map_err(internal)?,
                     bias: None,
                     alpha: 1.0,
-                    then: None,
+                    epilogue: None,
                     beta: 0.0,
                 };
                 let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;

@@ -4,8 +4,8 @@
 //! gives the same answer in every run. Random numbers are refused: an exported model that draws
 //! some at inference was exported in training mode.
 
-use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, read_one};
-use crosslatch_kernels::movement::indexing::Integers;
+use crosslatch_kernels::movement::Integers;
+use crosslatch_kernels::movement::{Scalar, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
@@ -139,7 +139,7 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
         |c| filled(c, None),
     ),
     ("aten::zero(Tensor self) -> Tensor", |c| {
-        filled(c, Some(Value::Int(0)))
+        filled(c, Some(Scalar::Int(0)))
     }),
     (
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
@@ -176,10 +176,10 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
 ];
 
 /// A number as kernels take it.
-pub(in crate::ops) fn value_of(number: Number) -> Value {
+pub(in crate::ops) fn value_of(number: Number) -> Scalar {
     match number {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
+        Number::Float(x) => Scalar::Float(x),
+        other => Scalar::Int(other.to_i64()),
     }
 }
 
@@ -200,7 +200,7 @@ fn made(
     ))
 }
 
-fn constant(dtype: DType, shape: Dims, value: Value) -> Result<Lowering, OpError> {
+fn constant(dtype: DType, shape: Dims, value: Scalar) -> Result<Lowering, OpError> {
     made(dtype, shape, move |to| fill(to, value))
 }
 
@@ -236,16 +236,16 @@ fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = described(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(0))
+    constant(dtype, shape, Scalar::Int(0))
 }
 
 fn ones(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = described(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(1))
+    constant(dtype, shape, Scalar::Int(1))
 }
 
 /// `self` filled with one value: the number, or the element of the tensor `value`.
-fn filled(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
+fn filled(call: &Call<'_>, value: Option<Scalar>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let Some(value) = value else {
         let value = call.tensor("value")?;
@@ -261,7 +261,7 @@ fn filled(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
 fn filling(
     call: &Call<'_>,
     this: &TensorArg,
-    value: impl Fn(&Operands<'_, '_>) -> Value + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Scalar + Send + Sync + 'static,
 ) -> Lowering {
     let kernel = move |o: &mut Operands<'_, '_>| {
         let value = value(o);
@@ -398,7 +398,7 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-            fill(to, Value::Int(0));
+            fill(to, Scalar::Int(0));
             let layout = to.layout().clone();
             let stride = layout.strides[layout.rank() - 1];
             let rows = if classes == 0 {

@@ -3,8 +3,8 @@
 //! They share one kernel ([`crosslatch_kernels::movement::rearrange`]); here are the maps that it follows.
 //! Triangles of matrices, which keep some elements in place and drop others, are here as well.
 
-use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
-use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::{Scalar, Triangle, triangle};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
 use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
@@ -87,7 +87,7 @@ fn by_maps(
     shape: Dims,
     mapped: &[usize],
     map: impl Fn(usize, usize) -> usize,
-    outside: Value,
+    outside: Scalar,
     exchanged: Option<(usize, usize)>,
 ) -> Result<Lowering, OpError> {
     let shape = checked_shape(shape)?;
@@ -152,7 +152,7 @@ fn roll(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = this.layout.shape.clone();
     let from = |d: usize, i: usize| (i + this.shape()[d] - total[d]) % this.shape()[d];
-    by_maps(this, shape, &mapped, from, Value::Int(0), None)
+    by_maps(this, shape, &mapped, from, Scalar::Int(0), None)
 }
 
 /// A roll of all elements in row-major order.
@@ -185,7 +185,7 @@ fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
         shape,
         &dims,
         |d, i| this.shape()[d] - 1 - i,
-        Value::Int(0),
+        Scalar::Int(0),
         None,
     )
 }
@@ -224,7 +224,7 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
         shape,
         &[flipped],
         |_, i| last - i,
-        Value::Int(0),
+        Scalar::Int(0),
         Some((a, b)),
     )
 }
@@ -330,8 +330,8 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
         mapped.push(d);
     }
     let outside = match value {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
+        Number::Float(x) => Scalar::Float(x),
+        other => Scalar::Int(other.to_i64()),
     };
     let source = |d: usize, i: usize| {
         let i = i as i64 - before[d];

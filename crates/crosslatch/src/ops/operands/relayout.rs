@@ -3,9 +3,7 @@
 //! A layout that a lowering computed belongs to its operand as it was planned; a kernel gets the
 //! operand as it is. So kernels make their layouts when they run, from those that they are given.
 
-use crosslatch_kernels::{
-    KernelError, Layout, Operands, TensorMut, TensorRef, movement::copy::copy,
-};
+use crosslatch_kernels::{KernelError, Layout, Operands, TensorMut, TensorRef, movement::copy};
 
 use crate::ir::operator::{Call, Compute, Lowering, OpError, View, ViewCopy};
 
