@@ -2,7 +2,7 @@
 
 use crosslatch_kernels::tensor::WeightFormat;
 
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 
 /// How the weights of linear layers are stored, and how precisely products are computed. Sums, and
 /// everything else in memory, have the types that the program gives them. In a precision other than
@@ -38,7 +38,7 @@ impl Precision {
     pub(crate) fn kernels(self, asked: KernelSet) -> KernelSet {
         match (self, asked) {
             (Precision::F32, _) | (_, KernelSet::Plain) => asked,
-            _ => KernelSet::Narrow,
+            _ => KernelSet::LowPrecision,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The weights of a model in a precision other than that of its file.
 //!
-//! The weights that [`passes::narrow`](crate::passes::narrow) picks are converted when the first
+//! The weights that [`passes::quantize`](crate::passes::quantize) picks are converted when the first
 //! session asks for them, by all its threads, and then belong to the model: all sessions share
 //! them, and the file's `f32` bytes are not touched again. Methods that share a payload share its
 //! conversion.
@@ -15,7 +15,7 @@ use crosslatch_kernels::{Storage, Threads};
 use super::contents::Contents;
 use super::method::Method;
 use crate::memory::{MemoryError, MemoryLimit};
-use crate::passes::narrow::{Reason, narrow as not_quantized};
+use crate::passes::quantize::{Reason, not_quantized};
 use crate::pt2::weights::Source;
 
 /// The weights of a model in one precision, and where each slot finds its own.
@@ -90,11 +90,11 @@ impl QuantizedWeights {
     }
 }
 
-/// A matrix in the file.
+/// A matrix in a file.
 #[derive(PartialEq, Eq, Hash)]
 struct Payload {
     source: Source,
-    /// Of its first element.
+    /// Index of its first element in the payload.
     offset: usize,
     rows: usize,
     columns: usize,
@@ -147,7 +147,7 @@ impl Allocation {
         slots
             .map(|(reason, weight)| {
                 let (None, Some(weight)) = (&reason, weight) else {
-                    return Stored::AsTyped(reason.unwrap_or(Reason::NoWeight));
+                    return Stored::AsTyped(reason.unwrap_or(Reason::NotAWeight));
                 };
                 if !weight.layout.is_contiguous() {
                     return Stored::AsTyped(Reason::Strided);

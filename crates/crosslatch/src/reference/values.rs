@@ -10,7 +10,7 @@ use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::ir::operator::Number;
+use crate::ir::Number;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::tensor::Tensor;
 
