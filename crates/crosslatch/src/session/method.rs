@@ -9,8 +9,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crosslatch_kernels::runtime::memory::{Blocks, Loan};
-use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::runtime::{Blocks, Loan};
+use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
 use super::latched::Seen;

@@ -3,13 +3,13 @@
 //! A decoder step reads every weight and computes little with it, so that four steps in a row take
 //! four times as long as one, and most of that is reading the same weights again. Sessions whose
 //! inputs have the same types and shapes have the same plan; they go through it side by side, and a
-//! kernel that reads a weight does so once for all of them ([`Kernel::run_together`]). Each session
+//! kernel that reads a weight does so once for all of them ([`Kernel::run_batched`]). Each session
 //! keeps its state where it is: no batch is formed, and sessions may join and leave from step to step.
 //!
 //! Results are those of one run after the other, bit for bit. A session that runs alone takes the same
 //! way, as the only one.
 //!
-//! [`Kernel::run_together`]: crosslatch_kernels::Kernel::run_together
+//! [`Kernel::run_batched`]: crosslatch_kernels::Kernel::run_batched
 
 use std::sync::Arc;
 

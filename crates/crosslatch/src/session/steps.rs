@@ -3,7 +3,7 @@
 //! A plan names memory by block and place; here the places become slices, lent for one kernel at a
 //! time by [`Blocks`], which refuses two that overlap where one is written.
 
-use crosslatch_kernels::runtime::memory::{Blocks, Region};
+use crosslatch_kernels::runtime::{Blocks, Region};
 use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
@@ -107,7 +107,7 @@ impl Run<'_> {
             .iter_mut()
             .map(|opened| opened.operands(self.threads))
             .collect();
-        let result = step.kernel.run_together(&mut many, self.memory);
+        let result = step.kernel.run_batched(&mut many, self.memory);
         result.map_err(|e| e.to_string())
     }
 

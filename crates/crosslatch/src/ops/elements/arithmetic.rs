@@ -1,7 +1,7 @@
 //! Arithmetic of two operands: sums, products, extremes and functions of two numbers.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elements::blocks::Compute;
+use crosslatch_kernels::elements::Compute;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};

@@ -2,8 +2,8 @@
 //!
 //! Floats follow IEEE 754; a division of integers by zero is an error when it runs, as in PyTorch.
 
-use crosslatch_kernels::elements::blocks::Compute as Computed;
-use crosslatch_kernels::elements::elementwise::contains_zero;
+use crosslatch_kernels::elements::Compute as Computed;
+use crosslatch_kernels::elements::contains_zero;
 use crosslatch_kernels::{DType, KernelError, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};

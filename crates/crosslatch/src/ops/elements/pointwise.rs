@@ -4,11 +4,11 @@
 //! [`Pointwise`], and gives it the function of numbers, once for each type that kernels compute
 //! in. Everything else is the same for all of them.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::elements::{Blockwise, Class, Source, apply, blockwise};
 use crosslatch_kernels::kernel::Kernel;
-use crosslatch_kernels::simd::functions::Function;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::simd::Function;
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{
     DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
 };
@@ -320,7 +320,7 @@ impl<const N: usize> Kernel for Computing<N> {
         layouts.all(|operand| self.of.divided(operand, &layout.shape).is_some())
     }
 
-    fn function(&self) -> Option<Function> {
+    fn elementwise_function(&self) -> Option<Function> {
         self.known
     }
 
