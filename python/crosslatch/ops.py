@@ -22,7 +22,7 @@ that would draw wrong conclusions from that are told the truth:
 - `torch_operators.loading` keeps older versions of torch from writing into Python's own memory,
 - `torch_operators.neighbour` gets along with the package that publishes operators of these names.
 
-docs/operators.md has the contract in each mode.
+docs/guide/operators.md has the contract in each mode.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""docs/families.md: which families are exported, what latching saves in each, and who is refused and why.
+"""docs/guide/families.md: which families are exported, what latching saves in each, and who is refused and why.
 
 Run as a program (`cargo xtask families`), it exports every family and writes the table.  The tests
 compare each row with what they find.
@@ -12,7 +12,7 @@ import transformers
 from transformers.models.auto import modeling_auto
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TABLE = ROOT / "docs" / "families.md"
+TABLE = ROOT / "docs/guide/families.md"
 REASON_LENGTH = 160
 MAPPINGS = (modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
             modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,

@@ -137,7 +137,7 @@ def test_the_example_in_the_documentation_chooses_the_models_tokens(exported, mo
     link = exported.folder.parent / "exported"
     link.unlink(missing_ok=True)
     link.symlink_to(exported.folder)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exporters.md").read_text(), re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide/exporters.md").read_text(), re.S)
     names = {"states": given["encoder_outputs_last_hidden_state"],
              "mask": given["attention_mask"], "prompt": given["decoder_input_ids"]}
     exec(code, names)

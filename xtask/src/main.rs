@@ -4,6 +4,7 @@
 //! environment if there is none, builds the command, runs the Rust tests and then the Python
 //! tests, where PyTorch is the oracle. It has no dependencies, so that it starts at once.
 
+mod flow;
 mod fuzz;
 mod miri;
 mod operators;
@@ -19,7 +20,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
                  only the operators against PyTorch, with the report
   operators --torch VERSION [ARGS…]
                  the operators for PyTorch with another torch, 2.12 say, in an environment of its own
-  families       docs/families.md anew: which models are exported, and what latching saves
+  families       docs/guide/families.md anew: which models are exported, and what latching saves
   bench ops      the operators for PyTorch, beside the published ones if there are any
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
   bench peers    a window of speech in every runtime at hand, in one run
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   fuzz [TARGET…] [--seconds N] [--inputs N]
                  hostile inputs against everything that reads what others wrote
   miri           the unsafe code under Miri, where a nightly toolchain has it
+  flow           no import runs against the declared order, no file or folder is too large
   lint           formatting and clippy
   env            only make the Python environment
   lock           resolve python/requirements.in into python/requirements.lock";
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             bench_peers(&root, &rest[1..])
         }
         "soak" if rest.first().is_some_and(|what| what == "serve") => soak_serve(&root, &rest[1..]),
+        "flow" => flow::flow(&root),
         "fuzz" => fuzz::fuzz(&root, rest),
         "miri" => miri::miri(&root, rest),
         "lint" => lint(&root),

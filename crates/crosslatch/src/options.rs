@@ -9,11 +9,11 @@ use crate::precision::Precision;
 pub struct Options {
     /// Threads that kernels share their work with, the caller's included.
     pub threads: usize,
-    /// Which kernels to choose; plain ones are for comparing.
+    /// Which kernels to choose. Plain kernels are for comparison only.
     pub kernels: KernelSet,
-    /// How weights are stored. The first session in a precision converts them, for all sessions.
+    /// How weights are stored. The first session in a precision converts them for all sessions.
     pub precision: Precision,
-    /// The most memory that the session may take, the machine's own unless it is said.
+    /// The most memory that the session may take; by default, the memory of the machine.
     pub memory_limit: MemoryLimit,
 }
 

@@ -72,7 +72,7 @@ fn check(file: &Path) {
                 let tensor = match dtype {
                     // The caches are filled first, and read in every run after that.
                     DType::Bool => Tensor::from_slice(shape, &[crosslatch::Bool::new(run == 0)]),
-                    _ => Some(random.tensor(*dtype, shape, 9)),
+                    _ => Ok(random.tensor(*dtype, shape, 9)),
                 };
                 (name.clone(), tensor.unwrap())
             };

@@ -5,7 +5,9 @@
 //! within a second and two gigabytes of address space. An input that fuzzing finds becomes a row here.
 
 mod archives;
+mod editing;
 mod others;
+mod programs;
 
 use std::path::Path;
 
@@ -42,7 +44,8 @@ const MEMORY: MemoryLimit = MemoryLimit::bytes(1 << 30);
 
 /// All of them.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> {
-    archives::ATTACKS.iter().chain(others::ATTACKS)
+    let tables = [archives::ATTACKS, programs::ATTACKS, others::ATTACKS];
+    tables.into_iter().flatten()
 }
 
 /// What a file gives.
@@ -134,7 +137,7 @@ fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
             // What cannot be computed may be anything.
             let sizes = ty.sizes.iter().map(|s| s.eval(&symbols).unwrap_or(1));
             let shape: Vec<usize> = sizes.map(|s| usize::try_from(s).unwrap_or(1)).collect();
-            let tensor = Tensor::zeros(ty.dtype, &shape).ok_or("an input overflows")?;
+            let tensor = Tensor::zeros(ty.dtype, &shape).map_err(|e| e.to_string())?;
             Ok((name, tensor))
         });
         let tensors = tensors.collect::<Result<Vec<_>, String>>()?;

@@ -97,7 +97,7 @@ def test_the_stubs_are_what_the_extension_module_is(mypy_config):
 
 def test_the_examples_in_the_documentation_print_what_it_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    text = (ROOT / "docs" / "python.md").read_text()
+    text = (ROOT / "docs/guide/python.md").read_text()
     examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
     assert len(examples) == text.count("```python") == 2
     names = {}

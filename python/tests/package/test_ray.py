@@ -89,7 +89,7 @@ def test_a_worker_as_large_as_the_cluster_leaves_room_for_reading():
 
 def test_the_example_in_the_documentation_prints_what_was_said(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ray.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide/ray.md").read_text(), re.DOTALL)
     exec(code, {})
     said = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
     assert said == {name: text for name, text in EXPECTED.items() if name.endswith(".wav")}

@@ -51,7 +51,7 @@ struct Inner {
 }
 
 impl Model {
-    /// Whether this is the same model, not only an equal one.
+    /// Whether both are the same model, not only equal ones.
     pub fn is(&self, other: &Model) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -74,7 +74,7 @@ impl Model {
         }
         let changed = self.0.with_bf16_caches.get_or_init(|| {
             let methods = self.methods().iter();
-            let changed: Vec<Option<Method>> = methods.map(|m| with_bf16_caches(m)).collect();
+            let changed: Vec<Option<Method>> = methods.map(with_bf16_caches).collect();
             let methods = changed.iter().zip(self.methods());
             changed.iter().any(Option::is_some).then(|| {
                 let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
@@ -84,10 +84,10 @@ impl Model {
         changed.as_ref().unwrap_or(self).clone()
     }
 
-    /// The same model, in which what depends on weights and the inputs with these names alone is
-    /// computed once, and again when one of them changes. Nothing else changes: methods take what
-    /// they took and return, bit for bit, what they returned. What is computed once is a method
-    /// of its own, `NAME@once`.
+    /// The same model, except that what depends only on weights and on the inputs with these names is
+    /// computed once, and again when one of these inputs changes. Methods take the same inputs and
+    /// return, bit for bit, the same outputs. What is computed once becomes a method of its own,
+    /// `NAME@once`.
     ///
     /// # Errors
     /// If no method has one of the inputs, or the model is latched already.
@@ -169,7 +169,7 @@ impl Model {
                 Some((_, tensor)) => Some(tensor.clone()),
                 None if slot.kind == SlotKind::State => {
                     constant_type(&program.graph.value(*input).ty)
-                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape))
+                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape).ok())
                 }
                 None => None,
             };
@@ -288,13 +288,13 @@ impl Model {
         &self.0.file.files
     }
 
-    /// The payloads that could not be used in place.
+    /// The payloads that had to be copied.
     pub(crate) fn copied_bytes(&self) -> &[u8] {
         self.0.file.weights.copies()
     }
 }
 
-/// The method with bf16 caches, if it has caches that can be.
+/// The method with bf16 caches, if it has any caches that may be bf16.
 fn with_bf16_caches(method: &Method) -> Option<Method> {
     let is_carried = |slot: usize| {
         let links = method.carry.iter().flat_map(|carry| &carry.links);

@@ -89,11 +89,11 @@ impl QuantizedWeights {
     }
 }
 
-/// A matrix in the file.
+/// A matrix in a file.
 #[derive(PartialEq, Eq, Hash)]
 struct Payload {
     source: Source,
-    /// Of its first element.
+    /// Index of its first element in the payload.
     offset: usize,
     rows: usize,
     columns: usize,

@@ -4,7 +4,7 @@
 //! ([`ir::catalogue`](crate::ir::catalogue)). The schema gives names, defaults and effects in
 //! PyTorch's own notation ([`ir::schema`](crate::ir::schema)); the lowering gives shapes and kernel
 //! ([`ir::lowering`](crate::ir::lowering)). To add an operator, write one row and, where no lowering
-//! fits, one function; docs/adding-an-operator.md walks through an example.
+//! fits, one function; docs/internals/adding-an-operator.md walks through an example.
 //!
 //! The folders mirror those of the kernels: an operator is declared where its kernel lies. `views`
 //! and `control` have no counterpart, because they need no kernel; `operands` declares nothing and

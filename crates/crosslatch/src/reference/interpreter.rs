@@ -52,7 +52,7 @@ impl Interpreter<'_> {
                 Arg::Bool(b) => Ok(Some(Value::Number(Number::Bool(*b)))),
                 _ => Ok(None),
             })
-            // A constant that is no number (`None`, text) has nothing to be returned.
+            // A constant that is neither a tensor nor a number (`None`, text) is not returned.
             .map(|v| v.map(|v| v.unwrap_or(Value::Number(Number::Int(0)))))
             .collect()
     }
@@ -177,7 +177,7 @@ impl Interpreter<'_> {
             Lowering::Assign(assign) => {
                 let operand = operands.get(assign.of).ok_or("an update of nothing")?;
                 let source = operands.get(assign.from).ok_or("an update from nothing")?;
-                // Copied, because it may be the very memory that is written.
+                // The source is copied, because it may be the memory that is written.
                 let source = source.copied(self.limit)?;
                 let target = if in_place {
                     operand.clone()
@@ -210,7 +210,7 @@ impl Interpreter<'_> {
                         if i == update.of {
                             Shared::fresh(other.dtype, &[0], self.limit)
                         } else {
-                            // An operand may be the very memory that is updated.
+                            // An operand may be the memory that is updated.
                             other.copied(self.limit)
                         }
                     })
@@ -228,7 +228,7 @@ impl Interpreter<'_> {
         inputs: &[Shared],
         outputs: &[Shared],
     ) -> Result<(), Failure> {
-        // What a kernel walks over may be far more than the memory that it lies in.
+        // A kernel may walk over far more elements than the memory of a tensor has.
         for tensor in inputs.iter().chain(outputs) {
             let extent = tensor.layout.extent() * tensor.dtype.size();
             self.limit.check(extent, 0)?;

@@ -59,8 +59,8 @@ impl ReferenceSession {
         ReferenceSession::with_options(model, options)
     }
 
-    /// The same, with these kernels and this precision. The memory limit holds for each tensor by
-    /// itself. Whatever the options say, it works alone.
+    /// A fresh session with these kernels and this precision. The memory limit holds for each tensor
+    /// separately. The interpreter uses one thread, whatever the options say.
     ///
     /// # Errors
     /// If weights or state take more memory than there is.
@@ -112,7 +112,7 @@ impl ReferenceSession {
         self.slots[index][i].as_ref()?.to_tensor().ok()
     }
 
-    /// The latched values of a method. The oracle trusts no memory: they are computed at each run.
+    /// The latched values of a method. The oracle keeps none: they are computed at each run.
     fn latched(
         &mut self,
         index: usize,
