@@ -3,8 +3,8 @@
 //! What `torch.export.save` writes is large and cannot be told to lie. These files are as small as a
 //! program allows, and each number in the archive's headers can be another one than the truth.
 
+use crosslatch::ir::COND;
 use crosslatch::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
-use crosslatch::ops::COND;
 use crosslatch::{DType, ir::Size};
 use serde_json::{Map, Value, json};
 

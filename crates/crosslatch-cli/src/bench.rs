@@ -324,8 +324,8 @@ fn methods(
 /// Noise for floats, zeros for all else: an index that is always valid.
 fn input(dtype: DType, shape: &[usize]) -> Option<Tensor> {
     match dtype {
-        DType::F32 => Tensor::from_slice(shape, &noise(shape.iter().product())),
-        _ => Tensor::zeros(dtype, shape),
+        DType::F32 => Tensor::from_slice(shape, &noise(shape.iter().product())).ok(),
+        _ => Tensor::zeros(dtype, shape).ok(),
     }
 }
 

@@ -104,7 +104,7 @@ fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
     if dtype == DType::Bool && elements.iter().any(|&b| b > 1) {
         return Err("has truth values other than 0 and 1".into());
     }
-    Tensor::from_bytes(dtype, &shape, &elements).ok_or_else(|| "is cut short".into())
+    Tensor::from_bytes(dtype, &shape, &elements).map_err(|e| e.to_string())
 }
 
 /// Writes named tensors. The file appears under its name when it is complete.

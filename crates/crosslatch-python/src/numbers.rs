@@ -22,7 +22,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: DType) -> Result<Tensor, Refusal
     let given = given.view();
     let converted = match given.dtype() {
         // A list without numbers says nothing about their kind.
-        _ if given.layout().numel() == 0 => Tensor::zeros(dtype, given.shape()),
+        _ if given.layout().numel() == 0 => Tensor::zeros(dtype, given.shape()).ok(),
         DType::Bool if dtype == DType::Bool => Some(Tensor::copy_of(&given)),
         from if from.is_int() && dtype != DType::Bool => {
             let numbers = with_element!(from, S => wide(&given, <S as Element>::to_i64));
@@ -57,13 +57,13 @@ fn integers<T: Element>(shape: &[usize], numbers: &[i64]) -> Result<Option<Tenso
         }
     };
     let elements: Result<Vec<T>, String> = numbers.iter().map(convert).collect();
-    Ok(Tensor::from_slice(shape, &elements?))
+    Ok(Tensor::from_slice(shape, &elements?).ok())
 }
 
 fn floats<T: Element>(shape: &[usize], numbers: &[f64]) -> Result<Option<Tensor>, String> {
     let convert = |&number: &f64| finite(T::from_f64(number), number);
     let elements: Result<Vec<T>, String> = numbers.iter().map(convert).collect();
-    Ok(Tensor::from_slice(shape, &elements?))
+    Ok(Tensor::from_slice(shape, &elements?).ok())
 }
 
 /// Floats are rounded as always, but a number must not become infinite.

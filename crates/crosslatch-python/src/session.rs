@@ -229,12 +229,7 @@ impl Output {
     fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut guard = self.session.get().lock()?;
         let outputs = guard.get_mut()?.outputs(&self.method).map_err(engine)?;
-        let tensor = outputs.get(&self.name).ok_or_else(|| {
-            failure(format!(
-                "method `{}` has not run in this session",
-                self.method
-            ))
-        })?;
+        let tensor = outputs.get(&self.name).map_err(engine)?;
         array(py, &tensor)
     }
 

@@ -56,10 +56,10 @@ fn bench(c: &mut Criterion) {
         let model = Model::in_memory(program, &[]).unwrap_or_else(|e| panic!("{e}"));
         let mut session = Session::new(&model, Options::default()).unwrap();
         let new = Tensor::from_slice(&[1, 8, 1500, 64], &vec![1f32; 8 * 1500 * 64]);
-        let new = new.unwrap_or_else(|| panic!("a size that fits"));
+        let new = new.unwrap_or_else(|error| panic!("{error}"));
         let mut step = |first: bool| {
             let first = Tensor::from_slice(&[1], &[Bool::new(first)]);
-            let first = first.unwrap_or_else(|| panic!("one element"));
+            let first = first.unwrap_or_else(|error| panic!("{error}"));
             let inputs: [(&str, Input<'_>); 2] =
                 [("first", first.view().into()), ("new", new.view().into())];
             session

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crosslatch::ir::build::ProgramBuilder;
-use crosslatch::ir::{Arg, Program};
+use crosslatch::ir::{Arg, Catalogue, Program};
 use crosslatch::{DType, Model, Options, Session};
 
 const SHAPE: [usize; 4] = [1, 2, 8, 4];
@@ -50,7 +50,7 @@ fn main() {
 }
 
 fn chain(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let mut x = program.input("x", DType::F32, &SHAPE);
     for _ in 0..nodes {
         x = program
@@ -63,7 +63,7 @@ fn chain(nodes: usize) -> Program {
 }
 
 fn late(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let x = program.input("x", DType::F32, &SHAPE);
     let made: Vec<_> = (0..nodes / 2)
         .map(|_| {
@@ -83,7 +83,7 @@ fn late(nodes: usize) -> Program {
 }
 
 fn in_place(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let mut x = program.state("x", DType::F32, &SHAPE);
     for _ in 0..nodes {
         x = program
@@ -96,7 +96,7 @@ fn in_place(nodes: usize) -> Program {
 }
 
 fn views(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let mut x = program.state("x", DType::F32, &SHAPE);
     for _ in 0..nodes {
         let args = [("self", x.into()), ("dim0", 1.into()), ("dim1", 2.into())];
@@ -111,7 +111,7 @@ fn views(nodes: usize) -> Program {
 }
 
 fn functional(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let cache = program.state("cache", DType::F32, &SHAPE);
     let x = program.input("x", DType::F32, &[1, 2, 1, 4]);
     let at = program.input("at", DType::I64, &[1]);
@@ -131,7 +131,7 @@ fn functional(nodes: usize) -> Program {
 }
 
 fn caches(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let states: Vec<_> = (0..nodes / 4)
         .map(|i| program.state(&format!("cache{i}"), DType::F32, &SHAPE))
         .collect();
@@ -169,7 +169,7 @@ fn caches(nodes: usize) -> Program {
 }
 
 fn conds(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let states: Vec<_> = (0..nodes / 5)
         .map(|i| program.state(&format!("cache{i}"), DType::F32, &SHAPE))
         .collect();
@@ -198,7 +198,7 @@ fn conds(nodes: usize) -> Program {
 }
 
 fn outputs(nodes: usize) -> Program {
-    let mut program = ProgramBuilder::new("model");
+    let mut program = ProgramBuilder::new("model", Catalogue::builtin());
     let x = program.input("x", DType::F32, &SHAPE);
     for i in 0..nodes {
         let y = program

@@ -3,8 +3,8 @@
 //! inputs in a row. `cargo run --release -p crosslatch --example cross_attention`
 
 use crosslatch::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
-use crosslatch::ir::{Program, ValueId};
-use crosslatch::{Bool, DType, Input, Model, Options, Session, Tensor};
+use crosslatch::ir::{Catalogue, Program, ValueId};
+use crosslatch::{Bool, DType, Input, Model, Options, Session, Tensor, TensorSizeError};
 
 const HEADS: usize = 2;
 const POSITIONS: usize = 5;
@@ -35,7 +35,7 @@ fn store(g: &mut GraphBuilder, value: ValueId, cache: ValueId) -> Result<ValueId
 }
 
 fn decoder() -> Result<Program, BuildError> {
-    let mut program = ProgramBuilder::new("decoder");
+    let mut program = ProgramBuilder::new("decoder", Catalogue::builtin());
     let cached = program.input("cached", DType::Bool, &[1]);
     let hidden = program.input("hidden", DType::F32, &[1, 1, WIDTH]);
     let encoded = program.input("encoded", DType::F32, &[1, POSITIONS, WIDTH]);
@@ -70,29 +70,28 @@ fn decoder() -> Result<Program, BuildError> {
     program.finish()
 }
 
-fn random(shape: &[usize], seed: usize) -> Option<Tensor> {
+fn random(shape: &[usize], seed: usize) -> Result<Tensor, TensorSizeError> {
     let numel: usize = shape.iter().product();
     let number = |i: usize| ((i * 7919 + seed * 104_729) % 101) as f32 / 50.0 - 1.0;
     Tensor::from_slice(shape, &(0..numel).map(number).collect::<Vec<_>>())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let missing = "a shape does not fit its elements";
-    let weight = |seed| random(&[WIDTH, WIDTH], seed).ok_or(missing);
+    let weight = |seed| random(&[WIDTH, WIDTH], seed);
     let weights = [("wq", weight(1)?), ("wk", weight(2)?), ("wv", weight(3)?)];
     let model = Model::in_memory(decoder()?, &weights)?;
     print!("{}", model.methods()[0].program);
     let mut session = Session::new(&model, Options::default())?;
     for input in 0..2 {
         session.reset();
-        let encoded = random(&[1, POSITIONS, WIDTH], 10 + input).ok_or(missing)?;
+        let encoded = random(&[1, POSITIONS, WIDTH], 10 + input)?;
         for step in 0..3 {
-            let hidden = random(&[1, 1, WIDTH], 20 + step).ok_or(missing)?;
-            let cached = Tensor::from_slice(&[1], &[Bool::new(step > 0)]).ok_or(missing)?;
+            let hidden = random(&[1, 1, WIDTH], 20 + step)?;
+            let cached = Tensor::from_slice(&[1], &[Bool::new(step > 0)])?;
             let [a, b, c] = [&cached, &hidden, &encoded].map(|t| Input::from(t.view()));
             let inputs = [("cached", a), ("hidden", b), ("encoded", c)];
             let outputs = session.run("decoder", &inputs)?;
-            let attended = outputs.get("attended").ok_or(missing)?.to_vec::<f32>();
+            let attended = outputs.get("attended")?.to_vec::<f32>();
             println!("input {input}, step {step}: {:.3?}", &attended[..4]);
         }
     }

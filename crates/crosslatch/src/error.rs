@@ -1,10 +1,11 @@
-//! What can go wrong, said so that a person can act on it: what, where, and what to do.
+//! Errors: what went wrong, where, and what to do about it.
 
 use std::fmt;
 use std::path::PathBuf;
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file could not be read at all.
     #[error("{}: {source}", path.display())]
@@ -27,7 +28,7 @@ pub enum Error {
     MissingOperators {
         /// The file.
         path: PathBuf,
-        /// All of them.
+        /// The calls of all of them.
         missing: MissingOperators,
     },
     /// There is no method with this name.
@@ -35,8 +36,24 @@ pub enum Error {
     NoSuchMethod {
         /// The name that was asked for.
         name: String,
-        /// The names there are.
+        /// The names that exist.
         available: Vec<String>,
+    },
+    /// A method has no output with this name.
+    #[error("method `{method}` has no output `{name}`; it has {}", list(available))]
+    NoSuchOutput {
+        /// The method.
+        method: String,
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// A method has no outputs, because it has not run since the session was made or reset.
+    #[error("method `{method}` has not run yet")]
+    NotRun {
+        /// The method.
+        method: String,
     },
     /// An input is missing, unknown, or of the wrong type or shape.
     #[error("method `{method}`: {reason}")]
@@ -54,7 +71,7 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// A `cond` takes a cache for filled that nothing has filled in this session.
+    /// The predicate of a `cond` says that a cache is filled, but this session has not filled it.
     #[error(
         "method `{method}`, node `{node}`: the predicate says that `{slot}` is filled, but this \
          session has not filled it yet; start with the step that computes it"
@@ -89,6 +106,7 @@ pub enum Error {
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArchiveError {
     /// Something about the file as a whole.
     #[error("{0}")]
@@ -116,7 +134,7 @@ impl ArchiveError {
 /// The calls of a file's programs that the engine has no operator for.
 #[derive(Debug, Default)]
 pub struct MissingOperators {
-    /// Each of them.
+    /// The calls.
     pub calls: Vec<MissingCall>,
 }
 

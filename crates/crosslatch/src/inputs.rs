@@ -1,8 +1,8 @@
-//! Binding the inputs of a run: which tensor is which input, and do they fit the program.
+//! Binding the inputs of a run: which tensor is which input, and whether they fit the program.
 //!
-//! A program was exported for certain types and sizes, some of them symbolic with a range. Sizes
-//! that are a bare symbol bind it; all others are then evaluated and compared. What does not fit
-//! is reported by the input's name with both shapes.
+//! A program was exported for certain types and sizes, some of them symbolic with a range. A size that
+//! is a bare symbol binds it; all other sizes are then evaluated and compared. An error names the
+//! input and both shapes.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ pub fn check(program: &Program, inputs: &[TensorRef<'_>]) -> Result<(), Error> {
     let lookup = |name: &str| symbols.get(name).copied();
     for (name, ty, tensor) in typed(program, inputs) {
         for (d, (size, &actual)) in ty.sizes.iter().zip(tensor.shape()).enumerate() {
-            // A size that cannot be computed from other inputs is free.
+            // A size that cannot be computed from other inputs may be anything.
             if size.eval(&lookup).is_some_and(|s| s != actual as i64) {
                 return Err(fail(format!(
                     "input `{name}` is {}, the program takes {} (dimension {d} differs)",
@@ -77,12 +77,12 @@ fn typed<'a, 't>(
         })
 }
 
-/// The slots that the caller of a run gives: index and name.
+/// The slots that the caller of a run provides: index and name.
 pub fn input_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     fed_slots(program).filter(|(i, _)| program.slots[*i].kind == SlotKind::Input)
 }
 
-/// The slots that a run is fed with, by its caller or with what other runs left: index and name.
+/// The slots that a run is fed with, by its caller or from what other runs left: index and name.
 pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     program
         .slots
@@ -96,8 +96,8 @@ pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
         .map(|(i, slot)| (i, slot.name.as_str()))
 }
 
-/// Types and contiguous layouts of all that a run is fed with, where each symbol has the value that
-/// `choose` gives it; `None` if a size cannot be computed from symbols, or is negative.
+/// Types and contiguous layouts of all tensors that a run is fed with, where `choose` gives each
+/// symbol its value; `None` if a size cannot be computed from symbols, or is negative.
 pub fn types_for(
     program: &Program,
     choose: impl Fn(&Symbol) -> i64,

@@ -1,14 +1,14 @@
 //! How much memory a session may take.
 //!
 //! A file of a few hundred bytes can ask for any amount of memory: `full` of a shape, `repeat`,
-//! `expand` and a reduction over it. What a program needs is known when its plan is made, so that
-//! it is asked for in one place and compared with a limit first. Past the limit, or where the system
-//! refuses, there is one error ([`MemoryError`]), before anything was changed.
+//! `expand` and a reduction over it. What a program needs is known when its plan is made, so memory is
+//! allocated in one place and compared with a limit first. Beyond the limit, or where the system
+//! refuses, there is one error ([`MemoryError`]), and nothing has been changed.
 //!
-//! The limit holds for each session by itself: its state, the memory that its methods work in,
-//! converted weights, and the size of every tensor that a node reads or an output returns, counted
-//! as if its elements were laid out one after the other. The last keeps views in bounds that repeat
-//! a few elements without end: whoever walks or copies one takes as long as for a real tensor.
+//! The limit holds for each session separately. It counts the session's state, the memory that its
+//! methods work in, quantized weights, and the size of every tensor that a node reads or an output
+//! returns, as if its elements were laid out one after the other. The last bounds views that repeat a
+//! few elements endlessly: walking or copying one takes as long as for a real tensor.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -20,10 +20,10 @@ use crosslatch_kernels::tensor::storage::OutOfMemory;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit(usize);
 
-/// Why memory was not given.
+/// Why memory was not allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// It would pass the limit.
+    /// The limit would be exceeded.
     #[error(
         "{} are needed{}, and the limit is {}; if that is meant, raise the limit \
          (`--memory-limit`, `memory_limit`)",
@@ -39,13 +39,13 @@ pub enum MemoryError {
         /// The limit.
         limit: usize,
     },
-    /// The system has none.
+    /// The system has no memory left.
     #[error(transparent)]
     System(#[from] OutOfMemory),
 }
 
 impl MemoryLimit {
-    /// So many bytes.
+    /// A limit of this many bytes.
     pub const fn bytes(bytes: usize) -> MemoryLimit {
         MemoryLimit(bytes)
     }
@@ -53,8 +53,8 @@ impl MemoryLimit {
     /// No limit but the system's.
     pub const NONE: MemoryLimit = MemoryLimit(usize::MAX);
 
-    /// The memory of this machine, or of the control group that the process lives in if that has
-    /// less. Where neither can be found out, 16 GiB.
+    /// The memory of this machine, or of the process's control group if that has less; 16 GiB where
+    /// neither is known.
     pub fn of_machine() -> MemoryLimit {
         static FOUND: OnceLock<usize> = OnceLock::new();
         MemoryLimit(*FOUND.get_or_init(|| {
@@ -75,10 +75,10 @@ impl MemoryLimit {
         self.0
     }
 
-    /// Whether so many bytes may be taken, beside those that are.
+    /// Checks that `bytes` more may be taken when `taken` bytes are taken already.
     ///
     /// # Errors
-    /// If not.
+    /// If the sum exceeds the limit.
     pub fn check(self, needed: usize, taken: usize) -> Result<(), MemoryError> {
         match needed.checked_add(taken) {
             Some(sum) if sum <= self.0 => Ok(()),
@@ -90,10 +90,10 @@ impl MemoryLimit {
         }
     }
 
-    /// Memory of zeros, beside what is taken.
+    /// Allocates zeros when `taken` bytes are taken already.
     ///
     /// # Errors
-    /// If it passes the limit or the system has none.
+    /// If the sum exceeds the limit, or the system has no memory left.
     pub fn allocate(self, bytes: usize, taken: usize) -> Result<Storage, MemoryError> {
         self.check(bytes, taken)?;
         Ok(Storage::try_zeroed(bytes)?)
@@ -106,9 +106,11 @@ impl Default for MemoryLimit {
     }
 }
 
-/// Text that is no amount of memory.
+/// A text that does not say an amount of memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no amount of memory; write bytes, or a number with K, M, G or T: 512M, 1.5GiB")]
+#[error(
+    "`{0}` is not an amount of memory; expected bytes, or a number with K, M, G or T: 512M, 1.5GiB"
+)]
 pub struct NotAnAmount(String);
 
 impl std::str::FromStr for MemoryLimit {
@@ -130,7 +132,7 @@ impl std::str::FromStr for MemoryLimit {
         };
         let number: f64 = number.parse().map_err(|_| wrong())?;
         let bytes = number * (1u64 << shift) as f64;
-        // A cast of what is too large gives the largest number.
+        // A cast from a number that is too large gives the largest integer.
         Ok(MemoryLimit(bytes as usize))
     }
 }
@@ -148,7 +150,7 @@ fn besides(taken: usize) -> String {
     }
 }
 
-/// A number of bytes for people.
+/// A number of bytes, printed with a unit.
 struct Bytes(usize);
 
 impl fmt::Display for Bytes {

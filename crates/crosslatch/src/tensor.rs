@@ -1,8 +1,53 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
+use crosslatch_kernels::tensor::layout::checked_numel;
 use crosslatch_kernels::tensor::storage::OutOfMemory;
 use crosslatch_kernels::tensor::view::TensorError;
-use crosslatch_kernels::{DType, Element, Layout, Storage, TensorMut, TensorRef};
+use crosslatch_kernels::{
+    Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
+};
+
+use crate::ir::Number;
+
+/// Why a tensor of some shape cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorSizeError {
+    /// The number of its bytes is beyond what an address can express.
+    #[error("a tensor {dtype}{shape:?} is larger than any memory")]
+    Overflow {
+        /// Its element type.
+        dtype: DType,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// The contents are not those of its shape.
+    #[error("a tensor {dtype}{shape:?} has {needed} bytes, but {given} bytes are given")]
+    Length {
+        /// Its element type.
+        dtype: DType,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes of a tensor of this shape.
+        needed: usize,
+        /// Bytes that are given.
+        given: usize,
+    },
+    /// The system has no memory for it.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+}
+
+/// Bytes of a tensor of this shape.
+fn bytes_of(dtype: DType, shape: &[usize]) -> Result<usize, TensorSizeError> {
+    let bytes = checked_numel(shape).and_then(|n| n.checked_mul(dtype.size()));
+    bytes
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or_else(|| TensorSizeError::Overflow {
+            dtype,
+            shape: shape.to_vec(),
+        })
+}
 
 /// A tensor that owns its memory, in row-major order.
 #[derive(Clone, Debug)]
@@ -13,46 +58,70 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor of zeros; `None` if its size overflows.
-    pub fn zeros(dtype: DType, shape: &[usize]) -> Option<Tensor> {
-        let bytes =
-            crosslatch_kernels::tensor::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
-        isize::try_from(bytes).ok()?;
-        Some(Tensor {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// If the tensor is larger than any memory, or larger than the system has.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorSizeError> {
+        let bytes = bytes_of(dtype, shape)?;
+        Ok(Tensor {
             dtype,
             layout: Layout::contiguous(shape),
-            storage: Storage::zeroed(bytes),
+            storage: Storage::try_zeroed(bytes)?,
         })
     }
 
-    /// A tensor of this shape with these elements; `None` if their number does not fit.
-    pub fn from_slice<T: Element>(shape: &[usize], elements: &[T]) -> Option<Tensor> {
-        if crosslatch_kernels::tensor::layout::checked_numel(shape)? != elements.len() {
-            return None;
-        }
-        Some(Tensor {
+    /// A tensor without dimensions.
+    pub fn scalar<T: Element>(value: T) -> Tensor {
+        Tensor {
             dtype: T::DTYPE,
-            layout: Layout::contiguous(shape),
-            storage: Storage::copy_of(bytemuck::cast_slice(elements)),
-        })
+            layout: Layout::contiguous(&[]),
+            storage: Storage::copy_of(bytemuck::bytes_of(&value)),
+        }
     }
 
-    /// A tensor of this shape from its bytes; `None` if their number does not fit.
-    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
-        let needed =
-            crosslatch_kernels::tensor::layout::checked_numel(shape)?.checked_mul(dtype.size())?;
-        (needed == bytes.len()).then(|| Tensor {
+    /// A tensor of this shape with these elements, in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements is not that of the shape.
+    pub fn from_slice<T: Element>(
+        shape: &[usize],
+        elements: &[T],
+    ) -> Result<Tensor, TensorSizeError> {
+        Tensor::from_bytes(T::DTYPE, shape, bytemuck::cast_slice(elements))
+    }
+
+    /// A tensor of this shape from the bytes of its elements, in row-major order and in the machine's
+    /// byte order.
+    ///
+    /// # Errors
+    /// If the number of bytes is not that of the shape.
+    pub fn from_bytes(
+        dtype: DType,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<Tensor, TensorSizeError> {
+        let needed = bytes_of(dtype, shape)?;
+        if needed != bytes.len() {
+            return Err(TensorSizeError::Length {
+                dtype,
+                shape: shape.to_vec(),
+                needed,
+                given: bytes.len(),
+            });
+        }
+        Ok(Tensor {
             dtype,
             layout: Layout::contiguous(shape),
-            storage: Storage::copy_of(bytes),
+            storage: Storage::try_copy_of(bytes)?,
         })
     }
 
-    /// A row-major copy of a borrowed tensor, for tensors that are known to be of ordinary size.
+    /// A row-major copy of a borrowed tensor whose size is known to be ordinary.
     ///
     /// # Panics
     /// If the system has no memory for it. A view that repeats its elements may be larger than any
-    /// memory: [`try_copy_of`](Tensor::try_copy_of) says so.
+    /// memory; use [`try_copy_of`](Tensor::try_copy_of) for such a view.
     pub fn copy_of(tensor: &TensorRef<'_>) -> Tensor {
         Tensor::try_copy_of(tensor).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -64,7 +133,7 @@ impl Tensor {
     pub fn try_copy_of(tensor: &TensorRef<'_>) -> Result<Tensor, OutOfMemory> {
         let layout = Layout::contiguous(tensor.shape());
         let mut storage = Storage::try_zeroed(layout.numel() * tensor.dtype().size())?;
-        crosslatch_kernels::with_element!(tensor.dtype(), T => {
+        with_element!(tensor.dtype(), T => {
             let data = tensor.data::<T>();
             let copy: &mut [T] = bytemuck::cast_slice_mut(storage.bytes_mut());
             for (to, from) in copy.iter_mut().zip(tensor.layout().positions()) {
@@ -117,7 +186,26 @@ impl Tensor {
     }
 }
 
-/// Every constructor makes memory that fits the layout, so viewing it cannot fail.
+impl From<Number> for Tensor {
+    /// The number as a tensor without dimensions.
+    fn from(number: Number) -> Tensor {
+        match number {
+            Number::Int(i) => Tensor::scalar(i),
+            Number::Float(x) => Tensor::scalar(x),
+            Number::Bool(b) => Tensor::scalar(Bool::new(b)),
+        }
+    }
+}
+
+/// Whether the only element of a tensor, a predicate, is true.
+pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
+    with_element!(tensor.dtype(), T => {
+        let data = tensor.data::<T>();
+        tensor.layout().positions().next().is_some_and(|p| data[p].to_f64() != 0.0)
+    })
+}
+
+/// Every constructor makes memory that fits the layout, so borrowing it cannot fail.
 fn valid<T>(view: Result<T, TensorError>) -> T {
     view.unwrap_or_else(|e| unreachable!("{e}"))
 }

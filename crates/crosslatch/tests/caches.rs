@@ -12,7 +12,7 @@ use std::path::Path;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::{SlotKind, ValueType};
 use crosslatch::ops::Catalogue;
-use crosslatch::passes::caches::narrow_caches;
+use crosslatch::passes::caches::convert_caches;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor};
 
@@ -37,7 +37,7 @@ fn check(file: &Path) {
     let text = std::fs::read_to_string(file).unwrap();
     let expected: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("#> ")).collect();
     let program = parse(&text, Catalogue::builtin()).unwrap_or_else(|e| panic!("{at}: {e}"));
-    let chosen = narrow_caches(&program, &|_| true).map(|(_, chosen)| chosen);
+    let chosen = convert_caches(&program, &|_| true).map(|(_, chosen)| chosen);
     let slots = program.slots.iter().zip(chosen.into_iter().flatten());
     let decided: Vec<String> = slots
         .filter(|(_, chosen)| *chosen)
@@ -72,7 +72,7 @@ fn check(file: &Path) {
                 let tensor = match dtype {
                     // The caches are filled first, and read in every run after that.
                     DType::Bool => Tensor::from_slice(shape, &[crosslatch::Bool::new(run == 0)]),
-                    _ => Some(random.tensor(*dtype, shape, 9)),
+                    _ => Ok(random.tensor(*dtype, shape, 9)),
                 };
                 (name.clone(), tensor.unwrap())
             };

@@ -92,7 +92,7 @@ fn check(file: &Path) -> Result<(), String> {
             .run(&program.name, &named)
             .map_err(|e| e.to_string())?;
         for ((name, wanted), (_, interpreted)) in wanted.iter().zip(&interpreted) {
-            let got = Tensor::copy_of(&got.get(name).ok_or("an output is not there")?);
+            let got = Tensor::copy_of(&got.get(name).map_err(|e| e.to_string())?);
             if [&got, interpreted].map(|t| t.bytes()) != [wanted.bytes(); 2] {
                 return Err(format!("run {run}, `{name}`: {wanted:?}, planned {got:?}"));
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 use crosslatch::ir::SlotKind;
 use crosslatch::ir::parse::parse;
 use crosslatch::ops::Catalogue;
-use crosslatch::passes::narrow::narrow;
+use crosslatch::passes::quantize::not_quantized;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
 
@@ -41,7 +41,7 @@ fn check(file: &Path) {
     let text = std::fs::read_to_string(file).unwrap();
     let expected: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("#> ")).collect();
     let program = parse(&text, Catalogue::builtin()).unwrap_or_else(|e| panic!("{at}: {e}"));
-    let decisions = narrow(&program);
+    let decisions = not_quantized(&program);
     let weights = program.slots.iter().zip(&decisions);
     let decided: Vec<String> = weights
         .filter(|(slot, _)| slot.kind == SlotKind::Weight)

@@ -155,7 +155,7 @@ fn run_both(
     let named: Vec<_> = viewed.iter().map(|(n, t)| (*n, Input::from(*t))).collect();
     let outputs = session.run(&name, &named).map_err(|e| e.to_string())?;
     for (name, tensor) in &wanted {
-        let got = outputs.get(name).ok_or(format!("no output `{name}`"))?;
+        let got = outputs.get(name).map_err(|e| e.to_string())?;
         let got = Tensor::copy_of(&got);
         if got.bytes() != tensor.bytes() {
             return Err(format!(

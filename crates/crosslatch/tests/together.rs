@@ -58,7 +58,7 @@ fn check(
             let wanted = session.run(method, named).map_err(|e| e.to_string())?;
             let got = together[i].outputs(method).map_err(|e| e.to_string())?;
             for (name, wanted) in wanted.iter() {
-                let got = got.get(name).ok_or(format!("no output `{name}`"))?;
+                let got = got.get(name).map_err(|e| e.to_string())?;
                 if Tensor::copy_of(&got).bytes() != Tensor::copy_of(&wanted).bytes() {
                     return Err(format!("run {run}, session {i}: `{name}` is another one"));
                 }

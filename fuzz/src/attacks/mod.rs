@@ -137,7 +137,7 @@ fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
             // What cannot be computed may be anything.
             let sizes = ty.sizes.iter().map(|s| s.eval(&symbols).unwrap_or(1));
             let shape: Vec<usize> = sizes.map(|s| usize::try_from(s).unwrap_or(1)).collect();
-            let tensor = Tensor::zeros(ty.dtype, &shape).ok_or("an input overflows")?;
+            let tensor = Tensor::zeros(ty.dtype, &shape).map_err(|e| e.to_string())?;
             Ok((name, tensor))
         });
         let tensors = tensors.collect::<Result<Vec<_>, String>>()?;

@@ -44,7 +44,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "program_size_is_code.pt2",
         || size("__import__('os').system('id')"),
-        "entry `models/model.json`: tensor `x`: `__import__('os').system('id')` is not a size that Crosslatch understands: `'` is not expected there",
+        "entry `models/model.json`: tensor `x`: `__import__('os').system('id')` is not a size that Crosslatch understands: unexpected `'`",
     ),
     Attack::new(
         "program_range_is_empty.pt2",

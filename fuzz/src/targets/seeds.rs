@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crosslatch::ir::COND;
 use crosslatch::ir::Program;
 use crosslatch::ir::operator::Operator;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::schema::{ArgType, Param};
-use crosslatch::ops::{COND, Catalogue};
+use crosslatch::ops::Catalogue;
 
 /// The texts of the programs.
 pub fn texts() -> Vec<String> {

@@ -227,7 +227,7 @@ def test_a_model_that_was_read_does_not_care_for_its_file(demo, tmp_path):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match="`f64` is no precision"):
+    with pytest.raises(ValueError, match="unknown precision `f64`"):
         crosslatch.load(DEMO, precision="f64")
     with pytest.raises(ValueError, match="threads is 0"):
         crosslatch.load(DEMO, threads=0)

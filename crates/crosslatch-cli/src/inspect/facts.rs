@@ -7,8 +7,8 @@ use crosslatch::inputs::types_for;
 use crosslatch::ir::Output;
 use crosslatch::ir::graph::{Graph, Slot, SlotKind};
 use crosslatch::model::Method;
+use crosslatch::model::Stored;
 use crosslatch::plan::{Memory, PlannedValue, Work};
-use crosslatch::precision::Stored;
 use crosslatch::pt2::weights::{Source, Weight};
 use crosslatch::{Model, Options, Session};
 use serde_json::{Value, json};
@@ -98,7 +98,9 @@ fn describe_left(method: &Method) -> Value {
 /// Bytes of the weights, each payload once, and which of them stay as they are typed.
 fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     let method = &model.methods()[index];
-    let stored = session.narrowed().map_or(&[][..], |n| n.slots(index));
+    let stored = session
+        .quantized_weights()
+        .map_or(&[][..], |n| n.slots(index));
     let slots = method
         .program
         .slots
@@ -127,7 +129,7 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
         for (i, _, weight) in weights {
             if seen.insert(weight.source.clone()) {
                 let bytes = match stored.get(*i) {
-                    Some(Stored::Narrow(_, range)) => range.len(),
+                    Some(Stored::Quantized(_, range)) => range.len(),
                     _ => typed_bytes(weight),
                 };
                 total = (total.0 + 1, total.1 + bytes);

@@ -186,6 +186,7 @@ impl Lanes {
         let outputs = self.sessions[lane].outputs("decoder")?;
         let logits = outputs
             .get(&self.decoder_output)
+            .ok()
             .filter(|t| t.dtype() == DType::F32 && t.shape().len() == 3)
             .ok_or_else(|| wrong("`decoder` returns no f32 logits"))?;
         let vocabulary = logits.shape()[2];

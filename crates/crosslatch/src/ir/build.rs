@@ -2,14 +2,15 @@
 //!
 //! A [`ProgramBuilder`] collects slots and outputs, a [`GraphBuilder`] the calls; a branch of
 //! `cond` is a closure over a graph builder of its own. Types are not written down: each call is
-//! lowered as it is added, which gives the shapes of its results and finds mistakes where they are
+//! lowered as it is added, which gives the shapes of its results and reports a mistake where it is
 //! made. All sizes are therefore constants.
 //!
 //! ```
-//! use crosslatch::ir::build::ProgramBuilder;
 //! use crosslatch::DType;
+//! use crosslatch::ir::Catalogue;
+//! use crosslatch::ir::build::ProgramBuilder;
 //!
-//! let mut program = ProgramBuilder::new("twice");
+//! let mut program = ProgramBuilder::new("twice", Catalogue::builtin());
 //! let x = program.input("x", DType::F32, &[2, 3]);
 //! let y = program.graph.call("aten::add.Tensor", &[("self", x.into()), ("other", x.into())])?;
 //! program.output("y", y);
@@ -24,25 +25,67 @@
 
 use crosslatch_kernels::{DType, Layout};
 
-use super::call::Known;
+use super::arg::{Arg, ValueId};
+use super::bind::Known;
+use super::call::{Number, OpError};
+use super::catalogue::Catalogue;
 use super::graph::{
-    Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, TensorType, ValueId, ValueType,
+    COND, Graph, Node, Output, Program, Provenance, Slot, SlotKind, TensorType, ValueType,
 };
 use super::infer::infer;
-use super::operator::Number;
+use super::nesting::TooDeep;
+use super::size::Size;
 use super::verify::{VerifyError, verify};
-use super::{Size, TooDeep};
-use crate::ops::{COND, Catalogue};
 
 /// Why a program cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BuildError(pub String);
-
-impl From<VerifyError> for BuildError {
-    fn from(error: VerifyError) -> BuildError {
-        BuildError(error.to_string())
-    }
+#[non_exhaustive]
+pub enum BuildError {
+    /// The catalogue has no operator with this name.
+    #[error("there is no operator `{0}`")]
+    UnknownOperator(String),
+    /// The operator has no argument with this name.
+    #[error("`{operator}` has no argument `{argument}`")]
+    UnknownArgument {
+        /// The operator.
+        operator: String,
+        /// The argument.
+        argument: String,
+    },
+    /// An argument without a default is not given.
+    #[error("`{operator}`: argument `{argument}` is missing")]
+    MissingArgument {
+        /// The operator.
+        operator: String,
+        /// The argument.
+        argument: String,
+    },
+    /// A result is asked for and the operator returns none.
+    #[error("`{0}` returns nothing")]
+    NoResult(String),
+    /// The operator does not take these arguments.
+    #[error("`{operator}`: {source}")]
+    Call {
+        /// The operator.
+        operator: String,
+        /// What is wrong with the arguments.
+        source: OpError,
+    },
+    /// A value is stored to something that is not a slot.
+    #[error("only a slot can be stored to")]
+    NotASlot,
+    /// An operand of a `cond` does not belong to the graph.
+    #[error("an operand is not defined in this graph")]
+    UndefinedOperand,
+    /// The branches of a `cond` do not return the same types, shapes and strides.
+    #[error("the branches of a `cond` return tensors of different types")]
+    BranchResults,
+    /// Branches are nested too deep.
+    #[error("branches are {0}")]
+    TooDeep(#[from] TooDeep),
+    /// The program breaks a rule of the IR.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
 }
 
 /// A program in the making.
@@ -55,27 +98,27 @@ pub struct ProgramBuilder {
 }
 
 impl ProgramBuilder {
-    /// An empty program.
-    pub fn new(name: &str) -> ProgramBuilder {
+    /// An empty program, which may call the operators of this catalogue.
+    pub fn new(name: &str, catalogue: &'static Catalogue) -> ProgramBuilder {
         ProgramBuilder {
-            graph: GraphBuilder::new(),
+            graph: GraphBuilder::new(catalogue, 0),
             name: name.to_owned(),
             slots: Vec::new(),
             outputs: Vec::new(),
         }
     }
 
-    /// A tensor that is given at each run.
+    /// Adds an input: a tensor that is given at each run.
     pub fn input(&mut self, name: &str, dtype: DType, shape: &[usize]) -> ValueId {
         self.slot(name, SlotKind::Input, dtype, shape)
     }
 
-    /// A tensor that all sessions read and none changes.
+    /// Adds a weight: a tensor that all sessions read and none changes.
     pub fn weight(&mut self, name: &str, dtype: DType, shape: &[usize]) -> ValueId {
         self.slot(name, SlotKind::Weight, dtype, shape)
     }
 
-    /// A tensor that belongs to a session and outlives its runs.
+    /// Adds state: a tensor that belongs to a session and outlives its runs.
     pub fn state(&mut self, name: &str, dtype: DType, shape: &[usize]) -> ValueId {
         self.slot(name, SlotKind::State, dtype, shape)
     }
@@ -89,26 +132,26 @@ impl ProgramBuilder {
         self.graph.input(name, known)
     }
 
-    /// Returns a value under a name.
+    /// Adds an output: a value that the program returns under this name.
     pub fn output(&mut self, name: &str, value: ValueId) {
         self.outputs.push(Output::User(name.to_owned()));
         self.graph.graph.outputs.push(Arg::Value(value));
     }
 
-    /// Lets a value become the contents of a state slot when the run ends.
+    /// Makes a value the contents of a state slot when the run ends.
     ///
     /// # Errors
-    /// If `state` is no slot.
+    /// If `state` is not a slot.
     pub fn store(&mut self, state: ValueId, value: ValueId) -> Result<(), BuildError> {
         let inputs = &self.graph.graph.inputs;
         let slot = inputs.iter().position(|input| *input == state);
-        let slot = slot.ok_or_else(|| BuildError("only a slot can be stored to".into()))?;
+        let slot = slot.ok_or(BuildError::NotASlot)?;
         self.outputs.push(Output::Mutation { slot });
         self.graph.graph.outputs.push(Arg::Value(value));
         Ok(())
     }
 
-    /// The program, verified. Weights that it turns out to write are state.
+    /// The program, verified. Weights that a call writes become state.
     ///
     /// # Errors
     /// If it breaks a rule of the IR.
@@ -128,19 +171,21 @@ impl ProgramBuilder {
 
 /// A graph in the making.
 pub struct GraphBuilder {
+    catalogue: &'static Catalogue,
     graph: Graph,
-    /// For each value, what lowering knows of it.
+    /// What lowering knows of each value.
     known: Vec<Known>,
-    /// Branches around the graph.
+    /// Number of branches that the graph is nested in.
     depth: usize,
 }
 
 impl GraphBuilder {
-    fn new() -> GraphBuilder {
+    fn new(catalogue: &'static Catalogue, depth: usize) -> GraphBuilder {
         GraphBuilder {
+            catalogue,
             graph: Graph::default(),
             known: Vec::new(),
-            depth: 0,
+            depth,
         }
     }
 
@@ -177,43 +222,46 @@ impl GraphBuilder {
     }
 
     /// Adds a call of an operator that has one result. Arguments go by the names in its schema;
-    /// what is not given has its default.
+    /// those that are not given take their defaults.
     ///
     /// # Errors
-    /// If there is no such operator, or the call makes no sense.
+    /// If there is no such operator, or it does not take these arguments.
     pub fn call(&mut self, operator: &str, args: &[(&str, Arg)]) -> Result<ValueId, BuildError> {
         let results = self.call_all(operator, args)?;
         let first = results.first().copied();
-        first.ok_or_else(|| BuildError(format!("`{operator}` has no result")))
+        first.ok_or_else(|| BuildError::NoResult(operator.to_owned()))
     }
 
-    /// As [`call`](GraphBuilder::call), with all results.
+    /// Adds a call as [`call`](GraphBuilder::call) does, and returns all its results.
     ///
     /// # Errors
-    /// As there.
+    /// If there is no such operator, or it does not take these arguments.
     pub fn call_all(
         &mut self,
         operator: &str,
         args: &[(&str, Arg)],
     ) -> Result<Vec<ValueId>, BuildError> {
-        let fail = |reason: String| BuildError(format!("`{operator}`: {reason}"));
-        let op = Catalogue::builtin()
-            .get(operator)
-            .ok_or_else(|| fail("there is no such operator".into()))?;
+        let name = || operator.to_owned();
+        let op =
+            (self.catalogue.get(operator)).ok_or_else(|| BuildError::UnknownOperator(name()))?;
         let schema = &op.schema;
-        if let Some((name, _)) = args
-            .iter()
-            .find(|(name, _)| schema.position(name).is_none())
-        {
-            return Err(fail(format!("there is no argument `{name}`")));
+        let mut given = args.iter().map(|(argument, _)| *argument);
+        if let Some(argument) = given.find(|argument| schema.position(argument).is_none()) {
+            return Err(BuildError::UnknownArgument {
+                operator: name(),
+                argument: argument.to_owned(),
+            });
         }
         let mut bound = Vec::with_capacity(schema.params.len());
         for param in &schema.params {
-            let given = args.iter().find(|(name, _)| *name == param.name);
+            let given = args.iter().find(|(argument, _)| *argument == param.name);
             let arg = given.map(|(_, arg)| arg.clone());
             let arg = arg.or_else(|| param.default.clone());
             let arg = arg.or_else(|| param.optional.then_some(Arg::None));
-            bound.push(arg.ok_or_else(|| fail(format!("argument `{}` is missing", param.name)))?);
+            bound.push(arg.ok_or_else(|| BuildError::MissingArgument {
+                operator: name(),
+                argument: param.name.clone(),
+            })?);
         }
         let mut node = Node {
             op: op.clone(),
@@ -223,7 +271,10 @@ impl GraphBuilder {
             provenance: Provenance::default(),
         };
         let known = |id: ValueId| self.known.get(id.index()).cloned();
-        let inferred = infer(&node, &known).map_err(|e| fail(e.to_string()))?;
+        let inferred = infer(&node, &known).map_err(|source| BuildError::Call {
+            operator: name(),
+            source,
+        })?;
         node.results = self.define_all(inferred.results);
         let ids = node.results.clone();
         self.graph.nodes.push(node);
@@ -239,11 +290,12 @@ impl GraphBuilder {
         ids
     }
 
-    /// Adds a choice between two graphs. Each branch is given the operands under names of its own
-    /// and says what it returns; both must return tensors of the same types, shapes and strides.
+    /// Adds a `cond`, which takes one of two graphs. Each branch gets the operands under names of
+    /// its own and says what it returns; both must return tensors of the same types, shapes and
+    /// strides.
     ///
     /// # Errors
-    /// If a branch cannot be built, or the two do not fit together.
+    /// If a branch cannot be built, or the two return different types.
     pub fn cond(
         &mut self,
         predicate: ValueId,
@@ -260,13 +312,11 @@ impl GraphBuilder {
             _ => false,
         };
         if results.len() != others.len() || !results.iter().zip(&others).all(same) {
-            let reason = "the branches of a `cond` return tensors of different types";
-            return Err(BuildError(reason.into()));
+            return Err(BuildError::BranchResults);
         }
-        let op = Catalogue::builtin().get(COND);
-        let op = op
-            .ok_or_else(|| BuildError("there is no `cond`".into()))?
-            .clone();
+        let op = self.catalogue.get(COND);
+        let op = op.ok_or_else(|| BuildError::UnknownOperator(COND.to_owned()))?;
+        let op = op.clone();
         let ids = self.define_all(results);
         let operands = operands.iter().copied().map(Some).collect();
         self.graph.nodes.push(Node {
@@ -284,15 +334,12 @@ impl GraphBuilder {
         operands: &[ValueId],
         build: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
     ) -> Result<(Graph, Vec<Known>), BuildError> {
-        let mut builder = GraphBuilder {
-            depth: self.depth + 1,
-            ..GraphBuilder::new()
-        };
-        TooDeep::check(builder.depth).map_err(|e| BuildError(format!("branches are {e}")))?;
+        let mut builder = GraphBuilder::new(self.catalogue, self.depth + 1);
+        TooDeep::check(builder.depth)?;
         let mut inputs = Vec::with_capacity(operands.len());
         for (i, operand) in operands.iter().enumerate() {
             let known = self.known.get(operand.index()).cloned();
-            let known = known.ok_or_else(|| BuildError("an operand is not defined".into()))?;
+            let known = known.ok_or(BuildError::UndefinedOperand)?;
             inputs.push(builder.input(&format!("a{i}"), known));
         }
         let results = build(&mut builder, &inputs)?;
@@ -302,53 +349,5 @@ impl GraphBuilder {
         let known: Vec<Known> = known.collect();
         builder.graph.outputs = results.into_iter().map(Arg::Value).collect();
         Ok((builder.graph, known))
-    }
-}
-
-impl From<ValueId> for Arg {
-    fn from(value: ValueId) -> Arg {
-        Arg::Value(value)
-    }
-}
-
-impl From<i64> for Arg {
-    fn from(value: i64) -> Arg {
-        Arg::Int(value)
-    }
-}
-
-impl From<f64> for Arg {
-    fn from(value: f64) -> Arg {
-        Arg::Float(value)
-    }
-}
-
-impl From<bool> for Arg {
-    fn from(value: bool) -> Arg {
-        Arg::Bool(value)
-    }
-}
-
-impl From<&str> for Arg {
-    fn from(value: &str) -> Arg {
-        Arg::Str(value.to_owned())
-    }
-}
-
-impl From<DType> for Arg {
-    fn from(value: DType) -> Arg {
-        Arg::DType(value)
-    }
-}
-
-impl From<&[i64]> for Arg {
-    fn from(values: &[i64]) -> Arg {
-        Arg::Ints(values.iter().copied().map(Arg::Int).collect())
-    }
-}
-
-impl From<&[ValueId]> for Arg {
-    fn from(values: &[ValueId]) -> Arg {
-        Arg::Values(values.iter().copied().map(Some).collect())
     }
 }

@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use crosslatch_kernels::{DType, Layout};
 
-use super::{Operator, Size};
+use super::operator::Operator;
+use super::size::Size;
+
+pub use super::arg::{Arg, ValueId};
+
+/// The name of `cond`, which takes one of two graphs. It is in the catalogue for its name and its
+/// schema, but never lowered: what it reads, writes and returns follows from its branches.
+pub const COND: &str = "higher_order::cond";
 
 /// A program: one method of a model.
 #[derive(Clone, Debug)]
@@ -68,17 +75,6 @@ pub enum Output {
         /// Index among the slots.
         slot: usize,
     },
-}
-
-/// Index of a value in its graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueId(pub u32);
-
-impl ValueId {
-    /// The index.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
 /// A graph of operator calls, in order.
@@ -185,40 +181,5 @@ impl Node {
     /// Whether this is a `cond`.
     pub fn is_cond(&self) -> bool {
         !self.branches.is_empty()
-    }
-}
-
-/// An argument of a call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Arg {
-    /// Not given.
-    None,
-    /// A value of the graph.
-    Value(ValueId),
-    /// A list of tensors; entries may be missing.
-    Values(Vec<Option<ValueId>>),
-    /// An integer.
-    Int(i64),
-    /// A list of integers, each a constant or a value.
-    Ints(Vec<Arg>),
-    /// A float.
-    Float(f64),
-    /// A truth value.
-    Bool(bool),
-    /// Text.
-    Str(String),
-    /// An element type.
-    DType(DType),
-}
-
-impl Arg {
-    /// The values in this argument.
-    pub fn values(&self) -> Box<dyn Iterator<Item = ValueId> + '_> {
-        match self {
-            Arg::Value(v) => Box::new(std::iter::once(*v)),
-            Arg::Values(list) => Box::new(list.iter().flatten().copied()),
-            Arg::Ints(list) => Box::new(list.iter().flat_map(Arg::values)),
-            _ => Box::new(std::iter::empty()),
-        }
     }
 }

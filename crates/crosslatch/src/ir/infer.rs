@@ -1,14 +1,16 @@
-//! What a call gives, found out by lowering it.
+//! What a call returns, found by lowering it.
 //!
-//! An operator's shape rule stands in its lowering, next to its kernel. So whoever wants to know the
-//! types of results without running anything (the builder, passes that weigh costs) lowers the call
-//! and looks at what it came down to.
+//! An operator's shape rule is part of its lowering, next to its kernel. So whoever wants to know
+//! the types of results without running anything (the builder, a pass that weighs costs) lowers the
+//! call and looks at the answer.
 
 use crosslatch_kernels::{DType, Dims, Layout};
 
-use super::call::{BoundCall, Known, bind_call};
-use super::graph::{Node, ValueId};
-use super::operator::{Assign, Call, KernelSet, Lowering, OpError, Update};
+use super::arg::ValueId;
+use super::bind::{BoundCall, Known, bind_call};
+use super::call::{Call, KernelSet, OpError};
+use super::graph::Node;
+use super::lowering::{Assign, Lowering, Update};
 
 /// What a call comes down to, without its kernel.
 pub struct Inferred {
@@ -21,15 +23,15 @@ pub struct Inferred {
 /// What kind of work a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Known before anything runs: sizes, checks of sizes.
+    /// None: the results are known before anything runs, as sizes and checks of sizes are.
     Known,
-    /// Another look at an operand's memory.
+    /// A view of an operand's memory.
     View,
     /// A copy of an operand or of a part of it.
     Copy,
-    /// Computed, with about so many arithmetic operations.
+    /// A computation.
     Compute {
-        /// The operations.
+        /// Approximate number of arithmetic operations.
         flops: u64,
     },
 }
@@ -37,7 +39,7 @@ pub enum Kind {
 /// Lowers a call of an operator; `known` says what is known of its operands.
 ///
 /// # Errors
-/// If the call makes no sense.
+/// If the arguments are invalid or unsupported.
 pub fn infer(node: &Node, known: &dyn Fn(ValueId) -> Option<Known>) -> Result<Inferred, OpError> {
     let bound = bind_call(node, known, &|_| None)?;
     let operand = |i: usize| operand(&bound, i, known);
@@ -46,11 +48,11 @@ pub fn infer(node: &Node, known: &dyn Fn(ValueId) -> Option<Known>) -> Result<In
         schema: &node.op.schema,
         args: &bound.args,
         kernels: KernelSet::Fast,
-        // The builder asks before it names any.
+        // The builder asks before it has named any.
         results: (!node.results.is_empty()).then_some(node.results.len()),
     };
     let in_place = call.is_in_place();
-    let (results, kind) = match node.op.lowered(&call)? {
+    let (results, kind) = match node.op.lower(&call)? {
         Lowering::Nothing => (Vec::new(), Kind::Known),
         Lowering::Numbers(numbers) => {
             let numbers = numbers.into_iter().map(Known::Number);
@@ -95,6 +97,6 @@ fn operand(
 ) -> Result<(DType, Layout), OpError> {
     match bound.operands.get(index).and_then(|id| known(*id)) {
         Some(Known::Tensor(dtype, layout)) => Ok((dtype, layout)),
-        _ => Err(OpError::new("a result of nothing")),
+        _ => Err(OpError::new("an operand of the lowering is not a tensor")),
     }
 }

@@ -7,13 +7,22 @@
 //! memory, and the [`schema`] of an operator says which. `cond` carries its branches as graphs
 //! without captures.
 //!
+//! An operator is a row of the [`catalogue`]: its schema, and a function that lowers a [`call`] of
+//! it when all sizes are known. What it may answer is a [`lowering`]. [`bind`] makes a call of a
+//! node, [`infer`] asks what a node returns without running it.
+//!
 //! The IR has a text form, which [`mod@print`] writes and [`parse`] reads, and rules, which
-//! [`verify`] checks; a pass is tested by text in, text out.
+//! [`verify`] checks; a pass is tested by text in, text out. [`build`] makes programs in Rust.
 
+pub mod arg;
+pub mod bind;
 pub mod build;
 pub mod call;
+pub mod catalogue;
 pub mod graph;
 pub mod infer;
+pub mod lowering;
+mod nesting;
 pub mod operator;
 pub mod parse;
 pub mod print;
@@ -21,29 +30,13 @@ pub mod schema;
 pub mod size;
 pub mod verify;
 
-/// How deep anything may be nested that a file or a text says: branches within branches, operations
-/// of a size, lists within lists. No exporter comes near it, a hostile file might; and whoever walks
-/// what is nested calls itself, which a thread with a small stack bears so often.
-pub const MAX_DEPTH: usize = 32;
-
-/// Something is nested deeper than [`MAX_DEPTH`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("nested more than {MAX_DEPTH} deep")]
-pub struct TooDeep;
-
-impl TooDeep {
-    /// Whether so many levels may be.
-    pub fn check(depth: usize) -> Result<(), TooDeep> {
-        match depth {
-            0..=MAX_DEPTH => Ok(()),
-            _ => Err(TooDeep),
-        }
-    }
-}
-
+pub use arg::{Arg, ValueId};
+pub use call::{Call, CallArg, KernelSet, Number, OpError, TensorArg, wrap_dim};
+pub use catalogue::Catalogue;
 pub use graph::{
-    Arg, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, Value, ValueId,
-    ValueType,
+    COND, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, Value, ValueType,
 };
-pub use operator::{Call, Lowering, OpError, Operator};
+pub use lowering::{Assign, Compute, Lowering, Update, View, ViewCopy, check_shape};
+pub use nesting::{MAX_DEPTH, TooDeep};
+pub use operator::Operator;
 pub use size::Size;

@@ -1,21 +1,22 @@
-//! The text form, read.
+//! Reading the text form.
 //!
-//! The grammar is what [`super::print`] writes; white space and line ends mean nothing, `#` starts
-//! a comment. A file holds one program. Slots may be written without `= "name"`, they are then
-//! named after their value. Used by tests, where a program and what is expected of it stand side
-//! by side, and by people who want to try a change by hand.
+//! The grammar is what [`mod@super::print`] writes; white space and line ends mean nothing, `#`
+//! starts a comment. A text holds one program. A slot without `= "name"` is named after its value.
+//! Tests use it to keep a program and what is expected of it side by side, and people use it to try
+//! a change by hand.
 
 use std::collections::HashMap;
 
 use crosslatch_kernels::DType;
 
+use super::arg::{Arg, ValueId};
+use super::catalogue::Catalogue;
 use super::graph::{
-    Arg, Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueId,
-    ValueType,
+    Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueType,
 };
+use super::nesting::TooDeep;
 use super::schema::{ArgType, Schema};
-use super::{Size, TooDeep};
-use crate::ops::Catalogue;
+use super::size::Size;
 
 /// Text that is not a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,14 +45,14 @@ pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Program, ParseError> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    /// Branches and lists around the place.
+    /// Number of branches and lists that are open.
     depth: usize,
     catalogue: &'a Catalogue,
 }
 
 type Parsed<T> = Result<T, String>;
 
-/// Names of the values that are known in a graph.
+/// The values of a graph that are defined so far, by name.
 type Scope = HashMap<String, ValueId>;
 
 impl<'a> Parser<'a> {
@@ -88,7 +89,7 @@ impl<'a> Parser<'a> {
         Err(format!("expected `{token}`, found `{found}`"))
     }
 
-    /// A run of characters that names are made of.
+    /// The longest run of characters that names are made of.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
         let is_name = |c: char| c.is_alphanumeric() || "_.:-+".contains(c);
@@ -451,13 +452,14 @@ mod tests {
     fn a_name_is_read_back_whatever_characters_it_has() {
         let name = "a\u{7f}\0\r\n\t\"\\é\u{200b}";
         let text = format!("program p\ninput %x: f32[1] = {name:?}\nreturn \"y\"=%x");
-        let program = parse(&text, Catalogue::builtin()).unwrap();
+        let catalogue = Catalogue::new([]);
+        let program = parse(&text, &catalogue).unwrap();
         assert_eq!(program.slots[0].name, name);
-        let again = parse(&program.to_string(), Catalogue::builtin()).unwrap();
+        let again = parse(&program.to_string(), &catalogue).unwrap();
         assert_eq!(again.slots[0].name, name);
         for wrong in ["\\u{}", "\\u{110000}", "\\u7f", "\\u{1234567}", "\\u{d800}"] {
             let text = format!("program p\ninput %x: f32[1] = \"{wrong}\"\nreturn \"y\"=%x");
-            assert!(parse(&text, Catalogue::builtin()).is_err(), "{wrong}");
+            assert!(parse(&text, &catalogue).is_err(), "{wrong}");
         }
     }
 }

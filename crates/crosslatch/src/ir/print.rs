@@ -1,4 +1,4 @@
-//! The text form, written.
+//! Writing the text form.
 //!
 //! ```text
 //! program decoder
@@ -10,11 +10,12 @@
 //! return "logits"=%h, @cache=%h
 //! ```
 //!
-//! Arguments that have the schema's default are left out. [`super::parse`] reads it back.
+//! Arguments that have the schema's default are left out. [`mod@super::parse`] reads it back.
 
 use std::fmt;
 
-use super::graph::{Arg, Graph, Node, Output, Program, SlotKind, TensorType, ValueType};
+use super::arg::Arg;
+use super::graph::{Graph, Node, Output, Program, SlotKind, TensorType, ValueType};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,9 @@
 //! A result whose letter appears on an argument *may* alias it; whether it does for given sizes
 //! (`reshape`) is decided when the operator is lowered.
 
-use super::Arg;
 use crosslatch_kernels::DType;
+
+use super::arg::Arg;
 
 /// The type of an argument, as far as the engine tells types apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::TooDeep;
-use super::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
+use super::arg::{Arg, ValueId};
+use super::graph::{Graph, Node, Output, Program, SlotKind, ValueType};
+use super::nesting::TooDeep;
 use super::schema::ArgType;
 
 /// A broken rule, and where.

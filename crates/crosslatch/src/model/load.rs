@@ -9,7 +9,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Carry, Contents, Method, Model, check_bindings};
+use super::contents::Contents;
+use super::method::check_bindings;
+use super::{Carry, Method, Model};
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
@@ -29,10 +31,10 @@ impl Model {
     /// Loads a `.pt2` file, or a folder that transformers' exporters wrote. Files are mapped
     /// ([`Access::Map`]): weights are read from them when they are used.
     ///
-    /// As long as the model or a session of it is there, the files must not be changed or shortened by
-    /// anybody: a change shows in what the model computes, and where a file was shortened, the system
-    /// ends the process when it reads what is gone (SIGBUS). Replacing a file by renaming another one
-    /// over it is safe. [`Model::read`] has no such condition.
+    /// As long as the model or one of its sessions exists, the files must not be changed or shortened:
+    /// a change shows in what the model computes, and where a file was shortened, the system ends the
+    /// process when it reads the missing part (SIGBUS). Replacing a file by renaming another one over
+    /// it is safe. [`Model::read`] has no such condition.
     ///
     /// # Errors
     /// If a file cannot be read, is malformed, or needs operators that the engine lacks; the
@@ -41,8 +43,8 @@ impl Model {
         Model::open_with(path, Access::Map)
     }
 
-    /// As [`Model::open`], but files are copied into memory, as much as they are long. What becomes of
-    /// them after that does not matter.
+    /// As [`Model::open`], but the whole files are copied into memory, so that they may be changed
+    /// afterwards.
     ///
     /// # Errors
     /// As for [`Model::open`], and if there is not enough memory.
@@ -50,7 +52,7 @@ impl Model {
         Model::open_with(path, Access::Copy)
     }
 
-    /// As [`Model::open`], with files had in the way that `access` says.
+    /// As [`Model::open`], with files mapped or copied as `access` says.
     ///
     /// # Errors
     /// As for [`Model::open`] and [`Model::read`].
@@ -78,7 +80,7 @@ impl Model {
         Model::open_parts_with(parts, Access::Map)
     }
 
-    /// As [`Model::open_parts`], with files had in the way that `access` says.
+    /// As [`Model::open_parts`], with files mapped or copied as `access` says.
     ///
     /// # Errors
     /// As for [`Model::open_parts`] and [`Model::read`].
@@ -97,7 +99,7 @@ impl Model {
     }
 }
 
-/// A model in the making.
+/// A model that is being loaded.
 struct Loading {
     access: Access,
     files: Vec<Archive>,
@@ -115,7 +117,7 @@ impl Loading {
         }
     }
 
-    /// Adds the programs of a file; under this name, if there is to be one.
+    /// Adds the programs of a file. If a name is given, the file's only program gets it.
     fn file(&mut self, path: &Path, name: Option<&str>) -> Result<(), Error> {
         let archive = Archive::open(path, self.access)?;
         let fail = |reason: String| Error::Archive {
@@ -141,7 +143,7 @@ impl Loading {
             }
             match self.method(program, name) {
                 Ok(method) => self.methods.push(method),
-                // All of them are reported, over all methods, before anything is given up.
+                // The missing operators of all methods are reported together.
                 Err(Error::MissingOperators { missing: more, .. }) => {
                     missing.calls.extend(more.calls);
                 }
@@ -215,7 +217,7 @@ impl Loading {
             path: path.to_owned(),
             reason: ArchiveError::File(e.to_string()),
         })?;
-        // What was read of the files, programs most of all, is not wanted any more.
+        // The parts of the files that were read, mostly programs, are not needed any more.
         for file in &self.files {
             file.contents().release(0..file.contents().bytes().len());
         }
@@ -228,7 +230,7 @@ impl Loading {
     }
 }
 
-/// Lets the second stage carry what it takes from the first, if both are there and fit.
+/// Lets the second stage carry what it takes from the first, if there are such stages.
 fn carry_between_stages(methods: &mut [Method]) -> Result<(), VerifyError> {
     let find = |name: &str| methods.iter().position(|m| m.program.name == name);
     let [Some(first), Some(next)] = STAGES.map(find) else {

@@ -2,29 +2,37 @@
 //!
 //! A file holds one or more programs, here called methods (`encoder`, `decoder`; `model` where
 //! `torch.export.save` wrote a single one), and any number of extra files such as a tokenizer.
-//! Loading reads the programs and checks everything; weights stay where they are in the file, which is
-//! mapped or copied.
+//! Loading reads the programs and checks everything; weights stay where they are in the file, which
+//! is mapped or copied.
 
+mod contents;
 mod load;
+mod method;
+mod quantized;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crosslatch_kernels::tensor::quantized::Format;
 use crosslatch_kernels::{DType, Threads};
 
-use crate::effects::{Readiness, readiness};
 use crate::error::Error;
 use crate::inputs::input_slots;
 use crate::ir::Program;
-use crate::ir::graph::{SlotKind, ValueType};
+use crate::ir::graph::SlotKind;
 use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
-use crate::passes::{caches, carry, latch};
-use crate::precision::{Narrowed, Precision};
+use crate::passes::{caches, latch};
+use crate::precision::Precision;
 use crate::pt2::archive::Archive;
-use crate::pt2::weights::{Source, Weight, Weights};
+use crate::pt2::weights::{Weight, Weights};
 use crate::tensor::Tensor;
+
+use contents::Contents;
+use method::{check_bindings, constant_type};
+
+pub use method::{Carry, Latch, Method};
+pub use quantized::{QuantizedWeights, Stored};
 
 /// A loaded model. Cheap to clone: clones share everything.
 #[derive(Clone, Debug)]
@@ -34,114 +42,16 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     file: Arc<Contents>,
     methods: Vec<Method>,
-    /// The weights in each narrow format, where a session has asked for it.
-    narrowed: [OnceLock<Narrowed>; 2],
-    /// Held by the session that converts weights; others wait for it.
-    narrowing: Mutex<()>,
-    /// The same model with narrow caches, if it has any, where a session has asked for it.
-    narrow_caches: OnceLock<Option<Model>>,
-}
-
-/// What models of one file share.
-#[derive(Debug)]
-struct Contents {
-    /// Where it was loaded from; a model that was built in memory comes from nowhere.
-    path: Option<PathBuf>,
-    files: Vec<Archive>,
-    weights: Weights,
-}
-
-/// A program with the weights that belong to it.
-#[derive(Clone, Debug)]
-pub struct Method {
-    /// The program.
-    pub program: Program,
-    /// For each slot that is not an input, its contents in the file.
-    pub bindings: Vec<Option<Weight>>,
-    /// The caches that a `cond` hands back or fills, and which are empty in the file.
-    pub readiness: Vec<Readiness>,
-    /// Where its latched slots come from, if it has any.
-    pub latch: Option<Latch>,
-    /// Where its carried slots come from, if it has any.
-    pub carry: Option<Carry>,
-}
-
-/// The method that is run before another one and leaves it its carried slots.
-#[derive(Clone, Debug)]
-pub struct Carry {
-    /// Index of the method.
-    pub first: usize,
-    /// Where each carried slot comes from.
-    pub links: Vec<carry::Link>,
-}
-
-impl Carry {
-    /// The same for a part of the method, which has these slots of it.
-    fn moved(&self, slots: &[Option<usize>]) -> Carry {
-        let links = self.links.iter().filter_map(|link| {
-            let slot = slots.iter().position(|s| *s == Some(link.slot))?;
-            Some(carry::Link {
-                slot,
-                ..link.clone()
-            })
-        });
-        Carry {
-            first: self.first,
-            links: links.collect(),
-        }
-    }
-}
-
-/// The part of a method that is run once for each set of latched inputs.
-#[derive(Clone, Debug)]
-pub struct Latch {
-    /// Index of the method that it is. Its inputs are the latched ones, its outputs have the names
-    /// of the latched slots.
-    pub once: usize,
-    /// What depends on latched inputs alone and is computed at every run all the same, with the
-    /// reason.
-    pub left: Vec<(String, &'static str)>,
-}
-
-impl Method {
-    fn new(program: Program, bindings: Vec<Option<Weight>>) -> Method {
-        let mut readiness = readiness(&program);
-        // What is there in the file need not be filled first.
-        readiness.retain(|r| bindings[r.slot].as_ref().is_some_and(|w| w.is_zero));
-        Method {
-            program,
-            bindings,
-            readiness,
-            latch: None,
-            carry: None,
-        }
-    }
-
-    /// A method whose state `look` has not looked for zeros yet.
-    fn loaded(
-        program: Program,
-        mut bindings: Vec<Option<Weight>>,
-        look: impl Fn(&mut Weight),
-    ) -> Method {
-        let slots = program.slots.iter().zip(&mut bindings);
-        slots
-            .filter(|(slot, _)| slot.kind == SlotKind::State)
-            .filter_map(|(_, weight)| weight.as_mut())
-            .for_each(look);
-        Method::new(program, bindings)
-    }
-
-    /// One of two parts of the method.
-    fn part(&self, part: latch::Part) -> Result<Method, VerifyError> {
-        crate::ir::verify::verify(&part.program)?;
-        let from = |slot: Option<usize>| self.bindings.get(slot?)?.clone();
-        let bindings = part.slots.iter().map(|slot| from(*slot)).collect();
-        Ok(Method::new(part.program, bindings))
-    }
+    /// The weights in bf16 and in int8, once a session has asked for them.
+    quantized: [OnceLock<QuantizedWeights>; 2],
+    /// Held by the session that quantizes weights; others wait for it.
+    quantizing: Mutex<()>,
+    /// The same model with bf16 caches, if it has such caches, once a session has asked for it.
+    with_bf16_caches: OnceLock<Option<Model>>,
 }
 
 impl Model {
-    /// Whether this is the same model, not only an equal one.
+    /// Whether both are the same model, not only equal ones.
     pub fn is(&self, other: &Model) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -150,58 +60,34 @@ impl Model {
         Model(Arc::new(Inner {
             file,
             methods,
-            narrowed: Default::default(),
-            narrowing: Mutex::new(()),
-            narrow_caches: OnceLock::new(),
+            quantized: Default::default(),
+            quantizing: Mutex::new(()),
+            with_bf16_caches: OnceLock::new(),
         }))
     }
 
-    /// The model that a session in this precision runs: in a narrow one, caches of keys and values are
-    /// narrow too ([`passes::caches`](crate::passes::caches)).
+    /// The model that a session in this precision runs. In a precision other than `f32`, the caches
+    /// of cross-attention keys and values are bf16 ([`passes::caches`](crate::passes::caches)).
     pub fn in_precision(&self, precision: Precision) -> Model {
         if precision == Precision::F32 {
             return self.clone();
         }
-        let narrow = self.0.narrow_caches.get_or_init(|| {
+        let changed = self.0.with_bf16_caches.get_or_init(|| {
             let methods = self.methods().iter();
-            let changed: Vec<Option<Method>> = methods.map(|m| self.narrow_caches(m)).collect();
+            let changed: Vec<Option<Method>> = methods.map(with_bf16_caches).collect();
             let methods = changed.iter().zip(self.methods());
             changed.iter().any(Option::is_some).then(|| {
                 let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
                 Model::new(self.0.file.clone(), methods.collect())
             })
         });
-        narrow.as_ref().unwrap_or(self).clone()
+        changed.as_ref().unwrap_or(self).clone()
     }
 
-    /// A method with narrow caches, if it has any.
-    fn narrow_caches(&self, method: &Method) -> Option<Method> {
-        let is_carried = |slot: usize| {
-            let links = method.carry.iter().flat_map(|carry| &carry.links);
-            links.into_iter().any(|link| link.slot == slot)
-        };
-        let starts_as_zeros = |slot: usize| {
-            let weight = method.bindings[slot].as_ref();
-            weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
-        };
-        let (program, chosen) = caches::narrow_caches(&method.program, &starts_as_zeros)?;
-        crate::ir::verify::verify(&program).ok()?;
-        let mut method = Method {
-            program,
-            ..method.clone()
-        };
-        let weights = method.bindings.iter_mut().zip(chosen);
-        for (weight, _) in weights.filter(|(_, chosen)| *chosen) {
-            // Zeros of one type are zeros of the other.
-            weight.as_mut()?.store_zeros_as(DType::BF16);
-        }
-        Some(method)
-    }
-
-    /// The same model, in which what depends on weights and the inputs with these names alone is
-    /// computed once, and again when one of them changes. Nothing else changes: methods take what
-    /// they took and return, bit for bit, what they returned. What is computed once is a method
-    /// of its own, `NAME@once`.
+    /// The same model, except that what depends only on weights and on the inputs with these names is
+    /// computed once, and again when one of these inputs changes. Methods take the same inputs and
+    /// return, bit for bit, the same outputs. What is computed once becomes a method of its own,
+    /// `NAME@once`.
     ///
     /// # Errors
     /// If no method has one of the inputs, or the model is latched already.
@@ -226,7 +112,10 @@ impl Model {
                 methods.push(method.clone());
                 continue;
             };
-            let carry = method.carry.as_ref().map(|c| c.moved(&latched.step.slots));
+            let carry = method
+                .carry
+                .as_ref()
+                .map(|c| c.of_part(&latched.step.slots));
             let mut step = method.part(latched.step).map_err(fail)?;
             step.carry = carry;
             step.latch = Some(Latch {
@@ -280,7 +169,7 @@ impl Model {
                 Some((_, tensor)) => Some(tensor.clone()),
                 None if slot.kind == SlotKind::State => {
                     constant_type(&program.graph.value(*input).ty)
-                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape))
+                        .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape).ok())
                 }
                 None => None,
             };
@@ -345,25 +234,21 @@ impl Model {
 
     /// The bytes of a weight of this model.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.file.weights.bytes(self.files(), weight)
+        self.0.file.weight_bytes(weight)
     }
 
-    /// The bytes of a payload of this model.
-    pub(crate) fn source_bytes(&self, source: &Source) -> &[u8] {
-        self.0.file.weights.source_bytes(self.files(), source)
-    }
-
-    /// The weights in a precision, where a session has asked for it; nothing for
+    /// The quantized weights for a precision, once a session has asked for them; `None` for
     /// [`Precision::F32`].
-    pub fn narrowed(&self, precision: Precision) -> Option<&Narrowed> {
-        self.narrow_cell(precision.format()?).get()
+    pub fn quantized_weights(&self, precision: Precision) -> Option<&QuantizedWeights> {
+        self.quantized_cell(precision.format()?).get()
     }
 
-    /// Converts the weights to a precision, by these threads, if no session has asked for it before.
+    /// Quantizes the weights for a precision on these threads, unless a session has asked for them
+    /// before.
     ///
     /// # Errors
     /// If they take more memory than the limit allows.
-    pub(crate) fn narrow(
+    pub(crate) fn quantize_weights(
         &self,
         precision: Precision,
         threads: &Threads,
@@ -372,29 +257,30 @@ impl Model {
         let Some(format) = precision.format() else {
             return Ok(());
         };
-        let cell = self.narrow_cell(format);
-        let _one_at_a_time = self.0.narrowing.lock().unwrap_or_else(|p| p.into_inner());
+        let cell = self.quantized_cell(format);
+        let _one_at_a_time = self.0.quantizing.lock().unwrap_or_else(|p| p.into_inner());
         if cell.get().is_none() {
-            let narrowed = Narrowed::of(self, format, threads, limit);
-            let narrowed = narrowed.map_err(|source| Error::Memory {
+            let quantized =
+                QuantizedWeights::of(self.methods(), &self.0.file, format, threads, limit);
+            let quantized = quantized.map_err(|source| Error::Memory {
                 what: format!("weights in {precision}"),
                 source,
             })?;
-            cell.get_or_init(|| narrowed);
+            cell.get_or_init(|| quantized);
         }
         Ok(())
     }
 
-    fn narrow_cell(&self, format: Format) -> &OnceLock<Narrowed> {
+    fn quantized_cell(&self, format: Format) -> &OnceLock<QuantizedWeights> {
         match format {
-            Format::Bf16 => &self.0.narrowed[0],
-            Format::Int8 => &self.0.narrowed[1],
+            Format::Bf16 => &self.0.quantized[0],
+            Format::Int8 => &self.0.quantized[1],
         }
     }
 
-    /// Tells the system that a payload will not be wanted soon.
-    pub(crate) fn release(&self, source: &Source) {
-        source.release(self.files());
+    /// Tells the system that a weight's payload will not be read soon.
+    pub(crate) fn release(&self, weight: &Weight) {
+        self.0.file.release(&weight.source);
     }
 
     /// The files in memory, which weights are pieces of.
@@ -402,42 +288,32 @@ impl Model {
         &self.0.file.files
     }
 
-    /// The payloads that could not be used in place.
+    /// The payloads that had to be copied.
     pub(crate) fn copied_bytes(&self) -> &[u8] {
         self.0.file.weights.copies()
     }
 }
 
-/// Element type and sizes, if the sizes are constants.
-fn constant_type(ty: &ValueType) -> Option<(DType, Vec<usize>)> {
-    let ValueType::Tensor(ty) = ty else {
-        return None;
+/// The method with bf16 caches, if it has any caches that may be bf16.
+fn with_bf16_caches(method: &Method) -> Option<Method> {
+    let is_carried = |slot: usize| {
+        let links = method.carry.iter().flat_map(|carry| &carry.links);
+        links.into_iter().any(|link| link.slot == slot)
     };
-    let sizes: Option<Vec<usize>> = ty
-        .sizes
-        .iter()
-        .map(|s| usize::try_from(s.constant()?).ok())
-        .collect();
-    Some((ty.dtype, sizes?))
-}
-
-/// The program says what type each weight has, and so does the payload: they must agree.
-fn check_bindings(program: &Program, bindings: &[Option<Weight>]) -> Result<(), String> {
-    let graph = &program.graph;
-    let slots = program.slots.iter().zip(bindings).zip(&graph.inputs);
-    for ((slot, binding), input) in slots {
-        let Some(weight) = binding else {
-            continue;
-        };
-        let declared = constant_type(&graph.value(*input).ty);
-        if declared.is_none_or(|(dtype, shape)| {
-            dtype != weight.dtype || shape[..] != weight.layout.shape[..]
-        }) {
-            return Err(format!(
-                "`{}`: the program and the payload disagree about its type",
-                slot.name
-            ));
-        }
+    let starts_as_zeros = |slot: usize| {
+        let weight = method.bindings[slot].as_ref();
+        weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
+    };
+    let (program, chosen) = caches::convert_caches(&method.program, &starts_as_zeros)?;
+    crate::ir::verify::verify(&program).ok()?;
+    let mut method = Method {
+        program,
+        ..method.clone()
+    };
+    let weights = method.bindings.iter_mut().zip(chosen);
+    for (weight, _) in weights.filter(|(_, chosen)| *chosen) {
+        // Zeros of one type are zeros of the other.
+        weight.as_mut()?.store_zeros_as(DType::BF16);
     }
-    Ok(())
+    Some(method)
 }

@@ -9,18 +9,17 @@ use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
-use super::Table;
-use crate::ir::operator::{Call, Compute, KernelSet, Lowering, OpError, TensorArg};
-use crate::ops::matmul::matrices::{from_start, internal};
-use crate::ops::operands::sizes::checked_shape;
-use crate::ops::rows::normalization::split;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Compute, KernelSet, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{split_dim, view, view_mut};
+use crate::ops::operands::shapes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
-    (
+    op(
         "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
         lower,
     ),
-    (
+    op(
         "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, float dropout_p=0.0, bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None) -> (Tensor output, Tensor logsumexp)",
         lower,
     ),
@@ -65,8 +64,8 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     if size(k, 1) != inner || size(v, 2) != keys {
         return Err(bad());
     }
-    let [mut lq, mut lk, mut lv] = [q, k, v].map(from_start);
-    let mut lm = mask.map(from_start);
+    let [mut lq, mut lk, mut lv] = [q, k, v].map(TensorArg::layout_from_start);
+    let mut lm = mask.map(TensorArg::layout_from_start);
     let mut groups = None;
     if call.has("enable_gqa") && call.bool("enable_gqa")? {
         if [q, k, v].iter().any(|t| t.rank() < 3) {
@@ -79,12 +78,12 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         if !fits {
             return Err(bad());
         }
-        lq = split(&lq, lq.rank() - 3, own);
+        lq = split_dim(&lq, lq.rank() - 3, own);
         lk = lk.unsqueeze(lk.rank() - 2);
         lv = lv.unsqueeze(lv.rank() - 2);
         // A mask for all heads, or one for each.
         lm = lm.map(|l| match l.rank().checked_sub(3) {
-            Some(d) if l.shape[d] == heads => split(&l, d, own),
+            Some(d) if l.shape[d] == heads => split_dim(&l, d, own),
             Some(d) => l.unsqueeze(d),
             None => l,
         });
@@ -128,16 +127,17 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             .unwrap_or(1.0 / (inner as f64).sqrt()),
         causal,
         plain: call.plain(),
-        narrow: call.kernels == KernelSet::Narrow,
+        narrow: call.kernels == KernelSet::LowPrecision,
     };
     let [iq, ik, iv] = [q, k, v].map(|t| t.index);
     let im = mask.map(|m| m.index);
     let (grouped, own_shape) = (groups.is_some(), lo.shape.clone());
     let kernel = move |o: &mut Operands<'_, '_>| {
-        let view = |i: usize, l| o.inputs[i].with_layout(l).map_err(internal);
-        let (q, k, v) = (view(iq, &lq)?, view(ik, &lk)?, view(iv, &lv)?);
+        let q = view(&o.inputs[iq], &lq)?;
+        let k = view(&o.inputs[ik], &lk)?;
+        let v = view(&o.inputs[iv], &lv)?;
         let mask = match (im, &lm) {
-            (Some(i), Some(l)) => Some(view(i, l)?),
+            (Some(i), Some(l)) => Some(view(&o.inputs[i], l)?),
             _ => None,
         };
         let [out, logarithms @ ..] = &mut *o.outputs else {
@@ -148,10 +148,10 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             false => out.layout().clone(),
             true => lo.clone(),
         };
-        let mut out = out.with_layout(&place).map_err(internal)?;
+        let mut out = view_mut(out, &place)?;
         let mut logarithms = match logarithms.first_mut() {
             None => None,
-            Some(t) => Some(t.with_layout(&ll).map_err(internal)?),
+            Some(t) => Some(view_mut(t, &ll)?),
         };
         attention(
             &mut out,

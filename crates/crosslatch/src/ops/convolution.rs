@@ -6,33 +6,33 @@ use crosslatch_kernels::convolution::Convolution;
 use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
-use super::Table;
-use crate::ir::operator::{Call, KernelSet, Lowering, OpError, TensorArg};
-use crate::ops::matmul::matrices::{from_start, internal};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, KernelSet, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{view, view_mut};
+use crate::ops::operands::shapes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
-    (
+    op(
         "aten::conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, SymInt[1] padding=0, SymInt[1] dilation=1, SymInt groups=1) -> Tensor",
         |c| lower(c, Some(1)),
     ),
-    (
+    op(
         "aten::conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, str padding='valid', SymInt[1] dilation=1, SymInt groups=1) -> Tensor",
         |c| lower(c, Some(1)),
     ),
-    (
+    op(
         "aten::conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0, SymInt[2] dilation=1, SymInt groups=1) -> Tensor",
         |c| lower(c, Some(2)),
     ),
-    (
+    op(
         "aten::conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, str padding='valid', SymInt[2] dilation=1, SymInt groups=1) -> Tensor",
         |c| lower(c, Some(2)),
     ),
-    (
+    op(
         "aten::convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor",
         |c| lower(c, None),
     ),
-    (
+    op(
         "aten::_convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups, bool benchmark, bool deterministic, bool cudnn_enabled, bool allow_tf32) -> Tensor",
         |c| lower(c, None),
     ),
@@ -90,7 +90,7 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
         dilation,
         groups,
         then: None,
-        narrow: call.kernels == KernelSet::Narrow,
+        narrow: call.kernels == KernelSet::LowPrecision,
     };
     let taps: usize = w.shape()[1..].iter().product();
     let flops = 2 * (full.iter().product::<usize>() as u64) * taps as u64;
@@ -129,10 +129,10 @@ impl Kernel for Convolve {
     }
 
     fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
-        let [x, w] = [&self.x, &self.weight].map(|(i, layout)| o.inputs[*i].with_layout(layout));
-        let (x, w) = (x.map_err(internal)?, w.map_err(internal)?);
+        let [x, w] = [&self.x, &self.weight].map(|(i, layout)| view(&o.inputs[*i], layout));
+        let (x, w) = (x?, w?);
         let bias = self.bias.map(|i| &o.inputs[i]);
-        let mut out = o.outputs[0].with_layout(&self.out).map_err(internal)?;
+        let mut out = view_mut(&mut o.outputs[0], &self.out)?;
         self.convolution
             .run(&mut out, &x, &w, bias, self.plain, o.threads);
         Ok(())
@@ -152,7 +152,7 @@ fn numbers(call: &Call<'_>, name: &str, dims: usize) -> Result<[usize; 2], OpErr
 
 /// With a batch and two dimensions, as the kernel has it.
 fn in_two_dimensions(t: &TensorArg, dims: usize) -> Layout {
-    let mut layout = from_start(t);
+    let mut layout = t.layout_from_start();
     if layout.rank() == dims + 1 {
         layout = layout.unsqueeze(0);
     }

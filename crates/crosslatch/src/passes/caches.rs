@@ -1,17 +1,17 @@
 //! Caches of keys and values in bf16.
 //!
-//! A decoder step reads the cross-attention keys and values of all layers once, like its weights,
-//! and where these are narrow, `f32` caches are a third of what it reads. So a narrow precision
-//! stores them in bf16. Unlike a weight, a cache is written: what it holds is part of what the
-//! program means. So this is a change of the program, and of nothing else: the state's type becomes
-//! bf16, a conversion stands where something of `f32` is written to it or stands in for it, and
-//! attention takes keys and values of that type. Interpreter and planner see the same program.
+//! A decoder step reads the cross-attention keys and values of all layers once, like its weights;
+//! where those are quantized, `f32` caches are a third of what a step reads. So a low precision
+//! stores caches in bf16. A cache is written, unlike a weight, so what it holds is part of what the
+//! program means. This pass therefore changes the program and nothing else: the type of the state
+//! becomes bf16, a conversion is inserted where an `f32` tensor is written to it or takes its place,
+//! and attention takes keys and values of that type. Interpreter and planner see the same program.
 //!
-//! A cache is changed if it is `f32`, starts as zeros, and goes nowhere but
+//! A cache is converted if it is `f32`, starts as zeros, and is used only
 //!
-//! * through a `cond`, [`alias`, `update_cross_attn_cache`](crate::ops) and `clone`,
-//! * back into itself, where a functional program says what it becomes,
-//! * and, at least once, into the keys or values of attention.
+//! * by `cond`, [`alias`, `update_cross_attn_cache`](crate::ops) and `clone`, which hand it on,
+//! * as its own next contents, where a functional program says what it becomes,
+//! * and, at least once, as the keys or values of attention.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::ir::graph::{
 use crate::ir::operator::Operator;
 use crate::ops::Catalogue;
 
-/// The type of a changed cache.
+/// The type of a converted cache.
 const STORED: DType = DType::BF16;
 
 /// Operators that hand a cache on: the operator, for each result the argument that it is, and the
@@ -48,14 +48,14 @@ const READERS: [(&str, [&str; 2]); 2] = [
     ),
 ];
 
-/// The program with narrow caches, and which slots these are. `starts_as_zeros` says which state does.
-/// Nothing if there is none.
-pub fn narrow_caches(
+/// The program with its caches in bf16, and for each slot whether it is one. `starts_as_zeros` says
+/// which state starts as zeros. `None` if there is no cache to convert.
+pub fn convert_caches(
     program: &Program,
     starts_as_zeros: &dyn Fn(usize) -> bool,
 ) -> Option<(Program, Vec<bool>)> {
     let chosen: Vec<bool> = (0..program.slots.len())
-        .map(|slot| may_be_narrow(program, slot) && starts_as_zeros(slot))
+        .map(|slot| is_convertible(program, slot) && starts_as_zeros(slot))
         .collect();
     if !chosen.contains(&true) {
         return None;
@@ -68,8 +68,8 @@ pub fn narrow_caches(
     Some((program, chosen))
 }
 
-/// Whether a slot is a cache that goes only where it may.
-fn may_be_narrow(program: &Program, slot: usize) -> bool {
+/// Whether a slot is a cache that is used only as the pass allows.
+fn is_convertible(program: &Program, slot: usize) -> bool {
     let graph = &program.graph;
     let is_f32 = |id: ValueId| match &graph.value(id).ty {
         ValueType::Tensor(ty) => ty.dtype == DType::F32,
@@ -90,16 +90,16 @@ fn may_be_narrow(program: &Program, slot: usize) -> bool {
     stays && trace.read
 }
 
-/// Where caches go in a graph.
+/// Which values of a graph are caches.
 struct Trace {
-    /// For each value, whether it is one.
+    /// For each value, whether it is a cache.
     caches: Vec<bool>,
-    /// Whether attention reads one.
+    /// Whether attention reads a cache.
     read: bool,
 }
 
 impl Trace {
-    /// Follows the inputs that are caches; nothing if one goes where none may.
+    /// Follows the inputs that are caches; `None` if one is used in a way that is not allowed.
     fn of(graph: &Graph, inputs: &[bool]) -> Option<Trace> {
         let mut trace = Trace {
             caches: vec![false; graph.values.len()],
@@ -139,8 +139,8 @@ impl Trace {
             self.read |= Trace::of(branch, &inputs)?.read;
             let origins = summarize(branch).returns;
             for (origins, is_cache) in origins.iter().zip(&returned) {
-                // What stands in for a cache is converted, so it may not be memory that somebody
-                // writes through the result.
+                // What takes the place of a cache is converted, so it must not be memory that
+                // somebody writes through the result.
                 if *is_cache && origins.iter().any(|input| !inputs[*input]) {
                     return None;
                 }
@@ -153,7 +153,7 @@ impl Trace {
     }
 
     fn carrier(&mut self, node: &Node, links: &Links) -> Option<()> {
-        // A cache that is written to another one would have to be converted twice.
+        // A cache written to another cache would have to be converted twice.
         if let Some(written) = links.written
             && node.args[written].values().any(|id| self.is_cache(id))
         {
@@ -221,8 +221,8 @@ impl Links {
     }
 }
 
-/// Makes inputs that are caches, and all that they become, narrow; converts what is returned in place
-/// of one.
+/// Changes the type of inputs that are caches and of all values that are the same caches, and
+/// converts what is returned in place of one.
 fn rewrite(graph: &mut Graph, inputs: &[bool], outputs: &[bool]) -> Option<()> {
     let trace = Trace::of(graph, inputs)?;
     for (value, is_cache) in graph.values.iter_mut().zip(&trace.caches) {
@@ -246,7 +246,8 @@ fn rewrite(graph: &mut Graph, inputs: &[bool], outputs: &[bool]) -> Option<()> {
     Some(())
 }
 
-/// Rewrites the branches of a node that takes a cache, and converts what belongs to one.
+/// Rewrites the branches of a node that takes a cache, and converts its other operands where they
+/// must be of the same type.
 fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()> {
     if node.is_cond() {
         let inputs: Vec<bool> = operands(node)?
@@ -260,7 +261,7 @@ fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()>
     let converted = match Links::of(&node.op) {
         Some(links) => links.written.into_iter().collect(),
         None => {
-            // Keys and values are narrow together.
+            // Keys and values are of one type.
             let name = &node.op.schema.name;
             let (_, params) = READERS.iter().find(|(reader, _)| reader == name)?;
             let positions = params.iter().map(|param| node.op.schema.position(param));
@@ -272,7 +273,7 @@ fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()>
         .try_for_each(|i| convert(graph, &mut node.args[i]))
 }
 
-/// Puts a narrow copy in the place of a tensor that is not narrow.
+/// Replaces a tensor by its conversion, unless it is of the right type.
 fn convert(graph: &mut Graph, arg: &mut Arg) -> Option<()> {
     let Arg::Value(from) = *arg else {
         return None;
@@ -305,14 +306,14 @@ fn convert(graph: &mut Graph, arg: &mut Arg) -> Option<()> {
         results: vec![to],
         provenance: Provenance::default(),
     };
-    graph.nodes.insert(place(graph, from), node);
+    graph.nodes.insert(conversion_index(graph, from), node);
     *arg = Arg::Value(to);
     Some(())
 }
 
-/// Where a value is best converted: as soon as it is there, so that it need not be kept, unless its
-/// memory may be written before the converted one is asked for.
-fn place(graph: &Graph, value: ValueId) -> usize {
+/// Where to convert a value: as soon as it is defined, so that it need not be kept, unless its memory
+/// may be written before the conversion is read.
+fn conversion_index(graph: &Graph, value: ValueId) -> usize {
     let defines = |node: &Node| node.results.contains(&value);
     match graph.nodes.iter().position(defines) {
         Some(index) if !overwritten(graph)[value.index()] => index + 1,

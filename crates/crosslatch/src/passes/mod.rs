@@ -3,4 +3,4 @@
 pub mod caches;
 pub mod carry;
 pub mod latch;
-pub mod narrow;
+pub mod quantize;

@@ -1,13 +1,14 @@
 //! The arena: one block of memory for everything that lives within a run.
 //!
 //! Each piece is wanted from its first use to its last. Pieces that are wanted at different times
-//! may lie in the same place. Largest first, each goes to the lowest place that is free for as
-//! long as it is wanted: simple, and within a few percent of the best for graphs of neural nets.
+//! may lie in the same place. The largest piece is placed first, and each goes to the lowest place
+//! that is free for as long as it is wanted: simple, and within a few percent of the optimum for
+//! graphs of neural networks.
 //!
-//! Which of the pieces that have their place are wanted at the same time is asked of a tree over
-//! the first uses, so that a long program whose values live shortly is planned in little more than
-//! linear time. Where more than `MOST_NEIGHBOURS` are wanted together, which no model comes near, a
-//! piece goes above all of them instead of into the lowest gap.
+//! A tree over the first uses finds the placed pieces that are wanted at the same time, so that a
+//! long program of short-lived values is planned in little more than linear time. Where more than
+//! `MOST_NEIGHBOURS` pieces are wanted together, which no model comes near, a piece goes above all of
+//! them instead of into the lowest gap.
 
 /// A piece of memory that is wanted for a while.
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +19,10 @@ pub struct Piece {
     pub span: (usize, usize),
 }
 
-/// Places start at multiples of this: what vector loads like.
+/// Pieces start at multiples of a cache line, so that vector loads do not cross one.
 const ALIGNMENT: usize = 64;
 
-/// The most pieces among which a gap is looked for.
+/// The most pieces between which a gap is searched for.
 const MOST_NEIGHBOURS: usize = 1024;
 
 /// Gives each piece its first byte; also returns the size of the arena. `None` if it overflows.
@@ -52,7 +53,7 @@ pub fn place(pieces: &[Piece]) -> Option<(Vec<usize>, usize)> {
     Some((starts, total))
 }
 
-/// The lowest place for so many bytes that none of these pieces, in the order of their places, takes.
+/// The lowest place for this many bytes between these pieces, which are sorted by their places.
 fn lowest_gap(
     bytes: usize,
     pieces: &[Piece],
@@ -70,16 +71,16 @@ fn lowest_gap(
     Some(start)
 }
 
-/// The pieces that have their place.
+/// The pieces that have been placed.
 struct Placed {
     /// All pieces, by their first use.
     by_first: Vec<usize>,
     /// The first uses in that order.
     firsts: Vec<usize>,
-    /// For each piece, where it stands in that order.
+    /// For each piece, its rank in that order.
     rank: Vec<usize>,
-    /// A tree over that order: the last use, and one more, of those below that have their place; 0 if
-    /// none has. The leaves are its second half.
+    /// A tree over that order. A node holds the latest last use of the placed pieces below it, plus
+    /// one, or 0 if none is placed. The second half of the vector are the leaves.
     last: Vec<usize>,
     tops: Tops,
 }
@@ -112,7 +113,7 @@ impl Placed {
         self.tops.raise(span, end);
     }
 
-    /// Collects the pieces that are wanted at the same time. False if they are too many.
+    /// Collects the placed pieces that are wanted at the same time; false if there are too many.
     fn beside(&self, span: (usize, usize), found: &mut Vec<usize>) -> bool {
         found.clear();
         let before = self.firsts.partition_point(|first| *first <= span.1);
@@ -140,8 +141,8 @@ impl Placed {
 
 /// For each position, the end of the highest piece that is wanted then.
 struct Tops {
-    /// A tree over the positions: the highest end that was raised for all of a node's positions, and
-    /// that of any position below it.
+    /// Trees over the positions: the highest end that holds for all positions of a node, and the
+    /// highest end of any position below it.
     all: Vec<usize>,
     any: Vec<usize>,
 }
@@ -176,7 +177,7 @@ impl Tops {
         highest
     }
 
-    /// Visits the nodes whose positions all are in the span, and those above them.
+    /// Visits the largest nodes that lie within the span, and the nodes above them.
     fn visit(&mut self, (from, to): (usize, usize), visit: &mut dyn FnMut(&mut Tops, usize, bool)) {
         let leaves = self.all.len() / 2;
         let mut open = vec![(1, 0, leaves)];

@@ -23,14 +23,14 @@
 //! that move state are tried first.
 //!
 //! Assumes that a kernel reads its inputs and writes its outputs and nothing else, and that memory
-//! of the run is written before it is read, which lowering sees to.
+//! of the run is written before it is read, which lowering guarantees.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem::take;
 
 use super::PlannedCopy;
 use super::conflict::{Conflict, Obstacle};
-use super::instructions::{Copy, CopyReason, Inst, Lowered, LoweredOutput, Origin, StorageId};
+use super::instructions::{Copies, Copy, CopyId, CopyReason, Lowered, Origin, StorageId};
 use super::liveness::{Access, Accesses, Event, Events, Position, live_at_end};
 
 /// What was decided about storages and copies.
@@ -43,12 +43,17 @@ pub struct Decisions {
     pub bytes: Vec<usize>,
     /// For each class that is `Fresh` and used: first and last position.
     pub span: Vec<Option<(Position, Position)>>,
-    /// For each copy in program order: whether it does nothing.
-    pub elided: Vec<bool>,
-    /// The copies that stay.
-    pub kept: Vec<PlannedCopy>,
-    /// The copies that do nothing.
-    pub removed: Vec<PlannedCopy>,
+    /// The copies that stay, in program order.
+    pub kept: Vec<(CopyId, PlannedCopy)>,
+    /// The copies that do nothing, in program order.
+    pub elided: Vec<PlannedCopy>,
+}
+
+impl Decisions {
+    /// Where the memory of a storage comes from.
+    pub fn origin_of(&self, storage: StorageId) -> Origin {
+        self.origin[self.class[storage.0].0]
+    }
 }
 
 struct Class {
@@ -64,18 +69,11 @@ struct Class {
 
 /// Decides which storages share memory.
 pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
-    let mut copies = Vec::new();
-    list_copies(&lowered.insts, &mut copies);
-    let outputs = lowered
-        .outputs
-        .iter()
-        .filter_map(|(_, output)| match output {
-            LoweredOutput::Place(place) => Some(place.storage),
-            LoweredOutput::Constant(_) => None,
-        });
-    let returned: HashSet<StorageId> = outputs.collect();
+    let copies = Copies::of(lowered);
+    let returned: HashSet<StorageId> = lowered.output_places().map(|p| p.storage).collect();
     // A copy of a place to itself does nothing from the start.
-    let does_something = |event: &&Event| event.copy.is_none_or(|i| copies[i].from != copies[i].to);
+    let does_something =
+        |event: &&Event| event.copy.is_none_or(|id| copies[id].from != copies[id].to);
     let mut classes: Vec<Class> = lowered
         .storages
         .iter()
@@ -97,11 +95,10 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             .into_iter()
             .any(|p| live_at_end(lowered.storages[p.storage.0].origin))
     };
-    let mut order: Vec<usize> = (0..copies.len()).collect();
-    order.sort_by_key(|&i| !moves_state(copies[i]));
-    let mut obstacles: Vec<Option<Obstacle>> = vec![None; copies.len()];
-    for &i in &order {
-        let copy = copies[i];
+    let mut order: Vec<&Copy> = lowered.copies().collect();
+    order.sort_by_key(|copy| !moves_state(copy));
+    let mut obstacles: HashMap<CopyId, Obstacle> = HashMap::new();
+    for copy in order {
         let (a, b) = (class[copy.from.storage.0], class[copy.to.storage.0]);
         if a == b && copy.from.layout == copy.to.layout {
             continue;
@@ -112,42 +109,38 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             class: &class,
             classes: [a, b],
         };
-        obstacles[i] = obstacle(events, &sides, &classes[a.0], &classes[b.0]);
-        if obstacles[i].is_none() {
-            join(&mut classes, &mut class, &copies, a, b);
+        match obstacle(events, &sides, &classes[a.0], &classes[b.0]) {
+            Some(obstacle) => {
+                obstacles.insert(copy.id, obstacle);
+            }
+            None => join(&mut classes, &mut class, &copies, a, b),
         }
     }
 
     let mut decisions = Decisions {
-        elided: Vec::new(),
         kept: Vec::new(),
-        removed: Vec::new(),
+        elided: Vec::new(),
         origin: classes.iter().map(|c| c.origin).collect(),
         bytes: classes.iter().map(|c| c.bytes).collect(),
         span: classes.iter().map(span).collect(),
         class,
     };
-    for (i, copy) in copies.iter().enumerate() {
-        let (from, to) = (
-            decisions.class[copy.from.storage.0],
-            decisions.class[copy.to.storage.0],
-        );
-        let elided = from == to && copy.from.layout == copy.to.layout;
-        decisions.elided.push(elided);
+    for copy in lowered.copies() {
+        let [from, to] = [&copy.from, &copy.to].map(|place| decisions.class[place.storage.0]);
         let pinned = |class: StorageId| live_at_end(decisions.origin[class.0]);
         let planned = PlannedCopy {
             value: copy.node.to_string(),
-            bytes: copy.to.layout.numel() * copy.to.dtype.size(),
+            bytes: copy.to.bytes(),
             state: pinned(from) || pinned(to),
             store: copy.why == CopyReason::Assignment,
-            reason: match &obstacles[i] {
+            reason: match obstacles.get(&copy.id) {
                 Some(obstacle) => format!("{}; {obstacle}", copy.why.text()),
                 None => copy.why.text().to_owned(),
             },
         };
-        match elided {
-            true => decisions.removed.push(planned),
-            false => decisions.kept.push(planned),
+        match from == to && copy.from.layout == copy.to.layout {
+            true => decisions.elided.push(planned),
+            false => decisions.kept.push((copy.id, planned)),
         }
     }
     decisions
@@ -168,25 +161,10 @@ impl CopyReason {
     }
 }
 
-/// All copies, in program order.
-pub(super) fn list_copies<'a>(insts: &'a [Inst], copies: &mut Vec<&'a Copy>) {
-    for inst in insts {
-        match inst {
-            Inst::Copy(copy) => copies.push(copy),
-            Inst::Cond { branches, .. } => {
-                for branch in branches {
-                    list_copies(branch, copies);
-                }
-            }
-            Inst::Run { .. } => {}
-        }
-    }
-}
-
 /// A copy, and the classes of its two sides.
 struct Sides<'s> {
     copy: &'s Copy,
-    copies: &'s [&'s Copy],
+    copies: &'s Copies<'s>,
     class: &'s [StorageId],
     classes: [StorageId; 2],
 }
@@ -195,8 +173,8 @@ impl Sides<'_> {
     /// Whether an access is that of a copy between the two classes, same place to same place: were
     /// they one, it would do nothing.
     fn between(&self, event: &Event) -> bool {
-        event.copy.is_some_and(|i| {
-            let copy = self.copies[i];
+        event.copy.is_some_and(|id| {
+            let copy = &self.copies[id];
             let sides = [&copy.from, &copy.to].map(|place| self.class[place.storage.0]);
             sides.iter().all(|side| self.classes.contains(side))
                 && copy.from.layout == copy.to.layout
@@ -226,9 +204,9 @@ fn obstacle(events: &Events, sides: &Sides<'_>, a: &Class, b: &Class) -> Option<
 
 /// The first write of a class that stands against sharing its memory with another one.
 ///
-/// Of a long list of writes few are looked at: the other class can only be wanted after a write that
-/// comes before its first access if it is wanted at the start of the run, and after one that comes
-/// behind its last access if it is wanted at the end.
+/// Only a few of a long list of writes have to be examined. After a write that comes before its first
+/// access, the other class is wanted only if it is wanted at the start of the run; after a write that
+/// comes behind its last access, only if it is wanted at the end.
 fn conflict(
     events: &Events,
     sides: &Sides<'_>,
@@ -246,7 +224,7 @@ fn conflict(
             .next()
             .and_then(|write| found(Conflict::ReadOnly, write.at));
     }
-    // All that is written lies where the copy puts it: to that part, the copy is an end.
+    // If all that is written lies where the copy puts it, the copy replaces all of that part.
     let within = written.contents == sides.copy.to.layout.numel() * sides.copy.to.dtype.size();
     let replacing = |event: &Event| within && sides.between(event);
     let others = Accesses {
@@ -289,12 +267,12 @@ fn conflict(
 fn join(
     classes: &mut [Class],
     class: &mut [StorageId],
-    copies: &[&Copy],
+    copies: &Copies<'_>,
     a: StorageId,
     b: StorageId,
 ) {
-    // The pinned one, if any, gives the class its name, or else the one with more accesses, so that
-    // few are moved.
+    // The class that is pinned keeps its name, or else the one with more accesses, so that few
+    // accesses are moved.
     let [pinned_a, pinned_b] = [a, b].map(|c| classes[c.0].origin != Origin::Fresh);
     let larger_b = classes[b.0].events.len() > classes[a.0].events.len();
     let (keep, gone) = match pinned_b || (larger_b && !pinned_a) {
@@ -315,8 +293,8 @@ fn join(
     for event in events {
         let order = |e: &Event| (e.at, e.access != Access::Read);
         // A copy within the class does nothing: neither of its accesses is one.
-        let is_within = event.copy.is_some_and(|i| {
-            let copy = copies[i];
+        let is_within = event.copy.is_some_and(|id| {
+            let copy = &copies[id];
             let sides = [&copy.from, &copy.to].map(|place| class[place.storage.0]);
             sides == [keep; 2] && copy.from.layout == copy.to.layout
         });

@@ -1,8 +1,8 @@
-//! The ways in which two storages can be in each other's way.
+//! The rules that forbid two storages to share memory, and so forbid the removal of a copy.
 //!
-//! Memory may be shared unless one of these stands against it. Each is here by name, so that a plan
-//! can say why a copy stays, and so that the tests can take one rule away and see the results go
-//! wrong ([`Conflict::counts`]).
+//! Memory may be shared unless one of these rules forbids it. Each rule has a name, so that a plan can
+//! say why a copy stays, and so that the tests can disable one and see results go wrong
+//! ([`Conflict::counts`]).
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::liveness::Position;
 /// Why the two sides of a copy cannot be one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The copy transposes, spreads or gathers: it moves elements even within one memory.
+    /// The copy changes the layout, so that it moves elements even within one memory.
     LayoutChanges,
     /// A rule, and the instruction whose write breaks it.
     Conflict(Conflict, Option<Position>),
@@ -20,7 +20,7 @@ pub enum Obstacle {
 /// A rule that sharing memory would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
-    /// Both are memory from outside the run: they cannot be the same place.
+    /// Both are memory from outside the run, which lies in different places.
     TwoOrigins,
     /// One is an input of the caller and the other is returned: the caller's tensor may be gone
     /// when the output is read.
@@ -43,7 +43,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    /// The rules that could be forgotten: each must be caught by the tests if it is.
+    /// The rules that the property tests disable, one at a time, to see that they notice.
     #[cfg(test)]
     pub const ALL: [Conflict; 8] = [
         Conflict::TwoOrigins,
@@ -56,7 +56,7 @@ impl Conflict {
         Conflict::SharedElements,
     ];
 
-    /// Whether the rule holds. It always does, but for a test that wants to see it missed.
+    /// Whether the rule is enforced. It always is, unless a test has disabled it.
     pub fn counts(self) -> bool {
         #[cfg(test)]
         return FORGOTTEN.get() != Some(self);
@@ -67,7 +67,7 @@ impl Conflict {
 
 #[cfg(test)]
 thread_local! {
-    /// The rule that this thread's plans leave out.
+    /// The rule that plans made on this thread do not enforce.
     pub static FORGOTTEN: std::cell::Cell<Option<Conflict>> = const { std::cell::Cell::new(None) };
 }
 

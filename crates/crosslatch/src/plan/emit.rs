@@ -1,236 +1,107 @@
-//! From instructions to steps: every place becomes a region of a block of memory.
+//! From instructions to steps: every place becomes a location in memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crosslatch_kernels::movement::copy::copy;
-use crosslatch_kernels::runtime::memory::Region;
 use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 
-use super::arena::{self, Piece};
+use super::Request;
 use super::coalesce::Decisions;
-use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
-use super::{
-    Memory, Operand, Plan, PlannedOutput, PlannedPiece, PlannedValue, RunStep, Step, block,
-};
-use crate::error::Error;
-use crate::model::Model;
-use crate::precision::Stored;
-use crate::pt2::weights::Source;
+use super::instructions::{Copy, CopyId, Inst, Lowered, LoweredOutput, Origin, Place};
+use super::liveness::Position;
+use super::placement::Placement;
+use super::report::{Memory, PlannedPiece, PlannedValue};
+use super::steps::{Block, Location, Operand, Plan, PlannedOutput, RunStep, Step};
 
-/// Turns instructions into steps. `state` says where in the state block each slot lies, `stored`
-/// which weights are narrow.
+/// Turns instructions into a plan.
 pub fn emit(
+    request: &Request<'_>,
     lowered: Lowered,
     decisions: Decisions,
-    model: &Model,
-    method: usize,
-    state: &[Option<Region>],
-    stored: &[Stored],
-) -> Result<Plan, Error> {
-    let method = &model.methods()[method];
-    let fail = |reason: &str| Error::Node {
-        method: method.program.name.clone(),
-        node: "plan".into(),
-        reason: reason.to_owned(),
-    };
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut piece_of_class = vec![None; decisions.span.len()];
-    for (class, span) in decisions.span.iter().enumerate() {
-        if let Some(span) = span {
-            piece_of_class[class] = Some(pieces.len());
-            pieces.push(Piece {
-                bytes: decisions.bytes[class],
-                span: *span,
-            });
-        }
-    }
-    let first_scratch = pieces.len();
-    let mut workers = Vec::new();
-    scratch_pieces(&lowered.insts, &mut 0, &mut pieces, &mut workers);
-    let (starts, arena_bytes) =
-        arena::place(&pieces).ok_or_else(|| fail("the memory that it needs overflows"))?;
-
-    let mut bases = Vec::new();
-    for (storage, class) in decisions.class.iter().enumerate() {
-        let bytes = lowered.storages[storage].bytes;
-        let base = match decisions.origin[class.0] {
-            Origin::Fresh => match piece_of_class[class.0] {
-                Some(piece) => Region {
-                    block: block::ARENA,
-                    start: starts[piece],
-                    len: bytes,
-                },
-                // Never touched.
-                None => Region {
-                    block: block::ARENA,
-                    start: 0,
-                    len: 0,
-                },
-            },
-            Origin::Input(n) => Region {
-                block: block::FILES + model.files().len() + n,
-                start: 0,
-                len: bytes,
-            },
-            Origin::State(slot) => state
-                .get(slot)
-                .copied()
-                .flatten()
-                .ok_or_else(|| fail("a state slot has no memory"))?,
-            Origin::Weight(slot) => {
-                let weight = method.bindings[slot]
-                    .as_ref()
-                    .ok_or_else(|| fail("a weight has no payload"))?;
-                match (stored.get(slot), &weight.source) {
-                    (Some(Stored::Narrow(_, range)), _) => Region {
-                        block: block::NARROW,
-                        start: range.start,
-                        len: range.len(),
-                    },
-                    (_, Source::File(file, range)) => Region {
-                        block: block::FILES + file,
-                        start: range.start,
-                        len: range.len(),
-                    },
-                    (_, Source::Copied(range)) => Region {
-                        block: block::COPIED,
-                        start: range.start,
-                        len: range.len(),
-                    },
-                }
-            }
-        };
-        bases.push(base);
-    }
-    let mut emitter = Emitter {
-        bases,
-        elided: &decisions.elided,
-        next_copy: 0,
-        kept: 0,
-        position: 0,
-        positions: Vec::new(),
-        scratch: pieces[first_scratch..]
-            .iter()
-            .zip(&starts[first_scratch..])
-            .map(|(piece, start)| Region {
-                block: block::ARENA,
-                start: *start,
-                len: piece.bytes,
-            }),
-    };
-    let input_names: Vec<&str> = crate::inputs::fed_slots(&method.program)
-        .map(|(_, name)| name)
-        .collect();
-    let slot = |i: usize| method.program.slots[i].name.clone();
-    let memory = |storage: StorageId| match decisions.origin[decisions.class[storage.0].0] {
-        Origin::State(i) => Memory::State(slot(i)),
-        Origin::Weight(i) => Memory::Weight(slot(i)),
-        Origin::Input(n) => Memory::Input(input_names[n].to_owned()),
-        Origin::Fresh => Memory::Run,
-    };
-    let piece = |storage: StorageId| piece_of_class[decisions.class[storage.0].0];
-    let values = lowered.values.into_iter().map(|v| PlannedValue {
-        memory: memory(v.storage),
-        piece: piece(v.storage),
-        name: v.name,
-        made_by: v.made_by,
+    placement: &Placement,
+) -> Plan {
+    let inputs = crate::inputs::fed_slots(&request.method().program);
+    let inputs: Vec<&str> = inputs.map(|(_, name)| name).collect();
+    let values = lowered.values.into_iter();
+    let values = values.map(|value| PlannedValue {
+        memory: memory(request, &inputs, decisions.origin_of(value.storage)),
+        piece: placement.piece(&decisions, value.storage),
+        name: value.name,
+        made_by: value.made_by,
     });
     let values = values.collect();
+    let kept = decisions.kept.iter().enumerate();
+    let mut emitter = Emitter {
+        placement,
+        kept: kept.map(|(i, (id, _))| (*id, i)).collect(),
+        next: 0,
+        positions: Vec::new(),
+    };
     let steps = emitter.steps(lowered.insts);
-    let outputs = lowered
-        .outputs
-        .into_iter()
-        .map(|(name, output)| {
-            let output = match output {
-                LoweredOutput::Place(place) => {
-                    PlannedOutput::Tensor(operand(&emitter.bases, &place))
-                }
-                LoweredOutput::Constant(tensor) => PlannedOutput::Constant(tensor),
-            };
-            (name, output)
-        })
-        .collect();
-    let positions = &emitter.positions;
-    Ok(Plan {
-        pieces: planned_pieces(&pieces, &starts, positions, first_scratch, &workers),
+    let outputs = lowered.outputs.into_iter().map(|(name, output)| {
+        let output = match output {
+            LoweredOutput::Place(place) => PlannedOutput::Tensor(operand(placement, &place)),
+            LoweredOutput::Constant(tensor) => PlannedOutput::Constant(tensor),
+        };
+        (name, output)
+    });
+    Plan {
         steps,
-        outputs,
-        arena_bytes,
-        copies: decisions.kept,
-        elided: decisions.removed,
+        outputs: outputs.collect(),
+        arena_bytes: placement.arena_bytes,
+        pieces: planned_pieces(placement, &emitter.positions),
+        copies: decisions.kept.into_iter().map(|(_, copy)| copy).collect(),
+        elided: decisions.elided,
         values,
-    })
-}
-
-/// Working memory of kernels, wanted at one position only, and their nodes; in program order.
-fn scratch_pieces(
-    insts: &[Inst],
-    position: &mut usize,
-    pieces: &mut Vec<Piece>,
-    nodes: &mut Vec<Arc<str>>,
-) {
-    for inst in insts {
-        let at = *position;
-        *position += 1;
-        match inst {
-            Inst::Run { kernel, node, .. } => {
-                pieces.push(Piece {
-                    bytes: kernel.scratch_bytes(),
-                    span: (at, at),
-                });
-                nodes.push(Arc::clone(node));
-            }
-            Inst::Copy(_) => {}
-            Inst::Cond { branches, .. } => {
-                for branch in branches {
-                    scratch_pieces(branch, position, pieces, nodes);
-                }
-            }
-        }
     }
 }
 
-/// The pieces of the arena at the steps that came of the instructions at these positions. `nodes` are
-/// those of the pieces from `first_scratch` on.
-fn planned_pieces(
-    pieces: &[Piece],
-    starts: &[usize],
-    positions: &[usize],
-    first_scratch: usize,
-    nodes: &[Arc<str>],
-) -> Vec<PlannedPiece> {
-    // Of a span that begins or ends at a copy that vanished, what is left.
-    let first = |position: usize| positions.partition_point(|p| *p < position);
-    let last = |position: usize| positions.partition_point(|p| *p <= position);
-    let placed = pieces.iter().zip(starts).enumerate();
-    let placed = placed.map(|(i, (piece, start))| PlannedPiece {
-        start: *start,
-        bytes: piece.bytes,
-        steps: (first(piece.span.0), last(piece.span.1).saturating_sub(1)),
-        scratch_of: i.checked_sub(first_scratch).map(|n| Arc::clone(&nodes[n])),
+/// The memory that a storage of this origin lives in, by name.
+fn memory(request: &Request<'_>, inputs: &[&str], origin: Origin) -> Memory {
+    let slot = |i: usize| request.method().program.slots[i].name.clone();
+    match origin {
+        Origin::State(i) => Memory::State(slot(i)),
+        Origin::Weight(i) => Memory::Weight(slot(i)),
+        Origin::Input(n) => Memory::Input(inputs[n].to_owned()),
+        Origin::Fresh => Memory::Run,
+    }
+}
+
+/// The pieces of the arena, needed by the steps that came from the instructions at these positions.
+fn planned_pieces(placement: &Placement, positions: &[Position]) -> Vec<PlannedPiece> {
+    // A span may begin or end at a copy that vanished; what is left of it counts.
+    let first = |position: Position| positions.partition_point(|p| *p < position);
+    let last = |position: Position| positions.partition_point(|p| *p <= position);
+    let pieces = placement.pieces.iter();
+    let pieces = pieces.map(|placed| {
+        let (from, to) = placed.piece.span;
+        PlannedPiece {
+            start: placed.start,
+            bytes: placed.piece.bytes,
+            steps: (first(from), last(to).saturating_sub(1)),
+            scratch_of: placed.scratch_of.clone(),
+        }
     });
-    placed.collect()
+    pieces.collect()
 }
 
-struct Emitter<'a, S> {
-    bases: Vec<Region>,
-    elided: &'a [bool],
-    next_copy: usize,
-    /// Copies so far that stay.
-    kept: usize,
-    /// Of the next instruction.
-    position: usize,
-    /// Of the instructions that steps came of.
-    positions: Vec<usize>,
-    scratch: S,
+struct Emitter<'p> {
+    placement: &'p Placement,
+    /// The copies that stay, and which of [`Plan::copies`] each one is.
+    kept: HashMap<CopyId, usize>,
+    /// Position of the next instruction.
+    next: Position,
+    /// Positions of the instructions that became steps.
+    positions: Vec<Position>,
 }
 
-impl<S: Iterator<Item = Region>> Emitter<'_, S> {
+impl Emitter<'_> {
     fn steps(&mut self, insts: Vec<Inst>) -> Vec<Step> {
         let mut steps = Vec::new();
         for inst in insts {
-            let position = self.position;
-            self.position += 1;
+            let at = self.next;
+            self.next += 1;
             match inst {
                 Inst::Run {
                     kernel,
@@ -241,31 +112,19 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     node,
                     ..
                 } => {
-                    let scratch = self.scratch.next().unwrap_or(Region {
-                        block: block::ARENA,
-                        start: 0,
-                        len: 0,
-                    });
-                    let mut step = self.run(kernel, &inputs, &outputs, node);
-                    step.scratch = scratch;
-                    step.flops = flops;
-                    step.bytes = bytes.unwrap_or(step.bytes);
-                    self.positions.push(position);
-                    steps.push(Step::Run(step));
+                    let step = self.run(kernel, &inputs, &outputs, node);
+                    self.positions.push(at);
+                    steps.push(Step::Run(RunStep {
+                        scratch: self.placement.scratch[&at],
+                        flops,
+                        bytes: bytes.unwrap_or(step.bytes),
+                        ..step
+                    }));
                 }
-                Inst::Copy(c) => {
-                    let elided = self.elided[self.next_copy];
-                    self.next_copy += 1;
-                    if !elided {
-                        let kernel = Box::new(|o: &mut Operands<'_, '_>| {
-                            copy(&mut o.outputs[0], &o.inputs[0], o.threads);
-                            Ok(())
-                        });
-                        let mut step = self.run(kernel, &[c.from], &[c.to], c.node);
-                        step.copy = Some(self.kept);
-                        self.kept += 1;
-                        self.positions.push(position);
-                        steps.push(Step::Run(step));
+                Inst::Copy(copy) => {
+                    if let Some(&kept) = self.kept.get(&copy.id) {
+                        self.positions.push(at);
+                        steps.push(Step::Run(self.copy(copy, kept)));
                     }
                 }
                 Inst::Cond {
@@ -274,11 +133,10 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
                     needs,
                     node,
                 } => {
-                    let [a, b] = branches;
-                    self.positions.push(position);
+                    self.positions.push(at);
                     steps.push(Step::Cond {
-                        predicate: operand(&self.bases, &predicate),
-                        branches: [self.steps(a), self.steps(b)],
+                        predicate: operand(self.placement, &predicate),
+                        branches: branches.map(|branch| self.steps(branch)),
                         needs,
                         node,
                     });
@@ -288,6 +146,19 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
         steps
     }
 
+    /// The step of a copy that stays.
+    fn copy(&self, c: Copy, kept: usize) -> RunStep {
+        let kernel = Box::new(|o: &mut Operands<'_, '_>| {
+            copy(&mut o.outputs[0], &o.inputs[0], o.threads);
+            Ok(())
+        });
+        RunStep {
+            copy: Some(kept),
+            ..self.run(kernel, &[c.from], &[c.to], c.node)
+        }
+    }
+
+    /// A step without working memory.
     fn run(
         &self,
         kernel: Box<dyn Kernel>,
@@ -296,7 +167,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
         node: Arc<str>,
     ) -> RunStep {
         let operands = |places: &[Place]| -> Vec<Operand> {
-            places.iter().map(|p| operand(&self.bases, p)).collect()
+            places.iter().map(|p| operand(self.placement, p)).collect()
         };
         let (inputs, outputs) = (operands(inputs), operands(outputs));
         let bytes = |o: &Operand| o.layout.numel() * o.dtype.size();
@@ -305,11 +176,7 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
             bytes: inputs.iter().chain(&outputs).map(bytes).sum::<usize>() as u64,
             inputs,
             outputs,
-            scratch: Region {
-                block: block::ARENA,
-                start: 0,
-                len: 0,
-            },
+            scratch: Location::EMPTY,
             flops: 0,
             node,
             copy: None,
@@ -317,15 +184,15 @@ impl<S: Iterator<Item = Region>> Emitter<'_, S> {
     }
 }
 
-/// The region of a place: from its first element to its last. Of a weight in a narrow format it is
-/// all bytes, of which the kernel knows what they mean.
-fn operand(bases: &[Region], place: &Place) -> Operand {
-    let base = bases[place.storage.0];
-    if base.block == block::NARROW {
+/// The operand at a place: the bytes from its first to its last element. A quantized weight is
+/// handed over as bytes, which its kernel knows how to read.
+fn operand(placement: &Placement, place: &Place) -> Operand {
+    let storage = placement.storages[place.storage.0];
+    if storage.block == Block::Quantized {
         return Operand {
-            region: base,
+            location: storage,
             dtype: DType::U8,
-            layout: Layout::contiguous(&[base.len]),
+            layout: Layout::contiguous(&[storage.len]),
         };
     }
     let size = place.dtype.size();
@@ -339,9 +206,9 @@ fn operand(bases: &[Region], place: &Place) -> Operand {
         _ => (place.layout.offset * size, layout.end().unwrap_or(0) * size),
     };
     Operand {
-        region: Region {
-            block: base.block,
-            start: base.start + start,
+        location: Location {
+            block: storage.block,
+            start: storage.start + start,
             len,
         },
         dtype: place.dtype,
@@ -353,18 +220,18 @@ fn operand(bases: &[Region], place: &Place) -> Operand {
 mod tests {
     use super::*;
     use crate::inputs::types_for;
-    use crate::{Options, Session};
+    use crate::{Model, Options, Session};
 
     /// Every step's operands in the arena, with the step's number.
-    fn in_arena(steps: &[Step], number: &mut usize, found: &mut Vec<(usize, Region)>) {
+    fn in_arena(steps: &[Step], number: &mut usize, found: &mut Vec<(usize, Location)>) {
         for step in steps {
             let at = *number;
             *number += 1;
             match step {
                 Step::Run(run) => {
-                    let operands = run.inputs.iter().chain(&run.outputs).map(|o| o.region);
+                    let operands = run.inputs.iter().chain(&run.outputs).map(|o| o.location);
                     let regions = operands.chain([run.scratch]);
-                    let regions = regions.filter(|r| r.block == block::ARENA && r.len > 0);
+                    let regions = regions.filter(|r| r.block == Block::Arena && r.len > 0);
                     found.extend(regions.map(|region| (at, region)));
                 }
                 Step::Cond { branches, .. } => {

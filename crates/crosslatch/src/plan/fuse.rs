@@ -1,41 +1,32 @@
-//! Fusing: letting a product compute the activation that follows it.
+//! Fusion: a product computes the activation that follows it.
 //!
-//! Problem. A layer's product writes megabytes that an activation then reads, to write as many again:
-//! each passes through memory, and needs a buffer.
+//! Problem. A layer's product writes megabytes that an activation then reads, only to write as many
+//! again: both pass through memory, and the product needs a buffer.
 //!
-//! Idea. Where an elementary function is the only reader of a value, and a kernel that can apply it
-//! ([`Kernel::followed_by`](crosslatch_kernels::Kernel::followed_by)) the only writer, the function is
-//! computed while the value is in registers, and the kernel writes what the function would have
-//! written. The value itself is nowhere in memory. A kernel promises the same bits.
+//! Idea. Where an elementwise function is the only reader of a value, and the only writer is a kernel
+//! that can apply the function as its epilogue
+//! ([`Kernel::followed_by`](crosslatch_kernels::Kernel::followed_by)), the kernel applies it while the
+//! value is in registers and writes the function's result. The value itself is nowhere in memory. The
+//! kernel promises the same bits.
 //!
-//! The result is written earlier than before. Nothing else can mind: it is memory of the run, which
-//! nobody has read or written before the function did.
+//! The result is written earlier than before. This is safe, because the result lives in memory of the
+//! run that nothing reads or writes before the function does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
+use super::instructions::{Inst, Lowered, Origin, Place, StorageId, in_program_order};
 
-/// Fuses what can be.
+/// Fuses activations into the products before them.
 pub fn fuse(lowered: &mut Lowered) {
-    let mut uses = vec![0; lowered.storages.len()];
-    count(&lowered.insts, &mut uses);
-    for (_, output) in &lowered.outputs {
-        if let LoweredOutput::Place(place) = output {
-            uses[place.storage.0] += 1;
-        }
-    }
-    for join in &lowered.joins {
-        uses[join.result.0] += 1;
-        uses[join.operand.0] += 1;
-    }
+    let uses = uses(lowered);
     // A value that is used twice is written once and read once.
     let is_passed_on = |place: &Place| {
         let info = &lowered.storages[place.storage.0];
         uses[place.storage.0] == 2 && info.origin == Origin::Fresh && place.bytes() == info.bytes
     };
     let mut gone = Vec::new();
-    fuse_in(&mut lowered.insts, &is_passed_on, &mut gone);
+    fuse_list(&mut lowered.insts, &is_passed_on, &mut gone);
     let gone: HashSet<StorageId> = gone.into_iter().collect();
     lowered
         .values
@@ -43,33 +34,37 @@ pub fn fuse(lowered: &mut Lowered) {
 }
 
 /// How often each storage is read or written.
-fn count(insts: &[Inst], uses: &mut [usize]) {
-    for inst in insts {
+fn uses(lowered: &Lowered) -> Vec<usize> {
+    let mut uses = vec![0; lowered.storages.len()];
+    let mut add = |storage: StorageId| uses[storage.0] += 1;
+    for inst in in_program_order(&lowered.insts) {
         match inst {
             Inst::Run {
                 inputs, outputs, ..
             } => {
                 let places = inputs.iter().chain(outputs);
-                places.for_each(|place| uses[place.storage.0] += 1);
+                places.for_each(|place| add(place.storage));
             }
             Inst::Copy(copy) => {
-                uses[copy.from.storage.0] += 1;
-                uses[copy.to.storage.0] += 1;
+                add(copy.from.storage);
+                add(copy.to.storage);
             }
-            Inst::Cond {
-                predicate,
-                branches,
-                ..
-            } => {
-                uses[predicate.storage.0] += 1;
-                branches.iter().for_each(|branch| count(branch, uses));
-            }
+            Inst::Cond { predicate, .. } => add(predicate.storage),
         }
     }
+    for place in lowered.output_places() {
+        add(place.storage);
+    }
+    for join in &lowered.joins {
+        add(join.result);
+        add(join.operand);
+    }
+    uses
 }
 
-/// Adds to `gone` the storages that are not needed any more.
-fn fuse_in(
+/// Fuses within a list of instructions and the branches in it. Adds to `gone` the storages that are
+/// not needed any more.
+fn fuse_list(
     insts: &mut Vec<Inst>,
     is_passed_on: &impl Fn(&Place) -> bool,
     gone: &mut Vec<StorageId>,
@@ -77,16 +72,17 @@ fn fuse_in(
     for inst in &mut *insts {
         if let Inst::Cond { branches, .. } = inst {
             for branch in branches {
-                fuse_in(branch, is_passed_on, gone);
+                fuse_list(branch, is_passed_on, gone);
             }
         }
     }
-    // The instruction that writes each storage as its only result, and those that are joined to it.
+    // For each storage that is the only result of an instruction, that instruction; and for each
+    // instruction, whether it was fused into an earlier one.
     let mut writer: HashMap<StorageId, usize> = HashMap::new();
-    let mut joined = vec![false; insts.len()];
+    let mut fused = vec![false; insts.len()];
     for i in 0..insts.len() {
         let (before, rest) = insts.split_at_mut(i);
-        let passed = join(before, &writer, &rest[0], is_passed_on);
+        let passed = fuse_one(before, &writer, &rest[0], is_passed_on);
         if let Inst::Run {
             outputs,
             partial: false,
@@ -97,16 +93,16 @@ fn fuse_in(
             let by = passed.and_then(|storage| writer.get(&storage).copied());
             writer.insert(result.storage, by.unwrap_or(i));
         }
-        joined[i] = passed.is_some();
+        fused[i] = passed.is_some();
         gone.extend(passed);
     }
-    let mut joined = joined.into_iter();
-    insts.retain(|_| !joined.next().unwrap_or(false));
+    let mut fused = fused.into_iter();
+    insts.retain(|_| !fused.next().unwrap_or(false));
 }
 
-/// Lets the instruction that writes what a function reads compute the function too; the storage that
-/// was between them.
-fn join(
+/// Makes an elementwise function the epilogue of the instruction that writes its operand. Returns the
+/// storage that was between the two, if that was possible.
+fn fuse_one(
     before: &mut [Inst],
     writer: &HashMap<StorageId, usize>,
     function: &Inst,

@@ -1,4 +1,8 @@
 //! What a lowered method is made of: storages, places in them, and instructions.
+//!
+//! Instructions form a tree, because a `cond` holds one list for each branch. Program order is the
+//! order in which the tree is printed: a `cond` before its branches, the first branch before the
+//! second. Passes walk it with [`in_program_order`].
 
 use std::sync::Arc;
 
@@ -17,8 +21,8 @@ pub struct StorageInfo {
     pub origin: Origin,
     /// Bytes.
     pub bytes: usize,
-    /// Bytes of it that are ever used: fewer than all where a value lies spread, to fit a place in
-    /// other memory ([`super::spread`]).
+    /// Bytes of it that are ever used. They are fewer than `bytes` where a value is laid out as its
+    /// destination is ([`super::destination`]).
     pub contents: usize,
 }
 
@@ -63,33 +67,90 @@ pub enum Inst {
         inputs: Vec<Place>,
         /// What it writes.
         outputs: Vec<Place>,
-        /// Whether the outputs' other contents survive: the kernel changes a part.
+        /// Whether the kernel changes only a part of its outputs, so that the rest survives.
         partial: bool,
         /// Arithmetic operations, about.
         flops: u64,
-        /// Bytes read and written, about, if not those of all operands and results.
+        /// Bytes read and written, about; `None` for the bytes of all operands and results.
         bytes: Option<u64>,
         /// The node.
         node: Arc<str>,
     },
     /// Copy a tensor.
     Copy(Copy),
-    /// One of two lists.
+    /// Execute one of two lists.
     Cond {
-        /// One element.
+        /// A tensor of one element.
         predicate: Place,
-        /// If it is true, and if it is false.
+        /// What to do if it is true, and if it is false.
         branches: [Vec<Inst>; 2],
-        /// For each branch, the state slots that it needs filled, and the other one fills.
+        /// For each branch, the state slots that it needs filled and that the other branch fills.
         needs: [Vec<usize>; 2],
         /// The node.
         node: Arc<str>,
     },
 }
 
+impl Inst {
+    /// The branches, of a `cond`.
+    fn branches(&self) -> &[Vec<Inst>] {
+        match self {
+            Inst::Cond { branches, .. } => branches,
+            Inst::Run { .. } | Inst::Copy(_) => &[],
+        }
+    }
+}
+
+/// All instructions of these and of their branches, in program order.
+pub fn in_program_order(insts: &[Inst]) -> InProgramOrder<'_> {
+    InProgramOrder {
+        open: vec![insts.iter()],
+    }
+}
+
+/// The iterator of [`in_program_order`].
+pub struct InProgramOrder<'i> {
+    /// What is left of the lists that are being walked, the innermost last.
+    open: Vec<std::slice::Iter<'i, Inst>>,
+}
+
+impl<'i> Iterator for InProgramOrder<'i> {
+    type Item = &'i Inst;
+
+    fn next(&mut self) -> Option<&'i Inst> {
+        while let Some(list) = self.open.last_mut() {
+            if let Some(inst) = list.next() {
+                let branches = inst.branches().iter().rev();
+                self.open.extend(branches.map(|branch| branch.iter()));
+                return Some(inst);
+            }
+            self.open.pop();
+        }
+        None
+    }
+}
+
+/// Changes all instructions of these and of their branches, in program order.
+pub fn for_each_mut(insts: &mut [Inst], change: &mut impl FnMut(&mut Inst)) {
+    for inst in insts {
+        change(inst);
+        if let Inst::Cond { branches, .. } = inst {
+            for branch in branches {
+                for_each_mut(branch, change);
+            }
+        }
+    }
+}
+
+/// Identifies a copy of a lowered method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CopyId(pub usize);
+
 /// A copy that the meaning of the program asks for.
 #[derive(Clone, Debug)]
 pub struct Copy {
+    /// Its identity.
+    pub id: CopyId,
     /// What is read.
     pub from: Place,
     /// What is written.
@@ -105,7 +166,7 @@ pub struct Copy {
 pub enum CopyReason {
     /// A functional update leaves its operand as it was.
     FunctionalUpdate,
-    /// `clone`, `contiguous`: the program says copy.
+    /// The program asks for a copy: `clone`, `contiguous`.
     Explicit,
     /// A write whose source may share memory with its target.
     OverlappingSource,
@@ -117,7 +178,7 @@ pub enum CopyReason {
     Mutation,
     /// An in-place operator stores its result.
     InPlaceResult,
-    /// What is returned must not be the caller's own input, which may be gone when it is read.
+    /// An output must not be the caller's own input, which may be gone when the output is read.
     ReturnedInput,
 }
 
@@ -129,10 +190,53 @@ pub struct Lowered {
     pub insts: Vec<Inst>,
     /// The named outputs.
     pub outputs: Vec<(String, LoweredOutput)>,
-    /// Results of `cond`s that are other memory after one branch only.
+    /// Results of `cond`s that share memory with another value after one branch only.
     pub joins: Vec<Join>,
     /// The tensors of the program, for reports.
     pub values: Vec<NamedValue>,
+}
+
+impl Lowered {
+    /// All copies, in program order.
+    pub fn copies(&self) -> impl Iterator<Item = &Copy> {
+        in_program_order(&self.insts).filter_map(|inst| match inst {
+            Inst::Copy(copy) => Some(copy),
+            Inst::Run { .. } | Inst::Cond { .. } => None,
+        })
+    }
+
+    /// The places of the outputs that lie in memory.
+    pub fn output_places(&self) -> impl Iterator<Item = &Place> {
+        self.outputs.iter().filter_map(|(_, output)| match output {
+            LoweredOutput::Place(place) => Some(place),
+            LoweredOutput::Constant(_) => None,
+        })
+    }
+}
+
+/// The copies of a lowered method by their identity.
+pub struct Copies<'l>(Vec<Option<&'l Copy>>);
+
+impl<'l> Copies<'l> {
+    /// The copies of this method.
+    pub fn of(lowered: &'l Lowered) -> Copies<'l> {
+        let mut by_id = Vec::new();
+        for copy in lowered.copies() {
+            if by_id.len() <= copy.id.0 {
+                by_id.resize(copy.id.0 + 1, None);
+            }
+            by_id[copy.id.0] = Some(copy);
+        }
+        Copies(by_id)
+    }
+}
+
+impl std::ops::Index<CopyId> for Copies<'_> {
+    type Output = Copy;
+
+    fn index(&self, id: CopyId) -> &Copy {
+        self.0[id.0].unwrap_or_else(|| unreachable!("{id:?} is no copy of this method"))
+    }
 }
 
 /// A tensor of the program and the storage that it lives in.
@@ -145,11 +249,12 @@ pub struct NamedValue {
     pub made_by: String,
 }
 
-/// A result of a `cond` that is other memory after one branch and not after the other.
+/// A result of a `cond` that shares memory with another value after one branch and not after the
+/// other.
 pub struct Join {
     /// The result.
     pub result: StorageId,
-    /// Memory from outside the `cond`, or an earlier result of it.
+    /// Memory from outside the `cond`, or another result of it.
     pub operand: StorageId,
     /// The `cond`.
     pub node: Arc<str>,
@@ -159,6 +264,6 @@ pub struct Join {
 pub enum LoweredOutput {
     /// In memory.
     Place(Place),
-    /// Known.
+    /// Known without running.
     Constant(Tensor),
 }

@@ -1,15 +1,15 @@
-//! Limits: programs that ask for more memory than they may have.
+//! Limits: refusing programs that ask for more memory than they may have.
 //!
 //! Every tensor that an instruction reads or writes, and every output, is counted as if its elements
-//! lay one after the other, and none may pass the session's limit alone. That names the node which
-//! asks for too much, before the sum of all is asked for ([`MemoryLimit::allocate`]), and it bounds
-//! what a kernel walks over: a view that repeats a few elements without end takes no memory and all
-//! time, and so may one of as many rows of no elements.
+//! lay one after the other, and none of them alone may exceed the session's limit. The check names the
+//! node that asks for too much before the sum of all is allocated ([`MemoryLimit::allocate`]). It also
+//! bounds the time that a kernel takes: a view that repeats a few elements endlessly takes no memory
+//! but any amount of time, and so does a view of endlessly many rows without elements.
 
-use super::instructions::{Inst, Lowered, LoweredOutput, Place};
+use super::instructions::{Inst, Lowered, LoweredOutput, Place, in_program_order};
 use crate::memory::{MemoryError, MemoryLimit};
 
-/// A tensor that passes the limit.
+/// A tensor that exceeds the limit.
 pub struct TooLarge {
     /// The node, or the output.
     pub node: String,
@@ -17,19 +17,9 @@ pub struct TooLarge {
     pub error: MemoryError,
 }
 
-/// Finds the first tensor that passes the limit.
+/// Finds the first tensor that exceeds the limit.
 pub fn check(lowered: &Lowered, limit: MemoryLimit) -> Result<(), TooLarge> {
-    check_insts(&lowered.insts, limit)?;
-    for (name, output) in &lowered.outputs {
-        if let LoweredOutput::Place(place) = output {
-            check_places([place], limit, &format!("output `{name}`"))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_insts(insts: &[Inst], limit: MemoryLimit) -> Result<(), TooLarge> {
-    for inst in insts {
+    for inst in in_program_order(&lowered.insts) {
         match inst {
             Inst::Run {
                 inputs,
@@ -38,9 +28,12 @@ fn check_insts(insts: &[Inst], limit: MemoryLimit) -> Result<(), TooLarge> {
                 ..
             } => check_places(inputs.iter().chain(outputs), limit, node)?,
             Inst::Copy(copy) => check_places([&copy.from], limit, &copy.node)?,
-            Inst::Cond { branches, .. } => {
-                (branches.iter()).try_for_each(|branch| check_insts(branch, limit))?;
-            }
+            Inst::Cond { .. } => {}
+        }
+    }
+    for (name, output) in &lowered.outputs {
+        if let LoweredOutput::Place(place) = output {
+            check_places([place], limit, &format!("output `{name}`"))?;
         }
     }
     Ok(())

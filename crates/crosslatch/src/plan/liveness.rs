@@ -1,13 +1,13 @@
-//! Who touches which storage when, and whether its contents are still wanted.
+//! Liveness: which instruction accesses which storage, and whether its contents are still wanted.
 //!
-//! Instructions are numbered in program order, branches of a `cond` one after the other, so that
-//! the branches are ranges of positions right behind their `cond`. A storage is *live* after a position if some later instruction may read what it
-//! holds before all of it is overwritten. State is live at the end of a run.
+//! Instructions are numbered in program order, so that the branches of a `cond` are ranges of
+//! positions right behind it. A storage is *live* after a position if some later instruction may read
+//! what it holds before all of it is overwritten. State is live at the end of a run.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::instructions::{Inst, Lowered, LoweredOutput, Origin, Place, StorageId};
+use super::instructions::{CopyId, Inst, Lowered, Origin, Place, StorageId};
 
 /// Position of an instruction; the end of the run is one past the last.
 pub type Position = usize;
@@ -21,8 +21,8 @@ pub type Path = Vec<(Position, usize)>;
 pub enum Access {
     /// Reads some of it.
     Read,
-    /// Overwrites all of its contents, so many bytes. In memory that has more than these it changes
-    /// a part.
+    /// Overwrites all of its contents, which are this many bytes. Of memory with more contents it
+    /// changes a part.
     Overwrite(usize),
     /// Changes a part and keeps the rest.
     Change,
@@ -35,8 +35,8 @@ pub struct Event {
     pub at: Position,
     /// What it does.
     pub access: Access,
-    /// Number of the copy, if the instruction is one.
-    pub copy: Option<usize>,
+    /// The copy, if the instruction is one.
+    pub copy: Option<CopyId>,
 }
 
 /// The accesses to some memory.
@@ -45,12 +45,12 @@ pub struct Accesses<'e> {
     pub events: &'e [Event],
     /// Bytes of the memory that are ever used.
     pub contents: usize,
-    /// Writes that overwrite all that matters of it, whatever they write.
+    /// Further writes that count as overwriting all of its contents.
     pub replacing: &'e dyn Fn(&Event) -> bool,
 }
 
 impl<'e> Accesses<'e> {
-    /// Accesses to memory with so many bytes of contents.
+    /// Accesses to memory with this many bytes of contents.
     pub fn to(events: &'e [Event], contents: usize) -> Accesses<'e> {
         Accesses {
             events,
@@ -74,8 +74,6 @@ pub struct Events {
     pub of: Vec<Vec<Event>>,
     /// For each position, the branches it is in.
     pub paths: Vec<Path>,
-    /// Position of each copy, in the order in which copies occur.
-    pub copies: Vec<Position>,
     /// For each `cond`, the positions of its branches.
     conds: HashMap<Position, [Range<Position>; 2]>,
 }
@@ -86,21 +84,18 @@ impl Events {
         let mut events = Events {
             of: vec![Vec::new(); lowered.storages.len()],
             paths: Vec::new(),
-            copies: Vec::new(),
             conds: HashMap::new(),
         };
         events.walk(lowered, &lowered.insts, &Path::new());
         let end = events.paths.len();
-        for (_, output) in &lowered.outputs {
-            if let LoweredOutput::Place(place) = output {
-                events.push(place.storage, end, Access::Read, None);
-            }
+        for place in lowered.output_places() {
+            events.push(place.storage, end, Access::Read, None);
         }
         events.paths.push(Path::new());
         events
     }
 
-    fn push(&mut self, storage: StorageId, at: Position, access: Access, copy: Option<usize>) {
+    fn push(&mut self, storage: StorageId, at: Position, access: Access, copy: Option<CopyId>) {
         self.of[storage.0].push(Event { at, access, copy });
     }
 
@@ -127,10 +122,9 @@ impl Events {
                     }
                 }
                 Inst::Copy(copy) => {
-                    let number = Some(self.copies.len());
-                    self.copies.push(at);
-                    self.push(copy.from.storage, at, Access::Read, number);
-                    self.push(copy.to.storage, at, write_access(lowered, &copy.to), number);
+                    let id = Some(copy.id);
+                    self.push(copy.from.storage, at, Access::Read, id);
+                    self.push(copy.to.storage, at, write_access(lowered, &copy.to), id);
                 }
                 Inst::Cond {
                     predicate,
@@ -213,7 +207,7 @@ impl Events {
     }
 }
 
-/// What happens first to some memory.
+/// What happens to some memory first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     /// It is read, or changed in part, on some path.
@@ -229,7 +223,6 @@ fn write_access(lowered: &Lowered, place: &Place) -> Access {
     let info = &lowered.storages[place.storage.0];
     let whole = place.layout.numel() * place.dtype.size() == info.contents
         && !place.layout.overlaps_itself();
-    // A run that fails half-way leaves state as it is then; that is the same for every plan.
     if whole || (place.layout.numel() == 0 && info.bytes == 0) {
         Access::Overwrite(info.contents)
     } else {

@@ -12,9 +12,10 @@ use super::schema::{
 };
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
-use crate::ir::TooDeep;
-use crate::ir::graph::{Arg, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType};
-use crate::ops::{COND, Catalogue};
+use crate::ir::graph::{
+    Arg, COND, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType,
+};
+use crate::ir::{Catalogue, TooDeep};
 
 /// Why a program could not be converted.
 #[derive(Debug)]

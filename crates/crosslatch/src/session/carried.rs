@@ -1,16 +1,17 @@
-//! Carried slots: what a run reads that an earlier one left.
+//! Carried slots: a run reads what an earlier run left.
 //!
-//! A method that carries reads some slots where the method before it left them as outputs, and others
-//! where its own last run did, once there was one. While it runs, the arena of its last run is set
-//! aside to be read, and the run works in the one before that: two arenas in turns, and no copy. If
-//! the run fails, all is as if it had not begun.
+//! The first run of a method that carries reads its carried slots where the method before it left them
+//! as outputs; later runs read them where the run before left them. While a run reads the arena of the
+//! run before, which is set aside, it works in another one: two arenas take turns, and nothing is
+//! copied. If a run fails, everything is as if it had not begun.
 
 use std::sync::Arc;
 
 use crosslatch_kernels::{Storage, TensorRef};
 
+use super::Session;
 use super::method::MethodState;
-use super::{Session, in_memory};
+use super::outputs::in_memory;
 use crate::error::Error;
 use crate::model::{Carry, Model};
 use crate::plan::{Plan, PlannedOutput};
@@ -58,7 +59,7 @@ impl Session {
             });
         }
         if current.follows.replace(first.runs) != Some(first.runs) {
-            // What it left belongs to another input.
+            // What this method's last run left belongs to another input.
             current.last = None;
         }
         Ok(current.last.map(|last| current.leave(last)))
@@ -74,7 +75,7 @@ impl Session {
         let link = carry.links.iter().find(|link| link.slot == slot)?;
         match (left, &link.next) {
             (Some(left), Some(next)) => left.get(&self.model, next),
-            _ => self.outputs_of(carry.first).get(&link.first),
+            _ => self.outputs_of(carry.first).get(&link.first).ok(),
         }
     }
 }
@@ -89,8 +90,8 @@ impl MethodState {
         }
     }
 
-    /// Ends a run that this was set aside for: its arena serves the run after the next, or, if the
-    /// run failed, is again the one that the last run left.
+    /// Ends a run for which these outputs were set aside. Their arena serves the run after the next;
+    /// if the run failed, it is again the arena of the last run.
     pub(super) fn take_back(&mut self, left: Option<Left>, done: bool) {
         let Some(left) = left else {
             return;

@@ -1,13 +1,15 @@
 //! What a session keeps for each method: its state, its arena, its plans.
 //!
-//! State may be shared by sessions that were forked from one another: a slot that nobody has written
-//! since lies in one place for all of them (a *loan*), and the first write of one of them copies the
-//! slot for it alone. So the beams of a search share the cross-attention keys and values, which are
-//! written once, and have self-attention caches of their own, with nobody saying which is which.
+//! State may be shared by sessions that were forked from one another: a slot that none of them has
+//! written since lies in one place for all of them (a *loan*), and the first session that writes it
+//! gets a copy of its own. So the beams of a search share the cross-attention keys and values, which
+//! are written once, and have self-attention caches of their own, although the model does not say
+//! which is which.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crosslatch_kernels::runtime::memory::{Blocks, Loan, Region};
+use crosslatch_kernels::runtime::memory::{Blocks, Loan};
 use crosslatch_kernels::tensor::storage::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
@@ -16,18 +18,18 @@ use super::steps::Member;
 use crate::error::Error;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
-use crate::model::Model;
-use crate::plan::{Plan, block};
-use crate::precision::Narrowed;
+use crate::model::{Model, QuantizedWeights};
+use crate::plan::{Block, Plan};
 
-/// What a plan is made for.
+/// Type and layout of each tensor that a run is fed with: what a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
 
-/// Plans that a session keeps for a method, those that ran last. A decoder needs two or three, for its
-/// prompts and its steps; a text model one for each length of a text that comes often.
+/// How many plans a session keeps for a method: those that were used most recently. A decoder needs
+/// two or three, for its prompts and its steps; a text model needs one for each common length of a
+/// text.
 const MOST_PLANS: usize = 32;
 
-/// A plan and what it is for.
+/// A plan and the inputs that it is for.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub types: InputTypes,
@@ -38,17 +40,17 @@ pub(super) struct Kept {
 
 /// The state and the memory of one method in one session.
 pub(super) struct MethodState {
-    /// Where each state slot lies in `state`.
-    pub slots: Vec<Option<Region>>,
+    /// For each slot that is state, its bytes in `state`.
+    pub slots: Vec<Option<Range<usize>>>,
     state: Storage,
-    /// Whether `state` may differ from what the file has.
+    /// Whether `state` may differ from its contents in the file.
     is_touched: bool,
-    /// What of `state` is not copied yet from memory that this session shares with others.
+    /// The parts of `state` that still lie in memory which this session shares with others.
     loans: Vec<Loan>,
-    /// For each slot, whether this session has filled it; only asked of those that a `cond` fills.
+    /// For each slot that a `cond` fills, whether this session has filled it.
     filled: Vec<bool>,
     pub(super) arena: Storage,
-    /// The arena of the last run, if others may read it too.
+    /// The arena of the last run, if forks may read it too.
     pub(super) shared_arena: Option<Arc<Storage>>,
     /// An arena of an earlier run, if the method carries.
     pub(super) spare: Storage,
@@ -59,12 +61,12 @@ pub(super) struct MethodState {
     pub runs: u64,
     /// What its latched values were computed from.
     pub seen: Seen,
-    /// Which run of the method before it the last run carried on from.
+    /// The run of the method before this one from which the last run carried on.
     pub follows: Option<u64>,
 }
 
 impl MethodState {
-    /// No method at all.
+    /// A placeholder for the state of a method that is running.
     pub fn empty() -> MethodState {
         MethodState {
             slots: Vec::new(),
@@ -92,21 +94,18 @@ impl MethodState {
     ) -> Result<MethodState, MemoryError> {
         let method = &model.methods()[index];
         let mut len = 0usize;
-        let slots: Vec<Option<Region>> = method
+        let slots: Vec<Option<Range<usize>>> = method
             .program
             .slots
             .iter()
             .zip(&method.bindings)
             .map(|(slot, binding)| {
                 let weight = binding.as_ref().filter(|_| slot.kind == SlotKind::State)?;
-                let region = Region {
-                    block: block::STATE,
-                    start: len,
-                    len: weight.layout.end().unwrap_or(0) * weight.dtype.size(),
-                };
-                // A sum that is too large for any memory stays so.
-                len = len.saturating_add(region.len.saturating_add(63) / 64 * 64);
-                Some(region)
+                let bytes = weight.layout.end().unwrap_or(0) * weight.dtype.size();
+                let start = len;
+                // A sum that overflows stays larger than any memory.
+                len = len.saturating_add(bytes.saturating_add(63) / 64 * 64);
+                Some(start..start.saturating_add(bytes))
             })
             .collect();
         let mut state = MethodState {
@@ -126,7 +125,7 @@ impl MethodState {
         own.iter().fold(shared, |sum, len| sum.saturating_add(*len))
     }
 
-    /// Puts the state to what the file has.
+    /// Puts the state back to what the file has.
     pub fn reset(&mut self, model: &Model, index: usize) {
         self.last = None;
         self.seen.forget();
@@ -138,17 +137,16 @@ impl MethodState {
         }
     }
 
-    /// Copies into the state, which is all zeros, what the file has of it. Zeros stay in the file, where
-    /// they take no memory.
+    /// Copies the initial contents from the file into the state, which is all zeros. Slots that start
+    /// as zeros are left alone, so that they take no memory until they are written.
     fn fill_from_file(&mut self, model: &Model, index: usize) {
         let bytes = self.state.bytes_mut();
-        for (region, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
-            if let (Some(region), Some(weight)) = (region, binding)
+        for (range, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
+            if let (Some(range), Some(weight)) = (range, binding)
                 && !weight.is_zero
             {
-                bytes[region.start..][..region.len]
-                    .copy_from_slice(&model.weight_bytes(weight)[..region.len]);
-                model.release(&weight.source);
+                bytes[range.clone()].copy_from_slice(&model.weight_bytes(weight)[..range.len()]);
+                model.release(weight);
             }
         }
     }
@@ -173,7 +171,7 @@ impl MethodState {
     pub fn find_or_make(
         &mut self,
         types: &[(DType, Layout)],
-        make: impl FnOnce(&[Option<Region>]) -> Result<Plan, Error>,
+        make: impl FnOnce(&[Option<Range<usize>>]) -> Result<Plan, Error>,
     ) -> Result<usize, Error> {
         if let Some(found) = self.plans.iter().position(|kept| kept.types == types) {
             return Ok(found);
@@ -190,7 +188,8 @@ impl MethodState {
         Ok(self.plans.len() - 1)
     }
 
-    /// Drops the plan that was not used for longest. The last one, whose outputs may be wanted, stays.
+    /// Drops the plan whose last use is the oldest. The plan that ran last stays, because its outputs
+    /// may be wanted.
     fn drop_a_plan(&mut self) {
         let others = (0..self.plans.len()).filter(|i| Some(*i) != self.last);
         if let Some(oldest) = others.min_by_key(|i| self.plans[*i].used) {
@@ -199,32 +198,32 @@ impl MethodState {
         }
     }
 
-    /// Sees to it that there is an arena for this plan, beside so many bytes that are taken.
+    /// Makes sure that there is an arena for this plan, where other memory takes `taken` bytes.
     pub fn make_room(
         &mut self,
         plan: &Plan,
         limit: MemoryLimit,
         taken: usize,
     ) -> Result<(), MemoryError> {
-        // The arena that others read is theirs now, unless nobody is left.
+        // The arena that forks read is theirs now, unless none of them is left.
         let returned = self.shared_arena.take().map(Arc::try_unwrap);
         if let Some(Ok(arena)) = returned {
             self.arena = arena;
         }
         if self.arena.len() < plan.arena_bytes {
-            // What is replaced need not be there beside what replaces it.
+            // The old arena is freed first, so that both never exist at once.
             self.arena = Storage::zeroed(0);
             self.arena = limit.allocate(plan.arena_bytes, taken.saturating_add(self.bytes()))?;
         }
         Ok(())
     }
 
-    /// What a run of a plan needs of this method, which has room for it. The outputs are in the arena
-    /// after it.
+    /// The memory that a run of a plan works on; the arena has room for it. Blocks are in the order of
+    /// [`block_index`]. After the run, the outputs are in the arena.
     pub fn member<'r>(
         &'r mut self,
         model: &'r Model,
-        narrowed: Option<&'r Narrowed>,
+        weights: Option<&'r QuantizedWeights>,
         tensors: &[TensorRef<'r>],
     ) -> Member<'r> {
         self.is_touched = true;
@@ -232,7 +231,7 @@ impl MethodState {
         blocks.push_exclusive(self.arena.bytes_mut());
         blocks.push_borrowing(self.state.bytes_mut(), &mut self.loans);
         blocks.push_shared(model.copied_bytes());
-        blocks.push_shared(narrowed.map_or(&[], Narrowed::bytes));
+        blocks.push_shared(weights.map_or(&[], QuantizedWeights::bytes));
         for file in model.files() {
             blocks.push_shared(file.contents().bytes());
         }
@@ -253,12 +252,11 @@ impl MethodState {
         }
     }
 
-    /// The state as it is now, from byte `start` on; no more than one slot at a time.
-    pub fn state(&self, region: &Region) -> Option<&[u8]> {
-        let loan = self.loans.iter().find(|loan| loan.start == region.start);
-        match loan {
-            Some(loan) => loan.bytes().get(..region.len),
-            None => (self.state.bytes().get(region.start..)?).get(..region.len),
+    /// The contents of a slot as they are now.
+    pub fn state(&self, slot: &Range<usize>) -> Option<&[u8]> {
+        match self.loans.iter().find(|loan| loan.start == slot.start) {
+            Some(loan) => loan.bytes().get(..slot.len()),
+            None => self.state.bytes().get(slot.clone()),
         }
     }
 
@@ -267,17 +265,16 @@ impl MethodState {
         self.loans.iter().map(|loan| loan.len).sum()
     }
 
-    /// The same state once more. Both read it where it lies, and each copies what it writes. So do
-    /// the outputs of the last run stay where they are, if the method keeps no state; the outputs
-    /// of one that does are left behind, so that its arena need not be made again.
+    /// The same state for another session. Both read it where it lies, and each copies what it writes.
+    /// The outputs of the last run are shared if the method keeps no state. Those of a method that
+    /// keeps state stay with this session alone, so that its arena need not be allocated again.
     ///
     /// # Errors
     /// If the system has no memory for what may be written.
     pub fn fork(&mut self) -> Result<MethodState, OutOfMemory> {
-        let own: Vec<Region> = self.slots.iter().flatten().copied().collect();
-        let own = own.iter().filter(|slot| slot.len > 0);
-        let borrowed = |slot: &Region| self.loans.iter().any(|loan| loan.start == slot.start);
-        let own: Vec<Region> = own.filter(|slot| !borrowed(slot)).copied().collect();
+        let borrowed = |slot: &Range<usize>| self.loans.iter().any(|l| l.start == slot.start);
+        let own = self.slots.iter().flatten().filter(|slot| !slot.is_empty());
+        let own: Vec<Range<usize>> = own.filter(|slot| !borrowed(slot)).cloned().collect();
         if !own.is_empty() {
             let len = self.state.len();
             let from = Arc::new(std::mem::replace(
@@ -286,7 +283,7 @@ impl MethodState {
             ));
             self.loans.extend(own.iter().map(|slot| Loan {
                 start: slot.start,
-                len: slot.len,
+                len: slot.len(),
                 from: Arc::clone(&from),
             }));
         }
@@ -311,6 +308,19 @@ impl MethodState {
             seen: self.seen.clone(),
             follows: self.follows,
         })
+    }
+}
+
+/// Where a block of a plan is among the blocks of [`MethodState::member`], for a model of this many
+/// files.
+pub(super) fn block_index(block: Block, files: usize) -> usize {
+    match block {
+        Block::Arena => 0,
+        Block::State => 1,
+        Block::Copied => 2,
+        Block::Quantized => 3,
+        Block::File(file) => 4 + file,
+        Block::Input(input) => 4 + files + input,
     }
 }
 

@@ -2,83 +2,38 @@
 //!
 //! A session is one input being worked on: it has its own caches and flags, and its own memory for
 //! a run. The model, its weights and its programs are shared by all sessions. The first run of a
-//! method with new input sizes makes a plan, which the session keeps until it has used many others
-//! since; a run with a plan at hand allocates nothing.
+//! method with new input sizes makes a plan, which the session keeps until many other plans have been
+//! used more recently; a run whose plan exists allocates nothing.
 //!
-//! A method's outputs stay in the session until the method runs again, and another method may
-//! take one as its input where it lies: this is how a decoder reads what the encoder wrote without
-//! a copy. Latched values are such outputs too, of a method that the session runs by itself, and so is
-//! what a method carries from run to run.
+//! A method's outputs stay in the session until the method runs again, and another method may take one
+//! as its input where it lies: this is how a decoder reads what the encoder wrote without a copy.
+//! Latched values are such outputs too, of a method that the session runs without being asked, and so
+//! is what a method carries from run to run.
 
 mod carried;
+mod inputs;
 mod latched;
 mod method;
+mod outputs;
+mod run;
 mod steps;
-mod together;
 
 use std::sync::Arc;
 
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
-use smallvec::{SmallVec, smallvec};
 
 use crate::error::Error;
-use crate::inputs;
-use crate::ir::graph::SlotKind;
-use crate::ir::operator::KernelSet;
+use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
-use crate::model::Model;
-use crate::plan::{Operand, Plan, PlannedOutput, block};
-use crate::precision::{Narrowed, Precision};
+use crate::model::{Model, QuantizedWeights};
+use crate::options::Options;
+use crate::plan::{self, Plan};
+use crate::precision::Precision;
 
-use carried::Left;
-use latched::Given;
-use method::{InputTypes, MethodState};
-use steps::Run;
-pub(crate) use steps::not_filled;
+use method::MethodState;
 
-/// How a session runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Threads that kernels share their work with, the caller's included.
-    pub threads: usize,
-    /// Which kernels to choose; plain ones are for comparing.
-    pub kernels: KernelSet,
-    /// How weights are stored. The first session in a precision converts them, for all sessions.
-    pub precision: Precision,
-    /// The most memory that the session may take, the machine's own unless it is said.
-    pub memory_limit: MemoryLimit,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
-            kernels: KernelSet::Fast,
-            precision: Precision::F32,
-            memory_limit: MemoryLimit::default(),
-        }
-    }
-}
-
-/// An input of a run.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// A tensor of the caller's.
-    Tensor(TensorRef<'a>),
-    /// What another method of this session returned when it last ran.
-    Output {
-        /// The method.
-        method: &'a str,
-        /// Its output.
-        name: &'a str,
-    },
-}
-
-impl<'a> From<TensorRef<'a>> for Input<'a> {
-    fn from(tensor: TensorRef<'a>) -> Self {
-        Input::Tensor(tensor)
-    }
-}
+pub use inputs::Input;
+pub use outputs::Outputs;
 
 /// State of one input being worked on, and the memory to work in.
 pub struct Session {
@@ -88,7 +43,7 @@ pub struct Session {
     limit: MemoryLimit,
     threads: Arc<Threads>,
     methods: Vec<MethodState>,
-    /// Memory for what this session does together with others, if it is the first of them.
+    /// Working memory for steps that this session takes together with others, if it is the first.
     memory: Storage,
 }
 
@@ -96,7 +51,7 @@ impl Session {
     /// A fresh session.
     ///
     /// # Errors
-    /// If its state, or weights in its precision, take more memory than it may have.
+    /// If its state, or the weights in its precision, take more memory than the limit allows.
     pub fn new(model: &Model, options: Options) -> Result<Session, Error> {
         let model = model.in_precision(options.precision);
         let limit = options.memory_limit;
@@ -110,7 +65,7 @@ impl Session {
             })?);
         }
         let threads = Arc::new(Threads::new(options.threads));
-        model.narrow(options.precision, &threads, limit)?;
+        model.quantize_weights(options.precision, &threads, limit)?;
         Ok(Session {
             model,
             kernels: options.precision.kernels(options.kernels),
@@ -127,9 +82,9 @@ impl Session {
         &self.model
     }
 
-    /// How this session's weights are stored, if not as they are typed.
-    pub fn narrowed(&self) -> Option<&Narrowed> {
-        self.model.narrowed(self.precision)
+    /// This session's quantized weights; `None` if all weights have the types of the file.
+    pub fn quantized_weights(&self) -> Option<&QuantizedWeights> {
+        self.model.quantized_weights(self.precision)
     }
 
     /// Puts all state back to what the file has, as in a fresh session. Plans are kept.
@@ -139,12 +94,13 @@ impl Session {
         }
     }
 
-    /// A session that goes on from where this one is, by itself. What has been computed so far is
-    /// shared and not copied: of the state, each of the two copies a slot when it first writes it.
-    /// Outputs of methods that keep no state, an encoder's for example, and latched values are there
-    /// in both; of other methods the new session has no outputs before it has run them.
+    /// An independent session that continues from the state of this one. What has been computed so
+    /// far is shared and not copied: each of the two copies a slot of the state when it first writes
+    /// it. Outputs of methods that keep no state, an encoder's for example, and latched values are in
+    /// both sessions; outputs of other methods are in the new session only after it has run them.
     ///
-    /// Both share their threads: if they run at the same time, one of them does its work alone.
+    /// Both share their threads: if they run at the same time, one of them works on its own thread
+    /// alone.
     ///
     /// # Errors
     /// If the system has no memory for what the new session may write.
@@ -167,8 +123,8 @@ impl Session {
         })
     }
 
-    /// Bytes of a method's state that this session shares with the one that it was forked from, or
-    /// that was forked from it.
+    /// Bytes of a method's state that this session shares with the session that it was forked from,
+    /// or with sessions that were forked from it.
     ///
     /// # Errors
     /// If there is no such method.
@@ -176,125 +132,12 @@ impl Session {
         Ok(self.methods[self.model.method_index(method)?].borrowed_bytes())
     }
 
-    /// Runs a method with these inputs, given by name. The outputs stay valid until the session
-    /// is used again.
-    ///
-    /// # Errors
-    /// If an input is missing, unknown or does not fit, or a node cannot be computed. State is
-    /// then what the nodes before the failing one made of it.
-    pub fn run(&mut self, method: &str, named: &[(&str, Input<'_>)]) -> Result<Outputs<'_>, Error> {
-        let index = self.model.method_index(method)?;
-        if let Some(once) = self.once(index) {
-            self.compute_latched(index, once, named)?;
-        }
-        self.run_method(index, named)?;
-        Ok(self.outputs_of(index))
-    }
-
-    /// The method that computes the latched values of this one.
-    fn once(&self, index: usize) -> Option<usize> {
-        let latch = self.model.methods()[index].latch.as_ref()?;
-        Some(latch.once)
-    }
-
-    /// Sees to it that the latched values of a method are those for these inputs.
-    fn compute_latched(
-        &mut self,
-        index: usize,
-        once: usize,
-        named: &[(&str, Input<'_>)],
-    ) -> Result<(), Error> {
-        let model = self.model.clone();
-        let [step, part] = [index, once].map(|i| &model.methods()[i].program);
-        let mut inputs: SmallVec<[(&str, Input<'_>); 8]> = SmallVec::new();
-        let mut given: SmallVec<[Given<'_>; 8]> = SmallVec::new();
-        for (_, slot) in inputs::input_slots(part) {
-            let (_, input) = named
-                .iter()
-                .find(|(name, _)| *name == slot)
-                .ok_or_else(|| missing(&step.name, slot))?;
-            inputs.push((slot, *input));
-            given.push(match *input {
-                Input::Tensor(tensor) => Given::Tensor(tensor),
-                Input::Output { method, name } => {
-                    let method = model.method_index(method)?;
-                    let run = self.methods[method].runs;
-                    Given::Output { method, run, name }
-                }
-            });
-        }
-        // A run that failed since has left nothing.
-        let is_there = self.methods[once].last.is_some();
-        if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
-            return Ok(());
-        }
-        self.methods[index].seen.forget();
-        self.run_method(once, &inputs).map_err(|e| match e {
-            // It is the step that the caller gave them to.
-            Error::Input { reason, .. } => Error::Input {
-                method: step.name.clone(),
-                reason,
-            },
-            other => other,
-        })?;
-        let run = self.methods[once].runs;
-        self.methods[index].seen.remember(run, &given);
-        Ok(())
-    }
-
-    fn run_method(&mut self, index: usize, named: &[(&str, Input<'_>)]) -> Result<(), Error> {
-        // Taken out, so that its memory can be written while other methods' outputs are read.
-        let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
-        current.runs += 1;
-        let result = self.run_taken(index, &mut current, named);
-        self.methods[index] = current;
-        result
-    }
-
-    fn run_taken(
-        &self,
-        index: usize,
-        current: &mut MethodState,
-        named: &[(&str, Input<'_>)],
-    ) -> Result<(), Error> {
-        let left = self.set_aside(index, current)?;
-        let result = self.run_after(index, current, named, left.as_ref());
-        current.take_back(left, result.is_ok());
-        result
-    }
-
-    /// Runs a method after the run that left this for it.
-    fn run_after(
-        &self,
-        index: usize,
-        current: &mut MethodState,
-        named: &[(&str, Input<'_>)],
-        left: Option<&Left>,
-    ) -> Result<(), Error> {
-        let (tensors, number) = self.prepare(index, current, named, left)?;
-        let plan = Arc::clone(&current.plans[number].plan);
-        current.last = None;
-        self.make_room(current, &plan, index)?;
-        let member = current.member(&self.model, self.narrowed(), &tensors);
-        let mut run = Run {
-            members: smallvec![member],
-            threads: &self.threads,
-            method: &self.model.methods()[index].program.name,
-            model: &self.model,
-            memory: &mut Storage::zeroed(0),
-        };
-        run.steps(&plan.steps, &[0])?;
-        drop(run);
-        current.last = Some(number);
-        Ok(())
-    }
-
     /// The outputs of a method's last run.
     pub fn outputs(&self, method: &str) -> Result<Outputs<'_>, Error> {
         Ok(self.outputs_of(self.model.method_index(method)?))
     }
 
-    /// How often this session has run a method, by itself for latched values or at a call.
+    /// How often this session has run a method, whether it was called or computes latched values.
     pub fn runs(&self, method: &str) -> Result<u64, Error> {
         Ok(self.methods[self.model.method_index(method)?].runs)
     }
@@ -304,8 +147,8 @@ impl Session {
         let index = self.model.method_index(method).ok()?;
         let (state, method) = (&self.methods[index], &self.model.methods()[index]);
         let i = method.program.slots.iter().position(|s| s.name == slot)?;
-        let (region, weight) = (state.slots[i]?, method.bindings[i].as_ref()?);
-        let bytes = state.state(&region)?;
+        let (range, weight) = (state.slots[i].as_ref()?, method.bindings[i].as_ref()?);
+        let bytes = state.state(range)?;
         TensorRef::new(weight.dtype, &weight.layout, bytes).ok()
     }
 
@@ -326,21 +169,20 @@ impl Session {
         current: &mut MethodState,
         types: &[(DType, Layout)],
     ) -> Result<usize, Error> {
-        current.find_or_make(types, |slots| {
-            let narrowed = self.narrowed();
-            crate::plan::plan(
-                &self.model,
-                index,
-                types,
-                slots,
-                self.kernels,
-                narrowed,
-                self.limit,
-            )
+        current.find_or_make(types, |state| {
+            plan::plan(&plan::Request {
+                model: &self.model,
+                method: index,
+                inputs: types,
+                state,
+                kernels: self.kernels,
+                precision: self.precision,
+                limit: self.limit,
+            })
         })
     }
 
-    /// Sees to it that a method, taken out of the session, has an arena for this plan.
+    /// Makes sure that a method, taken out of the session, has an arena for this plan.
     fn make_room(&self, current: &mut MethodState, plan: &Plan, index: usize) -> Result<(), Error> {
         let others = self.methods.iter().map(MethodState::bytes).sum();
         let room = current.make_room(plan, self.limit, others);
@@ -353,150 +195,8 @@ impl Session {
     fn outputs_of(&self, index: usize) -> Outputs<'_> {
         Outputs {
             model: &self.model,
+            program: &self.model.methods()[index].program,
             method: &self.methods[index],
         }
     }
-
-    /// The inputs of a run in order, and which plan is for them.
-    fn prepare<'a>(
-        &'a self,
-        index: usize,
-        current: &mut MethodState,
-        named: &[(&str, Input<'a>)],
-        left: Option<&'a Left>,
-    ) -> Result<(SmallVec<[TensorRef<'a>; 8]>, usize), Error> {
-        let method = &self.model.methods()[index];
-        let program = &method.program;
-        let fail = |reason: String| Error::Input {
-            method: program.name.clone(),
-            reason,
-        };
-        let mut tensors: SmallVec<[TensorRef<'a>; 8]> = SmallVec::new();
-        let mut own = 0;
-        for (i, slot) in inputs::fed_slots(program) {
-            let kept = match program.slots[i].kind {
-                SlotKind::Latched => {
-                    let once = self.once(index).map(|once| self.outputs_of(once));
-                    Some(once.and_then(|outputs| outputs.get(slot)))
-                }
-                SlotKind::Carried => {
-                    let carry = method.carry.as_ref();
-                    Some(carry.and_then(|carry| self.carried(carry, i, left)))
-                }
-                _ => None,
-            };
-            if let Some(value) = kept {
-                let nothing = || fail(format!("nothing has computed `{slot}`"));
-                tensors.push(value.ok_or_else(nothing)?);
-                own += 1;
-                continue;
-            }
-            let given = named.iter().find(|(name, _)| *name == slot);
-            tensors.push(match given {
-                Some((_, Input::Tensor(tensor))) => *tensor,
-                Some((_, Input::Output { method, name })) => {
-                    let other = self.model.method_index(method)?;
-                    if other == index {
-                        return Err(fail(format!(
-                            "input `{slot}` is an output of the same method"
-                        )));
-                    }
-                    self.outputs_of(other).get(name).ok_or_else(|| {
-                        fail(format!(
-                            "input `{slot}` is to be `{name}` of `{method}`, which has no such \
-                             output or has not run"
-                        ))
-                    })?
-                }
-                None => return Err(missing(&program.name, slot)),
-            });
-        }
-        if tensors.len() != named.len() + own {
-            // Finds out which one is not known.
-            inputs::order(program, named)?;
-        }
-        let plan = match current.find(&tensors) {
-            Some(plan) => plan,
-            None => {
-                inputs::check(program, &tensors)?;
-                let types: InputTypes = tensors
-                    .iter()
-                    .map(|t| (t.dtype(), t.layout().clone()))
-                    .collect();
-                self.find_or_make(index, current, &types)?
-            }
-        };
-        current.plans[plan].used = current.runs;
-        Ok((tensors, plan))
-    }
-}
-
-fn missing(method: &str, input: &str) -> Error {
-    Error::Input {
-        method: method.to_owned(),
-        reason: format!("input `{input}` is missing"),
-    }
-}
-
-/// The outputs of a method's last run.
-#[derive(Clone, Copy)]
-pub struct Outputs<'s> {
-    model: &'s Model,
-    method: &'s MethodState,
-}
-
-impl<'s> Outputs<'s> {
-    fn planned(&self) -> &'s [(String, PlannedOutput)] {
-        match self.method.last {
-            Some(plan) => &self.method.plans[plan].plan.outputs,
-            None => &[],
-        }
-    }
-
-    /// The output with this name; `None` if there is none, or the method has not run.
-    pub fn get(&self, name: &str) -> Option<TensorRef<'s>> {
-        let (_, output) = self.planned().iter().find(|(n, _)| n == name)?;
-        self.tensor(output)
-    }
-
-    /// All outputs, in the order of the program.
-    pub fn iter(&self) -> impl Iterator<Item = (&'s str, TensorRef<'s>)> + '_ {
-        self.planned()
-            .iter()
-            .filter_map(|(name, output)| Some((name.as_str(), self.tensor(output)?)))
-    }
-
-    fn tensor(&self, output: &'s PlannedOutput) -> Option<TensorRef<'s>> {
-        let operand = match output {
-            PlannedOutput::Tensor(operand) => operand,
-            PlannedOutput::Constant(tensor) => return Some(tensor.view()),
-        };
-        let region = &operand.region;
-        if region.block != block::STATE {
-            return in_memory(self.model, self.method.arena(), operand);
-        }
-        // A slot is borrowed as a whole; an output may be a part of it.
-        let slots = self.method.slots.iter().flatten();
-        let mut slots = slots
-            .filter(|s| s.start <= region.start && region.start + region.len <= s.start + s.len);
-        let slot = slots.next()?;
-        let bytes = self.method.state(slot)?.get(region.start - slot.start..)?;
-        TensorRef::new(operand.dtype, &operand.layout, bytes.get(..region.len)?).ok()
-    }
-}
-
-/// A tensor that a run left in its arena, or that is a weight.
-fn in_memory<'s>(model: &'s Model, arena: &'s [u8], operand: &'s Operand) -> Option<TensorRef<'s>> {
-    let region = &operand.region;
-    let block = match region.block {
-        block::ARENA => arena,
-        block::COPIED => model.copied_bytes(),
-        // The plan copies what would be an input.
-        other => {
-            let file = other.checked_sub(block::FILES)?;
-            model.files().get(file)?.contents().bytes()
-        }
-    };
-    let bytes = block.get(region.start..)?.get(..region.len)?;
-    TensorRef::new(operand.dtype, &operand.layout, bytes).ok()
 }

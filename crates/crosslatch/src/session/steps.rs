@@ -7,10 +7,11 @@ use crosslatch_kernels::runtime::memory::{Blocks, Region};
 use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
+use super::method::block_index;
 use crate::error::Error;
-use crate::model::Model;
-use crate::plan::{Operand, RunStep, Step};
-use crate::reference::is_true;
+use crate::model::Method;
+use crate::plan::{Location, Operand, RunStep, Step};
+use crate::tensor::is_true;
 
 /// A session that takes part in a run.
 pub(super) struct Member<'r> {
@@ -26,11 +27,11 @@ pub(super) struct Run<'r> {
     pub members: SmallVec<[Member<'r>; 1]>,
     /// Who shares the work.
     pub threads: &'r Threads,
-    /// Name of the method.
-    pub method: &'r str,
-    /// Its model.
-    pub model: &'r Model,
-    /// Memory for what several sessions do together.
+    /// The method.
+    pub method: &'r Method,
+    /// How many files the model has.
+    pub files: usize,
+    /// Working memory for steps that several sessions take together.
     pub memory: &'r mut Storage,
 }
 
@@ -40,28 +41,28 @@ impl Run<'_> {
     pub fn steps(&mut self, steps: &[Step], who: &[usize]) -> Result<(), Error> {
         for step in steps {
             match step {
-                Step::Run(step) => match who {
-                    [one] => self.kernel(step, *one),
-                    _ => self.kernel_together(step, who),
-                }
-                .map_err(|reason| self.error(&step.node, reason))?,
+                Step::Run(step) => self
+                    .kernel(step, who)
+                    .map_err(|reason| self.error(&step.node, reason))?,
                 Step::Cond {
                     predicate,
                     branches,
                     needs,
                     node,
                 } => {
-                    let mut ways: [SmallVec<[usize; 4]>; 2] = Default::default();
+                    let mut takers: [SmallVec<[usize; 4]>; 2] = Default::default();
                     for &member in who {
-                        let taken = predicate_of(&self.members[member], predicate)
+                        let is_true = self
+                            .predicate(member, predicate)
                             .map_err(|reason| self.error(node, reason))?;
-                        ways[if taken { 0 } else { 1 }].push(member);
+                        takers[if is_true { 0 } else { 1 }].push(member);
                     }
-                    for (way, who) in ways.iter().enumerate().filter(|(_, who)| !who.is_empty()) {
-                        self.check_filled(&needs[way], who, node)?;
-                        self.steps(&branches[way], who)?;
+                    let taken = takers.iter().enumerate();
+                    for (branch, who) in taken.filter(|(_, who)| !who.is_empty()) {
+                        self.check_filled(&needs[branch], who, node)?;
+                        self.steps(&branches[branch], who)?;
                         for &member in who {
-                            for slot in &needs[1 - way] {
+                            for slot in &needs[1 - branch] {
                                 self.members[member].filled[*slot] = true;
                             }
                         }
@@ -72,12 +73,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether a branch may take these slots for filled.
+    /// Checks that these slots are filled in these sessions.
     fn check_filled(&self, needs: &[usize], who: &[usize], node: &str) -> Result<(), Error> {
         for &member in who {
             let filled = &self.members[member].filled;
             if let Some(slot) = needs.iter().find(|slot| !filled[**slot]) {
-                return Err(not_filled(self.model, self.method, node, *slot));
+                return Err(self.method.not_filled(node, *slot));
             }
         }
         Ok(())
@@ -85,23 +86,23 @@ impl Run<'_> {
 
     fn error(&self, node: &str, reason: String) -> Error {
         Error::Node {
-            method: self.method.to_owned(),
+            method: self.method.program.name.clone(),
             node: node.to_owned(),
             reason,
         }
     }
 
-    fn kernel(&mut self, step: &RunStep, member: usize) -> Result<(), String> {
-        let mut opened = Opened::new(&mut self.members[member].blocks, step)?;
-        let result = step.kernel.run(&mut opened.operands(self.threads));
-        result.map_err(|e| e.to_string())
-    }
-
-    fn kernel_together(&mut self, step: &RunStep, who: &[usize]) -> Result<(), String> {
+    /// Runs a kernel in these sessions. In one alone it needs no list of operands.
+    fn kernel(&mut self, step: &RunStep, who: &[usize]) -> Result<(), String> {
+        if let [one] = who {
+            let mut opened = Opened::new(&mut self.members[*one].blocks, step, self.files)?;
+            let result = step.kernel.run(&mut opened.operands(self.threads));
+            return result.map_err(|e| e.to_string());
+        }
         let members = self.members.iter_mut().enumerate();
         let mut opened = members
             .filter(|(i, _)| who.contains(i))
-            .map(|(_, member)| Opened::new(&mut member.blocks, step))
+            .map(|(_, member)| Opened::new(&mut member.blocks, step, self.files))
             .collect::<Result<Vec<_>, _>>()?;
         let mut many: Vec<_> = opened
             .iter_mut()
@@ -110,12 +111,24 @@ impl Run<'_> {
         let result = step.kernel.run_together(&mut many, self.memory);
         result.map_err(|e| e.to_string())
     }
+
+    /// Whether a predicate is true in a session.
+    fn predicate(&self, member: usize, operand: &Operand) -> Result<bool, String> {
+        let region = region(&operand.location, self.files);
+        let bytes = self.members[member].blocks.read(&region);
+        let bytes = bytes.map_err(|e| e.to_string())?;
+        let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
+        Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+    }
 }
 
-fn predicate_of(member: &Member<'_>, operand: &Operand) -> Result<bool, String> {
-    let bytes = (member.blocks.read(&operand.region)).map_err(|e| e.to_string())?;
-    let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
-    Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+/// The bytes of a location, among the blocks of a member.
+fn region(location: &Location, files: usize) -> Region {
+    Region {
+        block: block_index(location.block, files),
+        start: location.start,
+        len: location.len,
+    }
 }
 
 /// The operands of a step in one session.
@@ -126,20 +139,21 @@ struct Opened<'o> {
 }
 
 impl<'o> Opened<'o> {
-    fn new(blocks: &'o mut Blocks<'_>, step: &'o RunStep) -> Result<Self, String> {
-        let regions = |operands: &'_ [Operand]| {
-            let regions: SmallVec<[Region; 8]> = operands.iter().map(|o| o.region).collect();
-            regions
+    fn new(blocks: &'o mut Blocks<'_>, step: &'o RunStep, files: usize) -> Result<Self, String> {
+        let regions = |operands: &[Operand]| -> SmallVec<[Region; 8]> {
+            let locations = operands.iter().map(|operand| &operand.location);
+            locations.map(|location| region(location, files)).collect()
         };
         let reads = regions(&step.inputs);
         let writes = regions(&step.outputs);
+        let scratch = region(&step.scratch, files);
         let (reads, mut writes) = blocks
             .open(
                 reads.iter().copied(),
-                writes.iter().copied().chain([step.scratch]),
+                writes.iter().copied().chain([scratch]),
             )
             .map_err(|e| e.to_string())?;
-        // The working memory was put last.
+        // The working memory comes last.
         let scratch = writes.pop().unwrap_or_default();
         let mut inputs = SmallVec::new();
         for (operand, bytes) in step.inputs.iter().zip(reads) {
@@ -167,16 +181,5 @@ impl<'o> Opened<'o> {
             scratch: self.scratch,
             threads,
         }
-    }
-}
-
-/// The error of a `cond` that takes a slot for filled.
-pub(crate) fn not_filled(model: &Model, method: &str, node: &str, slot: usize) -> Error {
-    let of = model.methods().iter().find(|m| m.program.name == method);
-    let slot = of.and_then(|m| m.program.slots.get(slot));
-    Error::NotFilled {
-        method: method.to_owned(),
-        node: node.to_owned(),
-        slot: slot.map_or(String::new(), |s| s.name.clone()),
     }
 }

@@ -6,30 +6,31 @@
 use crosslatch_kernels::movement::fill::{Value, read_one};
 use crosslatch_kernels::{KernelError, Operands};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Compute, Lowering, OpError};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    ("aten::_assert_async(Tensor self) -> ()", assert_contents),
-    (
+pub(super) const OPERATORS: Table = &[
+    op("aten::_assert_async(Tensor self) -> ()", assert_contents),
+    op(
         "aten::_assert_async.msg(Tensor self, str assert_msg) -> ()",
         assert_contents,
     ),
-    (
+    op(
         "aten::_assert_scalar(Scalar self, str assert_msg) -> ()",
         |c| match c.number("self")?.to_f64() != 0.0 {
             true => Ok(Lowering::Nothing),
             false => Err(failed(message(c)?)),
         },
     ),
-    (
+    op(
         "aten::_assert_tensor_metadata(Tensor a, SymInt[]? size=None, SymInt[]? stride=None, ScalarType? dtype=None, *, Device? device=None, Layout? layout=None) -> ()",
         assert_metadata,
     ),
-    (
+    op(
         "aten::sym_constrain_range(Scalar size, *, int? min=None, int? max=None) -> ()",
         in_range,
     ),
-    (
+    op(
         "aten::sym_constrain_range_for_size(Scalar size, *, int? min=None, int? max=None) -> ()",
         in_range,
     ),

@@ -4,13 +4,10 @@
 //! the entry here gives it a name and a schema. What a `cond` reads, writes and returns follows
 //! from its branches ([`crate::effects`]).
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError};
 
-/// The name under which `cond` is declared.
-pub const COND: &str = "higher_order::cond";
-
-pub(in crate::ops) const OPERATORS: Table = &[(
+pub(super) const OPERATORS: Table = &[op(
     "higher_order::cond(Tensor pred, Tensor[] operands) -> Tensor[]",
     lowered_by_its_branches,
 )];

@@ -1,12 +1,14 @@
 //! Operators that compute no tensor: `cond`, assertions, arithmetic on sizes.
 
-pub(super) mod assertions;
-pub(super) mod cond;
-pub(super) mod sizes;
+mod assertions;
+mod cond;
+mod size_arithmetic;
 
-pub use cond::COND;
-
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
-pub(super) const TABLES: &[Table] = &[assertions::OPERATORS, cond::OPERATORS, sizes::OPERATORS];
+pub(super) const TABLES: &[Table] = &[
+    assertions::OPERATORS,
+    cond::OPERATORS,
+    size_arithmetic::OPERATORS,
+];

@@ -3,62 +3,62 @@
 use crosslatch_kernels::simd::functions::Function;
 use crosslatch_kernels::{DType, Operands};
 
-use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::arithmetic::rounded;
 use crate::ops::elements::pointwise::{
     Computation, Operand, Pointwise, computed_in, float_type, lower_in_own_type, number_as,
 };
 use crate::ops::elements::select::End;
 use crate::ops::elements::unary::vectorised;
+use crate::ops::operands::layouts::view;
 use crate::ops::operands::range::fitting;
-use crate::ops::operands::relayout::reread;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place(
         "aten::gelu(Tensor self, *, str approximate='none') -> Tensor",
         gelu,
     ),
-    ("aten::silu(Tensor self) -> Tensor", silu),
-    ("aten::mish(Tensor self) -> Tensor", mish),
-    ("aten::glu(Tensor self, int dim=-1) -> Tensor", glu),
-    (
+    op_with_in_place("aten::silu(Tensor self) -> Tensor", silu),
+    op_with_in_place("aten::mish(Tensor self) -> Tensor", mish),
+    op("aten::glu(Tensor self, int dim=-1) -> Tensor", glu),
+    op(
         "aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
         softplus,
     ),
-    ("aten::log_sigmoid(Tensor self) -> Tensor", log_sigmoid),
-    ("aten::logit(Tensor self, float? eps=None) -> Tensor", logit),
-    (
+    op("aten::log_sigmoid(Tensor self) -> Tensor", log_sigmoid),
+    op_with_in_place("aten::logit(Tensor self, float? eps=None) -> Tensor", logit),
+    op_with_in_place(
         "aten::leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor",
         leaky_relu,
     ),
-    (
+    op_with_in_place(
         "aten::elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor",
         elu,
     ),
-    ("aten::celu(Tensor self, Scalar alpha=1.) -> Tensor", celu),
-    ("aten::selu(Tensor self) -> Tensor", selu),
-    (
+    op_with_in_place("aten::celu(Tensor self, Scalar alpha=1.) -> Tensor", celu),
+    op_with_in_place("aten::selu(Tensor self) -> Tensor", selu),
+    op_with_in_place(
         "aten::hardtanh(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor",
         hardtanh,
     ),
-    ("aten::relu6(Tensor self) -> Tensor", relu6),
-    ("aten::hardswish(Tensor self) -> Tensor", hardswish),
-    ("aten::hardsigmoid(Tensor self) -> Tensor", hardsigmoid),
-    (
+    op_with_in_place("aten::relu6(Tensor self) -> Tensor", relu6),
+    op_with_in_place("aten::hardswish(Tensor self) -> Tensor", hardswish),
+    op_with_in_place("aten::hardsigmoid(Tensor self) -> Tensor", hardsigmoid),
+    op(
         "aten::softshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
         softshrink,
     ),
-    (
+    op(
         "aten::hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
         hardshrink,
     ),
-    (
+    op_with_in_place(
         "aten::threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor",
         threshold,
     ),
-    ("aten::prelu(Tensor self, Tensor weight) -> Tensor", prelu),
-    (
+    op("aten::prelu(Tensor self, Tensor weight) -> Tensor", prelu),
+    op(
         "aten::_prelu_kernel(Tensor self, Tensor weight) -> Tensor",
         prelu,
     ),
@@ -259,7 +259,7 @@ fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
         move |o: &mut Operands<'_, '_>| {
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
             let halves = [0, half].map(|start| x.layout().slice(dim, start, half, 1));
-            let (value, gate) = (reread(x, &halves[0])?, reread(x, &halves[1])?);
+            let (value, gate) = (view(x, &halves[0])?, view(x, &halves[1])?);
             gated.apply(out, [&value, &gate], dtype, threads);
             Ok(())
         },
@@ -299,7 +299,7 @@ fn prelu(call: &Call<'_>) -> Result<Lowering, OpError> {
             for _ in 0..behind {
                 layout = layout.unsqueeze(layout.rank());
             }
-            let slope = reread(&given, &layout)?;
+            let slope = view(&given, &layout)?;
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
             bent.apply(out, [x, &slope], dtype, threads);
             Ok(())

@@ -3,106 +3,106 @@
 use crosslatch_kernels::DType;
 use crosslatch_kernels::elements::blocks::Compute;
 
-use crate::ir::operator::{Call, Lowering, Number, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, Number, OpError};
 use crate::ops::elements::pointwise::{
     Operand, Pointwise, common_float, common_type, lower_in_own_type, number_in,
 };
 use crate::ops::operands::range::fitting;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place(
         "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         add,
     ),
-    (
+    op_with_in_place(
         "aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         add,
     ),
-    (
+    op_with_in_place(
         "aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op_with_in_place(
         "aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op_with_in_place(
         "aten::subtract.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op_with_in_place(
         "aten::subtract.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
     ),
-    (
+    op(
         "aten::rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         rsub,
     ),
-    (
+    op(
         "aten::rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         rsub,
     ),
-    ("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
-    ("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
-    (
+    op_with_in_place("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
+    op_with_in_place("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
+    op_with_in_place(
         "aten::multiply.Tensor(Tensor self, Tensor other) -> Tensor",
         mul,
     ),
-    (
+    op_with_in_place(
         "aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor",
         mul,
     ),
-    (
+    op(
         "aten::maximum(Tensor self, Tensor other) -> Tensor",
         maximum,
     ),
-    (
+    op(
         "aten::minimum(Tensor self, Tensor other) -> Tensor",
         minimum,
     ),
-    (
+    op(
         "aten::max.other(Tensor self, Tensor other) -> Tensor",
         maximum,
     ),
-    (
+    op(
         "aten::min.other(Tensor self, Tensor other) -> Tensor",
         minimum,
     ),
-    ("aten::fmax(Tensor self, Tensor other) -> Tensor", fmax),
-    ("aten::fmin(Tensor self, Tensor other) -> Tensor", fmin),
-    (
+    op("aten::fmax(Tensor self, Tensor other) -> Tensor", fmax),
+    op("aten::fmin(Tensor self, Tensor other) -> Tensor", fmin),
+    op_with_in_place(
         "aten::heaviside(Tensor self, Tensor values) -> Tensor",
         heaviside,
     ),
-    ("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
-    ("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
-    (
+    op_with_in_place("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op_with_in_place("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op_with_in_place(
         "aten::copysign.Tensor(Tensor self, Tensor other) -> Tensor",
         copysign,
     ),
-    (
+    op_with_in_place(
         "aten::copysign.Scalar(Tensor self, Scalar other) -> Tensor",
         copysign,
     ),
-    ("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
-    (
+    op_with_in_place("aten::hypot(Tensor self, Tensor other) -> Tensor", hypot),
+    op_with_in_place(
         "aten::xlogy.Tensor(Tensor self, Tensor other) -> Tensor",
         xlogy,
     ),
-    (
+    op(
         "aten::xlogy.Scalar_Self(Scalar self, Tensor other) -> Tensor",
         xlogy,
     ),
-    (
+    op_with_in_place(
         "aten::xlogy.Scalar_Other(Tensor self, Scalar other) -> Tensor",
         xlogy,
     ),
-    (
+    op(
         "aten::logaddexp(Tensor self, Tensor other) -> Tensor",
         logaddexp,
     ),
-    (
+    op_with_in_place(
         "aten::gcd(Tensor self, Tensor other) -> Tensor",
         greatest_common_divisor,
     ),

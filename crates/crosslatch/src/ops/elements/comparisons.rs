@@ -2,171 +2,171 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, OpError};
 use crate::ops::elements::arithmetic::pair;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    ("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
-    ("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
-    ("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
-    ("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
+    op_with_in_place("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
+    op_with_in_place("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
+    op_with_in_place("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
+    op_with_in_place(
         "aten::not_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ne,
     ),
-    (
+    op_with_in_place(
         "aten::not_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ne,
     ),
-    ("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    ("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    ("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
-    ("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
-    ("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
-    ("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
-    (
+    op_with_in_place("aten::lt.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op_with_in_place("aten::lt.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op_with_in_place("aten::less.Tensor(Tensor self, Tensor other) -> Tensor", lt),
+    op_with_in_place("aten::less.Scalar(Tensor self, Scalar other) -> Tensor", lt),
+    op_with_in_place("aten::le.Tensor(Tensor self, Tensor other) -> Tensor", le),
+    op_with_in_place("aten::le.Scalar(Tensor self, Scalar other) -> Tensor", le),
+    op_with_in_place(
         "aten::less_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         le,
     ),
-    (
+    op_with_in_place(
         "aten::less_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         le,
     ),
-    ("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
-    ("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
-    (
+    op_with_in_place("aten::gt.Tensor(Tensor self, Tensor other) -> Tensor", gt),
+    op_with_in_place("aten::gt.Scalar(Tensor self, Scalar other) -> Tensor", gt),
+    op_with_in_place(
         "aten::greater.Tensor(Tensor self, Tensor other) -> Tensor",
         gt,
     ),
-    (
+    op_with_in_place(
         "aten::greater.Scalar(Tensor self, Scalar other) -> Tensor",
         gt,
     ),
-    ("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
-    ("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
-    (
+    op_with_in_place("aten::ge.Tensor(Tensor self, Tensor other) -> Tensor", ge),
+    op_with_in_place("aten::ge.Scalar(Tensor self, Scalar other) -> Tensor", ge),
+    op_with_in_place(
         "aten::greater_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ge,
     ),
-    (
+    op_with_in_place(
         "aten::greater_equal.Scalar(Tensor self, Scalar other) -> Tensor",
         ge,
     ),
-    (
+    op_with_in_place(
         "aten::logical_and(Tensor self, Tensor other) -> Tensor",
         logical_and,
     ),
-    (
+    op_with_in_place(
         "aten::logical_or(Tensor self, Tensor other) -> Tensor",
         logical_or,
     ),
-    (
+    op_with_in_place(
         "aten::logical_xor(Tensor self, Tensor other) -> Tensor",
         logical_xor,
     ),
-    (
+    op(
         "aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
         isclose,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_and.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::bitwise_and.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_or.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::bitwise_or.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::bitwise_xor.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__and__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::__and__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_and,
     ),
-    (
+    op(
         "aten::__or__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::__or__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_or,
     ),
-    (
+    op(
         "aten::__xor__.Tensor(Tensor self, Tensor other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__xor__.Scalar(Tensor self, Scalar other) -> Tensor",
         bitwise_xor,
     ),
-    (
+    op(
         "aten::__lshift__.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::__lshift__.Scalar(Tensor self, Scalar other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::__rshift__.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::__rshift__.Scalar(Tensor self, Scalar other) -> Tensor",
         shift_right,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
         shift_left,
     ),
-    (
+    op(
         "aten::bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         shift_left,
     ),
-    (
+    op_with_in_place(
         "aten::bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor",
         shift_right,
     ),
-    (
+    op(
         "aten::bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         shift_right,
     ),

@@ -3,31 +3,31 @@
 use crosslatch_kernels::Operands;
 use crosslatch_kernels::movement::copy::copy;
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
     ),
-    (
+    op(
         "aten::to.dtype_layout(Tensor(a) self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
     ),
-    (
+    op(
         "aten::to.device(Tensor(a) self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
     ),
-    (
+    op(
         "aten::to.other(Tensor(a) self, Tensor other, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
     ),
-    (
+    op(
         "aten::type_as(Tensor(a) self, Tensor other) -> Tensor(a)",
         convert,
     ),
-    (
+    op(
         "aten::_to_copy(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor",
         convert,
     ),

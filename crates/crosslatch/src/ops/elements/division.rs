@@ -6,77 +6,77 @@ use crosslatch_kernels::elements::blocks::Compute as Computed;
 use crosslatch_kernels::elements::elementwise::contains_zero;
 use crosslatch_kernels::{DType, KernelError, Operands};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Compute, Lowering, OpError};
 use crate::ops::elements::arithmetic::{pair, rounded, through};
 use crate::ops::elements::pointwise::{
     Operand, Pointwise, common_float, common_type, joint_shape, lower_in_own_type, number_in,
 };
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    ("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
-    ("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
+    op_with_in_place("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
+    op_with_in_place(
         "aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::divide.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::divide.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::true_divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
     ),
-    (
+    op_with_in_place(
         "aten::true_divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
     ),
-    (
+    op(
         "aten::floor_divide(Tensor self, Tensor other) -> Tensor",
         floor_divide,
     ),
-    (
+    op(
         "aten::floor_divide_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)",
         floor_divide,
     ),
-    (
+    op_with_in_place(
         "aten::floor_divide.Scalar(Tensor self, Scalar other) -> Tensor",
         floor_divide,
     ),
-    (
+    op_with_in_place(
         "aten::remainder.Tensor(Tensor self, Tensor other) -> Tensor",
         remainder,
     ),
-    (
+    op_with_in_place(
         "aten::remainder.Scalar(Tensor self, Scalar other) -> Tensor",
         remainder,
     ),
-    (
+    op(
         "aten::remainder.Scalar_Tensor(Scalar self, Tensor other) -> Tensor",
         remainder,
     ),
-    (
+    op_with_in_place(
         "aten::fmod.Tensor(Tensor self, Tensor other) -> Tensor",
         fmod,
     ),
-    (
+    op_with_in_place(
         "aten::fmod.Scalar(Tensor self, Scalar other) -> Tensor",
         fmod,
     ),

@@ -10,7 +10,7 @@ pub(super) mod powers;
 pub(super) mod select;
 pub(super) mod unary;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[

@@ -13,10 +13,10 @@ use crosslatch_kernels::{
     DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
 };
 
-use crate::ir::operator::{Call, CallArg, Lowering, Number, OpError, TensorArg};
-use crate::ops::matmul::matrices::{internal, misplaced};
+use crate::ir::{Call, CallArg, Lowering, Number, OpError, TensorArg};
+use crate::ops::operands::layouts::{layout_not_accepted, view};
 use crate::ops::operands::promotion::{self, Standing};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ops::operands::shapes::checked_shape;
 
 /// An operand: a tensor or a number.
 #[derive(Clone, Copy)]
@@ -222,7 +222,7 @@ impl<const N: usize> Pointwise<N> {
             for (layout, slot) in divided.iter_mut().zip(&self.slots) {
                 if let Slot::Input(i) = slot {
                     let operand = self.divided(o.inputs[*i].layout(), out.shape());
-                    *layout = Some(operand.ok_or_else(misplaced)?);
+                    *layout = Some(operand.ok_or_else(layout_not_accepted)?);
                 }
             }
         }
@@ -230,7 +230,7 @@ impl<const N: usize> Pointwise<N> {
         for i in 0..N {
             if let Slot::Input(k) = self.slots[i] {
                 tensors[i] = Some(match &divided[i] {
-                    Some(layout) => o.inputs[k].with_layout(layout).map_err(internal)?,
+                    Some(layout) => view(&o.inputs[k], layout)?,
                     None => o.inputs[k],
                 });
             }
@@ -240,7 +240,7 @@ impl<const N: usize> Pointwise<N> {
             *source = match (self.slots[i], &tensors[i]) {
                 (_, Some(tensor)) => Source::Tensor(tensor),
                 (Slot::Number(number), None) => Source::Number(number_in(number, self.through[i])),
-                (Slot::Input(_), None) => return Err(misplaced()),
+                (Slot::Input(_), None) => return Err(layout_not_accepted()),
             };
         }
         apply(out, sources, self.through, o.threads, f);

@@ -2,34 +2,34 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, OpError};
 use crate::ops::elements::arithmetic::pair;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 use crate::ops::operands::range::fitting;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place(
         "aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         pow,
     ),
-    (
+    op_with_in_place(
         "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
         pow,
     ),
-    (
+    op(
         "aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor",
         pow,
     ),
-    (
+    op_with_in_place(
         "aten::float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         float_power,
     ),
-    (
+    op_with_in_place(
         "aten::float_power.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
         float_power,
     ),
-    (
+    op(
         "aten::float_power.Scalar(Scalar self, Tensor exponent) -> Tensor",
         float_power,
     ),

@@ -4,77 +4,77 @@ use crosslatch_kernels::movement::fill::{Value, read_one};
 use crosslatch_kernels::movement::masked::fill_masked;
 use crosslatch_kernels::{DType, Operands};
 
-use crate::ir::operator::{Call, Lowering, Number, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, Number, OpError};
 use crate::ops::elements::pointwise::{
     Operand, Pointwise, common_type, computed_in, joint_shape, lower_in_own_type,
 };
 use crate::ops::operands::range::{check_value, fitting, integer_range, value_in};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::where.self(Tensor condition, Tensor self, Tensor other) -> Tensor",
         choose,
     ),
-    (
+    op(
         "aten::where.ScalarSelf(Tensor condition, Scalar self, Tensor other) -> Tensor",
         choose,
     ),
-    (
+    op(
         "aten::where.ScalarOther(Tensor condition, Tensor self, Scalar other) -> Tensor",
         choose,
     ),
-    (
+    op(
         "aten::where.Scalar(Tensor condition, Scalar self, Scalar other) -> Tensor",
         choose,
     ),
-    (
+    op_with_in_place(
         "aten::clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor",
         clamp,
     ),
-    (
+    op_with_in_place(
         "aten::clamp.Tensor(Tensor self, Tensor? min=None, Tensor? max=None) -> Tensor",
         clamp,
     ),
-    (
+    op_with_in_place(
         "aten::clip(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor",
         clamp,
     ),
-    (
+    op_with_in_place(
         "aten::clip.Tensor(Tensor self, Tensor? min=None, Tensor? max=None) -> Tensor",
         clamp,
     ),
-    ("aten::clamp_min(Tensor self, Scalar min) -> Tensor", clamp),
-    (
+    op_with_in_place("aten::clamp_min(Tensor self, Scalar min) -> Tensor", clamp),
+    op_with_in_place(
         "aten::clamp_min.Tensor(Tensor self, Tensor min) -> Tensor",
         clamp,
     ),
-    ("aten::clamp_max(Tensor self, Scalar max) -> Tensor", clamp),
-    (
+    op_with_in_place("aten::clamp_max(Tensor self, Scalar max) -> Tensor", clamp),
+    op_with_in_place(
         "aten::clamp_max.Tensor(Tensor self, Tensor max) -> Tensor",
         clamp,
     ),
-    (
+    op_with_in_place(
         "aten::masked_fill.Scalar(Tensor self, Tensor mask, Scalar value) -> Tensor",
         masked_fill,
     ),
-    (
+    op_with_in_place(
         "aten::masked_fill.Tensor(Tensor self, Tensor mask, Tensor value) -> Tensor",
         masked_fill,
     ),
-    (
+    op_with_in_place(
         "aten::lerp.Scalar(Tensor self, Tensor end, Scalar weight) -> Tensor",
         lerp,
     ),
-    (
+    op_with_in_place(
         "aten::lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor",
         lerp,
     ),
-    (
+    op_with_in_place(
         "aten::addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
         addcmul,
     ),
-    (
+    op_with_in_place(
         "aten::addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
         addcdiv,
     ),

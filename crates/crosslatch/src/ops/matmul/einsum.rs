@@ -10,12 +10,12 @@ use crosslatch_kernels::matmul::contraction::contract;
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
-use crate::ops::Table;
-use crate::ops::matmul::matrices::{from_start, internal};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{view, view_mut};
+use crate::ops::operands::shapes::checked_shape;
 
-pub(in crate::ops) const OPERATORS: Table = &[(
+pub(super) const OPERATORS: Table = &[op(
     "aten::einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor",
     einsum,
 )];
@@ -220,16 +220,15 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
             dtype,
             &shape,
             move |o: &mut Operands<'_, '_>| {
-                let view = |i: usize| o.inputs[indices[i]].with_layout(&layouts[i]);
                 let product = Product {
-                    a: view(0).map_err(internal)?,
-                    b: view(1).map_err(internal)?,
+                    a: view(&o.inputs[indices[0]], &layouts[0])?,
+                    b: view(&o.inputs[indices[1]], &layouts[1])?,
                     bias: None,
                     alpha: 1.0,
                     then: None,
                     beta: 0.0,
                 };
-                let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
+                let mut target = view_mut(&mut o.outputs[0], &out)?;
                 matmul(&mut target, &product, plain, o.threads);
                 Ok(())
             },
@@ -251,7 +250,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
         move |o: &mut Operands<'_, '_>| {
             let views = indices.iter().zip(&layouts);
             let views = views
-                .map(|(i, layout)| o.inputs[*i].with_layout(layout).map_err(internal))
+                .map(|(i, layout)| view(&o.inputs[*i], layout))
                 .collect::<Result<Vec<_>, _>>()?;
             contract(&mut o.outputs[0], &views);
             Ok(())
@@ -288,7 +287,7 @@ fn arranged(
     wanted: &[Option<Label>],
     size: &impl Fn(Label) -> Result<usize, OpError>,
 ) -> Result<Layout, OpError> {
-    let from = from_start(tensor);
+    let from = tensor.layout_from_start();
     let mut layout = Layout {
         shape: Dims::new(),
         strides: Dims::new(),

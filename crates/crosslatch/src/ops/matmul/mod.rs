@@ -1,9 +1,9 @@
 //! Matrix products and sums of products.
 
 pub(super) mod einsum;
-pub(super) mod matrices;
+pub(super) mod products;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
-pub(super) const TABLES: &[Table] = &[einsum::OPERATORS, matrices::OPERATORS];
+pub(super) const TABLES: &[Table] = &[einsum::OPERATORS, products::OPERATORS];

@@ -2,27 +2,28 @@
 
 use crosslatch_kernels::{DType, Dims, Operands, movement::copy::copy};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg, wrap_dim};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
+use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::promotion::promote;
-use crate::ops::operands::relayout::{relaid, reread};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ops::operands::shapes::checked_shape;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    ("aten::cat(Tensor[] tensors, int dim=0) -> Tensor", cat),
-    ("aten::concat(Tensor[] tensors, int dim=0) -> Tensor", cat),
-    (
+pub(super) const OPERATORS: Table = &[
+    op("aten::cat(Tensor[] tensors, int dim=0) -> Tensor", cat),
+    op("aten::concat(Tensor[] tensors, int dim=0) -> Tensor", cat),
+    op(
         "aten::concatenate(Tensor[] tensors, int dim=0) -> Tensor",
         cat,
     ),
-    ("aten::stack(Tensor[] tensors, int dim=0) -> Tensor", stack),
-    ("aten::hstack(Tensor[] tensors) -> Tensor", hstack),
-    ("aten::vstack(Tensor[] tensors) -> Tensor", |c| {
+    op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor", stack),
+    op("aten::hstack(Tensor[] tensors) -> Tensor", hstack),
+    op("aten::vstack(Tensor[] tensors) -> Tensor", |c| {
         join(c.tensors("tensors")?, 2, 0)
     }),
-    ("aten::dstack(Tensor[] tensors) -> Tensor", |c| {
+    op("aten::dstack(Tensor[] tensors) -> Tensor", |c| {
         join(c.tensors("tensors")?, 3, 2)
     }),
-    (
+    op(
         "aten::column_stack(Tensor[] tensors) -> Tensor",
         column_stack,
     ),
@@ -89,8 +90,8 @@ fn joined(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
                 let len = piece.shape[dim];
                 let place = o.outputs[0].layout().slice(dim, start, len, 1);
                 start += len;
-                let from = reread(&o.inputs[piece.of], &layout)?;
-                copy(&mut relaid(&mut o.outputs[0], &place)?, &from, o.threads);
+                let from = view(&o.inputs[piece.of], &layout)?;
+                copy(&mut view_mut(&mut o.outputs[0], &place)?, &from, o.threads);
             }
             Ok(())
         },

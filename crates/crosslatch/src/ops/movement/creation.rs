@@ -8,92 +8,93 @@ use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, rea
 use crosslatch_kernels::movement::indexing::Integers;
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
-use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::pointwise::number_in;
-use crate::ops::operands::range::value_in;
-use crate::ops::operands::sizes::{checked_shape, length};
+use crate::ops::operands::range::{value_in, value_of};
+use crate::ops::operands::shapes::{checked_shape, length};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         full,
     ),
-    (
+    op(
         "aten::new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         full,
     ),
-    (
+    op(
         "aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         full,
     ),
-    (
+    op(
         "aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         ones,
     ),
-    (
+    op(
         "aten::new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         ones,
     ),
-    (
+    op(
         "aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         ones,
     ),
-    (
+    op(
         "aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::empty_strided(SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::empty_permuted(SymInt[] size, int[] physical_layout, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::new_empty(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::new_empty_strided(Tensor self, SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         zeros,
     ),
-    (
+    op(
         "aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
             constant(dtype, Dims::new(), value_in(c.number("s")?, dtype)?)
         },
     ),
-    (
+    op(
         "aten::arange(Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         range,
     ),
-    (
+    op(
         "aten::arange.start(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         range,
     ),
-    (
+    op(
         "aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         range,
     ),
-    (
+    op(
         "aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
@@ -107,81 +108,73 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             made(dtype, shape, move |to| linspace(to, start, end))
         },
     ),
-    (
+    op(
         "aten::eye(SymInt n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         identity,
     ),
-    (
+    op(
         "aten::eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         identity,
     ),
-    (
+    op(
         "aten::tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| triangle_indices(c, true),
     ),
-    (
+    op(
         "aten::triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| triangle_indices(c, false),
     ),
-    (
+    op(
         "aten::one_hot(Tensor self, int num_classes=-1) -> Tensor",
         one_hot,
     ),
-    (
+    op_with_in_place(
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
         |c| {
             let dtype = c.tensor("self")?.dtype;
             filled(c, Some(value_in(c.number("value")?, dtype)?))
         },
     ),
-    (
+    op_with_in_place(
         "aten::fill.Tensor(Tensor self, Tensor value) -> Tensor",
         |c| filled(c, None),
     ),
-    ("aten::zero(Tensor self) -> Tensor", |c| {
+    op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
         filled(c, Some(Value::Int(0)))
     }),
-    (
+    op(
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::randn(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::randint(SymInt high, SymInt[] size, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::randperm(SymInt n, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
         refuse_random,
     ),
-    (
+    op(
         "aten::multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor",
         refuse_random,
     ),
 ];
-
-/// A number as kernels take it.
-pub(in crate::ops) fn value_of(number: Number) -> Value {
-    match number {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
-    }
-}
 
 /// A result without operands.
 fn made(

@@ -20,14 +20,15 @@
 
 use crosslatch_kernels::Layout;
 
-use crate::ir::operator::{Assign, Call, Lowering, OpError, View};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Assign, Call, Lowering, OpError, View};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "executorch::alias(Tensor(a) x, Tensor(b) y) -> (Tensor(a), Tensor(b))",
         alias,
     ),
-    (
+    op(
         "executorch::update_cross_attn_cache(Tensor value, Tensor(a!) cache) -> Tensor(a!)",
         update,
     ),

@@ -3,24 +3,23 @@
 use crosslatch_kernels::movement::embedding::{embedding as embed, narrow_embedding};
 use crosslatch_kernels::{NarrowMatrix, Operands};
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
-use crate::ops::matmul::matrices::internal;
-use crate::ops::operands::sizes::checked_shape;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::operator::Reads;
+use crate::ir::{Call, Lowering, OpError};
+use crate::ops::operands::layouts::outside_memory;
+use crate::ops::operands::shapes::checked_shape;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor",
         embedding,
-    ),
-    (
+    )
+    .quantized("weight", Reads::Rows),
+    op(
         "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
         dropout,
     ),
 ];
-
-/// The table; rows of it are read.
-pub(in crate::ops) const NARROW: (&str, &str, bool) = ("aten::embedding", "weight", false);
 
 fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (table, indices) = (call.tensor("weight")?, call.tensor("indices")?);
@@ -36,14 +35,14 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     let chosen = shape.iter().product::<usize>() * table.dtype.size();
     let bytes = 2 * chosen + indices.layout.numel() * indices.dtype.size();
     let (dtype, rows, columns) = (table.dtype, table.shape()[0], table.shape()[1]);
-    let lowering = match table.narrow {
+    let lowering = match table.quantized {
         None => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
             let (table, indices) = (&o.inputs[table_index], &o.inputs[indices_index]);
             embed(&mut o.outputs[0], table, indices, o.threads)
         }),
         Some(format) => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
             let bytes = o.inputs[table_index].bytes();
-            let table = NarrowMatrix::new(format, rows, columns, bytes).map_err(internal)?;
+            let table = NarrowMatrix::new(format, rows, columns, bytes).map_err(outside_memory)?;
             narrow_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
         }),
     };

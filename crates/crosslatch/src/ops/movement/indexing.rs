@@ -15,49 +15,50 @@ use crosslatch_kernels::movement::masked::write_masked;
 use crosslatch_kernels::tensor::layout::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::range::{check_value, value_in};
-use crate::ops::operands::relayout::{relaid, reread};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ops::operands::shapes::checked_shape;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
         index_tensor,
     ),
-    (
+    op(
         "aten::_unsafe_index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
         index_tensor,
     ),
-    (
+    op(
         "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
         index_select,
     ),
-    (
+    op_with_in_place(
         "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
         put,
     ),
-    (
+    op(
         "aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
         put,
     ),
-    (
+    op_with_in_place(
         "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor",
         put,
     ),
-    (
+    op_with_in_place(
         "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
         |c| index_write(c, Write::Replace),
     ),
-    (
+    op_with_in_place(
         "aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
         |c| index_write(c, Write::Add(c.float("alpha")?)),
     ),
-    (
+    op_with_in_place(
         "aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
         index_fill,
     ),
-    (
+    op_with_in_place(
         "aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
         index_fill,
     ),
@@ -201,7 +202,7 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
         move |o: &mut Operands<'_, '_>| {
             let from_layout = with_a_dim(o.inputs[of].layout());
             let to_layout = with_a_dim(o.outputs[0].layout());
-            let from = reread(&o.inputs[of], &from_layout)?;
+            let from = view(&o.inputs[of], &from_layout)?;
             let indexing = Indexing {
                 indices: &[Index {
                     dim,
@@ -212,7 +213,7 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
                 negative: Negative::Outside,
             };
             index(
-                &mut relaid(&mut o.outputs[0], &to_layout)?,
+                &mut view_mut(&mut o.outputs[0], &to_layout)?,
                 &from,
                 &indexing,
                 o.threads,
@@ -262,7 +263,7 @@ fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
                 "the values do not fit the indices".into(),
             ));
         };
-        let source = reread(&o.inputs[values], &layout)?;
+        let source = view(&o.inputs[values], &layout)?;
         let indices = places.indices(o.inputs);
         let indexing = Indexing {
             indices: &indices,
@@ -324,8 +325,8 @@ fn put_masked(
             layout.shape.insert(d, shape[d]);
             layout.strides.insert(d, 0);
         }
-        let mask = reread(&o.inputs[mask], &mask_layout)?;
-        let values = reread(&o.inputs[values], &layout)?;
+        let mask = view(&o.inputs[mask], &mask_layout)?;
+        let values = view(&o.inputs[values], &layout)?;
         write_masked(&mut o.outputs[0], &mask, &values, write);
         Ok(())
     }))
@@ -355,7 +356,7 @@ fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
     Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
         let from_layout = with_a_dim(o.inputs[source].layout());
         let to_layout = with_a_dim(o.outputs[0].layout());
-        let from = reread(&o.inputs[source], &from_layout)?;
+        let from = view(&o.inputs[source], &from_layout)?;
         let indexing = Indexing {
             indices: &[Index {
                 dim,
@@ -366,7 +367,7 @@ fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
             negative: Negative::Outside,
         };
         index_put(
-            &mut relaid(&mut o.outputs[0], &to_layout)?,
+            &mut view_mut(&mut o.outputs[0], &to_layout)?,
             &from,
             &indexing,
             write,
@@ -412,7 +413,7 @@ fn filling(
         for place in o.inputs[by].layout().positions() {
             let entry = position(indices.at(place), layout.shape[dim], Negative::FromEnd)?;
             let entry = layout.select(dim, entry);
-            fill(&mut relaid(&mut o.outputs[0], &entry)?, value);
+            fill(&mut view_mut(&mut o.outputs[0], &entry)?, value);
         }
         Ok(())
     }

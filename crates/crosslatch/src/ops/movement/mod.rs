@@ -9,7 +9,7 @@ pub(super) mod rearrange;
 pub(super) mod repeat;
 pub(super) mod scatter;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[

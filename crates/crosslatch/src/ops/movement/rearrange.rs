@@ -7,31 +7,33 @@ use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
 use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
-use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
-use crate::ops::operands::relayout::reread;
-use crate::ops::operands::sizes::checked_shape;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
+use crate::ops::operands::layouts::view;
+use crate::ops::operands::range::value_of;
+use crate::ops::operands::shapes::checked_shape;
 use crate::ops::views::dims::distinct_dims;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
         roll,
     ),
-    ("aten::flip(Tensor self, int[] dims) -> Tensor", |c| {
+    op("aten::flip(Tensor self, int[] dims) -> Tensor", |c| {
         let this = c.tensor("self")?;
         flip(this, &distinct_dims(&c.ints("dims")?, this.rank())?)
     }),
-    ("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)),
-    ("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)),
-    (
+    op("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)),
+    op("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)),
+    op(
         "aten::rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor",
         rot90,
     ),
-    (
+    op(
         "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
         |c| pad(c, "pad", Mode::Constant, c.number("value")?),
     ),
-    (
+    op(
         "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor",
         |c| {
             let value = Number::Float(c.optional_float("value")?.unwrap_or(0.0));
@@ -43,35 +45,35 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             )
         },
     ),
-    (
+    op(
         "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
         |c| edges(c, Mode::Reflect),
     ),
-    (
+    op(
         "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
         |c| edges(c, Mode::Reflect),
     ),
-    (
+    op(
         "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
         |c| edges(c, Mode::Reflect),
     ),
-    (
+    op(
         "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
         |c| edges(c, Mode::Replicate),
     ),
-    (
+    op(
         "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
         |c| edges(c, Mode::Replicate),
     ),
-    (
+    op(
         "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
         |c| edges(c, Mode::Replicate),
     ),
-    (
+    op_with_in_place(
         "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
         |c| triangular(c, Triangle::Lower),
     ),
-    (
+    op_with_in_place(
         "aten::triu(Tensor self, SymInt diagonal=0) -> Tensor",
         |c| triangular(c, Triangle::Upper),
     ),
@@ -112,7 +114,7 @@ fn by_maps(
             if let Some((a, b)) = exchanged {
                 layout = layout.transpose(a, b);
             }
-            let from = reread(&o.inputs[of], &layout)?;
+            let from = view(&o.inputs[of], &layout)?;
             rearrange(&mut o.outputs[0], &from, &maps, outside, o.threads);
             Ok(())
         },
@@ -329,10 +331,7 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
         kept[d] = (cut[0], left_over);
         mapped.push(d);
     }
-    let outside = match value {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
-    };
+    let outside = value_of(value);
     let source = |d: usize, i: usize| {
         let i = i as i64 - before[d];
         match (mode, kept[d]) {

@@ -10,27 +10,28 @@ use crosslatch_kernels::{
     with_element,
 };
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
-use crate::ops::operands::relayout::{relaid, reread};
-use crate::ops::operands::sizes::{checked_shape, length};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{view, view_mut};
+use crate::ops::operands::shapes::{checked_shape, length};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::repeat(Tensor self, SymInt[] repeats) -> Tensor",
         |c| repeat(c, "repeats"),
     ),
-    ("aten::tile(Tensor self, SymInt[] dims) -> Tensor", |c| {
+    op("aten::tile(Tensor self, SymInt[] dims) -> Tensor", |c| {
         repeat(c, "dims")
     }),
-    (
+    op(
         "aten::repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor",
         repeat_interleave,
     ),
-    (
+    op(
         "aten::repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor",
         repeat_interleave_by,
     ),
-    (
+    op(
         "aten::repeat_interleave.Tensor(Tensor repeats, *, SymInt? output_size=None) -> Tensor",
         repeat_interleave_places,
     ),
@@ -50,8 +51,8 @@ fn repeated(
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let (to, from) = relay(o.outputs[0].layout(), o.inputs[of].layout());
-            let from = reread(&o.inputs[of], &from)?;
-            copy(&mut relaid(&mut o.outputs[0], &to)?, &from, o.threads);
+            let from = view(&o.inputs[of], &from)?;
+            copy(&mut view_mut(&mut o.outputs[0], &to)?, &from, o.threads);
             Ok(())
         },
     ))
@@ -259,9 +260,9 @@ fn repeat_interleave_by(call: &Call<'_>) -> Result<Lowering, OpError> {
             let alone = Threads::new(1);
             for_each_repetition(&o.inputs[by], entries, total, |place, entry| {
                 let from = layout.select(dim, entry);
-                let from = reread(&o.inputs[of], &from)?;
+                let from = view(&o.inputs[of], &from)?;
                 let to = to_layout.select(dim, place);
-                copy(&mut relaid(&mut o.outputs[0], &to)?, &from, &alone);
+                copy(&mut view_mut(&mut o.outputs[0], &to)?, &from, &alone);
                 Ok(())
             })
         },

@@ -12,18 +12,19 @@ use crosslatch_kernels::movement::scatter::{
 };
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy::copy};
 
-use crate::ir::operator::{Assign, Call, Lowering, OpError, TensorArg};
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
 use crate::ops::movement::indexing::{check_index, with_a_dim};
+use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::range::value_in;
-use crate::ops::operands::relayout::{relaid, reread};
-use crate::ops::operands::sizes::checked_shape;
+use crate::ops::operands::shapes::checked_shape;
 use crate::ops::views::dims::diagonal_of;
 use crate::ops::views::expand::expanded;
 use crate::ops::views::reshape::as_strided_layout;
 use crate::ops::views::slice::{Slice, selected};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
         |c| {
             let index = c.tensor("index")?;
@@ -36,65 +37,65 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             )
         },
     ),
-    (
+    op(
         "aten::take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",
         take_along_dim,
     ),
-    ("aten::take(Tensor self, Tensor index) -> Tensor", |c| {
+    op("aten::take(Tensor self, Tensor index) -> Tensor", |c| {
         let index = c.tensor("index")?;
         let shape = index.layout.shape.clone();
         taken(c.tensor("self")?, index, shape, Negative::FromEnd)
     }),
-    (
+    op_with_in_place(
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
         |c| scattered(c, How::With(Reduce::Replace)),
     ),
-    (
+    op_with_in_place(
         "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
         |c| scattered(c, How::With(Reduce::Replace)),
     ),
-    (
+    op_with_in_place(
         "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    (
+    op_with_in_place(
         "aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    (
+    op_with_in_place(
         "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
         |c| scattered(c, How::With(Reduce::Add)),
     ),
-    (
+    op_with_in_place(
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
         |c| scattered(c, How::named(c)?),
     ),
-    (
+    op(
         "aten::slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
         |c| {
             let slice = Slice::of(c, c.tensor("self")?)?;
             write_part(c, move |layout| Ok(slice.layout(layout)))
         },
     ),
-    (
+    op(
         "aten::select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
         |c| {
             let (dim, place) = selected(c, c.tensor("self")?)?;
             write_part(c, move |layout| Ok(layout.select(dim, place)))
         },
     ),
-    (
+    op(
         "aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
         |c| {
             let (offset, dim1, dim2) = (c.int("offset")?, c.int("dim1")?, c.int("dim2")?);
             write_part(c, move |layout| diagonal_of(layout, offset, dim1, dim2))
         },
     ),
-    (
+    op(
         "aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
         as_strided_scatter,
     ),
-    (
+    op_with_in_place(
         "aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
         copy_whole,
     ),
@@ -150,10 +151,10 @@ fn gathered(
             let misfit = || KernelError::Assertion("the index does not fit".into());
             let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
             let index = with_a_dim(&index);
-            let from = reread(&o.inputs[of], &from_layout)?;
-            let index = reread(&o.inputs[by], &index)?;
+            let from = view(&o.inputs[of], &from_layout)?;
+            let index = view(&o.inputs[by], &index)?;
             gather(
-                &mut relaid(&mut o.outputs[0], &to_layout)?,
+                &mut view_mut(&mut o.outputs[0], &to_layout)?,
                 &from,
                 dim,
                 &index,
@@ -185,7 +186,7 @@ fn taken(
                 ..Layout::contiguous(o.inputs[by].shape())
             };
             take(
-                &mut relaid(&mut o.outputs[0], &layout)?,
+                &mut view_mut(&mut o.outputs[0], &layout)?,
                 &o.inputs[of],
                 &o.inputs[by],
                 negative,
@@ -240,8 +241,8 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
             let misfit = || KernelError::Assertion("the index does not fit".into());
             let from = o.inputs[of].layout().expand(&whole).ok_or_else(misfit)?;
             let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
-            let from = reread(&o.inputs[of], &from)?;
-            let index = reread(&o.inputs[by], &index)?;
+            let from = view(&o.inputs[of], &from)?;
+            let index = view(&o.inputs[by], &index)?;
             gather(
                 &mut o.outputs[0],
                 &from,
@@ -318,7 +319,7 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     let by = index.index;
     let run = move |o: &mut Operands<'_, '_>| {
         let index_layout = with_a_dim(o.inputs[by].layout());
-        let index = reread(&o.inputs[by], &index_layout)?;
+        let index = view(&o.inputs[by], &index_layout)?;
         let to_layout = with_a_dim(o.outputs[0].layout());
         let src_layout;
         let source = match (src, value) {
@@ -326,12 +327,12 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
                 let mut layout = with_a_dim(o.inputs[src].layout());
                 layout.shape = index_layout.shape.clone();
                 src_layout = layout;
-                Source::Tensor(reread(&o.inputs[src], &src_layout)?)
+                Source::Tensor(view(&o.inputs[src], &src_layout)?)
             }
             (None, Some(value)) => Source::Value(value),
             (None, None) => return Ok(()),
         };
-        let to = &mut relaid(&mut o.outputs[0], &to_layout)?;
+        let to = &mut view_mut(&mut o.outputs[0], &to_layout)?;
         match how {
             How::With(reduce) => scatter(to, dim, &index, source, reduce),
             How::Without(reduce) => {
@@ -378,11 +379,7 @@ fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
         move |o: &mut Operands<'_, '_>| {
             let misfit = || KernelError::Assertion("the source does not fit its place".into());
             let layout = o.inputs[of].layout().expand(&shape).ok_or_else(misfit)?;
-            copy(
-                &mut o.outputs[0],
-                &reread(&o.inputs[of], &layout)?,
-                o.threads,
-            );
+            copy(&mut o.outputs[0], &view(&o.inputs[of], &layout)?, o.threads);
             Ok(())
         },
     ))

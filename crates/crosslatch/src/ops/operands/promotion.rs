@@ -6,7 +6,7 @@
 
 use crosslatch_kernels::DType;
 
-use crate::ir::operator::Number;
+use crate::ir::Number;
 
 /// PyTorch's type promotion for two tensors of equal standing: a float wins over an integer, an
 /// integer over `bool`; within a kind the smallest type that holds both.

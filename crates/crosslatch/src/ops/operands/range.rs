@@ -8,8 +8,15 @@
 use crosslatch_kernels::movement::fill::Value;
 use crosslatch_kernels::{DType, KernelError};
 
-use crate::ir::operator::{Number, OpError};
-use crate::ops::movement::creation::value_of;
+use crate::ir::{Number, OpError};
+
+/// A number as kernels take it.
+pub(in crate::ops) fn value_of(number: Number) -> Value {
+    match number {
+        Number::Float(x) => Value::Float(x),
+        other => Value::Int(other.to_i64()),
+    }
+}
 
 /// The number as a value to fill a tensor of this type with; an error if the type does not hold it.
 pub(in crate::ops) fn value_in(number: Number, dtype: DType) -> Result<Value, OpError> {

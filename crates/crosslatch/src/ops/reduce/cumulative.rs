@@ -5,29 +5,29 @@ use crosslatch_kernels::elements::elementwise::Class;
 use crosslatch_kernels::reduce::cumulative::scan;
 use crosslatch_kernels::{DType, Operands};
 
-use crate::ir::operator::{self, Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::{self, Call, Lowering, OpError};
 use crate::ops::elements::pointwise::float_type;
 use crate::ops::reduce::reductions::sum_type;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op_with_in_place(
         "aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
         cumsum,
     ),
-    (
+    op_with_in_place(
         "aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
         cumprod,
     ),
-    (
+    op(
         "aten::logcumsumexp(Tensor self, int dim) -> Tensor",
         logcumsumexp,
     ),
-    (
+    op(
         "aten::cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)",
         cummax,
     ),
-    (
+    op(
         "aten::cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)",
         cummin,
     ),
@@ -99,7 +99,7 @@ fn extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
         }
         Ok(())
     };
-    Ok(Lowering::Compute(operator::Compute::new(results, kernel)))
+    Ok(Lowering::Compute(ir::Compute::new(results, kernel)))
 }
 
 /// The best element so far, its place, and the number of elements so far.

@@ -7,38 +7,38 @@ use crosslatch_kernels::elements::elementwise::Class;
 use crosslatch_kernels::reduce::reduction::{Fold, position, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError};
 use crate::ops::reduce::reductions::Reduced;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
         largest,
     ),
-    (
+    op(
         "aten::amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
         smallest,
     ),
-    ("aten::max(Tensor self) -> Tensor", largest),
-    ("aten::min(Tensor self) -> Tensor", smallest),
-    (
+    op("aten::max(Tensor self) -> Tensor", largest),
+    op("aten::min(Tensor self) -> Tensor", smallest),
+    op(
         "aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         largest_and_place,
     ),
-    (
+    op(
         "aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         smallest_and_place,
     ),
-    (
+    op(
         "aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
         aminmax,
     ),
-    (
+    op(
         "aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
         argmax,
     ),
-    (
+    op(
         "aten::argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
         argmin,
     ),

@@ -6,7 +6,7 @@ pub(super) mod reductions;
 pub(super) mod sort;
 pub(super) mod statistics;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[

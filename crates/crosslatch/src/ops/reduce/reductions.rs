@@ -7,67 +7,67 @@ use crosslatch_kernels::{
     DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads, reduce::any_all,
 };
 
-use crate::ir::operator::{self, Call, CallArg, Lowering, OpError, TensorArg};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{self, Call, CallArg, Lowering, OpError, TensorArg};
 use crate::ops::elements::pointwise::float_type;
-use crate::ops::operands::relayout::relaid;
+use crate::ops::operands::layouts::view_mut;
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         sum,
     ),
-    (
+    op(
         "aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         sum,
     ),
-    (
+    op(
         "aten::nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         nansum,
     ),
-    (
+    op(
         "aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         mean,
     ),
-    (
+    op(
         "aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         mean,
     ),
-    (
+    op(
         "aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         prod,
     ),
-    (
+    op(
         "aten::prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         prod,
     ),
-    (
+    op(
         "aten::count_nonzero(Tensor self, int? dim=None) -> Tensor",
         count_nonzero,
     ),
-    (
+    op(
         "aten::count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor",
         count_nonzero,
     ),
-    ("aten::any(Tensor self) -> Tensor", any),
-    (
+    op("aten::any(Tensor self) -> Tensor", any),
+    op(
         "aten::any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor",
         any,
     ),
-    (
+    op(
         "aten::any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor",
         any,
     ),
-    ("aten::all(Tensor self) -> Tensor", all),
-    (
+    op("aten::all(Tensor self) -> Tensor", all),
+    op(
         "aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor",
         all,
     ),
-    (
+    op(
         "aten::all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor",
         all,
     ),
-    (
+    op(
         "aten::logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
         logsumexp,
     ),
@@ -173,7 +173,7 @@ impl Reduced {
             fill(&mut o.outputs[0], &kept, x, &dims, o.threads, &first)?;
             fill(&mut o.outputs[1], &kept, x, &dims, o.threads, &second)
         };
-        Lowering::Compute(operator::Compute::new(results, kernel))
+        Lowering::Compute(ir::Compute::new(results, kernel))
     }
 }
 
@@ -195,7 +195,7 @@ fn fill(
             }
         }
     }
-    kernel(&mut relaid(out, &layout)?, x, dims, threads);
+    kernel(&mut view_mut(out, &layout)?, x, dims, threads);
     Ok(())
 }
 

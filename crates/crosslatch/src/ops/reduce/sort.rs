@@ -5,12 +5,13 @@ use crosslatch_kernels::movement::fill::fill;
 use crosslatch_kernels::reduce::sort::{Order, order, scratch_bytes, search_sorted};
 use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorRef};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
-use crate::ops::movement::creation::value_of;
-use crate::ops::operands::sizes::length;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ops::operands::range::value_of;
+use crate::ops::operands::shapes::length;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
         |c| {
             let this = c.tensor("self")?;
@@ -24,23 +25,23 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             ordered(this, order, k, true)
         },
     ),
-    (
+    op(
         "aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
         sort,
     ),
-    (
+    op(
         "aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
         sort,
     ),
-    (
+    op(
         "aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
         argsort,
     ),
-    (
+    op(
         "aten::argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
         argsort,
     ),
-    ("aten::msort(Tensor self) -> Tensor", |c| {
+    op("aten::msort(Tensor self) -> Tensor", |c| {
         let this = c.tensor("self")?;
         let by = Order {
             dim: 0,
@@ -61,36 +62,36 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             },
         ))
     }),
-    (
+    op(
         "aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
         |c| search(c, c.tensor("sorted_sequence")?),
     ),
-    (
+    op(
         "aten::searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
         |c| search(c, c.tensor("sorted_sequence")?),
     ),
-    (
+    op(
         "aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
         |c| search(c, c.tensor("boundaries")?),
     ),
-    (
+    op(
         "aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
         |c| search(c, c.tensor("boundaries")?),
     ),
-    (
+    op(
         "aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)",
         refuse,
     ),
-    (
+    op(
         "aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)",
         refuse,
     ),
-    ("aten::nonzero(Tensor self) -> Tensor", refuse),
-    (
+    op("aten::nonzero(Tensor self) -> Tensor", refuse),
+    op(
         "aten::masked_select(Tensor self, Tensor mask) -> Tensor",
         refuse,
     ),
-    (
+    op(
         "aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor",
         refuse,
     ),

@@ -5,73 +5,73 @@ use crosslatch_kernels::elements::elementwise::Class;
 use crosslatch_kernels::reduce::reduction::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
-use crate::ir::operator::{Call, Lowering, Number, OpError, TensorArg};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::reduce::reductions::{Reduced, float_sum};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::var(Tensor self, bool unbiased=True) -> Tensor",
         variance,
     ),
-    (
+    op(
         "aten::var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",
         variance,
     ),
-    (
+    op(
         "aten::var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
         variance,
     ),
-    (
+    op(
         "aten::std(Tensor self, bool unbiased=True) -> Tensor",
         deviation,
     ),
-    (
+    op(
         "aten::std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",
         deviation,
     ),
-    (
+    op(
         "aten::std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
         deviation,
     ),
-    (
+    op(
         "aten::var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
         variance_and_mean,
     ),
-    (
+    op(
         "aten::var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
         variance_and_mean,
     ),
-    (
+    op(
         "aten::var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)",
         variance_and_mean,
     ),
-    (
+    op(
         "aten::std_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
         deviation_and_mean,
     ),
-    (
+    op(
         "aten::std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
         deviation_and_mean,
     ),
-    (
+    op(
         "aten::std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)",
         deviation_and_mean,
     ),
-    ("aten::norm.Scalar(Tensor self, Scalar p=2) -> Tensor", norm),
-    (
+    op("aten::norm.Scalar(Tensor self, Scalar p=2) -> Tensor", norm),
+    op(
         "aten::norm.ScalarOpt_dim(Tensor self, Scalar? p, int[1] dim, bool keepdim=False) -> Tensor",
         norm,
     ),
-    (
+    op(
         "aten::norm.ScalarOpt_dim_dtype(Tensor self, Scalar? p, int[1] dim, bool keepdim, *, ScalarType dtype) -> Tensor",
         norm,
     ),
-    (
+    op(
         "aten::norm.ScalarOpt_dtype(Tensor self, Scalar? p, *, ScalarType dtype) -> Tensor",
         norm,
     ),
-    (
+    op(
         "aten::linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         norm,
     ),

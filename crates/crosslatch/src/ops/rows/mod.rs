@@ -3,7 +3,7 @@
 pub(super) mod normalization;
 pub(super) mod softmax;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[normalization::OPERATORS, softmax::OPERATORS];

@@ -6,32 +6,32 @@
 use crosslatch_kernels::rows::normalization::{Norm, norm};
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
-use crate::ir::operator::{Call, Compute, Lowering, OpError, TensorArg};
-use crate::ops::Table;
-use crate::ops::matmul::matrices::{from_start, internal};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{split_dim, view, view_mut};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enable=True) -> Tensor",
         layer_norm,
     ),
-    (
+    op(
         "aten::native_layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
         layer_norm,
     ),
-    (
+    op(
         "aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
         rms_norm,
     ),
-    (
+    op(
         "aten::_fused_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float? eps) -> (Tensor, Tensor)",
         rms_norm,
     ),
-    (
+    op(
         "aten::group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enabled=True) -> Tensor",
         group_norm,
     ),
-    (
+    op(
         "aten::native_group_norm(Tensor input, Tensor? weight, Tensor? bias, SymInt N, SymInt C, SymInt HxW, int group, float eps) -> (Tensor, Tensor, Tensor)",
         group_norm,
     ),
@@ -80,12 +80,12 @@ impl Form<'_> {
                 centred,
                 plain,
             };
-            let x = o.inputs[x].with_layout(&layout).map_err(internal)?;
+            let x = view(&o.inputs[x], &layout)?;
             let mut outputs = o.outputs.iter_mut();
             let Some(to) = outputs.next() else {
                 return Ok(());
             };
-            let mut to = to.with_layout(&out).map_err(internal)?;
+            let mut to = view_mut(to, &out)?;
             let mean = if centred { outputs.next() } else { None };
             norm(&mut to, [mean, outputs.next()], &x, &what, dims, o.threads);
             Ok(())
@@ -122,7 +122,7 @@ fn laid_out<'t>(
 ) -> Result<Option<TensorRef<'t>>, KernelError> {
     match operand {
         None => Ok(None),
-        Some((i, layout)) => inputs[*i].with_layout(layout).map(Some).map_err(internal),
+        Some((i, layout)) => view(&inputs[*i], layout).map(Some),
     }
 }
 
@@ -160,7 +160,9 @@ fn parameter<'c>(
     call: &'c Call<'_>,
     name: &str,
 ) -> Result<Option<(&'c TensorArg, Layout)>, OpError> {
-    Ok(call.optional_tensor(name)?.map(|t| (t, from_start(t))))
+    Ok(call
+        .optional_tensor(name)?
+        .map(|t| (t, t.layout_from_start())))
 }
 
 fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -168,7 +170,7 @@ fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     let dims = normalized(call, x)?;
     let form = Form {
         x,
-        layout: from_start(x),
+        layout: x.layout_from_start(),
         dims,
         weight: parameter(call, "weight")?,
         bias: parameter(call, "bias")?,
@@ -192,7 +194,7 @@ fn rms_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     let form = Form {
         x,
-        layout: from_start(x),
+        layout: x.layout_from_start(),
         dims,
         weight: parameter(call, "weight")?,
         bias: None,
@@ -223,7 +225,7 @@ fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let form = Form {
         x,
-        layout: split(&from_start(x), 1, groups),
+        layout: split_dim(&x.layout_from_start(), 1, groups),
         dims: x.rank() - 1,
         weight: channel_parameter(call, "weight", x, groups)?,
         bias: channel_parameter(call, "bias", x, groups)?,
@@ -253,21 +255,9 @@ fn channel_parameter<'c>(
             "`{name}` does not have an element for each channel"
         )));
     }
-    let mut layout = split(&from_start(t), 0, groups);
+    let mut layout = split_dim(&t.layout_from_start(), 0, groups);
     for _ in 2..x.rank() {
         layout = layout.unsqueeze(layout.rank());
     }
     Ok(Some((t, layout)))
-}
-
-/// Dimension `dim` as two, of which the first has length `outer`, which must divide its length.
-pub(in crate::ops) fn split(layout: &Layout, dim: usize, outer: usize) -> Layout {
-    let inner = layout.shape[dim] / outer;
-    let mut result = layout.clone();
-    result.shape[dim] = inner;
-    result.shape.insert(dim, outer);
-    result
-        .strides
-        .insert(dim, layout.strides[dim].saturating_mul(inner));
-    result
 }

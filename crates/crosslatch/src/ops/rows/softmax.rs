@@ -3,36 +3,36 @@
 use crosslatch_kernels::rows::softmax::{Softmax, softmax as kernel};
 use crosslatch_kernels::{DType, Layout, Operands};
 
-use crate::ir::operator::{Call, Lowering, OpError};
-use crate::ops::Table;
-use crate::ops::matmul::matrices::{from_start, internal};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError};
+use crate::ops::operands::layouts::{view, view_mut};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         |c| lower(c, Softmax::Usual),
     ),
-    (
+    op(
         "aten::special_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         |c| lower(c, Softmax::Usual),
     ),
-    (
+    op(
         "aten::_softmax(Tensor self, int dim, bool half_to_float) -> Tensor",
         |c| lower(c, Softmax::Usual),
     ),
-    (
+    op(
         "aten::_safe_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         |c| lower(c, Softmax::Safe),
     ),
-    (
+    op(
         "aten::log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
         |c| lower(c, Softmax::Log),
     ),
-    (
+    op(
         "aten::special_log_softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
         |c| lower(c, Softmax::Log),
     ),
-    (
+    op(
         "aten::_log_softmax(Tensor self, int dim, bool half_to_float) -> Tensor",
         |c| lower(c, Softmax::Log),
     ),
@@ -51,8 +51,8 @@ fn lower(call: &Call<'_>, what: Softmax) -> Result<Lowering, OpError> {
     }
     // A tensor without dimensions is a line of one.
     let layout = match x.rank() {
-        0 => from_start(x).unsqueeze(0),
-        _ => from_start(x),
+        0 => x.layout_from_start().unsqueeze(0),
+        _ => x.layout_from_start(),
     };
     let out = Layout::contiguous(&layout.shape);
     let (index, plain) = (x.index, call.plain());
@@ -60,8 +60,8 @@ fn lower(call: &Call<'_>, what: Softmax) -> Result<Lowering, OpError> {
         dtype,
         x.shape(),
         move |o: &mut Operands<'_, '_>| {
-            let x = o.inputs[index].with_layout(&layout).map_err(internal)?;
-            let mut to = o.outputs[0].with_layout(&out).map_err(internal)?;
+            let x = view(&o.inputs[index], &layout)?;
+            let mut to = view_mut(&mut o.outputs[0], &out)?;
             kernel(&mut to, &x, dim, what, plain, o.threads);
             Ok(())
         },

@@ -1,151 +1,154 @@
 //! Views that change the order and number of dimensions: `permute`, `squeeze`, `diagonal`, ….
 //!
 //! Each lowers to another layout of its operand's memory. The `_copy` variants that functional
-//! graphs use are the same views, copied ([`copied`](crate::ops::operands::relayout::copied)). Operators that
+//! graphs use are the same views, copied ([`copy_views`](crate::ops::operands::layouts::copy_views)). Operators that
 //! change the shape of a tensor in place (`squeeze_`) are views too: see
 //! [`Schema::renames`](crate::ir::schema::Schema::renames).
 
 use crosslatch_kernels::{Dims, Layout};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg, wrap_dim};
-use crate::ops::operands::relayout::copied;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
+use crate::ops::operands::layouts::copy_views;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)",
         permute,
     ),
-    (
+    op(
         "aten::permute_copy(Tensor self, int[] dims) -> Tensor",
-        |c| copied(c, permute(c)?),
+        |c| copy_views(c, permute(c)?),
     ),
-    (
+    op(
         "aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
         transpose,
     ),
-    (
+    op(
         "aten::transpose_copy.int(Tensor self, int dim0, int dim1) -> Tensor",
-        |c| copied(c, transpose(c)?),
+        |c| copy_views(c, transpose(c)?),
     ),
-    (
+    op(
         "aten::swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
         transpose,
     ),
-    (
+    op(
         "aten::swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)",
         |c| exchange(c.tensor("self")?, c.int("axis0")?, c.int("axis1")?),
     ),
-    ("aten::t(Tensor(a) self) -> Tensor(a)", t),
-    ("aten::t_copy(Tensor self) -> Tensor", |c| copied(c, t(c)?)),
-    ("aten::numpy_T(Tensor(a) self) -> Tensor(a)", reverse),
-    ("aten::mT(Tensor(a) self) -> Tensor(a)", matrix_transpose),
-    ("aten::mH(Tensor(a) self) -> Tensor(a)", matrix_transpose),
-    (
+    op("aten::t(Tensor(a) self) -> Tensor(a)", t),
+    op("aten::t_copy(Tensor self) -> Tensor", |c| {
+        copy_views(c, t(c)?)
+    }),
+    op("aten::numpy_T(Tensor(a) self) -> Tensor(a)", reverse),
+    op("aten::mT(Tensor(a) self) -> Tensor(a)", matrix_transpose),
+    op("aten::mH(Tensor(a) self) -> Tensor(a)", matrix_transpose),
+    op(
         "aten::adjoint(Tensor(a) self) -> Tensor(a)",
         matrix_transpose,
     ),
-    ("aten::matrix_H(Tensor(a) self) -> Tensor(a)", t),
-    (
+    op("aten::matrix_H(Tensor(a) self) -> Tensor(a)", t),
+    op(
         "aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
         movedim,
     ),
-    (
+    op(
         "aten::movedim.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
         movedim,
     ),
-    (
+    op(
         "aten::moveaxis.int(Tensor(a) self, int source, int destination) -> Tensor(a)",
         movedim,
     ),
-    (
+    op(
         "aten::moveaxis.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
         movedim,
     ),
-    ("aten::squeeze(Tensor(a) self) -> Tensor(a)", squeeze),
-    (
+    op("aten::squeeze(Tensor(a) self) -> Tensor(a)", squeeze),
+    op(
         "aten::squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)",
         squeeze,
     ),
-    (
+    op(
         "aten::squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
         squeeze,
     ),
-    ("aten::squeeze_copy(Tensor self) -> Tensor", |c| {
-        copied(c, squeeze(c)?)
+    op("aten::squeeze_copy(Tensor self) -> Tensor", |c| {
+        copy_views(c, squeeze(c)?)
     }),
-    (
+    op(
         "aten::squeeze_copy.dim(Tensor self, int dim) -> Tensor",
-        |c| copied(c, squeeze(c)?),
+        |c| copy_views(c, squeeze(c)?),
     ),
-    (
+    op(
         "aten::squeeze_copy.dims(Tensor self, int[] dim) -> Tensor",
-        |c| copied(c, squeeze(c)?),
+        |c| copy_views(c, squeeze(c)?),
     ),
-    (
+    op(
         "aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)",
         unsqueeze,
     ),
-    (
+    op(
         "aten::unsqueeze_copy(Tensor self, int dim) -> Tensor",
-        |c| copied(c, unsqueeze(c)?),
+        |c| copy_views(c, unsqueeze(c)?),
     ),
-    ("aten::atleast_1d(Tensor(a) self) -> Tensor(a)", |c| {
+    op("aten::atleast_1d(Tensor(a) self) -> Tensor(a)", |c| {
         at_least(c, 1)
     }),
-    ("aten::atleast_2d(Tensor(a) self) -> Tensor(a)", |c| {
+    op("aten::atleast_2d(Tensor(a) self) -> Tensor(a)", |c| {
         at_least(c, 2)
     }),
-    ("aten::atleast_3d(Tensor(a) self) -> Tensor(a)", |c| {
+    op("aten::atleast_3d(Tensor(a) self) -> Tensor(a)", |c| {
         at_least(c, 3)
     }),
-    (
+    op(
         "aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)",
         diagonal,
     ),
-    (
+    op(
         "aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor",
-        |c| copied(c, diagonal(c)?),
+        |c| copy_views(c, diagonal(c)?),
     ),
-    ("aten::detach(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::detach_copy(Tensor self) -> Tensor", |c| {
-        copied(c, same(c)?)
+    op("aten::detach(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::detach_copy(Tensor self) -> Tensor", |c| {
+        copy_views(c, same(c)?)
     }),
-    ("aten::alias(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::alias_copy(Tensor self) -> Tensor", |c| {
-        copied(c, same(c)?)
+    op("aten::alias(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::alias_copy(Tensor self) -> Tensor", |c| {
+        copy_views(c, same(c)?)
     }),
-    ("aten::lift(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
-        copied(c, same(c)?)
+    op("aten::lift(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
+        copy_views(c, same(c)?)
     }),
-    ("aten::positive(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::real(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
-    ("aten::squeeze_(Tensor(a) self) -> Tensor(a)", squeeze),
-    (
+    op("aten::positive(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::real(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::squeeze_(Tensor(a) self) -> Tensor(a)", squeeze),
+    op(
         "aten::squeeze_.dim(Tensor(a) self, int dim) -> Tensor(a)",
         squeeze,
     ),
-    (
+    op(
         "aten::squeeze_.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
         squeeze,
     ),
-    (
+    op(
         "aten::unsqueeze_(Tensor(a) self, int dim) -> Tensor(a)",
         unsqueeze,
     ),
-    (
+    op(
         "aten::transpose_(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
         transpose,
     ),
-    (
+    op(
         "aten::swapdims_(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
         transpose,
     ),
-    ("aten::t_(Tensor(a) self) -> Tensor(a)", t),
+    op("aten::t_(Tensor(a) self) -> Tensor(a)", t),
 ];
 
 fn same(call: &Call<'_>) -> Result<Lowering, OpError> {

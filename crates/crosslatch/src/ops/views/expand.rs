@@ -5,23 +5,24 @@
 
 use crosslatch_kernels::{Dims, Layout};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg, View};
-use crate::ops::operands::relayout::copied;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg, View};
+use crate::ops::operands::layouts::copy_views;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::expand(Tensor(a) self, SymInt[] size, *, bool implicit=False) -> Tensor(a)",
         expand,
     ),
-    (
+    op(
         "aten::expand_copy(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor",
-        |c| copied(c, expand(c)?),
+        |c| copy_views(c, expand(c)?),
     ),
-    (
+    op(
         "aten::broadcast_to(Tensor(a) self, SymInt[] size) -> Tensor(a)",
         expand,
     ),
-    (
+    op(
         "aten::expand_as(Tensor(a) self, Tensor other) -> Tensor(a)",
         |c| {
             let this = c.tensor("self")?;
@@ -31,25 +32,25 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             ))
         },
     ),
-    (
+    op(
         "aten::broadcast_tensors(Tensor(a)[] tensors) -> Tensor(a)[]",
         broadcast_tensors,
     ),
-    (
+    op(
         "aten::meshgrid(Tensor(a)[] tensors) -> Tensor(a)[]",
         meshgrid,
     ),
-    (
+    op(
         "aten::meshgrid.indexing(Tensor(a)[] tensors, *, str indexing) -> Tensor(a)[]",
         meshgrid,
     ),
-    (
+    op(
         "aten::unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)",
         unfold,
     ),
-    (
+    op(
         "aten::unfold_copy(Tensor self, int dimension, int size, int step) -> Tensor",
-        |c| copied(c, unfold(c)?),
+        |c| copy_views(c, unfold(c)?),
     ),
 ];
 

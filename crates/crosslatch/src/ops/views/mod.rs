@@ -5,7 +5,7 @@ pub(super) mod expand;
 pub(super) mod reshape;
 pub(super) mod slice;
 
-use super::Table;
+use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[

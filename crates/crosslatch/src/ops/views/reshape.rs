@@ -9,51 +9,52 @@
 use crosslatch_kernels::tensor::layout::checked_numel;
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
-use crate::ops::operands::relayout::copied;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::copy_views;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
         |c| reshape_to(c, "size"),
     ),
-    (
+    op(
         "aten::_unsafe_view(Tensor(a) self, SymInt[] size) -> Tensor(a)",
         |c| reshape_to(c, "size"),
     ),
-    (
+    op(
         "aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)",
         |c| reshape_to(c, "shape"),
     ),
-    (
+    op(
         "aten::_reshape_copy(Tensor self, SymInt[] size) -> Tensor",
-        |c| copied(c, reshape_to(c, "size")?),
+        |c| copy_views(c, reshape_to(c, "size")?),
     ),
-    (
+    op(
         "aten::view_copy(Tensor self, SymInt[] size) -> Tensor",
-        |c| copied(c, reshape_to(c, "size")?),
+        |c| copy_views(c, reshape_to(c, "size")?),
     ),
-    (
+    op(
         "aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
         reshape_as,
     ),
-    (
+    op(
         "aten::reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)",
         reshape_as,
     ),
-    (
+    op(
         "aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)",
         flatten,
     ),
-    ("aten::ravel(Tensor(a) self) -> Tensor(a)", |c| {
+    op("aten::ravel(Tensor(a) self) -> Tensor(a)", |c| {
         let this = c.tensor("self")?;
         reshaped(this, &[this.layout.numel()])
     }),
-    (
+    op(
         "aten::unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)",
         unflatten,
     ),
-    (
+    op(
         "aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)",
         |c| {
             let this = c.tensor("self")?;
@@ -63,28 +64,28 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             })
         },
     ),
-    (
+    op(
         "aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
         |c| {
             let this = c.tensor("self")?;
             Ok(Lowering::copy(this))
         },
     ),
-    (
+    op(
         "aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)",
         view_dtype,
     ),
-    (
+    op(
         "aten::view_copy.dtype(Tensor self, ScalarType dtype) -> Tensor",
-        |c| copied(c, view_dtype(c)?),
+        |c| copy_views(c, view_dtype(c)?),
     ),
-    (
+    op(
         "aten::as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)",
         as_strided,
     ),
-    (
+    op(
         "aten::as_strided_copy(Tensor self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor",
-        |c| copied(c, as_strided(c)?),
+        |c| copy_views(c, as_strided(c)?),
     ),
 ];
 

@@ -2,35 +2,36 @@
 
 use crosslatch_kernels::Layout;
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg, View};
-use crate::ops::operands::relayout::copied;
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, OpError, TensorArg, View};
+use crate::ops::operands::layouts::copy_views;
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor(a)",
         slice,
     ),
-    (
+    op(
         "aten::slice_copy.Tensor(Tensor self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
-        |c| copied(c, slice(c)?),
+        |c| copy_views(c, slice(c)?),
     ),
-    (
+    op(
         "aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)",
         select,
     ),
-    (
+    op(
         "aten::select_copy.int(Tensor self, int dim, SymInt index) -> Tensor",
-        |c| copied(c, select(c)?),
+        |c| copy_views(c, select(c)?),
     ),
-    (
+    op(
         "aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)",
         narrow,
     ),
-    (
+    op(
         "aten::narrow_copy(Tensor self, int dim, SymInt start, SymInt length) -> Tensor",
-        |c| copied(c, narrow(c)?),
+        |c| copy_views(c, narrow(c)?),
     ),
-    (
+    op(
         "aten::narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)",
         |_| {
             Err(OpError::new(
@@ -38,57 +39,57 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             ))
         },
     ),
-    (
+    op(
         "aten::split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]",
         split,
     ),
-    (
+    op(
         "aten::split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
-        |c| copied(c, split(c)?),
+        |c| copy_views(c, split(c)?),
     ),
-    (
+    op(
         "aten::unsafe_split.Tensor(Tensor(a) self, SymInt split_size, int dim=0) -> Tensor(a)[]",
         split,
     ),
-    (
+    op(
         "aten::split.sizes(Tensor(a) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]",
         |c| split_sizes(c, "split_size"),
     ),
-    (
+    op(
         "aten::split_with_sizes(Tensor(a) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]",
         |c| split_sizes(c, "split_sizes"),
     ),
-    (
+    op(
         "aten::split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
-        |c| copied(c, split_sizes(c, "split_sizes")?),
+        |c| copy_views(c, split_sizes(c, "split_sizes")?),
     ),
-    (
+    op(
         "aten::unsafe_split_with_sizes(Tensor(a) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]",
         |c| split_sizes(c, "split_sizes"),
     ),
-    (
+    op(
         "aten::chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]",
         chunk,
     ),
-    (
+    op(
         "aten::unsafe_chunk(Tensor(a) self, int chunks, int dim=0) -> Tensor(a)[]",
         chunk,
     ),
-    (
+    op(
         "aten::tensor_split.sections(Tensor(a) self, SymInt sections, int dim=0) -> Tensor(a)[]",
         tensor_split,
     ),
-    (
+    op(
         "aten::tensor_split.indices(Tensor(a) self, SymInt[] indices, int dim=0) -> Tensor(a)[]",
         tensor_split_at,
     ),
-    (
+    op(
         "aten::unbind.int(Tensor(a) self, int dim=0) -> Tensor(a)[]",
         unbind,
     ),
-    (
+    op(
         "aten::unbind_copy.int(Tensor self, int dim=0) -> Tensor[]",
-        |c| copied(c, unbind(c)?),
+        |c| copy_views(c, unbind(c)?),
     ),
 ];
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::call::Known;
+use crate::ir::bind::Known;
 use crate::ir::graph::{Program, Symbol, ValueId, ValueType};
 use crate::ir::infer::{Kind, infer};
 

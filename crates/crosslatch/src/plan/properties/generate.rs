@@ -11,7 +11,7 @@ use crosslatch_kernels::{DType, Layout};
 
 use crate::Tensor;
 use crate::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
-use crate::ir::{Arg, Program, Size, TensorType, ValueId};
+use crate::ir::{Arg, Catalogue, Program, Size, TensorType, ValueId};
 
 /// Shape of the caches: batch, heads, positions, channels.
 const CACHE: [usize; 4] = [1, 2, 3, 2];
@@ -71,7 +71,7 @@ impl Random {
 /// The program of a seed, with so many statements.
 pub fn program(seed: u64, size: usize) -> Program {
     let mut random = Random::new(seed);
-    let mut builder = ProgramBuilder::new("random");
+    let mut builder = ProgramBuilder::new("random", Catalogue::builtin());
     let mut pool = Vec::new();
     for i in 0..1 + random.below(3) {
         pool.push(builder.state(&format!("state{i}"), DType::F32, &CACHE));

@@ -15,38 +15,38 @@ use crosslatch_kernels::{
     TensorRef, Threads,
 };
 
-use crate::ir::operator::{Call, Lowering, OpError, TensorArg};
-use crate::ops::Table;
+use crate::ir::catalogue::{Table, op, op_with_in_place};
+use crate::ir::operator::Reads;
+use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::{layout_not_accepted, outside_memory, view, view_mut};
 
-pub(in crate::ops) const OPERATORS: Table = &[
-    (
+pub(super) const OPERATORS: Table = &[
+    op(
         "aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
         linear,
-    ),
-    (
+    )
+    .quantized("weight", Reads::All),
+    op(
         "aten::matmul(Tensor self, Tensor other) -> Tensor",
         any_matmul,
     ),
-    ("aten::mm(Tensor self, Tensor mat2) -> Tensor", matrices),
-    ("aten::bmm(Tensor self, Tensor mat2) -> Tensor", matrices),
-    ("aten::mv(Tensor self, Tensor vec) -> Tensor", matrix_vector),
-    ("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
-    (
+    op("aten::mm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    op("aten::bmm(Tensor self, Tensor mat2) -> Tensor", matrices),
+    op("aten::mv(Tensor self, Tensor vec) -> Tensor", matrix_vector),
+    op("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
+    op_with_in_place(
         "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_product,
     ),
-    (
+    op_with_in_place(
         "aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_product,
     ),
-    (
+    op_with_in_place(
         "aten::addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         add_matrix_vector,
     ),
 ];
-
-/// The weight of a linear layer.
-pub(in crate::ops) const NARROW: (&str, &str, bool) = ("aten::linear", "weight", true);
 
 /// A product to be lowered: operands with the layouts that the kernel wants.
 struct Form<'a> {
@@ -104,7 +104,7 @@ impl Form<'_> {
             alpha: self.alpha,
             beta: self.beta,
             // The weight of `linear`, whose factors are 1.
-            narrow: self.b.0.narrow,
+            narrow: self.b.0.quantized,
             plain: call.plain(),
             is_f32: self.a.0.dtype == DType::F32,
             then: None,
@@ -147,14 +147,14 @@ impl Multiply {
         bias: Option<&(usize, Layout)>,
         threads: &Threads,
     ) -> Result<(), KernelError> {
-        let bias = bias.map(|(i, layout)| inputs[*i].with_layout(layout));
-        let bias = bias.transpose().map_err(internal)?;
+        let bias = bias.map(|(i, layout)| view(&inputs[*i], layout));
+        let bias = bias.transpose()?;
         let (ib, b) = &self.b;
         match self.narrow {
             None => {
                 let product = Product {
                     a,
-                    b: inputs[*ib].with_layout(b).map_err(internal)?,
+                    b: view(&inputs[*ib], b)?,
                     bias,
                     alpha: self.alpha,
                     beta: self.beta,
@@ -167,7 +167,7 @@ impl Multiply {
                 let weight = NarrowMatrix::new(format, n, k, inputs[*ib].bytes());
                 let linear = NarrowLinear {
                     a,
-                    weight: weight.map_err(internal)?,
+                    weight: weight.map_err(outside_memory)?,
                     bias,
                     then: self.then,
                 };
@@ -217,11 +217,10 @@ impl Kernel for Multiply {
     }
 
     fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
-        let out = in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced)?;
-        let mut target = o.outputs[0].with_layout(&out).map_err(internal)?;
-        let a = o.inputs[self.a.0]
-            .with_layout(&self.a.1)
-            .map_err(internal)?;
+        let out =
+            in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(layout_not_accepted)?;
+        let mut target = view_mut(&mut o.outputs[0], &out)?;
+        let a = view(&o.inputs[self.a.0], &self.a.1)?;
         self.multiply(&mut target, a, o.inputs, self.bias.as_ref(), o.threads)
     }
 
@@ -239,18 +238,16 @@ impl Kernel for Multiply {
                 continue;
             };
             let (inputs, threads) = (some[0].inputs, some[0].threads);
-            let outs = some
-                .iter()
-                .map(|o| in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(misplaced));
+            let outs = some.iter().map(|o| {
+                in_matrices(o.outputs[0].layout(), &self.shape).ok_or_else(layout_not_accepted)
+            });
             let outs: Vec<Layout> = outs.collect::<Result<_, _>>()?;
-            let lefts = some
-                .iter()
-                .map(|o| o.inputs[self.a.0].with_layout(&self.a.1).map_err(internal));
+            let lefts = some.iter().map(|o| view(&o.inputs[self.a.0], &self.a.1));
             let lefts: Vec<TensorRef<'_>> = lefts.collect::<Result<_, _>>()?;
             let results = some
                 .iter_mut()
                 .zip(&outs)
-                .map(|(o, out)| o.outputs[0].with_layout(out).map_err(internal));
+                .map(|(o, out)| view_mut(&mut o.outputs[0], out));
             let mut results: Vec<TensorMut<'_>> = results.collect::<Result<_, _>>()?;
             let sizes = Sizes {
                 rows,
@@ -268,7 +265,7 @@ impl Kernel for Multiply {
                     done = self.multiply(out, *left, inputs, bias.as_ref(), threads);
                 },
             )
-            .map_err(internal)?;
+            .map_err(outside_memory)?;
             done?;
         }
         Ok(())
@@ -287,24 +284,6 @@ fn in_matrices(layout: &Layout, shape: &[usize]) -> Option<Layout> {
     let mut grouped: Dims = outer.into();
     grouped.extend([n.checked_div(group)?, group]);
     layout.reshape(&grouped)
-}
-
-/// A result in a layout that the kernel has not accepted: a bug of the plan.
-pub(in crate::ops) fn misplaced() -> KernelError {
-    KernelError::Assertion("the result lies where it cannot be written".into())
-}
-
-/// A view that does not fit its memory: the layouts here are made from those of the operands.
-pub(in crate::ops) fn internal(e: crosslatch_kernels::tensor::view::TensorError) -> KernelError {
-    KernelError::Assertion(e.to_string())
-}
-
-/// The layout that an operand's region has when it is run: from its first element.
-pub(in crate::ops) fn from_start(t: &TensorArg) -> Layout {
-    Layout {
-        offset: 0,
-        ..t.layout.clone()
-    }
 }
 
 fn rank(t: &TensorArg, wanted: usize, name: &str) -> Result<(), OpError> {
@@ -327,24 +306,24 @@ fn linear(call: &Call<'_>) -> Result<Lowering, OpError> {
     let k = x.shape()[x.rank() - 1];
     let mut shape: Dims = x.shape()[..x.rank() - 1].into();
     let wl = match w.rank() {
-        1 => from_start(w).unsqueeze(0),
+        1 => w.layout_from_start().unsqueeze(0),
         _ => {
             shape.push(w.shape()[0]);
-            from_start(w)
+            w.layout_from_start()
         }
     };
     let b = wl.transpose(0, 1);
     // One matrix, where the rows of the input can be seen as one list.
     let rows: usize = x.shape()[..x.rank() - 1].iter().product();
-    let a = match from_start(x).reshape(&[rows, k]) {
+    let a = match x.layout_from_start().reshape(&[rows, k]) {
         Some(a) => a,
-        None if x.rank() >= 2 => from_start(x),
-        None => from_start(x).unsqueeze(0),
+        None if x.rank() >= 2 => x.layout_from_start(),
+        None => x.layout_from_start().unsqueeze(0),
     };
     let form = Form {
         a: (x, a),
         b: (w, b),
-        bias: bias.map(|t| (t, from_start(t))),
+        bias: bias.map(|t| (t, t.layout_from_start())),
         shape,
         alpha: 1.0,
         beta: 1.0,
@@ -357,7 +336,7 @@ fn any_matmul(call: &Call<'_>) -> Result<Lowering, OpError> {
     if a.rank() == 0 || b.rank() == 0 {
         return Err(OpError::new("both operands need a dimension"));
     }
-    let (mut la, mut lb) = (from_start(a), from_start(b));
+    let (mut la, mut lb) = (a.layout_from_start(), b.layout_from_start());
     if a.rank() == 1 {
         la = la.unsqueeze(0);
     }
@@ -399,7 +378,7 @@ fn matrices(call: &Call<'_>) -> Result<Lowering, OpError> {
     rank(b, wanted, "mat2")?;
     let mut shape: Dims = a.shape()[..wanted - 1].into();
     shape.push(b.shape()[wanted - 1]);
-    product(a, from_start(a), b, from_start(b), shape).lower(call)
+    product(a, a.layout_from_start(), b, b.layout_from_start(), shape).lower(call)
 }
 
 fn matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -407,14 +386,24 @@ fn matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
     rank(a, 2, "self")?;
     rank(b, 1, "vec")?;
     let shape = a.shape()[..1].into();
-    product(a, from_start(a), b, from_start(b).unsqueeze(1), shape).lower(call)
+    product(
+        a,
+        a.layout_from_start(),
+        b,
+        b.layout_from_start().unsqueeze(1),
+        shape,
+    )
+    .lower(call)
 }
 
 fn dot(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (a, b) = (call.tensor("self")?, call.tensor("tensor")?);
     rank(a, 1, "self")?;
     rank(b, 1, "tensor")?;
-    let (la, lb) = (from_start(a).unsqueeze(0), from_start(b).unsqueeze(1));
+    let (la, lb) = (
+        a.layout_from_start().unsqueeze(0),
+        b.layout_from_start().unsqueeze(1),
+    );
     product(a, la, b, lb, Dims::new()).lower(call)
 }
 
@@ -429,10 +418,10 @@ fn add_product(call: &Call<'_>) -> Result<Lowering, OpError> {
     let mut shape: Dims = a.shape()[..wanted - 1].into();
     shape.push(b.shape()[wanted - 1]);
     let form = Form {
-        bias: Some((bias, from_start(bias))),
+        bias: Some((bias, bias.layout_from_start())),
         alpha: call.float("alpha")?,
         beta: call.float("beta")?,
-        ..product(a, from_start(a), b, from_start(b), shape)
+        ..product(a, a.layout_from_start(), b, b.layout_from_start(), shape)
     };
     form.lower(call)
 }
@@ -443,8 +432,8 @@ fn add_matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
     rank(b, 1, "vec")?;
     let bias = call.tensor("self")?;
     let bias_layout = match bias.rank() {
-        0 => from_start(bias),
-        _ => from_start(bias).unsqueeze(1),
+        0 => bias.layout_from_start(),
+        _ => bias.layout_from_start().unsqueeze(1),
     };
     let form = Form {
         bias: Some((bias, bias_layout)),
@@ -452,9 +441,9 @@ fn add_matrix_vector(call: &Call<'_>) -> Result<Lowering, OpError> {
         beta: call.float("beta")?,
         ..product(
             a,
-            from_start(a),
+            a.layout_from_start(),
             b,
-            from_start(b).unsqueeze(1),
+            b.layout_from_start().unsqueeze(1),
             a.shape()[..1].into(),
         )
     };

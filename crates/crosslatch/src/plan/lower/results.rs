@@ -1,4 +1,4 @@
-//! The end of a method: what the caller gets, and what buffers become.
+//! Lowering the end of a method: what the caller gets, and what the buffers become.
 //!
 //! All results stand for the contents that their values have at the end of the graph, while the
 //! buffers still hold what the graph left in them. Storing new contents may destroy what another
@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::conflict::Conflict;
-use super::instructions::{Copy, CopyReason, Inst, LoweredOutput, Origin, Place, StorageId};
-use super::lower::{Lowerer, Value, lowerer_error};
+use super::lowerer::{Lowerer, Value, lowerer_error};
 use crate::error::Error;
 use crate::ir::Program;
 use crate::ir::graph::{Output, SlotKind};
-use crate::reference::number_tensor;
+use crate::plan::conflict::Conflict;
+use crate::plan::instructions::{CopyReason, Inst, LoweredOutput, Origin, Place, StorageId};
+use crate::tensor::Tensor;
 
 /// New contents of a buffer.
 struct Store {
@@ -58,12 +58,8 @@ impl Lowerer<'_> {
         }
         self.save_what_is_overwritten(&mut stores, &mut outputs, insts)?;
         for Store { name, from, to } in stores.into_iter().filter(|s| s.from != s.to) {
-            insts.push(Inst::Copy(Copy {
-                from,
-                to,
-                why: CopyReason::Mutation,
-                node: format!("`{name}`").into(),
-            }));
+            let node = format!("`{name}`").into();
+            self.copy(from, to, CopyReason::Mutation, &node, insts);
         }
         Ok(outputs)
     }
@@ -74,10 +70,6 @@ impl Lowerer<'_> {
         result: Option<Value>,
         insts: &mut Vec<Inst>,
     ) -> Result<LoweredOutput, Error> {
-        let nothing = || {
-            let reason = "is neither a tensor nor a number".to_owned();
-            lowerer_error(self.method, &format!("output `{name}`"), reason)
-        };
         match result {
             Some(Value::Place(place)) => match self.storages[place.storage.0].origin {
                 Origin::Input(_) => self
@@ -85,10 +77,15 @@ impl Lowerer<'_> {
                     .map(LoweredOutput::Place),
                 _ => Ok(LoweredOutput::Place(place)),
             },
-            Some(Value::Number(n)) => number_tensor(n)
-                .map(LoweredOutput::Constant)
-                .ok_or_else(nothing),
-            None => Err(nothing()),
+            Some(Value::Number(n)) => Ok(LoweredOutput::Constant(Tensor::from(n))),
+            None => {
+                let reason = "is neither a tensor nor a number".to_owned();
+                Err(lowerer_error(
+                    self.method,
+                    &format!("output `{name}`"),
+                    reason,
+                ))
+            }
         }
     }
 
@@ -120,7 +117,7 @@ impl Lowerer<'_> {
         outputs: &mut [(String, LoweredOutput)],
         insts: &mut Vec<Inst>,
     ) -> Result<(), Error> {
-        // What one mutation stores may be what another overwrites: take all before any is stored.
+        // One mutation may overwrite what another one stores, so all are saved before any is stored.
         let stored: HashSet<StorageId> = stores.iter().map(|s| s.to.storage).collect();
         for Store { name, from, to } in stores.iter_mut() {
             if from != to && stored.contains(&from.storage) && Conflict::LostByStore.counts() {

@@ -5,96 +5,97 @@
 //! do not wrap around (too large is an error), `//` and `%` round towards minus infinity, `/` is a
 //! float. What would make a number out of a tensor's contents is refused.
 
-use crate::ir::operator::{Call, Lowering, Number, OpError};
+use crate::ir::catalogue::{Table, op};
+use crate::ir::{Call, Lowering, Number, OpError};
 
-pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
-    ("aten::sym_size.int(Tensor self, int dim) -> SymInt", |c| {
+pub(super) const OPERATORS: Table = &[
+    op("aten::sym_size.int(Tensor self, int dim) -> SymInt", |c| {
         let this = c.tensor("self")?;
         int(this.shape().get(this.dim(c.int("dim")?)?).copied())
     }),
-    (
+    op(
         "aten::sym_stride.int(Tensor self, int dim) -> SymInt",
         |c| {
             let this = c.tensor("self")?;
             int(this.layout.strides.get(this.dim(c.int("dim")?)?).copied())
         },
     ),
-    ("aten::sym_numel(Tensor self) -> SymInt", |c| {
+    op("aten::sym_numel(Tensor self) -> SymInt", |c| {
         int(Some(c.tensor("self")?.layout.numel()))
     }),
-    ("aten::sym_storage_offset(Tensor self) -> SymInt", |c| {
+    op("aten::sym_storage_offset(Tensor self) -> SymInt", |c| {
         int(Some(c.tensor("self")?.layout.offset))
     }),
-    ("aten::size.int(Tensor self, int dim) -> int", |c| {
+    op("aten::size.int(Tensor self, int dim) -> int", |c| {
         let this = c.tensor("self")?;
         int(this.shape().get(this.dim(c.int("dim")?)?).copied())
     }),
-    ("aten::dim(Tensor self) -> int", |c| {
+    op("aten::dim(Tensor self) -> int", |c| {
         int(Some(c.tensor("self")?.rank()))
     }),
-    ("aten::numel(Tensor self) -> int", |c| {
+    op("aten::numel(Tensor self) -> int", |c| {
         int(Some(c.tensor("self")?.layout.numel()))
     }),
-    ("python::add(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::add(Scalar a, Scalar b) -> Scalar", |c| {
         binary(c, i64::checked_add, |a, b| a + b)
     }),
-    ("python::sub(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::sub(Scalar a, Scalar b) -> Scalar", |c| {
         binary(c, i64::checked_sub, |a, b| a - b)
     }),
-    ("python::mul(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::mul(Scalar a, Scalar b) -> Scalar", |c| {
         binary(c, i64::checked_mul, |a, b| a * b)
     }),
-    ("python::floordiv(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::floordiv(Scalar a, Scalar b) -> Scalar", |c| {
         divisible(c)?;
         binary(c, floor_div, |a, b| (a / b).floor())
     }),
-    ("python::mod(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::mod(Scalar a, Scalar b) -> Scalar", |c| {
         divisible(c)?;
         binary(c, floor_mod, |a, b| a - (a / b).floor() * b)
     }),
-    ("python::truediv(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::truediv(Scalar a, Scalar b) -> Scalar", |c| {
         divisible(c)?;
         let (a, b) = operands(c)?;
         one(Number::Float(a.to_f64() / b.to_f64()))
     }),
-    ("python::pow(Scalar a, Scalar b) -> Scalar", pow),
-    ("python::neg(Scalar a) -> Scalar", |c| {
+    op("python::pow(Scalar a, Scalar b) -> Scalar", pow),
+    op("python::neg(Scalar a) -> Scalar", |c| {
         one(match c.number("a")? {
             Number::Float(x) => Number::Float(-x),
             other => Number::Int(other.to_i64().checked_neg().ok_or_else(too_large)?),
         })
     }),
-    ("python::pos(Scalar a) -> Scalar", |c| {
+    op("python::pos(Scalar a) -> Scalar", |c| {
         one(plain(c.number("a")?))
     }),
-    ("python::eq(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::eq(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_eq(), false)
     }),
-    ("python::ne(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::ne(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_ne(), true)
     }),
-    ("python::lt(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::lt(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_lt(), false)
     }),
-    ("python::le(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::le(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_le(), false)
     }),
-    ("python::gt(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::gt(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_gt(), false)
     }),
-    ("python::ge(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::ge(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_ge(), false)
     }),
-    ("python::and_(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::and_(Scalar a, Scalar b) -> Scalar", |c| {
         bits(c, |a, b| a & b)
     }),
-    ("python::or_(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::or_(Scalar a, Scalar b) -> Scalar", |c| {
         bits(c, |a, b| a | b)
     }),
-    ("python::xor(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::xor(Scalar a, Scalar b) -> Scalar", |c| {
         bits(c, |a, b| a ^ b)
     }),
-    ("python::lshift(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::lshift(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
         let factor = u32::try_from(b.to_i64())
             .ok()
@@ -102,31 +103,31 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
         let value = factor.and_then(|f| a.to_i64().checked_mul(f));
         one(Number::Int(value.ok_or_else(too_large)?))
     }),
-    ("python::rshift(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::rshift(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
         match u32::try_from(b.to_i64()) {
             Ok(b) => one(Number::Int(a.to_i64() >> b.min(63))),
             Err(_) => Err(OpError::new(format!("a shift by {}", b.to_i64()))),
         }
     }),
-    ("python::sym_max(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::sym_max(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
         choose(a, b, order(a, b).is_some_and(|o| o.is_lt()))
     }),
-    ("python::sym_min(Scalar a, Scalar b) -> Scalar", |c| {
+    op("python::sym_min(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
         choose(a, b, order(a, b).is_some_and(|o| o.is_gt()))
     }),
-    ("python::sym_not(Scalar a) -> Scalar", |c| {
+    op("python::sym_not(Scalar a) -> Scalar", |c| {
         one(Number::Bool(!truth(c.number("a")?)))
     }),
-    ("python::sym_float(Scalar a) -> Scalar", |c| {
+    op("python::sym_float(Scalar a) -> Scalar", |c| {
         one(Number::Float(c.float("a")?))
     }),
-    ("python::sym_int(Scalar a) -> Scalar", |c| {
+    op("python::sym_int(Scalar a) -> Scalar", |c| {
         rounded(c, "a", f64::trunc)
     }),
-    (
+    op(
         "python::sym_ite(Scalar b, Scalar t, Scalar f) -> Scalar",
         |c| {
             one(if truth(c.number("b")?) {
@@ -136,20 +137,20 @@ pub(in crate::ops) const OPERATORS: crate::ops::Table = &[
             })
         },
     ),
-    ("python::_sym_sqrt(Scalar a) -> Scalar", |c| {
+    op("python::_sym_sqrt(Scalar a) -> Scalar", |c| {
         one(Number::Float(c.float("a")?.sqrt()))
     }),
-    ("python::math_ceil(Scalar x) -> Scalar", |c| {
+    op("python::math_ceil(Scalar x) -> Scalar", |c| {
         rounded(c, "x", f64::ceil)
     }),
-    ("python::math_floor(Scalar x) -> Scalar", |c| {
+    op("python::math_floor(Scalar x) -> Scalar", |c| {
         rounded(c, "x", f64::floor)
     }),
-    ("python::math_trunc(Scalar x) -> Scalar", |c| {
+    op("python::math_trunc(Scalar x) -> Scalar", |c| {
         rounded(c, "x", f64::trunc)
     }),
-    ("aten::item(Tensor self) -> Scalar", refuse_contents),
-    (
+    op("aten::item(Tensor self) -> Scalar", refuse_contents),
+    op(
         "aten::_local_scalar_dense(Tensor self) -> Scalar",
         refuse_contents,
     ),
@@ -287,7 +288,7 @@ fn rounded(call: &Call<'_>, name: &str, round: fn(f64) -> f64) -> Result<Lowerin
 
 #[cfg(test)]
 mod tests {
-    use crate::ir::operator::{Call, CallArg, KernelSet, Lowering, Number};
+    use crate::ir::{Call, CallArg, KernelSet, Lowering, Number};
     use crate::ops::Catalogue;
 
     fn eval(name: &str, args: &[Number]) -> Result<Number, String> {
@@ -299,7 +300,7 @@ mod tests {
             kernels: KernelSet::Fast,
             results: None,
         };
-        match op.lowered(&call).map_err(|e| e.0)? {
+        match op.lower(&call).map_err(|e| e.to_string())? {
             Lowering::Numbers(numbers) => Ok(numbers[0]),
             _ => Err("not a number".into()),
         }

@@ -1,4 +1,4 @@
-//! Several sessions that take the same step at the same time.
+//! A run of a method, in one session or in several that take the same step at the same time.
 //!
 //! A decoder step reads every weight and computes little with it, so that four steps in a row take
 //! four times as long as one, and most of that is reading the same weights again. Sessions whose
@@ -6,33 +6,51 @@
 //! kernel that reads a weight does so once for all of them ([`Kernel::run_together`]). Each session
 //! keeps its state where it is: no batch is formed, and sessions may join and leave from step to step.
 //!
-//! Results are those of one run after the other, bit for bit.
+//! Results are those of one run after the other, bit for bit. A session that runs alone takes the same
+//! way, as the only one.
 //!
 //! [`Kernel::run_together`]: crosslatch_kernels::Kernel::run_together
 
 use std::sync::Arc;
 
-use crosslatch_kernels::{Storage, TensorRef, Threads};
+use crosslatch_kernels::{Storage, Threads};
 use smallvec::SmallVec;
 
+use super::Session;
 use super::carried::Left;
+use super::inputs::{Input, Prepared};
 use super::method::MethodState;
+use super::outputs::Outputs;
 use super::steps::Run;
-use super::{Input, Session};
 use crate::error::Error;
 
-/// What a session brings along: its inputs in order, and which of its plans is for them.
-type Prepared<'a> = (SmallVec<[TensorRef<'a>; 8]>, usize);
+/// One of these for each session; nothing is allocated for a session alone.
+type Each<T> = SmallVec<[T; 1]>;
 
 impl Session {
+    /// Runs a method with these inputs, given by name. The outputs stay valid until the session
+    /// is used again.
+    ///
+    /// # Errors
+    /// If an input is missing, unknown or does not fit, or a node cannot be computed. State is
+    /// then what the nodes before the failing one made of it.
+    pub fn run(&mut self, method: &str, named: &[(&str, Input<'_>)]) -> Result<Outputs<'_>, Error> {
+        let index = self.model.method_index(method)?;
+        if let Some(once) = self.once(index) {
+            self.compute_latched(index, once, named)?;
+        }
+        self.run_alone(index, named)?;
+        Ok(self.outputs_of(index))
+    }
+
     /// Runs a method in each of these sessions, in the first with the first inputs and so on, with
     /// weights read once for all that have inputs of the same shapes. The outputs are in the
     /// sessions afterwards. Sessions of different models or options run one after the other. The
     /// threads are those of the first session.
     ///
     /// # Errors
-    /// If there are not as many sets of inputs as sessions, or for what [`Session::run`] fails; then
-    /// it is not known how far the sessions came, and each is to be reset before it is used again.
+    /// If the numbers of sessions and of sets of inputs differ, and where [`Session::run`] fails. It is
+    /// then not known how far each session came, and each must be reset before it is used again.
     pub fn run_together(
         sessions: &mut [&mut Session],
         method: &str,
@@ -47,11 +65,11 @@ impl Session {
         }
     }
 
-    /// [`run_together`](Session::run_together) on threads that are none of the sessions' own. What is
-    /// latched, and sessions of different models or options, run on their own.
+    /// [`run_together`](Session::run_together) on threads that belong to none of the sessions. Latched
+    /// values, and sessions of different models or options, are computed on the sessions' own threads.
     ///
     /// # Errors
-    /// Those of [`run_together`](Session::run_together).
+    /// As for [`run_together`](Session::run_together).
     pub fn run_together_on(
         threads: &Threads,
         sessions: &mut [&mut Session],
@@ -86,22 +104,45 @@ impl Session {
                 session.compute_latched(index, once, named)?;
             }
         }
-        // Taken out, so that their memory can be written while other methods' outputs are read.
-        let mut memory = std::mem::replace(&mut sessions[0].memory, Storage::zeroed(0));
-        let mut states: Vec<MethodState> = sessions
-            .iter_mut()
-            .map(|session| std::mem::replace(&mut session.methods[index], MethodState::empty()))
-            .collect();
-        let result = run_states(threads, sessions, index, &mut states, named, &mut memory);
-        for (session, state) in sessions.iter_mut().zip(states) {
-            session.methods[index] = state;
-        }
-        sessions[0].memory = memory;
-        result
+        run_sessions(threads, sessions, index, named)
+    }
+
+    /// Runs a method in this session alone, without looking at its latched values.
+    pub(super) fn run_alone(
+        &mut self,
+        index: usize,
+        named: &[(&str, Input<'_>)],
+    ) -> Result<(), Error> {
+        let threads = Arc::clone(&self.threads);
+        run_sessions(&threads, &mut [self], index, &[named])
     }
 }
 
-/// Runs the methods that were taken out of these sessions, those with inputs of the same types
+/// Runs a method in these sessions, which have the same model and options.
+fn run_sessions(
+    threads: &Threads,
+    sessions: &mut [&mut Session],
+    index: usize,
+    named: &[&[(&str, Input<'_>)]],
+) -> Result<(), Error> {
+    // Taken out of the sessions, so that their memory can be written while outputs of other methods
+    // are read.
+    let mut memory = std::mem::replace(&mut sessions[0].memory, Storage::zeroed(0));
+    let taken = sessions.iter_mut().map(|session| {
+        let mut state = std::mem::replace(&mut session.methods[index], MethodState::empty());
+        state.runs += 1;
+        state
+    });
+    let mut states: Each<MethodState> = taken.collect();
+    let result = run_states(threads, sessions, index, &mut states, named, &mut memory);
+    for (session, state) in sessions.iter_mut().zip(states) {
+        session.methods[index] = state;
+    }
+    sessions[0].memory = memory;
+    result
+}
+
+/// Runs the methods that were taken out of these sessions, and those with inputs of the same types
 /// together.
 fn run_states(
     threads: &Threads,
@@ -111,7 +152,7 @@ fn run_states(
     named: &[&[(&str, Input<'_>)]],
     memory: &mut Storage,
 ) -> Result<(), Error> {
-    let mut left = Vec::with_capacity(states.len());
+    let mut left: Each<Option<Left>> = SmallVec::new();
     for (session, state) in sessions.iter().zip(states.iter_mut()) {
         left.push(session.set_aside(index, state)?);
     }
@@ -122,7 +163,7 @@ fn run_states(
     result
 }
 
-/// Runs them after the runs that left this for them.
+/// Runs them after the runs that left these outputs for them.
 fn run_after(
     threads: &Threads,
     sessions: &[&mut Session],
@@ -132,24 +173,24 @@ fn run_after(
     left: &[Option<Left>],
     memory: &mut Storage,
 ) -> Result<(), Error> {
-    let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(states.len());
+    let mut prepared: Each<Prepared<'_>> = SmallVec::new();
     let members = sessions.iter().zip(states.iter_mut());
     for (((session, state), named), left) in members.zip(named).zip(left) {
-        state.runs += 1;
         prepared.push(session.prepare(index, state, named, left.as_ref())?);
         state.last = None;
     }
-    let mut left: Vec<usize> = (0..states.len()).collect();
-    while let Some(&first) = left.first() {
-        let types = |i: usize| &states[i].plans[prepared[i].1].types;
-        let (group, rest): (Vec<_>, Vec<_>) = left.iter().partition(|i| types(**i) == types(first));
-        left = rest;
+    let mut waiting: SmallVec<[usize; 8]> = (0..states.len()).collect();
+    while let Some(&first) = waiting.first() {
+        let types = |i: usize| &states[i].plans[prepared[i].plan].types;
+        let alike = |i: &usize| types(*i) == types(first);
+        let group: SmallVec<[usize; 8]> = waiting.iter().copied().filter(alike).collect();
+        waiting.retain(|i| !group.contains(i));
         run_group(threads, sessions, index, states, &prepared, &group, memory)?;
     }
     Ok(())
 }
 
-/// Runs those with these numbers, which have plans for the same types of inputs.
+/// Runs the members with these numbers, which have plans for the same types of inputs.
 fn run_group(
     threads: &Threads,
     sessions: &[&mut Session],
@@ -159,28 +200,32 @@ fn run_group(
     group: &[usize],
     memory: &mut Storage,
 ) -> Result<(), Error> {
-    let plan = Arc::clone(&states[group[0]].plans[prepared[group[0]].1].plan);
+    let plan = Arc::clone(&states[group[0]].plans[prepared[group[0]].plan].plan);
     for &i in group {
         sessions[i].make_room(&mut states[i], &plan, index)?;
     }
     let session = &sessions[group[0]];
     let members = states.iter_mut().zip(prepared).enumerate();
     let members = members.filter(|(i, _)| group.contains(i));
-    let members = members.map(|(_, (state, (tensors, _)))| {
-        state.member(&session.model, session.narrowed(), tensors)
+    let members = members.map(|(_, (state, prepared))| {
+        state.member(
+            &session.model,
+            session.quantized_weights(),
+            &prepared.tensors,
+        )
     });
     let mut run = Run {
         members: members.collect(),
         threads,
-        method: &session.model.methods()[index].program.name,
-        model: &session.model,
+        method: &session.model.methods()[index],
+        files: session.model.files().len(),
         memory,
     };
-    let who: Vec<usize> = (0..group.len()).collect();
+    let who: SmallVec<[usize; 8]> = (0..group.len()).collect();
     run.steps(&plan.steps, &who)?;
     drop(run);
     for &i in group {
-        states[i].last = Some(prepared[i].1);
+        states[i].last = Some(prepared[i].plan);
     }
     Ok(())
 }

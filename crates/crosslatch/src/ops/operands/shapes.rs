@@ -2,7 +2,7 @@
 
 use crosslatch_kernels::Dims;
 
-use crate::ir::operator::{OpError, check_shape};
+use crate::ir::{OpError, check_shape};
 
 /// The shape, if a tensor of it can exist. The results of every lowering are checked
 /// ([`Operator::lowered`](crate::ir::operator::Operator::lowered)); a lowering that computes with a

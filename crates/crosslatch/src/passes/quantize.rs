@@ -1,51 +1,54 @@
-//! Which weights may be stored in fewer bits than their type has.
+//! Which weights may be quantized.
 //!
-//! A program says what type a weight has; how its bytes are stored is a matter of the binding, as
-//! long as nobody who sees it minds. Some operators have kernels that take one of their arguments
-//! in a narrow format ([`Operator::narrow`](crate::ir::Operator)): a linear layer its weight, a
-//! lookup its table. A weight is narrowed if all that ever reads it is such an argument, in
-//! branches of `cond` too, and if at least one of the readers goes through all of it: a table of
-//! which only rows are looked up costs nothing where it is.
+//! A program gives the type of a weight; how its bytes are stored is a matter of the binding, as
+//! long as no reader sees the difference. Some operators have kernels that take one of their
+//! arguments quantized ([`Operator::quantized`](crate::ir::Operator)): a linear layer its weight, a
+//! lookup its table. A weight may be quantized if every read of it is such an argument, inside the
+//! branches of `cond` too, and if at least one reader goes through all of it: a table of which only
+//! rows are looked up costs nothing where it is.
 //!
-//! Everything else stays as it is typed, with a [`Reason`]. No value of a program is ever narrow,
-//! so no other operator can meet one; [`bind_call`](crate::ir::call::bind_call) checks that too.
+//! Every other weight keeps its type, and a [`Reason`] says why. No value of a program is ever
+//! quantized, so no other operator can meet one; [`bind_call`](crate::ir::bind::bind_call) checks
+//! that as well.
 
 use std::fmt;
 
 use crosslatch_kernels::DType;
 use crosslatch_kernels::tensor::quantized::NarrowError;
 
-use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
+use crate::ir::graph::{Arg, Graph, Node, Program, Slot, SlotKind, ValueId, ValueType};
+use crate::ir::operator::Reads;
 
-/// Why a weight stays as it is typed.
+/// Why a weight is not quantized.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// It is an input or state.
-    NoWeight,
-    /// Elements of this type have no narrow format.
+    NotAWeight,
+    /// Elements of this type are not quantized.
     Type(DType),
-    /// It has another number of dimensions than two.
-    NoMatrix,
+    /// It does not have two dimensions.
+    NotAMatrix,
     /// Nothing reads it.
     Unread,
-    /// This operator reads it, in a way that has no narrow kernel.
+    /// This operator reads it and has no kernel that takes it quantized.
     ReadBy(String),
-    /// The program, or a branch, returns it.
+    /// The program or a branch returns it.
     Returned,
-    /// It is only looked up, row by row.
+    /// Only rows of it are looked up.
     OnlyLookedUp,
     /// Its rows do not lie one after the other in the file.
     Strided,
-    /// Its elements do not fit the format.
+    /// The format cannot hold its elements.
     Unfit(NarrowError),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::NoWeight => f.write_str("it is no weight"),
+            Reason::NotAWeight => f.write_str("it is not a weight"),
             Reason::Type(dtype) => write!(f, "its elements are {dtype}"),
-            Reason::NoMatrix => f.write_str("it is no matrix"),
+            Reason::NotAMatrix => f.write_str("it is not a matrix"),
             Reason::Unread => f.write_str("nothing reads it"),
             Reason::ReadBy(operator) => write!(f, "{operator} reads it"),
             Reason::Returned => f.write_str("it is returned"),
@@ -56,16 +59,16 @@ impl fmt::Display for Reason {
     }
 }
 
-/// For each slot of a program, nothing if it may be narrowed, else the reason why not.
-pub fn narrow(program: &Program) -> Vec<Option<Reason>> {
-    let decide = |(slot, input): (&crate::ir::graph::Slot, &ValueId)| {
+/// For each slot of a program, the reason why it is not quantized, or nothing if it may be.
+pub fn not_quantized(program: &Program) -> Vec<Option<Reason>> {
+    let decide = |(slot, input): (&Slot, &ValueId)| {
         if slot.kind != SlotKind::Weight {
-            return Some(Reason::NoWeight);
+            return Some(Reason::NotAWeight);
         }
         match &program.graph.value(*input).ty {
             ValueType::Tensor(ty) if ty.dtype != DType::F32 => return Some(Reason::Type(ty.dtype)),
             ValueType::Tensor(ty) if ty.sizes.len() == 2 => {}
-            _ => return Some(Reason::NoMatrix),
+            _ => return Some(Reason::NotAMatrix),
         }
         let mut readers = Readers::default();
         readers.of(&program.graph, *input);
@@ -84,11 +87,11 @@ pub fn narrow(program: &Program) -> Vec<Option<Reason>> {
 /// What reads a value.
 #[derive(Default)]
 struct Readers {
-    /// The first reader that must not see it narrow.
+    /// The first read that forbids quantizing it.
     objection: Option<Reason>,
-    /// Whether a narrow kernel goes through all of it.
+    /// Whether a kernel for quantized weights goes through all of it.
     read: bool,
-    /// Whether a narrow kernel takes parts of it.
+    /// Whether such a kernel looks up rows of it.
     looked_up: bool,
 }
 
@@ -127,10 +130,12 @@ impl Readers {
             if !arg.values().any(|id| id == value) {
                 continue;
             }
-            match node.op.narrow {
-                Some(narrow) if narrow.param == i && *arg == Arg::Value(value) => {
-                    self.read |= narrow.whole;
-                    self.looked_up |= !narrow.whole;
+            match node.op.quantized {
+                Some(quantized) if quantized.param == i && *arg == Arg::Value(value) => {
+                    match quantized.reads {
+                        Reads::All => self.read = true,
+                        Reads::Rows => self.looked_up = true,
+                    }
                 }
                 _ => self.objection(node),
             }

@@ -1,40 +1,39 @@
-//! Spreading: letting a kernel write its result where a copy would have put it.
+//! Destination passing: a kernel writes its result where a copy would have put it.
 //!
 //! Problem. A projection computes `[positions, heads * channels]`; the cache that it is for holds
 //! `[heads, positions, channels]`. The program says so with a view, a transposition and a copy,
 //! and of these only the copy moves anything.
 //!
-//! Idea. Where a copy is the only reader of a value, and a kernel that does not mind the only
-//! writer ([`Kernel::accepts`]), the value may lie from the start as the copy would lay it. Its
-//! storage becomes as large as the one that is copied to, with its elements at the same places;
-//! both sides of the copy then have the same layout, and [`super::coalesce`] can prove the copy
-//! unnecessary. If it cannot, the copy moves the same elements as before.
+//! Idea. Where a copy is the only reader of a value, and the only writer is a kernel that can write
+//! other layouts ([`Kernel::accepts`]), the value may be laid out from the start as the copy would lay
+//! it out. Its storage becomes as large as the one that is copied to, with its elements at the same
+//! places; both sides of the copy then have the same layout, and [`super::coalesce`] can prove the
+//! copy unnecessary. If it cannot, the copy moves the same elements as before.
 //!
 //! Copies are visited from the last to the first, so that a value that is copied twice (transposed,
-//! then stored in a part of the cache) is spread over its final place.
+//! then stored in a part of the cache) gets the layout of its final place.
 
 use crosslatch_kernels::{Dims, Kernel, Layout};
 
-use super::coalesce::list_copies;
-use super::instructions::{Copy, Inst, Lowered, LoweredOutput, Origin, Place};
+use super::instructions::{Copy, Inst, Lowered, Origin, Place, for_each_mut, in_program_order};
 
-/// How a storage is spread.
+/// Where a storage's value is written instead.
 #[derive(Clone)]
-struct Spread {
-    /// The place that is written, in a shape that its writer knows.
+struct Destination {
+    /// The layout that is written, in the shape that the writer knows.
     written: Layout,
-    /// The place that the copy reads.
+    /// The layout that the copy reads.
     read: Layout,
     /// Bytes of the storage.
     bytes: usize,
 }
 
-/// Spreads what can be.
-pub fn spread(lowered: &mut Lowered) {
+/// Gives values the layouts of their destinations wherever their writers can write them.
+pub fn pass_destinations(lowered: &mut Lowered) {
     let decided = decide(lowered);
-    for (info, spread) in lowered.storages.iter_mut().zip(&decided) {
-        if let Some(spread) = spread {
-            info.bytes = spread.bytes;
+    for (info, destination) in lowered.storages.iter_mut().zip(&decided) {
+        if let Some(destination) = destination {
+            info.bytes = destination.bytes;
         }
     }
     apply(&mut lowered.insts, &decided);
@@ -55,21 +54,10 @@ struct Uses<'l> {
     writer: Option<Writer<'l>>,
 }
 
-fn decide(lowered: &Lowered) -> Vec<Option<Spread>> {
-    let mut uses = vec![Uses::default(); lowered.storages.len()];
-    count(&lowered.insts, &mut uses);
-    for (_, output) in &lowered.outputs {
-        if let LoweredOutput::Place(place) = output {
-            uses[place.storage.0].reads += 1;
-        }
-    }
-    for join in &lowered.joins {
-        uses[join.result.0].reads += 1;
-        uses[join.operand.0].reads += 1;
-    }
-    let mut copies = Vec::new();
-    list_copies(&lowered.insts, &mut copies);
-    let mut decided: Vec<Option<Spread>> = vec![None; lowered.storages.len()];
+fn decide(lowered: &Lowered) -> Vec<Option<Destination>> {
+    let uses = uses(lowered);
+    let copies: Vec<&Copy> = lowered.copies().collect();
+    let mut decided: Vec<Option<Destination>> = vec![None; lowered.storages.len()];
     for copy in copies.into_iter().rev() {
         let (from, to) = (&copy.from, &copy.to);
         let (info, uses) = (&lowered.storages[from.storage.0], &uses[from.storage.0]);
@@ -79,7 +67,7 @@ fn decide(lowered: &Lowered) -> Vec<Option<Spread>> {
             continue;
         }
         let (target, bytes) = match &decided[to.storage.0] {
-            Some(spread) => (spread.written.clone(), spread.bytes),
+            Some(destination) => (destination.written.clone(), destination.bytes),
             None => (to.layout.clone(), lowered.storages[to.storage.0].bytes),
         };
         if from.layout == target {
@@ -100,7 +88,7 @@ fn decide(lowered: &Lowered) -> Vec<Option<Spread>> {
             Some(Writer::Copy(inner)) => elements.reshape(&inner.to.layout.shape),
             None => None,
         };
-        decided[from.storage.0] = written.map(|written| Spread {
+        decided[from.storage.0] = written.map(|written| Destination {
             written,
             read: target,
             bytes,
@@ -109,8 +97,9 @@ fn decide(lowered: &Lowered) -> Vec<Option<Spread>> {
     decided
 }
 
-fn count<'l>(insts: &'l [Inst], uses: &mut [Uses<'l>]) {
-    for inst in insts {
+fn uses(lowered: &Lowered) -> Vec<Uses<'_>> {
+    let mut uses = vec![Uses::default(); lowered.storages.len()];
+    for inst in in_program_order(&lowered.insts) {
         match inst {
             Inst::Run {
                 kernel,
@@ -135,23 +124,22 @@ fn count<'l>(insts: &'l [Inst], uses: &mut [Uses<'l>]) {
                 uses.writes += 1;
                 uses.writer = Some(Writer::Copy(copy));
             }
-            Inst::Cond {
-                predicate,
-                branches,
-                ..
-            } => {
-                uses[predicate.storage.0].reads += 1;
-                for branch in branches {
-                    count(branch, uses);
-                }
-            }
+            Inst::Cond { predicate, .. } => uses[predicate.storage.0].reads += 1,
         }
     }
+    for place in lowered.output_places() {
+        uses[place.storage.0].reads += 1;
+    }
+    for join in &lowered.joins {
+        uses[join.result.0].reads += 1;
+        uses[join.operand.0].reads += 1;
+    }
+    uses
 }
 
-/// The places that a copy gives to the elements of a contiguous value, in their order in the value.
-/// `from` is the value as the copy reads it, `to` as it writes it. `None` if `from` is not all of
-/// the value with its dimensions in another order.
+/// The layout under which a copy writes the elements of a contiguous value, with the elements in the
+/// value's own order. `from` is the value as the copy reads it, `to` as the copy writes it. `None`
+/// unless `from` is the whole value with its dimensions permuted.
 fn in_order_of(from: &Layout, to: &Layout) -> Option<Layout> {
     let mut dims: Dims = (0..from.rank()).filter(|&d| from.shape[d] != 1).collect();
     dims.sort_by_key(|&d| std::cmp::Reverse(from.strides[d]));
@@ -169,26 +157,20 @@ fn in_order_of(from: &Layout, to: &Layout) -> Option<Layout> {
     })
 }
 
-fn apply(insts: &mut [Inst], decided: &[Option<Spread>]) {
-    let written = |place: &mut Place| {
-        if let Some(spread) = &decided[place.storage.0] {
-            place.layout = spread.written.clone();
+fn apply(insts: &mut [Inst], decided: &[Option<Destination>]) {
+    let write_there = |place: &mut Place| {
+        if let Some(destination) = &decided[place.storage.0] {
+            place.layout = destination.written.clone();
         }
     };
-    for inst in insts {
-        match inst {
-            Inst::Run { outputs, .. } => outputs.iter_mut().for_each(written),
-            Inst::Copy(copy) => {
-                written(&mut copy.to);
-                if let Some(spread) = &decided[copy.from.storage.0] {
-                    copy.from.layout = spread.read.clone();
-                }
-            }
-            Inst::Cond { branches, .. } => {
-                for branch in branches {
-                    apply(branch, decided);
-                }
+    for_each_mut(insts, &mut |inst| match inst {
+        Inst::Run { outputs, .. } => outputs.iter_mut().for_each(write_there),
+        Inst::Copy(copy) => {
+            write_there(&mut copy.to);
+            if let Some(destination) = &decided[copy.from.storage.0] {
+                copy.from.layout = destination.read.clone();
             }
         }
-    }
+        Inst::Cond { .. } => {}
+    });
 }

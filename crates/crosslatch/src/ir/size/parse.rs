@@ -1,36 +1,20 @@
-//! Symbolic sizes: a small algebra over symbols.
+//! Reading sizes.
 //!
-//! An exported program is valid for a range of sizes: a dimension may read `s0`, or `2*s0 + 1`.
-//! The file has such sizes as text in Python's notation of SymPy expressions; this module reads
-//! them, prints them and evaluates them once inputs have bound the symbols. It does not simplify:
-//! sizes are recomputed from the inputs for every plan, these only describe and check.
+//! A recursive descent parser for SymPy's two notations. What it reads comes from a file, so it
+//! bounds what a short text can ask for: the nesting of the text and of the result, and the number
+//! of parts, because a power repeats its base.
 
-use std::fmt;
+use super::{Size, SizeOp};
+use crate::ir::nesting::TooDeep;
 
-use super::TooDeep;
+/// The most operations, symbols and constants of a size.
+const MAX_PARTS: usize = 4096;
 
-/// A size: a constant, a symbol or an expression of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Size {
-    /// A constant.
-    Const(i64),
-    /// A symbol, by name.
-    Symbol(String),
-    /// An operation on sizes.
-    Op(SizeOp, Vec<Size>),
-}
+/// The largest exponent.
+const MAX_EXPONENT: i64 = 8;
 
-/// An operation on sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum SizeOp {
-    Add,
-    Mul,
-    FloorDiv,
-    Mod,
-    Max,
-    Min,
-}
+/// Characters of the text that an error shows.
+const MAX_SHOWN: usize = 80;
 
 /// Text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,150 +26,64 @@ pub struct SizeError {
     pub reason: String,
 }
 
-/// The most operations, symbols and constants of a size. A power repeats what it is taken of, so that
-/// a short text can ask for more than any memory.
-const MOST_PARTS: usize = 4096;
-
-impl Size {
-    /// Reads an expression, in SymPy's structural form, `Mul(Integer(2), Symbol('s0',
-    /// integer=True))`, as files have it, or in the usual one, such as `2*s0 + 1`, `(s0 + 3)//2`, `Max(1, s0)`, `FloorDiv(s0, 2)`.
-    pub fn parse(text: &str) -> Result<Size, SizeError> {
-        let mut parser = Parser {
-            rest: text,
-            depth: 0,
-        };
-        let parsed = parser.sum().and_then(|part| match parser.rest.trim() {
-            "" => Ok(part.size),
-            _ => Err(parser.unexpected()),
-        });
-        parsed.map_err(|reason| SizeError {
-            text: match text.char_indices().nth(LONGEST_SHOWN) {
-                Some((end, _)) => format!("{}…", &text[..end]),
-                None => text.to_owned(),
-            },
-            reason,
-        })
-    }
-
-    /// The value, with symbols looked up by `lookup`; `None` where a symbol is not bound, a
-    /// divisor is zero or a number overflows.
-    pub fn eval(&self, lookup: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
-        match self {
-            Size::Const(c) => Some(*c),
-            Size::Symbol(name) => lookup(name),
-            Size::Op(op, args) => {
-                let mut values = args.iter().map(|a| a.eval(lookup));
-                let first = values.next()??;
-                values.try_fold(first, |acc, v| op.apply(acc, v?))
-            }
-        }
-    }
-
-    /// The constant, if it is one.
-    pub fn constant(&self) -> Option<i64> {
-        self.eval(&|_| None)
-    }
+/// Reads an expression.
+pub(super) fn parse(text: &str) -> Result<Size, SizeError> {
+    let mut parser = Parser {
+        rest: text,
+        depth: 0,
+    };
+    let parsed = parser.sum().and_then(|term| match parser.rest.trim() {
+        "" => Ok(term.size),
+        _ => Err(parser.unexpected()),
+    });
+    parsed.map_err(|reason| SizeError {
+        text: match text.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        },
+        reason,
+    })
 }
-
-impl SizeOp {
-    fn apply(self, a: i64, b: i64) -> Option<i64> {
-        match self {
-            SizeOp::Add => a.checked_add(b),
-            SizeOp::Mul => a.checked_mul(b),
-            // Python rounds towards minus infinity; divisors of sizes are positive.
-            SizeOp::FloorDiv => (b > 0).then(|| a.div_euclid(b)),
-            SizeOp::Mod => (b > 0).then(|| a.rem_euclid(b)),
-            SizeOp::Max => Some(a.max(b)),
-            SizeOp::Min => Some(a.min(b)),
-        }
-    }
-}
-
-impl From<i64> for Size {
-    fn from(c: i64) -> Size {
-        Size::Const(c)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let join = |f: &mut fmt::Formatter<'_>, args: &[Size], sep: &str| {
-            for (i, arg) in args.iter().enumerate() {
-                if i > 0 {
-                    f.write_str(sep)?;
-                }
-                // Only a sum binds weaker than every other operator here.
-                match arg {
-                    Size::Op(SizeOp::Add | SizeOp::Mul | SizeOp::FloorDiv | SizeOp::Mod, _)
-                        if sep != " + " && sep != ", " =>
-                    {
-                        write!(f, "({arg})")?
-                    }
-                    _ => write!(f, "{arg}")?,
-                }
-            }
-            Ok(())
-        };
-        match self {
-            Size::Const(c) => write!(f, "{c}"),
-            Size::Symbol(name) => f.write_str(name),
-            Size::Op(op, args) => match op {
-                SizeOp::Add => join(f, args, " + "),
-                SizeOp::Mul => join(f, args, "*"),
-                SizeOp::FloorDiv => join(f, args, "//"),
-                SizeOp::Mod => join(f, args, "%"),
-                SizeOp::Max | SizeOp::Min => {
-                    f.write_str(if *op == SizeOp::Max { "Max(" } else { "Min(" })?;
-                    join(f, args, ", ")?;
-                    f.write_str(")")
-                }
-            },
-        }
-    }
-}
-
-/// Characters of a text that an error shows.
-const LONGEST_SHOWN: usize = 80;
 
 struct Parser<'a> {
     rest: &'a str,
-    /// Brackets, calls and signs around the place.
+    /// Number of brackets, calls and signs that are open.
     depth: usize,
 }
 
-/// A part of a size, and what it is made of.
-struct Part {
+/// A subexpression, and how large it is.
+struct Term {
     size: Size,
-    /// Operations inside each other.
+    /// Nesting of operations.
     depth: usize,
-    /// Operations, symbols and constants.
+    /// Number of operations, symbols and constants.
     parts: usize,
 }
 
 type Parsed<T> = Result<T, String>;
 
-impl Part {
-    fn leaf(size: Size) -> Part {
-        Part {
+impl Term {
+    fn leaf(size: Size) -> Term {
+        Term {
             size,
             depth: 0,
             parts: 1,
         }
     }
 
-    /// An operation. Sums of sums are one sum, and so are products.
-    fn of(op: SizeOp, args: Vec<Part>) -> Parsed<Part> {
+    /// An operation. A sum whose first term is a sum becomes one sum; products likewise.
+    fn of(op: SizeOp, args: Vec<Term>) -> Parsed<Term> {
         let parts = args.iter().map(|arg| arg.parts).sum::<usize>() + 1;
-        if parts > MOST_PARTS {
-            return Err(format!("it has more than {MOST_PARTS} parts"));
+        if parts > MAX_PARTS {
+            return Err(format!("it has more than {MAX_PARTS} parts"));
         }
         let mut args = args.into_iter().peekable();
-        let is_same = |arg: &Part| {
+        let is_same = |arg: &Term| {
             matches!(op, SizeOp::Add | SizeOp::Mul)
                 && matches!(&arg.size, Size::Op(inner, _) if *inner == op)
         };
         let (mut inner, mut depth) = match args.next_if(is_same) {
-            Some(Part {
+            Some(Term {
                 size: Size::Op(_, terms),
                 depth,
                 ..
@@ -196,8 +94,8 @@ impl Part {
             depth = depth.max(arg.depth + 1);
             inner.push(arg.size);
         }
-        too_deep(depth)?;
-        Ok(Part {
+        check_depth(depth)?;
+        Ok(Term {
             size: Size::Op(op, inner),
             depth,
             parts,
@@ -205,7 +103,7 @@ impl Part {
     }
 }
 
-fn too_deep(depth: usize) -> Parsed<()> {
+fn check_depth(depth: usize) -> Parsed<()> {
     TooDeep::check(depth).map_err(|e| format!("it is {e}"))
 }
 
@@ -223,7 +121,7 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self) -> String {
         match self.rest.trim_start().chars().next() {
-            Some(c) => format!("`{c}` is not expected there"),
+            Some(c) => format!("unexpected `{c}`"),
             None => "it ends too early".to_owned(),
         }
     }
@@ -248,7 +146,7 @@ impl<'a> Parser<'a> {
         Ok(word)
     }
 
-    fn sum(&mut self) -> Parsed<Part> {
+    fn sum(&mut self) -> Parsed<Term> {
         let mut left = self.product()?;
         loop {
             let term = if self.eat("+") {
@@ -258,11 +156,11 @@ impl<'a> Parser<'a> {
             } else {
                 return Ok(left);
             };
-            left = Part::of(SizeOp::Add, vec![left, term])?;
+            left = Term::of(SizeOp::Add, vec![left, term])?;
         }
     }
 
-    fn product(&mut self) -> Parsed<Part> {
+    fn product(&mut self) -> Parsed<Term> {
         let mut left = self.factor()?;
         loop {
             let op = if self.eat("//") {
@@ -274,19 +172,19 @@ impl<'a> Parser<'a> {
             } else {
                 return Ok(left);
             };
-            left = Part::of(op, vec![left, self.factor()?])?;
+            left = Term::of(op, vec![left, self.factor()?])?;
         }
     }
 
-    fn factor(&mut self) -> Parsed<Part> {
+    fn factor(&mut self) -> Parsed<Term> {
         self.depth += 1;
-        too_deep(self.depth)?;
+        check_depth(self.depth)?;
         let factor = self.factor_inside();
         self.depth -= 1;
         factor
     }
 
-    fn factor_inside(&mut self) -> Parsed<Part> {
+    fn factor_inside(&mut self) -> Parsed<Term> {
         if self.eat("(") {
             let inner = self.sum()?;
             self.expect(")")?;
@@ -298,11 +196,11 @@ impl<'a> Parser<'a> {
         let word = self.word()?;
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             let number = word.parse();
-            let number = number.map_err(|_| format!("`{word}` is no whole number"))?;
-            return Ok(Part::leaf(Size::Const(number)));
+            let number = number.map_err(|_| format!("`{word}` is not an integer"))?;
+            return Ok(Term::leaf(Size::Const(number)));
         }
         if !self.eat("(") {
-            return Ok(Part::leaf(Size::Symbol(word.to_owned())));
+            return Ok(Term::leaf(Size::Symbol(word.to_owned())));
         }
         match word {
             "Symbol" => self.symbol(),
@@ -313,8 +211,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The arguments of a call, and the bracket behind them.
-    fn args(&mut self) -> Parsed<Vec<Part>> {
+    /// The arguments of a call, and the closing bracket.
+    fn args(&mut self) -> Parsed<Vec<Term>> {
         let mut args = Vec::new();
         if self.eat(")") {
             return Ok(args);
@@ -328,18 +226,18 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The rest of `Symbol('s0', positive=True, integer=True)`: the assumptions are SymPy's.
-    fn symbol(&mut self) -> Parsed<Part> {
+    /// The rest of `Symbol('s0', positive=True, integer=True)`. SymPy's assumptions are skipped.
+    fn symbol(&mut self) -> Parsed<Term> {
         self.expect("'")?;
         let name = self.word()?;
         self.expect("'")?;
         let (_assumptions, rest) = self.rest.split_once(')').ok_or("it ends too early")?;
         self.rest = rest;
-        Ok(Part::leaf(Size::Symbol(name.to_owned())))
+        Ok(Term::leaf(Size::Symbol(name.to_owned())))
     }
 }
 
-fn call(name: &str, mut args: Vec<Part>) -> Parsed<Part> {
+fn call(name: &str, mut args: Vec<Term>) -> Parsed<Term> {
     let op = match (name, args.len()) {
         ("Integer", 1) => return Ok(args.remove(0)),
         ("Pow", 2) => {
@@ -352,34 +250,39 @@ fn call(name: &str, mut args: Vec<Part>) -> Parsed<Part> {
         ("Mod" | "PythonMod", 2) => SizeOp::Mod,
         ("Max", 1..) => SizeOp::Max,
         ("Min", 1..) => SizeOp::Min,
-        (_, count) => return Err(format!("there is no `{name}` of {count}")),
+        (_, count) => {
+            return Err(format!(
+                "there is no function `{name}` of {count} arguments"
+            ));
+        }
     };
-    Part::of(op, args)
+    Term::of(op, args)
 }
 
-fn negative(part: Part) -> Parsed<Part> {
+fn negative(part: Term) -> Parsed<Term> {
     match part.size {
         Size::Const(c) => {
             let negated = c.checked_neg().ok_or("a number is too large")?;
-            Ok(Part::leaf(Size::Const(negated)))
+            Ok(Term::leaf(Size::Const(negated)))
         }
-        _ => Part::of(SizeOp::Mul, vec![Part::leaf(Size::Const(-1)), part]),
+        _ => Term::of(SizeOp::Mul, vec![Term::leaf(Size::Const(-1)), part]),
     }
 }
 
 /// A small power, as a product.
-fn power(base: Part, exponent: Option<i64>) -> Parsed<Part> {
-    const LARGEST: i64 = 8;
-    let Some(n @ 1..=LARGEST) = exponent else {
-        return Err(format!("a power is none of 1 to {LARGEST}"));
+fn power(base: Term, exponent: Option<i64>) -> Parsed<Term> {
+    let Some(n @ 1..=MAX_EXPONENT) = exponent else {
+        return Err(format!(
+            "an exponent is not a number from 1 to {MAX_EXPONENT}"
+        ));
     };
-    // Counted before it is repeated.
+    // Counted before the base is repeated.
     let parts = base.parts * n as usize;
-    if parts > MOST_PARTS {
-        return Err(format!("it has more than {MOST_PARTS} parts"));
+    if parts > MAX_PARTS {
+        return Err(format!("it has more than {MAX_PARTS} parts"));
     }
-    too_deep(base.depth + 1)?;
-    Ok(Part {
+    check_depth(base.depth + 1)?;
+    Ok(Term {
         depth: base.depth + 1,
         parts: parts + 1,
         size: Size::Op(SizeOp::Mul, vec![base.size; n as usize]),

@@ -1,0 +1,30 @@
+//! What models of one file share: the bytes of the files and of what had to be copied.
+
+use std::path::PathBuf;
+
+use crate::pt2::archive::Archive;
+use crate::pt2::weights::{Source, Weight, Weights};
+
+/// The bytes behind a model's weights.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// The file or folder that the model was loaded from, unless it was built in memory.
+    pub path: Option<PathBuf>,
+    pub files: Vec<Archive>,
+    pub weights: Weights,
+}
+
+impl Contents {
+    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
+        self.weights.bytes(&self.files, weight)
+    }
+
+    pub fn source_bytes(&self, source: &Source) -> &[u8] {
+        self.weights.source_bytes(&self.files, source)
+    }
+
+    /// Tells the system that a payload will not be read soon.
+    pub fn release(&self, source: &Source) {
+        source.release(&self.files);
+    }
+}
