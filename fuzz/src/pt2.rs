@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_program_is_the_same_after_the_way_through_the_files_json() {
         let text = include_str!(concat!(
-            "../../crates/crosslatch/tests/plans/",
+            "../../crates/crosslatch/tests/filetests/plan/",
             "conditional_cache_is_updated_in_place_and_aliased.ir"
         ));
         let program = parse(text, Catalogue::builtin()).unwrap();

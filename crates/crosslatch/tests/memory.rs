@@ -1,7 +1,7 @@
 //! What a program asks for is refused before it is taken, with one error; the session stays usable.
 
+use crosslatch::ir::Catalogue;
 use crosslatch::ir::parse::parse;
-use crosslatch::ops::Catalogue;
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{Error, Input, MemoryLimit, Model, Options, Session, Tensor};
 

@@ -1,6 +1,6 @@
 //! Sessions that go side by side, compared with sessions that go alone.
 //!
-//! For each program in `tests/plans/` three sessions run it together, several times, each on inputs
+//! For each program in `tests/filetests/plan/` three sessions run it together, several times, each on inputs
 //! of its own, so that a `cond` takes them different ways; then linear layers of odd sizes in every
 //! precision. Outputs must be those of a session that does the same alone, bit for bit.
 
@@ -9,11 +9,11 @@ mod random;
 
 use std::path::Path;
 
+use crosslatch::ir::Catalogue;
 use crosslatch::ir::parse::parse;
-use crosslatch::ops::Catalogue;
 use crosslatch::{Input, Model, Options, Precision, Session, Tensor};
 
-use models::{InputType, model};
+use models::{SizedSlot, draw, model};
 use random::Random;
 
 const RUNS: usize = 3;
@@ -21,7 +21,7 @@ const RUNS: usize = 3;
 /// Runs so many sessions together and compares each with one that runs alone.
 fn check(
     model: &Model,
-    inputs: &[InputType],
+    inputs: &[SizedSlot],
     count: usize,
     options: Options,
     random: &mut Random,
@@ -34,23 +34,14 @@ fn check(
     };
     let (mut alone, mut together) = (fresh(), fresh());
     for run in 0..RUNS {
-        let drawn: Vec<Vec<Tensor>> = (0..count)
-            .map(|_| {
-                let tensors = inputs
-                    .iter()
-                    .map(|(_, d, shape)| random.tensor(*d, shape, 2));
-                tensors.collect()
-            })
-            .collect();
-        let named: Vec<Vec<(&str, Input<'_>)>> = drawn
-            .iter()
-            .map(|tensors| {
-                let named = inputs.iter().zip(tensors);
-                named
-                    .map(|((n, ..), t)| (n.as_str(), Input::from(t.view())))
-                    .collect()
-            })
-            .collect();
+        let drawn: Vec<_> = (0..count).map(|_| draw(inputs, random, 2)).collect();
+        let named = drawn.iter().map(|tensors| {
+            let named = tensors
+                .iter()
+                .map(|(n, t)| (n.as_str(), Input::from(t.view())));
+            named.collect()
+        });
+        let named: Vec<Vec<(&str, Input<'_>)>> = named.collect();
         let sets: Vec<&[(&str, Input<'_>)]> = named.iter().map(Vec::as_slice).collect();
         let mut sessions: Vec<&mut Session> = together.iter_mut().collect();
         Session::run_together(&mut sessions, method, &sets).map_err(|e| e.to_string())?;
@@ -70,7 +61,7 @@ fn check(
 
 #[test]
 fn sessions_side_by_side_compute_what_each_computes_alone() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests/plan");
     let mut random = Random(21);
     let mut checked = 0;
     for file in std::fs::read_dir(folder).unwrap() {

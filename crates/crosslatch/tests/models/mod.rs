@@ -1,34 +1,67 @@
-//! Models of programs whose sizes are known, with random contents.
+//! Models of programs, with random contents.
+
+use std::collections::HashMap;
 
 use crosslatch::ir::{Program, SlotKind, ValueType};
 use crosslatch::{DType, Model, Tensor};
 
 use crate::random::Random;
 
-/// An input of a program: its name, its type, its shape.
-pub type InputType = (String, DType, Vec<usize>);
+/// A slot of a program, its sizes known.
+pub struct SizedSlot {
+    pub name: String,
+    pub kind: SlotKind,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+}
 
-/// A model of a program, and what its inputs are. Weights and state are drawn, whole numbers among
-/// them below `integers`.
+/// Tensors and the names of their slots.
+pub type Named = Vec<(String, Tensor)>;
+
+/// The slots of a program whose symbols have these sizes.
+pub fn slots(program: &Program, sizes: &HashMap<String, i64>) -> Vec<SizedSlot> {
+    let slots = program.slots.iter().zip(&program.graph.inputs);
+    let slots = slots.map(|(slot, id)| {
+        let ValueType::Tensor(ty) = &program.graph.value(*id).ty else {
+            panic!("the slots of these programs are tensors");
+        };
+        let (dtype, layout) = ty.with_sizes(&|name| sizes.get(name).copied()).unwrap();
+        SizedSlot {
+            name: slot.name.clone(),
+            kind: slot.kind,
+            dtype,
+            shape: layout.shape.to_vec(),
+        }
+    });
+    slots.collect()
+}
+
+/// Random tensors for these slots; whole numbers among them are below `integers`.
+pub fn draw<'s>(
+    slots: impl IntoIterator<Item = &'s SizedSlot>,
+    random: &mut Random,
+    integers: u64,
+) -> Named {
+    let slots = slots.into_iter();
+    slots
+        .map(|s| (s.name.clone(), random.tensor(s.dtype, &s.shape, integers)))
+        .collect()
+}
+
+/// A model of a program without symbols, and its inputs. Weights and state are drawn.
 pub fn model(
     program: Program,
     random: &mut Random,
     integers: u64,
-) -> Result<(Model, Vec<InputType>), String> {
-    let (mut contents, mut inputs) = (Vec::new(), Vec::new());
-    for (slot, id) in program.slots.iter().zip(&program.graph.inputs) {
-        let ValueType::Tensor(ty) = &program.graph.value(*id).ty else {
-            continue;
-        };
-        let sizes = ty.sizes.iter().map(|s| s.constant().unwrap() as usize);
-        let shape: Vec<usize> = sizes.collect();
-        match slot.kind {
-            SlotKind::Input => inputs.push((slot.name.clone(), ty.dtype, shape)),
-            _ => contents.push((slot.name.clone(), random.tensor(ty.dtype, &shape, integers))),
-        }
-    }
-    let contents = contents.iter().map(|(n, t)| (n.as_str(), t.clone()));
-    let contents: Vec<(&str, Tensor)> = contents.collect();
+) -> Result<(Model, Vec<SizedSlot>), String> {
+    let slots = slots(&program, &HashMap::new());
+    let (inputs, others): (Vec<_>, Vec<_>) =
+        (slots.into_iter()).partition(|slot| slot.kind == SlotKind::Input);
+    let contents = draw(&others, random, integers);
+    let contents: Vec<_> = contents
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
     let model = Model::in_memory(program, &contents).map_err(|e| e.to_string())?;
     Ok((model, inputs))
 }

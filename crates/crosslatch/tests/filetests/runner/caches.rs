@@ -1,0 +1,83 @@
+//! `#! test: caches`: which state a low precision stores in bf16.
+//!
+//! | expectation | meaning |
+//! |---|---|
+//! | `converted to bf16` | this state is a cache that the pass converts |
+//! | `not converted` | this state keeps its type |
+//!
+//! Each state has one of the two. It starts as zeros. The program runs in every precision
+//! ([`in_every_precision`]): its caches are filled in the first run and read in those after it.
+//! Results differ from `f32` exactly if a cache is converted or a weight quantized.
+
+use std::collections::HashMap;
+
+use crosslatch::ir::{Program, SlotKind};
+use crosslatch::passes::caches::convert_caches;
+use crosslatch::passes::quantize::not_quantized;
+use crosslatch::{Bool, DType, Model, Tensor};
+
+use super::Pass;
+use super::file::{Mode, TestFile};
+use super::runs::in_every_precision;
+use crate::models::{Named, SizedSlot, draw, slots};
+use crate::random::Random;
+
+/// The pass that converts caches.
+pub const PASS: Pass = Pass {
+    name: "caches",
+    options: &[],
+    expectations: &["converted to bf16", "not converted"],
+    least: 4,
+    check,
+};
+
+const RUNS: usize = 4;
+/// Whole numbers are indices into tables with so many rows.
+const ROWS: u64 = 9;
+/// How far from `f32` a result may be, as a share of the largest.
+const TOLERANCE: f32 = 0.03;
+
+fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
+    let mut decisions = test.decisions(&program)?;
+    let converted = convert_caches(&program, &|_| true).map(|(_, chosen)| chosen);
+    let converted = converted.unwrap_or(vec![false; program.slots.len()]);
+    for (slot, is_converted) in program.slots.iter().zip(&converted) {
+        if slot.kind == SlotKind::State {
+            let decision = match is_converted {
+                true => "converted to bf16",
+                false => "not converted",
+            };
+            decisions.slot(&slot.name, decision.to_owned())?;
+        } else if *is_converted {
+            return Err(format!("`{}` is converted, and is not state", slot.name));
+        }
+    }
+    decisions.settle(mode)?;
+
+    let quantizes = not_quantized(&program).iter().any(Option::is_none);
+    let shows = quantizes || converted.contains(&true);
+    let mut random = Random(5);
+    let slots = slots(&program, &HashMap::new());
+    let of_kind = |kind| slots.iter().filter(move |slot| slot.kind == kind);
+    let weights = draw(of_kind(SlotKind::Weight), &mut random, ROWS);
+    let weights: Vec<_> = weights
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
+    // State that is given no contents starts as zeros.
+    let model = Model::in_memory(program, &weights).map_err(|e| e.to_string())?;
+    let inputs: Vec<&SizedSlot> = of_kind(SlotKind::Input).collect();
+    let runs: Vec<Named> = (0..RUNS)
+        .map(|run| {
+            let mut drawn = draw(inputs.iter().copied(), &mut random, ROWS);
+            for (_, tensor) in &mut drawn {
+                if tensor.dtype() == DType::Bool {
+                    let first = [Bool::new(run == 0)];
+                    *tensor = Tensor::from_slice(tensor.shape(), &first).unwrap();
+                }
+            }
+            drawn
+        })
+        .collect();
+    in_every_precision(&model, &runs, TOLERANCE, shows)
+}

@@ -1,0 +1,59 @@
+//! `#! test: quantize`: which weights a low precision may quantize.
+//!
+//! | expectation | meaning |
+//! |---|---|
+//! | `quantized` | this weight is quantized |
+//! | `not quantized: REASON` | this weight is stored as it is |
+//!
+//! Each weight has one of the two. The program runs in every precision
+//! ([`in_every_precision`]); results differ from `f32` exactly if a weight is quantized.
+
+use crosslatch::ir::{Program, SlotKind};
+use crosslatch::passes::quantize::not_quantized;
+
+use super::Pass;
+use super::file::{Mode, TestFile};
+use super::runs::in_every_precision;
+use crate::models::{draw, model};
+use crate::random::Random;
+
+/// The pass that picks the weights to quantize.
+pub const PASS: Pass = Pass {
+    name: "quantize",
+    options: &[],
+    expectations: &["quantized", "not quantized"],
+    least: 6,
+    check,
+};
+
+const RUNS: usize = 3;
+/// Whole numbers are indices into tables with so many rows.
+const ROWS: u64 = 6;
+/// How far from `f32` a result may be, as a share of the largest.
+const TOLERANCE: f32 = 0.02;
+
+fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
+    let mut decisions = test.decisions(&program)?;
+    let decided = not_quantized(&program);
+    for (slot, reason) in program.slots.iter().zip(&decided) {
+        if slot.kind == SlotKind::Weight {
+            let decision = match reason {
+                None => "quantized".to_owned(),
+                Some(reason) => format!("not quantized: {reason}"),
+            };
+            decisions.slot(&slot.name, decision)?;
+        }
+    }
+    decisions.settle(mode)?;
+
+    let mut random = Random(11);
+    let (model, inputs) = model(program, &mut random, ROWS)?;
+    let runs = (0..RUNS).map(|_| draw(&inputs, &mut random, ROWS));
+    let runs: Vec<_> = runs.collect();
+    in_every_precision(
+        &model,
+        &runs,
+        TOLERANCE,
+        decided.iter().any(Option::is_none),
+    )
+}

@@ -1,0 +1,139 @@
+//! Runs of a program, planned and interpreted, and their comparison.
+
+use crosslatch::reference::ReferenceSession;
+use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
+
+use crate::models::Named;
+
+/// What the interpreter computes.
+pub fn interpret(
+    session: &mut ReferenceSession,
+    method: &str,
+    inputs: &Named,
+) -> Result<Named, String> {
+    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    session.run(method, &views).map_err(|e| e.to_string())
+}
+
+/// What a planned run computes.
+pub fn run(session: &mut Session, method: &str, inputs: &Named) -> Result<Named, String> {
+    let named = inputs
+        .iter()
+        .map(|(n, t)| (n.as_str(), Input::from(t.view())));
+    let named: Vec<_> = named.collect();
+    let outputs = session.run(method, &named).map_err(|e| e.to_string())?;
+    let outputs = outputs.iter();
+    Ok(outputs
+        .map(|(n, t)| (n.to_owned(), Tensor::copy_of(&t)))
+        .collect())
+}
+
+/// Requires that all outputs are equal, bit for bit.
+pub fn same(wanted: &Named, got: &Named) -> Result<(), String> {
+    if wanted.len() != got.len() {
+        return Err(format!("{} outputs instead of {}", got.len(), wanted.len()));
+    }
+    for (name, wanted) in wanted {
+        let got = got.iter().find(|(n, _)| n == name);
+        let (_, got) = got.ok_or(format!("no output `{name}`"))?;
+        let is_same = got.dtype() == wanted.dtype()
+            && got.shape() == wanted.shape()
+            && got.bytes() == wanted.bytes();
+        if !is_same {
+            return Err(format!(
+                "output `{name}`: {:?}, the reference has {:?}",
+                values(got),
+                values(wanted)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn values(tensor: &Tensor) -> Vec<f64> {
+    use crosslatch_kernels::Element;
+    crosslatch_kernels::with_element!(tensor.dtype(), T => {
+        tensor.view().to_vec::<T>().into_iter().map(Element::to_f64).collect()
+    })
+}
+
+/// Runs a model in every precision: planned runs, with one thread and with two, must equal the
+/// reference interpreter in the same precision, and all precisions must be near `f32`, with fast and
+/// with plain kernels. A low precision `shows` if its results differ from those in `f32` at all.
+pub fn in_every_precision(
+    model: &Model,
+    runs: &[Named],
+    tolerance: f32,
+    shows: bool,
+) -> Result<(), String> {
+    let method = &model.methods()[0].program.name;
+    for kernels in [KernelSet::Fast, KernelSet::Plain] {
+        let mut in_f32 = Vec::new();
+        for precision in Precision::ALL {
+            let options = Options {
+                kernels,
+                precision,
+                ..Options::default()
+            };
+            let reference = ReferenceSession::with_options(model, options);
+            let mut reference = reference.map_err(|e| e.to_string())?;
+            let wanted = runs.iter().map(|r| interpret(&mut reference, method, r));
+            let wanted: Vec<Named> = wanted.collect::<Result<_, _>>()?;
+            let at = |e: String| format!("{precision}, {kernels:?} kernels: {e}");
+            if kernels == KernelSet::Fast {
+                planned_equals(model, options, runs, &wanted).map_err(at)?;
+            }
+            let floats = floats(&wanted);
+            if precision == Precision::F32 {
+                in_f32 = floats;
+                continue;
+            }
+            near(&in_f32, &floats, tolerance).map_err(at)?;
+            if (in_f32 != floats) != shows {
+                let difference = if shows {
+                    "no difference from"
+                } else {
+                    "another result than"
+                };
+                return Err(at(format!("{difference} f32")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn planned_equals(
+    model: &Model,
+    options: Options,
+    runs: &[Named],
+    wanted: &[Named],
+) -> Result<(), String> {
+    let method = &model.methods()[0].program.name;
+    for threads in [1, 2] {
+        let options = Options { threads, ..options };
+        let mut session = Session::new(model, options).map_err(|e| e.to_string())?;
+        for (i, (inputs, wanted)) in runs.iter().zip(wanted).enumerate() {
+            let got = run(&mut session, method, inputs)?;
+            same(wanted, &got).map_err(|e| format!("{threads} threads, run {i}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn floats(runs: &[Named]) -> Vec<f32> {
+    let tensors = runs.iter().flatten().map(|(_, tensor)| tensor);
+    let tensors = tensors.filter(|tensor| tensor.dtype() == DType::F32);
+    tensors
+        .flat_map(|tensor| tensor.view().to_vec::<f32>())
+        .collect()
+}
+
+/// Requires that no element is further away than this share of the largest one.
+fn near(wanted: &[f32], got: &[f32], tolerance: f32) -> Result<(), String> {
+    let largest = wanted.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let far = |(x, y): &(&f32, &f32)| !((*x - *y).abs() <= tolerance * largest);
+    match wanted.iter().zip(got).find(far) {
+        Some((x, y)) => Err(format!("{y} instead of {x} in f32")),
+        None => Ok(()),
+    }
+}
