@@ -10,6 +10,7 @@ use crosslatch_kernels::{Dims, Layout};
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
 use crate::ops::operands::layouts::copy_views;
+use crate::ops::views::identity::same;
 
 pub(super) const OPERATORS: Table = &[
     op(
@@ -109,24 +110,6 @@ pub(super) const OPERATORS: Table = &[
         "aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor",
         |c| copy_views(c, diagonal(c)?),
     ),
-    op("aten::detach(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::detach_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::alias(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::alias_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::lift(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::positive(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::real(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
     op("aten::squeeze_(Tensor(a) self) -> Tensor(a)", squeeze),
     op(
         "aten::squeeze_.dim(Tensor(a) self, int dim) -> Tensor(a)",
@@ -150,11 +133,6 @@ pub(super) const OPERATORS: Table = &[
     ),
     op("aten::t_(Tensor(a) self) -> Tensor(a)", t),
 ];
-
-fn same(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let this = call.tensor("self")?;
-    Ok(Lowering::view(this, this.layout.clone()))
-}
 
 /// Dimensions as positions, none of them twice.
 pub(in crate::ops) fn distinct_dims(dims: &[i64], rank: usize) -> Result<Dims, OpError> {
