@@ -10,7 +10,7 @@ use crosslatch_kernels::{Dims, Layout};
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
 use crate::ops::operands::layouts::copy_views;
-use crate::ops::views::identity::same;
+use crate::ops::views::identity::identity;
 
 pub(super) const OPERATORS: Table = &[
     op(
@@ -176,7 +176,7 @@ fn transpose(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn t(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     match this.rank() {
-        0 | 1 => same(call),
+        0 | 1 => identity(call),
         2 => exchange(this, 0, 1),
         rank => Err(OpError::new(format!(
             "a tensor of rank {rank} is no matrix"
@@ -193,7 +193,7 @@ fn reverse(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn matrix_transpose(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     match this.rank() {
-        0 => same(call),
+        0 => identity(call),
         1 => Err(OpError::new("a tensor of rank 1 is no matrix")),
         _ => exchange(this, -2, -1),
     }
@@ -208,7 +208,7 @@ fn movedim(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Err(OpError::new("`source` and `destination` differ in length"));
     }
     if rank == 0 {
-        return same(call);
+        return identity(call);
     }
     let mut others = (0..rank).filter(|d| !from.contains(d));
     let order: Dims = (0..rank)

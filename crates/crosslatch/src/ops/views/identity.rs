@@ -6,24 +6,24 @@ use crate::ir::{Call, Lowering, OpError};
 use crate::ops::operands::layouts::copy_views;
 
 pub(super) const OPERATORS: Table = &[
-    op("aten::detach(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::detach(Tensor(a) self) -> Tensor(a)", identity),
+    op("aten::detach_(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::detach_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
+        copy_views(c, identity(c)?)
     }),
-    op("aten::alias(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::alias(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::alias_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
+        copy_views(c, identity(c)?)
     }),
-    op("aten::lift(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::lift(Tensor(a) self) -> Tensor(a)", identity),
+    op("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
+        copy_views(c, identity(c)?)
     }),
-    op("aten::positive(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::real(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
+    op("aten::positive(Tensor(a) self) -> Tensor(a)", identity),
+    op("aten::real(Tensor(a) self) -> Tensor(a)", identity),
+    op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", identity),
+    op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", identity),
     op(
         "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
         dropout,
@@ -31,7 +31,7 @@ pub(super) const OPERATORS: Table = &[
 ];
 
 /// The operand as it is.
-pub(super) fn same(call: &Call<'_>) -> Result<Lowering, OpError> {
+pub(super) fn identity(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     Ok(Lowering::view(this, this.layout.clone()))
 }
