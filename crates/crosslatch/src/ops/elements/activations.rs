@@ -1,6 +1,6 @@
 //! Activation functions.
 
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};

@@ -1,7 +1,7 @@
 //! Conversion of the element type.
 
 use crosslatch_kernels::Operands;
-use crosslatch_kernels::movement::copy::copy;
+use crosslatch_kernels::movement::copy;
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError};

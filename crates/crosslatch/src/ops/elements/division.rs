@@ -2,8 +2,7 @@
 //!
 //! Floats follow IEEE 754. A division of integers by zero is an error at run time, as in PyTorch.
 
-use crosslatch_kernels::elements::blocks;
-use crosslatch_kernels::elements::elementwise::contains_zero;
+use crosslatch_kernels::elements::{self, contains_zero};
 use crosslatch_kernels::{DType, KernelError, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -171,7 +170,7 @@ impl Rounding {
         }
     }
 
-    fn round<C: blocks::Compute>(self, x: C) -> C {
+    fn round<C: elements::Compute>(self, x: C) -> C {
         round_to(x, self.ty)
     }
 }

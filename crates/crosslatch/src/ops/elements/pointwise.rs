@@ -4,11 +4,10 @@
 //! once for each type that kernels compute in ([`Class`]): `f32`, `f64` and `i64`. Everything else
 //! is the same for all of them.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::elements::{Blockwise, Class, Compute, Source, apply, blockwise};
 use crosslatch_kernels::kernel::Kernel;
-use crosslatch_kernels::simd::functions::Function;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::simd::Function;
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{
     DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
 };
@@ -313,7 +312,7 @@ impl<const N: usize> Kernel for PointwiseKernel<N> {
         })
     }
 
-    fn function(&self) -> Option<Function> {
+    fn elementwise_function(&self) -> Option<Function> {
         self.function
     }
 

@@ -1,7 +1,6 @@
 //! Operators that select: `where`, `clamp`, `masked_fill`.
 
-use crosslatch_kernels::movement::fill::{Value, read_one};
-use crosslatch_kernels::movement::masked::fill_masked;
+use crosslatch_kernels::movement::{Scalar, fill_masked, read_one};
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -222,8 +221,8 @@ fn masked_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
             Err(i) => check_value(read_one(&o.inputs[i]), dtype)?,
         };
         match value {
-            Value::Float(x) => fill_masked(to, mask, x, threads),
-            Value::Int(i) => fill_masked(to, mask, i, threads),
+            Scalar::Float(x) => fill_masked(to, mask, x, threads),
+            Scalar::Int(i) => fill_masked(to, mask, i, threads),
         }
         Ok(())
     }))

@@ -1,8 +1,8 @@
 //! Elementwise operators of one tensor: elementary functions, rounding, signs, predicates.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elements::elementwise::{Class, blockwise};
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::elements::{Class, blockwise};
+use crosslatch_kernels::simd::Function;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};

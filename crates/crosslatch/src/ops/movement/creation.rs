@@ -4,8 +4,7 @@
 //! the same answer in every run. Random numbers are refused: a model that draws them at inference
 //! was exported in training mode.
 
-use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, read_one};
-use crosslatch_kernels::movement::indexing::Integers;
+use crosslatch_kernels::movement::{Integers, Scalar, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -140,7 +139,7 @@ pub(super) const OPERATORS: Table = &[
         |c| lower_fill(c, None),
     ),
     op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
-        lower_fill(c, Some(Value::Int(0)))
+        lower_fill(c, Some(Scalar::Int(0)))
     }),
     op(
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
@@ -193,7 +192,7 @@ fn create(
     ))
 }
 
-fn constant(dtype: DType, shape: Dims, value: Value) -> Result<Lowering, OpError> {
+fn constant(dtype: DType, shape: Dims, value: Scalar) -> Result<Lowering, OpError> {
     create(dtype, shape, move |to| fill(to, value))
 }
 
@@ -229,16 +228,16 @@ fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = dtype_and_shape(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(0))
+    constant(dtype, shape, Scalar::Int(0))
 }
 
 fn ones(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = dtype_and_shape(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(1))
+    constant(dtype, shape, Scalar::Int(1))
 }
 
 /// `fill` with a number, or else with the element of the tensor `value`.
-fn lower_fill(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
+fn lower_fill(call: &Call<'_>, value: Option<Scalar>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let Some(value) = value else {
         let value = call.tensor("value")?;
@@ -254,7 +253,7 @@ fn lower_fill(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError
 fn fill_with(
     call: &Call<'_>,
     this: &TensorArg,
-    value: impl Fn(&Operands<'_, '_>) -> Value + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Scalar + Send + Sync + 'static,
 ) -> Lowering {
     let kernel = move |o: &mut Operands<'_, '_>| {
         let value = value(o);
@@ -397,7 +396,7 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-            fill(to, Value::Int(0));
+            fill(to, Scalar::Int(0));
             let layout = to.layout().clone();
             let stride = layout.strides[layout.rank() - 1];
             let rows = if classes == 0 {

@@ -7,12 +7,11 @@
 
 use smallvec::SmallVec;
 
-use crosslatch_kernels::movement::fill::{Value, fill, read_one};
-use crosslatch_kernels::movement::indexing::{
-    Index, Indexing, Integers, Negative, Write, index, index_put, position,
+use crosslatch_kernels::movement::{
+    Index, Indexing, Integers, Negative, Scalar, Write, fill, index, index_put, position, read_one,
+    write_masked,
 };
-use crosslatch_kernels::movement::masked::write_masked;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -412,7 +411,7 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn index_fill_kernel(
     by: usize,
     dim: usize,
-    value: impl Fn(&Operands<'_, '_>) -> Result<Value, KernelError> + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Result<Scalar, KernelError> + Send + Sync + 'static,
 ) -> impl Kernel + 'static {
     move |o: &mut Operands<'_, '_>| {
         let value = value(o)?;

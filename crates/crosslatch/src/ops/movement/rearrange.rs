@@ -4,8 +4,7 @@
 //! indices for each dimension; the maps are made here. `tril` and `triu`, which zero the elements on
 //! one side of a diagonal, are here as well.
 
-use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
-use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::{DimMap, OUTSIDE, Scalar, Triangle, rearrange, triangle};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -91,7 +90,7 @@ fn rearrange_by(
     shape: Dims,
     mapped: &[usize],
     map: impl Fn(usize, usize) -> usize,
-    outside: Value,
+    outside: Scalar,
     transposed: Option<(usize, usize)>,
 ) -> Result<Lowering, OpError> {
     let shape = checked_shape(shape)?;
@@ -156,7 +155,7 @@ fn roll(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = this.layout.shape.clone();
     let from = |d: usize, i: usize| (i + this.shape()[d] - total[d]) % this.shape()[d];
-    rearrange_by(this, shape, &mapped, from, Value::Int(0), None)
+    rearrange_by(this, shape, &mapped, from, Scalar::Int(0), None)
 }
 
 /// A roll of all elements in row-major order.
@@ -189,7 +188,7 @@ fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
         shape,
         &dims,
         |d, i| this.shape()[d] - 1 - i,
-        Value::Int(0),
+        Scalar::Int(0),
         None,
     )
 }
@@ -230,7 +229,7 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
         shape,
         &[flipped],
         |_, i| last - i,
-        Value::Int(0),
+        Scalar::Int(0),
         Some((a, b)),
     )
 }

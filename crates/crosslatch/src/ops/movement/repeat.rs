@@ -4,10 +4,9 @@
 //! and entry, the operand is broadcast along the repetitions and the whole is one copy. Only where a
 //! tensor says how often each entry is repeated is there a copy for each repetition.
 
-use crosslatch_kernels::movement::indexing::Integers;
+use crosslatch_kernels::movement::{Integers, copy};
 use crosslatch_kernels::{
-    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, movement::copy::copy,
-    with_element,
+    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, with_element,
 };
 
 use crate::ir::catalogue::{Table, op};

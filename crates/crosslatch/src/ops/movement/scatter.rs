@@ -5,12 +5,11 @@
 //! (`slice_scatter`, `copy`) are assignments to that view.
 
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::movement::gather::{gather, take};
-use crosslatch_kernels::movement::indexing::Negative;
-use crosslatch_kernels::movement::scatter::{
-    Reduce, Source, forget, mean_scratch_bytes, scatter, scatter_mean,
+use crosslatch_kernels::movement::{
+    Combine, Negative, ScatterSource, copy, forget, gather, mean_scratch_bytes, scatter,
+    scatter_mean, take,
 };
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy::copy};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
@@ -48,27 +47,27 @@ pub(super) const OPERATORS: Table = &[
     }),
     op_with_in_place(
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| lower_scatter(c, Combine::IncludeSelf(Reduce::Replace)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
-        |c| lower_scatter(c, Combine::IncludeSelf(Reduce::Replace)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
-        |c| lower_scatter(c, Combine::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op_with_in_place(
         "aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
-        |c| lower_scatter(c, Combine::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op_with_in_place(
         "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| lower_scatter(c, Combine::IncludeSelf(Reduce::Add)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Add)),
     ),
     op_with_in_place(
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
-        |c| lower_scatter(c, Combine::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op(
         "aten::slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
@@ -255,25 +254,25 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 /// How scattered values are combined.
 #[derive(Clone, Copy)]
-enum Combine {
+enum ScatterMode {
     /// With each other and the element that they are scattered to.
-    IncludeSelf(Reduce),
+    IncludeSelf(Combine),
     /// With each other only.
-    ExcludeSelf(Reduce),
+    ExcludeSelf(Combine),
     /// By their mean, including the element that they are scattered to or not.
     Mean(bool),
 }
 
-impl Combine {
+impl ScatterMode {
     /// The reduction that the argument `reduce` names, in the words of `scatter` or of `scatter_reduce`.
-    fn named(call: &Call<'_>) -> Result<Combine, OpError> {
+    fn named(call: &Call<'_>) -> Result<ScatterMode, OpError> {
         let include_self = !call.has("include_self") || call.bool("include_self")?;
         let reduce = match call.optional_str("reduce")?.unwrap_or_default() {
-            "add" | "sum" => Reduce::Add,
-            "multiply" | "prod" => Reduce::Multiply,
-            "amax" => Reduce::Max,
-            "amin" => Reduce::Min,
-            "mean" => return Ok(Combine::Mean(include_self)),
+            "add" | "sum" => Combine::Add,
+            "multiply" | "prod" => Combine::Multiply,
+            "amax" => Combine::Max,
+            "amin" => Combine::Min,
+            "mean" => return Ok(ScatterMode::Mean(include_self)),
             other => {
                 return Err(OpError::unsupported(format!(
                     "reduction `{other}` is not supported"
@@ -281,14 +280,14 @@ impl Combine {
             }
         };
         Ok(if include_self {
-            Combine::IncludeSelf(reduce)
+            ScatterMode::IncludeSelf(reduce)
         } else {
-            Combine::ExcludeSelf(reduce)
+            ScatterMode::ExcludeSelf(reduce)
         })
     }
 }
 
-fn lower_scatter(call: &Call<'_>, combine: Combine) -> Result<Lowering, OpError> {
+fn lower_scatter(call: &Call<'_>, mode: ScatterMode) -> Result<Lowering, OpError> {
     let (this, index) = (call.tensor("self")?, call.tensor("index")?);
     let dim = this.dim(call.int("dim")?)?;
     check_index(index)?;
@@ -309,8 +308,8 @@ fn lower_scatter(call: &Call<'_>, combine: Combine) -> Result<Lowering, OpError>
         }
         src = Some(tensor.index);
     }
-    let bytes = match combine {
-        Combine::Mean(_) => mean_scratch_bytes(this.layout.numel())
+    let bytes = match mode {
+        ScatterMode::Mean(_) => mean_scratch_bytes(this.layout.numel())
             .ok_or_else(|| OpError::new("the tensor is too large"))?,
         _ => 0,
     };
@@ -325,19 +324,19 @@ fn lower_scatter(call: &Call<'_>, combine: Combine) -> Result<Lowering, OpError>
                 let mut layout = at_least_1d(o.inputs[src].layout());
                 layout.shape = index_layout.shape.clone();
                 src_layout = layout;
-                Source::Tensor(view(&o.inputs[src], &src_layout)?)
+                ScatterSource::Tensor(view(&o.inputs[src], &src_layout)?)
             }
-            (None, Some(value)) => Source::Value(value),
+            (None, Some(value)) => ScatterSource::Scalar(value),
             (None, None) => return Ok(()),
         };
         let to = &mut view_mut(&mut o.outputs[0], &to_layout)?;
-        match combine {
-            Combine::IncludeSelf(reduce) => scatter(to, dim, &index, source, reduce),
-            Combine::ExcludeSelf(reduce) => {
+        match mode {
+            ScatterMode::IncludeSelf(reduce) => scatter(to, dim, &index, source, reduce),
+            ScatterMode::ExcludeSelf(reduce) => {
                 forget(to, dim, &index, source, reduce)?;
                 scatter(to, dim, &index, source, reduce)
             }
-            Combine::Mean(include_self) => {
+            ScatterMode::Mean(include_self) => {
                 scatter_mean(to, dim, &index, source, include_self, o.scratch)
             }
         }

@@ -5,21 +5,21 @@
 //! parameter (of `fill`, `masked_fill`, as `alpha`, …), a number that is out of range is an error.
 //! This module has the rules of the second way.
 
-use crosslatch_kernels::movement::fill::Value;
+use crosslatch_kernels::movement::Scalar;
 use crosslatch_kernels::{DType, KernelError};
 
 use crate::ir::{Number, OpError};
 
 /// A number as kernels take it.
-pub(in crate::ops) fn value_of(number: Number) -> Value {
+pub(in crate::ops) fn value_of(number: Number) -> Scalar {
     match number {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
+        Number::Float(x) => Scalar::Float(x),
+        other => Scalar::Int(other.to_i64()),
     }
 }
 
 /// A number as kernels take it, if it is in the range of this type.
-pub(in crate::ops) fn checked_value(number: Number, dtype: DType) -> Result<Value, OpError> {
+pub(in crate::ops) fn checked_value(number: Number, dtype: DType) -> Result<Scalar, OpError> {
     let value = value_of(number);
     match is_in_range(value, dtype) {
         true => Ok(value),
@@ -33,17 +33,17 @@ pub(in crate::ops) fn checked_number(number: Number, dtype: DType) -> Result<Num
 }
 
 /// A value that is known only when a kernel runs, if it is in the range of this type.
-pub(in crate::ops) fn check_value(value: Value, dtype: DType) -> Result<Value, KernelError> {
+pub(in crate::ops) fn check_value(value: Scalar, dtype: DType) -> Result<Scalar, KernelError> {
     match is_in_range(value, dtype) {
         true => Ok(value),
         false => Err(KernelError::Assertion(out_of_range(value, dtype))),
     }
 }
 
-fn out_of_range(value: Value, dtype: DType) -> String {
+fn out_of_range(value: Scalar, dtype: DType) -> String {
     match value {
-        Value::Int(i) => format!("the number {i} is out of range for {dtype}"),
-        Value::Float(x) => format!("the number {x} is out of range for {dtype}"),
+        Scalar::Int(i) => format!("the number {i} is out of range for {dtype}"),
+        Scalar::Float(x) => format!("the number {x} is out of range for {dtype}"),
     }
 }
 
@@ -70,18 +70,18 @@ fn largest_float(dtype: DType) -> f64 {
 }
 
 /// Whether a number is in the range of a type. It may still be rounded or truncated.
-fn is_in_range(value: Value, dtype: DType) -> bool {
+fn is_in_range(value: Scalar, dtype: DType) -> bool {
     let (low, high) = integer_range(dtype);
     match (value, dtype) {
         (_, DType::Bool) => true,
         // Negative numbers wrap in an unsigned type.
-        (Value::Int(i), DType::U8) => (-high..=high).contains(&i),
-        (Value::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
-        (Value::Int(i), d) => (i as f64).abs() <= largest_float(d),
-        (Value::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
+        (Scalar::Int(i), DType::U8) => (-high..=high).contains(&i),
+        (Scalar::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
+        (Scalar::Int(i), d) => (i as f64).abs() <= largest_float(d),
+        (Scalar::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
         // `i64::MAX as f64` is rounded up, to the first float that is out of range.
-        (Value::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
-        (Value::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
+        (Scalar::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
+        (Scalar::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_number_is_in_range_where_pytorch_takes_it() {
-        use Value::{Float, Int};
+        use Scalar::{Float, Int};
         for (value, dtype) in [
             (Int(-255), DType::U8),
             (Int(300), DType::Bool),

@@ -1,7 +1,6 @@
 //! `any` and `all`.
 
-use crosslatch_kernels::reduce::any_all;
-use crosslatch_kernels::{DType, TensorMut, TensorRef};
+use crosslatch_kernels::{DType, TensorMut, TensorRef, reduce};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, CallArg, Lowering, OpError};
@@ -51,9 +50,9 @@ fn lower(
 }
 
 fn any(call: &Call<'_>) -> Result<Lowering, OpError> {
-    lower(call, any_all::any)
+    lower(call, reduce::any)
 }
 
 fn all(call: &Call<'_>) -> Result<Lowering, OpError> {
-    lower(call, any_all::all)
+    lower(call, reduce::all)
 }

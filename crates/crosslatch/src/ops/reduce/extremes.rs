@@ -2,9 +2,8 @@
 //!
 //! NaN is more extreme than everything; of equal elements the first counts.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, position, reduce};
+use crosslatch_kernels::elements::{Class, Compute};
+use crosslatch_kernels::reduce::{Fold, find_first, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};
@@ -91,7 +90,7 @@ fn find<C: Compute>(
         Returned::Value => reduce(out, x, dims, through, threads, &fold, |best: C, _| best),
         // Found in a second pass: the first is many times faster without the indices.
         Returned::Index => reduce(out, x, dims, through, threads, &fold, |best: C, from| {
-            position(x, from, dims, best) as i64
+            find_first(x, from, dims, best) as i64
         }),
     }
 }

@@ -1,8 +1,8 @@
 //! Sorting, top-k and binary search.
 
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::movement::fill::fill;
-use crosslatch_kernels::reduce::sort::{Order, order, scratch_bytes, search_sorted};
+use crosslatch_kernels::movement::fill;
+use crosslatch_kernels::reduce::{Order, order, scratch_bytes, search_sorted};
 use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorMut, TensorRef};
 
 use crate::ir::catalogue::{Table, op};

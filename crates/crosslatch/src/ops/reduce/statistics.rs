@@ -1,8 +1,7 @@
 //! Variances, standard deviations and norms.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::{Class, Compute};
+use crosslatch_kernels::reduce::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};

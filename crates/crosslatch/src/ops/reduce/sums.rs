@@ -2,9 +2,8 @@
 //!
 //! Floats are accumulated in double precision, integers in 64 bits.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::{Class, Compute};
+use crosslatch_kernels::reduce::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};
