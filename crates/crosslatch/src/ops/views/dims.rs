@@ -1,9 +1,8 @@
 //! Views that change the order and number of dimensions: `permute`, `squeeze`, `diagonal`, ….
 //!
-//! Each lowers to another layout of its operand's memory. The `_copy` variants that functional
-//! graphs use are the same views, copied ([`copy_views`](crate::ops::operands::layouts::copy_views)). Operators that
-//! change the shape of a tensor in place (`squeeze_`) are views too: see
-//! [`Schema::renames`](crate::ir::schema::Schema::renames).
+//! Each lowers to another layout of its operand's memory. The `_copy` variants of functional graphs
+//! are the same views, copied ([`copy_views`]). Operators that change the shape of a tensor in place
+//! (`squeeze_`) are views as well: see [`Schema::renames`](crate::ir::schema::Schema::renames).
 
 use crosslatch_kernels::{Dims, Layout};
 
@@ -134,7 +133,7 @@ pub(super) const OPERATORS: Table = &[
     op("aten::t_(Tensor(a) self) -> Tensor(a)", t),
 ];
 
-/// Dimensions as positions, none of them twice.
+/// The positions of dimensions, of which none may be given twice.
 pub(in crate::ops) fn distinct_dims(dims: &[i64], rank: usize) -> Result<Dims, OpError> {
     let mut result = Dims::new();
     for &dim in dims {
@@ -179,7 +178,7 @@ fn t(call: &Call<'_>) -> Result<Lowering, OpError> {
         0 | 1 => identity(call),
         2 => exchange(this, 0, 1),
         rank => Err(OpError::new(format!(
-            "a tensor of rank {rank} is no matrix"
+            "a tensor of rank {rank} is not a matrix"
         ))),
     }
 }
@@ -194,7 +193,7 @@ fn matrix_transpose(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     match this.rank() {
         0 => identity(call),
-        1 => Err(OpError::new("a tensor of rank 1 is no matrix")),
+        1 => Err(OpError::new("a tensor of rank 1 is not a matrix")),
         _ => exchange(this, -2, -1),
     }
 }
@@ -245,7 +244,7 @@ fn at_least(call: &Call<'_>, rank: usize) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let mut layout = this.layout.clone();
     while layout.rank() < rank {
-        // Rows come before the first dimension, the depth behind the last.
+        // The third dimension is added at the end, the others in front.
         let at = if layout.rank() == 2 { 2 } else { 0 };
         layout = layout.unsqueeze(at);
     }
@@ -262,10 +261,10 @@ pub(in crate::ops) fn diagonal_of(
     let rank = this.rank();
     let (a, b) = (wrap_dim(dim1, rank)?, wrap_dim(dim2, rank)?);
     if a == b || rank < 2 {
-        return Err(OpError::new("a diagonal lies in two different dimensions"));
+        return Err(OpError::new("a diagonal needs two different dimensions"));
     }
     let shift = usize::try_from(offset.unsigned_abs())
-        .map_err(|_| OpError::new(format!("diagonal {offset}")))?;
+        .map_err(|_| OpError::new(format!("the diagonal {offset} is out of range")))?;
     let (down, right) = if offset < 0 { (shift, 0) } else { (0, shift) };
     let len = this.shape[a]
         .saturating_sub(down)
