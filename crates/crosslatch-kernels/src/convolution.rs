@@ -194,8 +194,8 @@ impl Convolution {
     }
 }
 
-/// What the outputs see: a matrix with a row for each channel and tap and a column for each
-/// output position. Batches of the product are pairs of batch and group.
+/// What the outputs see: a matrix with a row for each channel and tap and a column for each output
+/// position. Batches of the product are pairs of batch and group.
 struct Windows<'a> {
     convolution: Convolution,
     data: &'a [f32],

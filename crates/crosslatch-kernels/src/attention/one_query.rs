@@ -1,4 +1,5 @@
-//! Attention for few queries: each reads all keys and values once, at the speed of memory.
+//! Attention for few queries, one by one: each reads all keys and values once, at the speed of
+//! memory.
 
 use super::heads::{CacheElement, Heads};
 use crate::Threads;

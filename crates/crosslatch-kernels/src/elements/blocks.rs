@@ -60,9 +60,8 @@ impl Compute for i64 {
     }
 }
 
-/// Elements from position `start`, `step` apart, as many as `block` has; either `block`, filled,
-/// or the memory of the tensor itself. Those that are not of type `through` are converted to it
-/// first.
+/// Elements from position `start`, `step` apart, as many as `block` has; either `block`, filled, or
+/// the memory of the tensor itself. Those that are not of type `through` are converted to it first.
 pub(crate) fn load<'b, C: Compute>(
     tensor: &'b TensorRef<'_>,
     (start, step): (usize, usize),

@@ -51,7 +51,8 @@ pub(crate) struct Gemm<'a, R> {
 }
 
 impl<R: Pack> Gemm<'_, R> {
-    /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be 0.
+    /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
+    /// 0.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let [rows, columns] = layout.size();
         let depth = self.left.layout.shape[self.left.layout.rank() - 1];
@@ -153,9 +154,8 @@ impl<R: Pack> Gemm<'_, R> {
                         for (r, sums) in sums.chunks_exact(kernel.columns).enumerate().take(rows) {
                             for (c, sum) in sums.iter().enumerate().take(width) {
                                 let at = result.position(i + r, j + c);
-                                // SAFETY: tasks have different batches, rows or columns, the
-                                // layout does not overlap itself, and one element is borrowed at
-                                // a time.
+                                // SAFETY: tasks have different batches, rows or columns, the layout
+                                // does not overlap itself, and one element is borrowed at a time.
                                 let to = unsafe { out.slice(at, 1) };
                                 to[0] = if is_first { *sum } else { to[0] + sum };
                                 if is_last {

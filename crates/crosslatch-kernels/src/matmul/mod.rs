@@ -4,8 +4,8 @@
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
 //! are two fast ways: [`gemv`] for the steps of a decoder, which run at the speed of memory, and
 //! [`gemm`] for larger products. Everything else, and the oracle, is three plain loops. Quantized
-//! weights have a function of their own, with the same choice ([`quantized`]); where the machine has
-//! no instructions for a format, many rows are multiplied by [`gemm`], which widens the weights
+//! weights have a function of their own, with the same choice ([`quantized`]); where the machine
+//! has no instructions for a format, many rows are multiplied by [`gemm`], which widens the weights
 //! while it packs them.
 
 pub(crate) mod contraction;

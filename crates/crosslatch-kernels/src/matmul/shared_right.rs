@@ -21,8 +21,8 @@ pub struct SharedSizes {
     pub columns: usize,
 }
 
-/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the left
-/// matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
+/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the
+/// left matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
 /// columns]`, the left matrix `[all rows, depth]`.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! How fast memory can be read: the floor under everything that reads each byte once.
 //!
 //! The speed of memory is shared with whoever else uses the machine and moves by tens of percent
-//! within a minute, so it is worth something only beside the time that it is to explain.
+//! within a minute, so a measurement explains only times that were taken beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

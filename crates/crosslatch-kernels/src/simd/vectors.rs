@@ -1,6 +1,6 @@
-//! Vector arithmetic on slices of `f32`: the inner loops that everything fast ends in.
+//! Vector arithmetic on slices of `f32`: reductions and maps of rows.
 //!
-//! Each is written once, portably, and compiled for each set of vector instructions.
+//! Each is written once, portably, and compiled for each instruction set.
 
 use crate::runtime::instructions::multiversion;
 use crate::simd::approximate::{exp, multiply_add};

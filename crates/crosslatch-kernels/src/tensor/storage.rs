@@ -6,16 +6,16 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-/// From this size on, memory is asked of the system itself, in huge pages where it has them: what is
-/// streamed through once a step otherwise looks up a page each 4 KiB.
+/// From this size on, memory is requested from the system itself, in huge pages where it has them:
+/// what is streamed through once a step would otherwise look up a page every 4 KiB.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 const LARGE: usize = 4 << 20;
 
-/// Below this, what is sparse takes no pages of its own.
+/// Below this size, sparse memory takes no pages of its own.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 const SPARSE: usize = 16 << 10;
 
-/// Owned bytes that start at a multiple of 64, as wide vector loads like it.
+/// Owned bytes that start at a multiple of 64, which vector loads want.
 pub struct Storage {
     memory: Memory,
     len: usize,

@@ -21,8 +21,8 @@ pub(in crate::attention) trait Products: Weigh + Copy + Sync {
     /// Working memory for a block.
     fn block_len(shape: &Shape) -> usize;
 
-    /// Writes `count` queries, scaled, into the lanes of the rows of `to`, which are zeros. `memory` has
-    /// room for as many numbers in as many lanes as a block has keys.
+    /// Writes `count` queries, scaled, into the lanes of the rows of `to`, which are zeros.
+    /// `memory` has room for as many numbers in as many lanes as a block has keys.
     fn put_queries(
         self,
         queries: Strided<'_>,

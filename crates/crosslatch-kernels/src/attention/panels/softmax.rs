@@ -50,8 +50,8 @@ fn weigh_portable<const FUSED: bool, W: Weigh>(
     }
 }
 
-/// Takes the scores of lanes `l .. l + N` into account for the greatest ones; what is to be subtracted
-/// from them, and the factor for what was summed before.
+/// Takes the scores of lanes `l .. l + N` into account for the greatest ones; what is to be
+/// subtracted from them, and the factor for what was summed before.
 #[inline(always)]
 pub(super) fn shift<const FUSED: bool, const N: usize>(
     (lanes, l): (usize, usize),

@@ -7,7 +7,7 @@
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::movement::Negative;
 use crosslatch_kernels::movement::{
-    Combine, ScatterSource, forget, mean_scratch_bytes, scatter, scatter_mean,
+    Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,
 };
 use crosslatch_kernels::movement::{gather, take};
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy};
@@ -336,7 +336,7 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
         match how {
             How::With(reduce) => scatter(to, dim, &index, source, reduce),
             How::Without(reduce) => {
-                forget(to, dim, &index, source, reduce)?;
+                clear_scattered(to, dim, &index, source, reduce)?;
                 scatter(to, dim, &index, source, reduce)
             }
             How::Mean(include_self) => {

@@ -10,8 +10,8 @@ use crate::simd::convert::from_bf16;
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
-/// The loop for all kinds of words: a sum with the products of a word's elements is
-/// `step(sum, left, right)`.
+/// The loop for all kinds of words: a sum with the products of a word's elements is `step(sum,
+/// left, right)`.
 #[inline(always)]
 fn tile<S: Pod + std::ops::Add<Output = S>>(
     o: ShortOperands<'_, S>,
@@ -34,7 +34,7 @@ fn tile<S: Pod + std::ops::Add<Output = S>>(
 pub(super) struct Int16;
 
 impl Microkernel for Int16 {
-    type Operands<'a> = ShortOperands<'a, i32>;
+    type TileOperands<'a> = ShortOperands<'a, i32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;
@@ -53,7 +53,7 @@ pub(super) struct Int8;
 
 #[cfg(test)]
 impl Microkernel for Int8 {
-    type Operands<'a> = ShortOperands<'a, i32>;
+    type TileOperands<'a> = ShortOperands<'a, i32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;
@@ -70,7 +70,7 @@ impl Microkernel for Int8 {
 pub(super) struct Bf16;
 
 impl Microkernel for Bf16 {
-    type Operands<'a> = ShortOperands<'a, f32>;
+    type TileOperands<'a> = ShortOperands<'a, f32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;
