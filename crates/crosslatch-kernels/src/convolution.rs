@@ -2,8 +2,8 @@
 //!
 //! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
 //! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
-//! slices of its right side anyway ([`crate::matmul::packing`]), and here it packs them from the
-//! input. The oracle is the definition.
+//! slices of its right side anyway (`matmul::packing`), and here it packs them from the input. The
+//! oracle is the definition.
 
 use smallvec::smallvec;
 

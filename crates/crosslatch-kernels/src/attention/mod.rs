@@ -4,9 +4,9 @@
 //! in memory: keys are taken a block at a time, and for each query the greatest score so far, the
 //! sum of the exponentials and the weighted sum of the values are carried along and corrected when
 //! a greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of
-//! a decoder, are done one by one ([`one_query`]); many are done in panels, side by side in the
-//! lanes of vectors ([`panels`]), in `f32` or, if that is allowed, in bf16. Keys and values are
-//! read where they lie, in caches with any strides.
+//! a decoder, are done one by one (`one_query`); many are done in panels, side by side in the lanes
+//! of vectors (`panels`), in `f32` or, if that is allowed, in bf16. Keys and values are read where
+//! they lie, in caches with any strides.
 //!
 //! Which way is taken, and where the keys are cut, depends on the shape and the machine alone, so
 //! that results are the same for any strides and any number of threads.
@@ -16,7 +16,7 @@
 //! multiplies such values by 0, so that NaN and the infinities show.) A query that sees no key gets
 //! 0, as in PyTorch; one that sees a key with a score of NaN gets NaN. The fast ways may let a
 //! hidden NaN through: a result that is NaN is therefore computed again by the definition
-//! ([`definition`]), so that all ways agree.
+//! (`definition`), so that all ways agree.
 
 mod definition;
 mod heads;

@@ -15,7 +15,8 @@
 //! ([`Blockwise`]), so it is compiled once and not once for each operator.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::{Feature, has};
+#[cfg(target_arch = "x86_64")]
+use crate::runtime::instructions::{self, Feature};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Layout, TensorMut, TensorRef, Threads};
@@ -46,7 +47,7 @@ pub fn blockwise<C: Compute, const N: usize>(
     f: impl Fn([C; N]) -> C + Send + Sync + 'static,
 ) -> Blockwise<C, N> {
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has(Feature::Avx2) {
+    if C::VECTORS && instructions::has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return Box::new(move |blocks, results| unsafe { each_avx2(blocks, results, &f) });
     }

@@ -11,7 +11,8 @@
 //! time, so that memory is read in its own order.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::{Feature, has};
+#[cfg(target_arch = "x86_64")]
+use crate::runtime::instructions::{self, Feature};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Dims, Layout, TensorMut, TensorRef, Threads};
@@ -132,7 +133,7 @@ fn add_block<C: Compute, P: Copy>(
         *part = step(*part, *x);
     }
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has(Feature::Avx2) {
+    if C::VECTORS && instructions::has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return unsafe { add_rows_avx2(parts, rest, step) };
     }

@@ -5,6 +5,7 @@
 //! weights that way say what they will read next.
 
 /// Bytes that come from memory together.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const LINE: usize = 64;
 
 /// How far ahead to ask, in bytes: what is asked for then arrives in time.
@@ -22,6 +23,7 @@ pub(crate) fn ahead<T>(stride: usize, at_once: usize) -> usize {
 /// line. Addresses without memory do no harm. It is asked into the second-level cache: on AMD's Zen
 /// 4, asking it into the first level makes eight rows wait twice as long.
 #[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) fn fetch<T, const N: usize>(k: usize, slices: &[&[T]; N], ahead: usize) {
     if ahead == 0 || !(k * size_of::<T>()).is_multiple_of(LINE) {
         return;

@@ -48,7 +48,7 @@ pub(crate) struct Features(u32);
 
 impl Features {
     /// No features: what every machine has that the program is built for.
-    pub const NONE: Features = Features(0);
+    pub const NONE: Features = Features::of(&[]);
 
     /// The set of these features.
     pub const fn of(features: &[Feature]) -> Features {

@@ -17,10 +17,11 @@ fn tile<S: Pod + std::ops::Add<Output = S>>(
     o: ShortOperands<'_, S>,
     step: impl Fn(S, u32, u32) -> S,
 ) {
-    for (i, sums) in o.sums.chunks_exact_mut(COLUMNS).enumerate() {
+    let rows = o.sums.chunks_exact_mut(COLUMNS).take(o.rows);
+    for (i, sums) in rows.enumerate() {
         let mut lanes = [S::zeroed(); COLUMNS];
         let right = o.right.as_chunks::<COLUMNS>().0;
-        for (x, right) in o.left[i * o.row_length..].iter().zip(right) {
+        for (x, right) in o.left[i * o.row_length..][..o.words].iter().zip(right) {
             for (lane, w) in lanes.iter_mut().zip(right) {
                 *lane = step(*lane, *x, *w);
             }
