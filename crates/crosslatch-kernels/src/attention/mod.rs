@@ -38,10 +38,10 @@ use panels::bf16::Bf16Products;
 use panels::f32::F32Products;
 use problem::{Shape, Visibility};
 
-/// Most queries that are done one by one.
+/// The most queries that are done one by one.
 const MOST_SINGLE_QUERIES: usize = 4;
 
-/// What attention is asked to do beside its operands.
+/// The parameters of attention.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
     /// Factor of the scores.
@@ -55,10 +55,10 @@ pub struct Attention {
     pub allow_bf16: bool,
 }
 
-/// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of truth
-/// values or of numbers to be added. The dimensions in front are the same for all, broadcast by
-/// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each
-/// query's scores. Keys and values may be stored in bf16 where all else is `f32`.
+/// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of booleans
+/// or of numbers to be added. The dimensions in front are the same for all, broadcast by strides.
+/// `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each query's
+/// scores. Keys and values may be stored in bf16 where all else is `f32`.
 pub fn attention(
     out: &mut TensorMut<'_>,
     logarithms: Option<&mut TensorMut<'_>>,

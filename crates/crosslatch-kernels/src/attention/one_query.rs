@@ -58,7 +58,7 @@ fn one_query<K: CacheElement>(
             let first = start + i * SIDE;
             let range = first..first + scores.len();
             if heads.visibility.hides_all([batch, query], range) {
-                // Not even read.
+                // They are not even read.
                 scores.fill(f32::NEG_INFINITY);
             } else {
                 score(&heads.k, batch, first, own, scores, gathered);

@@ -57,7 +57,8 @@ pub fn blockwise<C: Compute, const N: usize>(
 #[inline(always)]
 fn each<C: Compute, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([C; N]) -> C) {
     let n = out.len();
-    // Equal lengths that the compiler can see. A closure for each element would be in its way.
+    // Make the lengths equal where the compiler sees it; it does not see through a closure for each
+    // element.
     let mut equal: [&[C]; N] = [&[]; N];
     for (equal, block) in equal.iter_mut().zip(blocks) {
         *equal = &block[..n];

@@ -150,8 +150,8 @@ impl GemvPart<'_> {
         emit: Emit<'_>,
     ) -> usize {
         let left: [&[f32]; ROWS] = std::array::from_fn(|r| self.left_row(i + r));
-        // Also for a single column after the other: the machine stops at the end of a page of 4
-        // KiB, and such are those of a file.
+        // A single column needs it too: the machine stops prefetching at the end of a page, and the
+        // pages of a mapped file have 4 KiB.
         let ahead = ahead::<f32>(self.right.column_stride, COLUMNS);
         let mut j = 0;
         while j + COLUMNS <= self.columns {

@@ -9,7 +9,7 @@
 //! fetched is used; anything else goes run by run with strides.
 //!
 //! The two tensors must have one shape and must not share memory, which the borrow checker sees to.
-//! The destination must not overlap itself: which value wins would be a matter of order.
+//! The destination must not overlap itself, or the result would depend on the order.
 
 use bytemuck::Pod;
 use half::f16;
@@ -45,7 +45,7 @@ pub fn copy(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
     });
 }
 
-/// The same bits, in another order at most.
+/// Copies elements of one type, in another order at most.
 fn copy_untyped<B: Pod>(to: &mut TensorMut<'_>, from: &[B], from_layout: &Layout) {
     let layout = to.layout().clone();
     let to = untyped_data_mut::<B>(to);
@@ -77,7 +77,7 @@ fn copy_converted<F: Element, T: Element>(
     });
 }
 
-/// One value in another type: through 64 bits, which loses nothing that the result keeps.
+/// Converts a value to another type by way of 64 bits, which loses nothing that the result keeps.
 #[inline(always)]
 pub fn convert<F: Element, T: Element>(value: F) -> T {
     if F::DTYPE.is_float() {
@@ -168,8 +168,8 @@ fn for_each_run(to: &Layout, from: &Layout, visit: Visit<'_>) {
 /// Called for each run: offsets, strides, length.
 type Visit<'v> = &'v mut dyn FnMut([usize; 2], [usize; 2], usize);
 
-/// A plane that is copied in squares: along `p` the source is contiguous, along `q` the destination
-/// goes in its shortest steps.
+/// Copies a plane in squares: along `p` the source is contiguous, along `q` the destination has its
+/// shortest stride.
 fn tiles(a: usize, b: usize, p: Dim, q: Dim, visit: Visit<'_>) {
     for i0 in (0..p.size).step_by(TILE) {
         let i1 = (i0 + TILE).min(p.size);

@@ -15,11 +15,11 @@ use crate::tensor::layout::for_each_run;
 use crate::tensor::untyped::{untyped_data, untyped_data_mut};
 use crate::{Layout, TensorMut, TensorRef, Threads, with_untyped};
 
-/// An entry of a [`DimMap`] that is outside of the source.
+/// An entry of a [`DimMap`] that lies outside of the source.
 pub const OUTSIDE: usize = usize::MAX;
 
 /// For each index of a dimension of the result the index in the source, or [`OUTSIDE`]. `None` is
-/// every index at its own place.
+/// the identity.
 pub type DimMap = Option<Box<[usize]>>;
 
 /// Elements below which the work is not worth another thread.
@@ -36,7 +36,7 @@ pub fn rearrange(
     threads: &Threads,
 ) {
     for_each_part(to, threads, GRAIN, &|part, to| {
-        // The value outside as bits: written and read back.
+        // The constant as an untyped element: written and read back.
         let mut one = [0u64];
         let layout = Layout::contiguous(&[]);
         let bytes = bytemuck::cast_slice_mut(&mut one);
@@ -68,7 +68,7 @@ fn rearrange_part<B: Pod>(
         strides: l.strides[mapped..].into(),
         offset,
     };
-    // Mapped dimensions learn from `place` where the part starts, the others here.
+    // `place` adds the start of the part in mapped dimensions; the others add it here.
     let start = (mapped..to_layout.rank())
         .map(|d| part.start(d) * from_layout.strides[d])
         .sum();

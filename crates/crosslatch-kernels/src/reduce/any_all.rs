@@ -21,8 +21,7 @@ pub fn all(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize]) {
     for_each_output(out, x, reduced, false);
 }
 
-/// Whether any element has the value `wanted`, written as `wanted` if so and as the contrary if
-/// not.
+/// Writes `wanted` where any element of a run is `wanted`, the contrary elsewhere.
 fn for_each_output(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize], wanted: bool) {
     let (kept, run) = split(x.layout(), reduced);
     // A repeated element decides nothing that it has not decided the first time.
@@ -65,7 +64,7 @@ fn exists<T: Element>(data: &[T], from: usize, run: &Layout, wanted: bool) -> bo
             let len = (n - done).min(BLOCK);
             let start = from + at + done * step;
             found = match step {
-                // Without a way out in between, so that it can be done many at a time.
+                // Without an early exit, so that it can be vectorised.
                 1 => data[start..start + len]
                     .iter()
                     .fold(false, |any, x| any | is_wanted(*x)),

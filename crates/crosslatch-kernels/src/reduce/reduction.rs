@@ -1,9 +1,9 @@
 //! Reductions: many elements become one.
 //!
-//! The dimensions are put in order, those that stay first; each output element then folds the run
-//! of positions that belongs to it. Element number `i` of a run goes to part `i mod 16`, and the
-//! parts are combined at the end, always in one order. The parts are what vector instructions work
-//! on side by side, and since nothing else decides what is added to what, a result depends on the
+//! The dimensions are ordered, the kept ones first; each output element then folds the run of
+//! positions that belongs to it. Element number `i` of a run goes to part `i mod 16`, and the parts
+//! are combined at the end, always in one order. The parts are what vector instructions work on
+//! side by side, and since nothing else decides what is added to what, a result depends on the
 //! values and the shape alone: not on strides, threads or machine. Sums are kept in double
 //! precision, so that they hardly depend on the order anyway.
 //!
@@ -232,7 +232,7 @@ pub fn find_first<C: Compute>(
     found.unwrap_or(0)
 }
 
-/// The layout of the dimensions that stay, and that of those that go, from offset 0.
+/// The layout of the kept dimensions, and that of the reduced ones, from offset 0.
 pub(crate) fn split(layout: &Layout, reduced: &[usize]) -> (Layout, Layout) {
     let pick = |gone: bool, offset: usize| {
         let dims: Dims = (0..layout.rank())

@@ -1,9 +1,9 @@
 //! Ordering along a dimension: sorting, `topk`, binary search.
 //!
-//! A line of the tensor is copied to working memory as keys beside their places, ordered there, and
-//! written back. Keys are 64-bit integers whose order is that of the values: floats compare as
+//! A line of the tensor is copied to working memory as keys beside their positions, sorted there,
+//! and written back. Keys are 64-bit integers whose order is that of the values: floats compare as
 //! PyTorch has it, with NaN above everything, both zeros equal. Equal keys are ordered by their
-//! places, which makes every order stable, and the fast unstable sort usable. [`scratch_bytes`]
+//! positions, which makes every order stable, and the fast unstable sort usable. [`scratch_bytes`]
 //! says how much working memory a line takes.
 
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Element, Layout, TensorMut, TensorRef, with_element};
 
-/// A value's rank among values, and its place in the line.
+/// A value's key, and its position in the line.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Entry {

@@ -19,8 +19,8 @@ impl FileContents {
     /// Maps a file as it is now.
     ///
     /// The file must not be changed or truncated while it is mapped: the operating system offers no
-    /// way to forbid that. A change shows in what is read; where a file was shortened, reading what
-    /// is gone ends the process. Replacing it by renaming another file over it is safe.
+    /// way to forbid that. A change shows in what is read; reading past the end of a file that was
+    /// truncated ends the process. Replacing it by renaming another file over it is safe.
     /// [`FileContents::copy`] has no such condition.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl FileContents {
     /// # Errors
     /// If there is not enough memory, or `file` ends before that.
     pub fn copy(mut file: impl std::io::Read, len: usize) -> std::io::Result<FileContents> {
-        // Memory that the system lends page by page: where there is not enough, it says so.
+        // Mapped memory: the system reports it where there is not enough.
         let mut memory = memmap2::MmapMut::map_anon(len)?;
         file.read_exact(&mut memory)?;
         Ok(FileContents {
@@ -149,9 +149,9 @@ struct Block {
 
 /// Borrowed blocks of memory, pieces of which are read and written together.
 ///
-/// Rust lends out a slice or pieces of it that it can see to be disjoint; that two tensors in one
-/// arena are disjoint is known to a plan only. Here it is checked, at each use, and the pieces are
-/// then lent out for as long as `&mut self` is.
+/// Rust can borrow a slice in pieces that it sees to be disjoint; that two tensors in one arena are
+/// disjoint, only a plan knows. Here it is checked at each use, and the pieces are then borrowed
+/// for as long as `&mut self` is.
 pub struct Blocks<'m> {
     blocks: smallvec::SmallVec<[Block; 12]>,
     /// For blocks that are copied when they are written: what of them is not copied yet.
@@ -211,7 +211,7 @@ impl<'m> Blocks<'m> {
         self.push_exclusive(bytes);
     }
 
-    /// Copies what is borrowed and about to be written, or cannot be read in one piece.
+    /// Copies the loans that are about to be written, or that cannot be read in one piece.
     fn end_loans(&mut self, region: &Region, is_written: bool) {
         let Some((_, loans)) = self.loans.iter_mut().find(|(b, _)| *b == region.block) else {
             return;

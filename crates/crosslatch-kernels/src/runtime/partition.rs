@@ -4,8 +4,9 @@
 //! along the dimension with the longest stride, and only where that stride is longer than the reach
 //! of all other dimensions together: then each part lies in a range of memory of its own, and a
 //! task can be given that range as an ordinary exclusive slice. Contiguous tensors, slices of
-//! caches and transposed tensors can be cut so. What cannot (one whose dimensions are interleaved)
-//! or is too small to be worth the waking of a thread is done by the caller alone.
+//! caches and transposed tensors can be cut this way. A tensor that cannot (because its dimensions
+//! are interleaved), or that is too small for another thread to be worth waking, is left to the
+//! caller alone.
 
 use std::sync::Mutex;
 

@@ -24,7 +24,7 @@ fn polynomial<const FUSED: bool>(x: f32, coefficients: &[f32]) -> f32 {
     sum
 }
 
-/// Adding this rounds a small number to a whole one, which then stands in the lowest bits.
+/// Adding this rounds a small number to an integer, which then stands in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// `x = k ln 2 + r` with whole `k` and `|r| <= ln 2 / 2`, for `-104 <= x <= 89`; `k` as an integer,

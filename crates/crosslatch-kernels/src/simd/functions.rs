@@ -55,7 +55,7 @@ impl Function {
         });
     }
 
-    /// The same in double precision, by formulas that are obviously right.
+    /// The value in double precision, by formulas that are obviously right.
     pub fn exact(self, x: f64) -> f64 {
         match self {
             Function::Exp => x.exp(),

@@ -5,7 +5,7 @@
 use crate::runtime::instructions::multiversion;
 use crate::simd::approximate::{exp, multiply_add};
 
-/// Partial sums that a sum is made of.
+/// Partial sums of a sum.
 pub(crate) const LANES: usize = 8;
 
 /// Sum of eight lanes in a fixed order.

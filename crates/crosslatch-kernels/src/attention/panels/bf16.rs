@@ -217,8 +217,8 @@ impl Weigh for Bf16Products {
     }
 }
 
-/// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN, of which one form is
-/// left: rounding could make a number of another.
+/// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN; every NaN becomes
+/// the same one, because rounding could make a number of another.
 #[inline(always)]
 fn round_weight(weight: f32) -> u32 {
     let bits = weight.to_bits().min(f32::NAN.to_bits());

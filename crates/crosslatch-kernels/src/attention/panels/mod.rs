@@ -33,9 +33,9 @@ struct WorkingMemory {
     lanes: usize,
     /// Keys of a block.
     keys: usize,
-    /// What a block is prepared in.
+    /// Elements that a prepared block takes.
     block: usize,
-    /// What keys, and values, are widened to.
+    /// Elements that the widened keys, and the widened values, take.
     widened: [usize; 2],
     panel: usize,
     /// Panels that fit.
@@ -100,7 +100,7 @@ pub(super) fn run<P: Products, K: CacheElement>(
     }
 }
 
-/// The queries of a panel and what is carried along for them; all transposed.
+/// The queries of a panel and the state of their results; all transposed.
 struct Panel<'m> {
     queries: &'m mut [f32],
     results: &'m mut [f32],

@@ -19,7 +19,7 @@ use crate::tensor::quantized::{MAX_COLUMNS, QuantizedElements, QuantizedMatrix};
 
 use dots::{BLOCK, Bf16Weights, CHUNK, Int8Weights, WeightDots};
 
-/// Rows that are done together, and as many as there are registers for in AVX-512.
+/// Rows that are done together: usually, and with the registers of AVX-512.
 const ROWS: usize = 4;
 const MANY_ROWS: usize = 8;
 
@@ -193,8 +193,8 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Weight]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            // The machine itself sees a single column go on, in pages as large as these weights
-            // have.
+            // The machine itself prefetches a single column, in pages as large as those of these
+            // weights.
             let ahead = match C {
                 1 => 0,
                 _ => ahead::<D::Weight>(self.depth, C),
