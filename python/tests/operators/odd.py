@@ -20,10 +20,10 @@ import torch
 
 from operators.samples import Call, make_call
 
-FAMILIES = ("activations", "arithmetic", "choosing", "comparisons", "conversions", "division",
-            "extremes", "powers", "reductions", "running", "softmax", "statistics", "unary")
-ELEMENTWISE = ("activations", "arithmetic", "choosing", "comparisons", "conversions", "division",
-               "powers", "unary")
+ELEMENTWISE = tuple(f"elements/{name}" for name in (
+    "activations", "arithmetic", "comparisons", "conversions", "division", "powers", "select", "unary"))
+FAMILIES = (*ELEMENTWISE, "reduce/cumulative", "reduce/extremes", "reduce/reductions",
+            "reduce/statistics", "rows/softmax")
 OPS = Path(__file__).resolve().parents[3] / "crates" / "crosslatch" / "src" / "ops"
 
 INF, NAN = float("inf"), float("nan")
@@ -76,7 +76,7 @@ def calls(family: str, op: torch._ops.OpOverload, dtype: torch.dtype) -> Iterato
     """The calls of an operator with odd values of a type."""
     arguments = op._schema.arguments
     tensors = [a for a in arguments if str(a.type) in ("Tensor", "Optional[Tensor]")
-               and (not a.has_default_value() or family == "choosing")]
+               and (not a.has_default_value() or family == "elements/select")]
     odd = values(dtype)
     if family == "division" or op._schema.name == "aten::gcd":
         # The smallest integer divided by -1 ends PyTorch's process.

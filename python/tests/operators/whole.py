@@ -52,7 +52,7 @@ class Verdict:
 
 def engine_operators() -> frozenset[str]:
     """Names of the operators in the engine's tables, in-place ones included."""
-    text = "".join(path.read_text() for path in odd.OPS.glob("*.rs"))
+    text = "".join(path.read_text() for path in odd.OPS.rglob("*.rs"))
     names = set(re.findall(r'"(aten::[a-zA-Z0-9_.]+)\(', text))
     for name in list(names):
         base, dot, overload = name.partition(".")

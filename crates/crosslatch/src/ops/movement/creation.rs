@@ -11,7 +11,7 @@ use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut,
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::pointwise::number_in;
-use crate::ops::operands::range::{value_in, value_of};
+use crate::ops::operands::range::{checked_value, value_of};
 use crate::ops::operands::shapes::{checked_shape, length};
 
 pub(super) const OPERATORS: Table = &[
@@ -79,7 +79,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-            constant(dtype, Dims::new(), value_in(c.number("s")?, dtype)?)
+            constant(dtype, Dims::new(), checked_value(c.number("s")?, dtype)?)
         },
     ),
     op(
@@ -132,7 +132,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
         |c| {
             let dtype = c.tensor("self")?.dtype;
-            filled(c, Some(value_in(c.number("value")?, dtype)?))
+            filled(c, Some(checked_value(c.number("value")?, dtype)?))
         },
     ),
     op_with_in_place(
@@ -224,7 +224,7 @@ fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
         Number::Bool(_) => DType::Bool,
     };
     let (dtype, shape) = described(call, otherwise)?;
-    constant(dtype, shape, value_in(number, dtype)?)
+    constant(dtype, shape, checked_value(number, dtype)?)
 }
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {

@@ -18,7 +18,7 @@ use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, Ten
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{view, view_mut};
-use crate::ops::operands::range::{check_value, value_in};
+use crate::ops::operands::range::{check_value, checked_value};
 use crate::ops::operands::shapes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
@@ -393,7 +393,7 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
         let read = move |o: &Operands<'_, '_>| check_value(read_one(&o.inputs[value]), dtype);
         return Ok(Lowering::update(this, filling(of, dim, read)));
     }
-    let value = value_in(call.number("value")?, this.dtype)?;
+    let value = checked_value(call.number("value")?, this.dtype)?;
     Ok(Lowering::update(
         this,
         filling(of, dim, move |_: &Operands<'_, '_>| Ok(value)),

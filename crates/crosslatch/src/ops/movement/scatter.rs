@@ -16,7 +16,7 @@ use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
 use crate::ops::movement::indexing::{check_index, with_a_dim};
 use crate::ops::operands::layouts::{view, view_mut};
-use crate::ops::operands::range::value_in;
+use crate::ops::operands::range::checked_value;
 use crate::ops::operands::shapes::checked_shape;
 use crate::ops::views::dims::diagonal_of;
 use crate::ops::views::expand::expanded;
@@ -297,7 +297,7 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     check_fit(this, index, Some(dim))?;
     let value = match call.has("src") {
         true => None,
-        false => Some(value_in(call.number("value")?, this.dtype)?),
+        false => Some(checked_value(call.number("value")?, this.dtype)?),
     };
     let mut src = None;
     if value.is_none() {

@@ -19,28 +19,28 @@ pub(in crate::ops) fn value_of(number: Number) -> Scalar {
 }
 
 /// The number as a value to fill a tensor of this type with; an error if the type does not hold it.
-pub(in crate::ops) fn value_in(number: Number, dtype: DType) -> Result<Scalar, OpError> {
+pub(in crate::ops) fn checked_value(number: Number, dtype: DType) -> Result<Scalar, OpError> {
     let value = value_of(number);
     match fits(value, dtype) {
         true => Ok(value),
-        false => Err(OpError::new(misfit(value, dtype))),
+        false => Err(OpError::new(out_of_range(value, dtype))),
     }
 }
 
 /// The number, if elements of this type hold it.
-pub(in crate::ops) fn fitting(number: Number, dtype: DType) -> Result<Number, OpError> {
-    value_in(number, dtype).map(|_| number)
+pub(in crate::ops) fn checked_number(number: Number, dtype: DType) -> Result<Number, OpError> {
+    checked_value(number, dtype).map(|_| number)
 }
 
 /// The same for a value that is known when a kernel runs only.
 pub(in crate::ops) fn check_value(value: Scalar, dtype: DType) -> Result<Scalar, KernelError> {
     match fits(value, dtype) {
         true => Ok(value),
-        false => Err(KernelError::Assertion(misfit(value, dtype))),
+        false => Err(KernelError::Assertion(out_of_range(value, dtype))),
     }
 }
 
-fn misfit(value: Scalar, dtype: DType) -> String {
+fn out_of_range(value: Scalar, dtype: DType) -> String {
     match value {
         Scalar::Int(i) => format!("the number {i} does not fit the type {dtype}"),
         Scalar::Float(x) => format!("the number {x} does not fit the type {dtype}"),

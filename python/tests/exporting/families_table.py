@@ -11,7 +11,7 @@ from pathlib import Path
 import transformers
 from transformers.models.auto import modeling_auto
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 TABLE = ROOT / "docs/guide/families.md"
 REASON_LENGTH = 160
 MAPPINGS = (modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
@@ -20,24 +20,23 @@ MAPPINGS = (modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 
 INTRODUCTION = """# Families
 
-Written by `cargo xtask families`; the tests check that it is current. Each family is a tiny model with
-random weights, exported by `crosslatch.export` and run by the engine: three inputs of different lengths,
-one after the other in one session, 16 tokens each. Logits are within 1e-3 of eager PyTorch, tokens are
-those of `model.generate`, a step after the first computes nothing from the encoder output and copies no
-byte of a cache. FLOPs are for one token and the longest source that the model takes; the sizes are those
-of the test, so what counts is the share.
+`cargo xtask families` writes this page, and the tests check that it is current. Each family is a tiny model
+with random weights, exported by `crosslatch.export` and run by the engine on three inputs of different
+lengths, one after the other in one session, 16 tokens each. Logits are within 1e-3 of eager PyTorch, and
+tokens equal those of `model.generate`. A step after the first computes nothing from the encoder's output and
+copies no byte of a cache. FLOPs are for one token and the longest source that the model takes; the models
+are small, so only the share that is saved says something about real ones.
 """
 REFUSED = """
 ## Refused
 
-`crosslatch.export` refuses these, with the reason.
+`crosslatch.export` refuses these and gives the reason.
 """
 ONE_STACK = """
-## Of one stack
+## Decoder-only
 
-Under transformers' sequence-to-sequence classes there are also some whose decoder has no
-cross-attention: sound or text becomes part of the decoder's own sequence. They are refused as "not an
-encoder–decoder model".
+Some of transformers' sequence-to-sequence classes have a decoder without cross-attention: sound or text
+becomes part of the decoder's own sequence. They are refused as "not an encoder–decoder model".
 """
 
 
@@ -89,7 +88,7 @@ def whole(supported, refused):
 
 
 def main():
-    sys.path.insert(0, str(ROOT / "python"))
+    sys.path[:0] = [str(ROOT / "python"), str(ROOT / "python/tests")]
     import crosslatch
     from families import FAMILIES
     from families import REFUSED as NOT_SUPPORTED
