@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use crosslatch::bandwidth::Probe;
+use crosslatch::BandwidthProbe;
 use crosslatch::inputs::{fed_slots, types_for};
 use crosslatch::ir::graph::{SlotKind, Symbol};
 use crosslatch::{DType, Input, Model, Options, Precision, Session, Tensor, Threads};
@@ -140,7 +140,7 @@ fn speech(
             together: Vec::new(),
         });
     }
-    let probe = Probe::new(PROBE_BYTES);
+    let probe = BandwidthProbe::new(PROBE_BYTES);
     let threads = Threads::new(options(Precision::F32).threads);
     let mut bandwidth = Vec::new();
     // The first pass makes the plans and brings the file in; it is not counted.

@@ -38,10 +38,7 @@ pub mod simd;
 pub mod tensor;
 
 pub use kernel::{Kernel, KernelError, Operands};
-pub use runtime::memory::FileContents;
-pub use runtime::threads::Threads;
-pub use tensor::dtype::{Bool, DType, Element};
-pub use tensor::layout::{Dims, Layout};
-pub use tensor::quantized::NarrowMatrix;
-pub use tensor::storage::Storage;
-pub use tensor::view::{TensorMut, TensorRef};
+pub use runtime::{FileContents, Threads};
+pub use tensor::{
+    Bool, DType, Dims, Element, Layout, QuantizedMatrix, Storage, TensorMut, TensorRef,
+};

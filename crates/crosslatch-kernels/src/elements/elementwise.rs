@@ -15,8 +15,8 @@
 //! ([`Blockwise`]), so it is compiled once and not once for each operator.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::has_avx2;
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::instructions::{Feature, has};
+use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Layout, TensorMut, TensorRef, Threads};
 
@@ -46,7 +46,7 @@ pub fn blockwise<C: Compute, const N: usize>(
     f: impl Fn([C; N]) -> C + Send + Sync + 'static,
 ) -> Blockwise<C, N> {
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has_avx2() {
+    if C::VECTORS && has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return Box::new(move |blocks, results| unsafe { each_avx2(blocks, results, &f) });
     }
@@ -95,7 +95,7 @@ pub fn apply<C: Compute, const N: usize>(
         Source::Tensor(t) => t.layout().expand(out.shape()).unwrap_or_default(),
         Source::Number(_) => Layout::default(),
     });
-    let result = for_each_slab(out, threads, GRAIN, &|part, out| {
+    for_each_part(out, threads, GRAIN, &|part, out| {
         let target = out.layout().clone();
         let layouts: [Layout; N] = std::array::from_fn(|i| match sources[i] {
             Source::Tensor(_) => part.of(&layouts[i]),
@@ -106,9 +106,7 @@ pub fn apply<C: Compute, const N: usize>(
             },
         });
         slab(out, &target, sources, &layouts, through, f);
-        Ok(())
     });
-    debug_assert!(result.is_ok());
 }
 
 /// One operand in one run of elements: where it begins, how far apart its elements are.

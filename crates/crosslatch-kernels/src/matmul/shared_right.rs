@@ -1,22 +1,18 @@
-//! The rows of several products as those of one.
+//! Several products that share their right side, as one.
 //!
 //! A decoder step multiplies a row or two by each weight, and takes as long as reading the weights
-//! takes. Several sessions that take the same step can read them once: their rows are brought
-//! together, multiplied as one matrix, and the results are taken apart again. A product with few rows
-//! ([`crate::matmul`]) sums each row for itself, in the same order for any number of rows, so that
-//! every session gets the bits that it gets alone.
+//! takes. Several sessions that take the same step can read them once: their rows are gathered,
+//! multiplied as one matrix, and the results are taken apart again. A product with few rows
+//! ([`MOST_ROWS`](crate::matmul::MOST_ROWS)) sums each row for itself, in the same order for any
+//! number of rows, so that every session gets the bits that it gets alone.
 
-use crate::matmul::gemv::FEW;
 use crate::movement::copy::copy;
 use crate::tensor::view::TensorError;
 use crate::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
-/// Most rows for which a product sums each row for itself.
-pub const MOST_ROWS: usize = FEW;
-
-/// Sizes of the products.
+/// SharedSizes of the products.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+pub struct SharedSizes {
     /// Rows of each left matrix.
     pub rows: usize,
     /// Columns of the left matrices.
@@ -31,15 +27,15 @@ pub struct Sizes {
 ///
 /// # Errors
 /// If a tensor does not have the size that is said.
-pub fn stacked(
+pub fn with_shared_right(
     results: &mut [TensorMut<'_>],
     lefts: &[TensorRef<'_>],
-    sizes: Sizes,
+    sizes: SharedSizes,
     memory: &mut Storage,
     threads: &Threads,
     product: &mut dyn FnMut(&mut TensorMut<'_>, &TensorRef<'_>),
 ) -> Result<(), TensorError> {
-    let Sizes {
+    let SharedSizes {
         rows,
         depth,
         columns,

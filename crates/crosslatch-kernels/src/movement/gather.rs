@@ -5,7 +5,7 @@
 //! along `dim`, gives the place of each element but for the index itself.
 
 use crate::movement::indexing::{Integers, Negative, position};
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::partition::try_for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::tensor::untyped::{bits, bits_mut};
 use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_bits};
@@ -37,7 +37,7 @@ pub fn gather(
     negative: Negative,
     threads: &Threads,
 ) -> Result<(), KernelError> {
-    for_each_slab(to, threads, GRAIN, &|part, to| {
+    try_for_each_part(to, threads, GRAIN, &|part, to| {
         let to_layout = to.layout().clone();
         let index_layout = part.of(index.layout());
         let (base, len, stride) = without_dim(from.layout(), index.shape(), dim);
@@ -75,24 +75,13 @@ pub fn take(
         for_each_run([&to_layout, index.layout()], |[a, i], [p, q], n| {
             for k in 0..n {
                 match position(integers.at(i + k * q), len, negative) {
-                    Ok(j) => target[a + k * p] = source[nth(from.layout(), j)],
+                    Ok(j) => target[a + k * p] = source[from.layout().position(j)],
                     Err(e) => result = Err(e),
                 }
             }
         });
     });
     result
-}
-
-/// Position of the `n`-th element in row-major order.
-fn nth(layout: &Layout, n: usize) -> usize {
-    let mut left = n;
-    let mut position = layout.offset;
-    for (&size, &stride) in layout.shape.iter().zip(&layout.strides).rev() {
-        position += left % size * stride;
-        left /= size;
-    }
-    position
 }
 
 #[cfg(test)]

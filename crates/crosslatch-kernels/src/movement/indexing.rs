@@ -9,8 +9,8 @@
 
 use smallvec::SmallVec;
 
-use crate::runtime::partition::{Part, for_each_slab};
-use crate::tensor::arithmetic::Wide;
+use crate::runtime::partition::{Part, try_for_each_part};
+use crate::tensor::arithmetic::Accumulate;
 use crate::tensor::layout::for_each_run;
 use crate::tensor::untyped::{bits, bits_mut};
 use crate::{
@@ -115,7 +115,7 @@ pub fn index(
     indexing: &Indexing<'_, '_>,
     threads: &Threads,
 ) -> Result<(), KernelError> {
-    for_each_slab(to, threads, GRAIN, &|part, to| {
+    try_for_each_part(to, threads, GRAIN, &|part, to| {
         let layout = to.layout().clone();
         let blocks = Blocks::new(from.layout(), &layout, indexing, part);
         with_bits!(from.dtype(), B => {
@@ -180,9 +180,9 @@ pub fn index_put(
 
 /// `a + alpha * b`, computed in the wide type.
 #[inline(always)]
-pub fn add_scaled<T: Element<Wide: Wide>>(a: T, b: T, alpha: f64) -> T {
-    let scale = <T::Wide as Wide>::from_f64(alpha);
-    T::narrow(a.widen().add(b.widen().mul(scale)))
+pub fn add_scaled<T: Element<Accumulator: Accumulate>>(a: T, b: T, alpha: f64) -> T {
+    let scale = <T::Accumulator as Accumulate>::from_f64(alpha);
+    T::from_accumulator(a.widen().add(b.widen().mul(scale)))
 }
 
 /// The blocks of `whole` (the indexed tensor) beside those of `block` (result or values).

@@ -2,7 +2,7 @@
 
 use crate::elements::blocks::Compute;
 use crate::movement::indexing::{Write, add_scaled};
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{Bool, TensorMut, TensorRef, Threads, with_element};
 
@@ -18,7 +18,7 @@ pub fn fill_masked<C: Compute>(
 ) {
     let layout = mask.layout().expand(to.shape()).unwrap_or_default();
     let chosen = mask.data::<Bool>();
-    let result = for_each_slab(to, threads, GRAIN, &|part, to| {
+    for_each_part(to, threads, GRAIN, &|part, to| {
         let (target, mask) = (to.layout().clone(), part.of(&layout));
         with_element!(to.dtype(), T => {
             let (data, value) = (to.data::<T>(), value.store::<T>());
@@ -30,9 +30,7 @@ pub fn fill_masked<C: Compute>(
                 }
             });
         });
-        Ok(())
     });
-    debug_assert!(result.is_ok());
 }
 
 /// `to[i] = values[i]`, or `+=`, where `mask[i]` is true. All three have one shape; `values` has

@@ -9,8 +9,8 @@
 use bytemuck::Pod;
 use smallvec::SmallVec;
 
-use crate::movement::fill::{Value, fill};
-use crate::runtime::partition::{Part, for_each_slab};
+use crate::movement::fill::{Scalar, fill};
+use crate::runtime::partition::{Part, for_each_part};
 use crate::tensor::layout::for_each_run;
 use crate::tensor::untyped::{bits, bits_mut};
 use crate::{Layout, TensorMut, TensorRef, Threads, with_bits};
@@ -32,10 +32,10 @@ pub fn rearrange(
     to: &mut TensorMut<'_>,
     from: &TensorRef<'_>,
     maps: &[DimMap],
-    outside: Value,
+    outside: Scalar,
     threads: &Threads,
 ) {
-    let result = for_each_slab(to, threads, GRAIN, &|part, to| {
+    for_each_part(to, threads, GRAIN, &|part, to| {
         // The value outside as bits: written and read back.
         let mut one = [0u64];
         let layout = Layout::contiguous(&[]);
@@ -47,9 +47,7 @@ pub fn rearrange(
                 rearrange_part(to, bits::<B>(from), from.layout(), maps, outside, part);
             });
         }
-        Ok(())
     });
-    debug_assert!(result.is_ok());
 }
 
 fn rearrange_part<B: Pod>(
@@ -146,7 +144,13 @@ mod tests {
         let layout = Layout::contiguous(shape);
         let mut memory = Storage::zeroed(2 * layout.numel());
         let mut to = TensorMut::new(DType::I16, &layout, memory.bytes_mut()).unwrap();
-        rearrange(&mut to, &from, maps, Value::Int(-1), &Threads::new(threads));
+        rearrange(
+            &mut to,
+            &from,
+            maps,
+            Scalar::Int(-1),
+            &Threads::new(threads),
+        );
         to.as_ref().to_vec()
     }
 

@@ -12,17 +12,17 @@ use crate::{Storage, Threads};
 const PIECE: usize = 1 << 20;
 
 /// A piece of memory to read, larger than caches are.
-pub struct Probe {
+pub struct BandwidthProbe {
     memory: Storage,
 }
 
-impl Probe {
+impl BandwidthProbe {
     /// A probe of `bytes` bytes.
-    pub fn new(bytes: usize) -> Probe {
+    pub fn new(bytes: usize) -> BandwidthProbe {
         let mut memory = Storage::zeroed(bytes.next_multiple_of(PIECE));
         // Zeroed memory may be one page of zeros many times.
         memory.bytes_mut().fill(1);
-        Probe { memory }
+        BandwidthProbe { memory }
     }
 
     /// Reads all of it once with all threads; bytes a second.
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_probe_reads_all_of_its_memory() {
-        let probe = Probe::new(PIECE + 1);
+        let probe = BandwidthProbe::new(PIECE + 1);
         assert_eq!(probe.memory.len(), 2 * PIECE);
         assert!(probe.measure(&Threads::new(2)) > 0.0);
         let words: Vec<u64> = (0..37).collect();

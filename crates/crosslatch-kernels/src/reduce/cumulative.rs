@@ -14,7 +14,7 @@ const BLOCK: usize = 256;
 /// `out[i] = value(step(… step(start, x[0]) …, x[i]))` along `dim`, where elements of `x` are
 /// converted to `through` first; `out` has the shape of `x`. A tensor without dimensions is one
 /// line.
-pub fn scan<C: Compute, A: Copy, T: Compute>(
+pub fn cumulate<C: Compute, A: Copy, T: Compute>(
     out: &mut TensorMut<'_>,
     x: &TensorRef<'_>,
     dim: usize,
@@ -65,7 +65,7 @@ mod tests {
         let lo = Layout::contiguous(&layout.shape);
         let mut out = Storage::zeroed(8 * lo.numel());
         let mut to = TensorMut::new(DType::I64, &lo, out.bytes_mut()).unwrap();
-        scan(
+        cumulate(
             &mut to,
             &x,
             dim,

@@ -11,8 +11,8 @@
 //! time, so that memory is read in its own order.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::has_avx2;
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::instructions::{Feature, has};
+use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Dims, Layout, TensorMut, TensorRef, Threads};
 
@@ -52,7 +52,7 @@ pub fn reduce<C: Compute, P: Copy, T: Compute>(
 ) {
     let (kept, run) = split(x.layout(), reduced);
     let grain = (GRAIN / run.numel().max(1)).max(1);
-    let result = for_each_slab(out, threads, grain, &|part, out| {
+    for_each_part(out, threads, grain, &|part, out| {
         let (from, to) = (part.of(&kept), out.layout().clone());
         for_each_run([&to, &from], |[o, k], [o_step, k_step], n| {
             let across = k_step == 1 && n > 1 && innermost_stride(&run) != 1;
@@ -77,9 +77,7 @@ pub fn reduce<C: Compute, P: Copy, T: Compute>(
                 store(out, o + done * o_step, o_step, &results[..columns]);
             }
         });
-        Ok(())
     });
-    debug_assert!(result.is_ok());
 }
 
 /// Joins the parts, neighbours of powers of two first.
@@ -134,7 +132,7 @@ fn add_block<C: Compute, P: Copy>(
         *part = step(*part, *x);
     }
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has_avx2() {
+    if C::VECTORS && has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return unsafe { add_rows_avx2(parts, rest, step) };
     }
@@ -204,7 +202,12 @@ fn fold_columns<C: Compute, P: Copy, T>(
 
 /// Number of the first element that equals `wanted` within the run of an output, whose first element
 /// lies at `from`; 0 if none does. NaN counts as equal to itself.
-pub fn position<C: Compute>(x: &TensorRef<'_>, from: usize, reduced: &[usize], wanted: C) -> usize {
+pub fn find_first<C: Compute>(
+    x: &TensorRef<'_>,
+    from: usize,
+    reduced: &[usize],
+    wanted: C,
+) -> usize {
     let (_, run) = split(x.layout(), reduced);
     let is_nan = |x: C| x.partial_cmp(&x).is_none();
     let mut block = [C::default(); BLOCK];
@@ -335,8 +338,8 @@ mod tests {
         let values = [1f32, 3.0, 3.0, f32::NAN, 2.0, f32::NAN];
         let layout = Layout::contiguous(&[2, 3]);
         let x = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&values)).unwrap();
-        assert_eq!(position(&x, 0, &[1], 3f32), 1);
-        assert_eq!(position(&x, 3, &[1], f32::NAN), 0);
-        assert_eq!(position(&x, 1, &[0], 2f32), 1);
+        assert_eq!(find_first(&x, 0, &[1], 3f32), 1);
+        assert_eq!(find_first(&x, 3, &[1], f32::NAN), 0);
+        assert_eq!(find_first(&x, 1, &[0], 2f32), 1);
     }
 }

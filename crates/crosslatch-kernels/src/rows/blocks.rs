@@ -7,7 +7,7 @@
 
 use bytemuck::Pod;
 
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::simd::vectors;
 use crate::{DType, Dims, Element, Layout};
 
@@ -129,7 +129,7 @@ impl Rows {
 
     /// Position of the first element of a row.
     pub fn start(&self, row: usize) -> usize {
-        nth(&self.outer, row)
+        self.outer.position(row)
     }
 
     /// Reads elements `first ..` of the row that starts at `start`.
@@ -152,7 +152,7 @@ impl Rows {
             }
             None => {
                 for (i, x) in block.iter_mut().enumerate() {
-                    *x = R::of(data[start + nth(&self.inner, first + i)].to_f64());
+                    *x = R::of(data[start + self.inner.position(first + i)].to_f64());
                 }
             }
         }
@@ -164,7 +164,7 @@ impl Rows {
     /// Nobody else uses this row meanwhile.
     pub unsafe fn write<T: Element, R: Real>(
         &self,
-        target: &Target<'_, T>,
+        target: &SharedOutput<'_, T>,
         start: usize,
         first: usize,
         block: &[R],
@@ -178,23 +178,13 @@ impl Rows {
         for (i, x) in block.iter().enumerate() {
             let at = match self.stride {
                 Some(stride) => (first + i) * stride,
-                None => nth(&self.inner, first + i),
+                None => self.inner.position(first + i),
             };
             // SAFETY: an element of the row.
             let to = unsafe { target.slice(start + at, 1) };
             to[0] = T::from_f64(x.to());
         }
     }
-}
-
-/// Position of the `n`-th element in row-major order.
-pub(crate) fn nth(layout: &Layout, mut n: usize) -> usize {
-    let mut at = layout.offset;
-    for (&size, &stride) in layout.shape.iter().zip(&layout.strides).rev() {
-        at += n % size * stride;
-        n /= size;
-    }
-    at
 }
 
 /// Runs an expression with `$T` bound to the element type and `$R` to the type that it is computed

@@ -5,8 +5,8 @@
 //! position's in a layer norm are the same thing. The mean is taken first and then the mean square
 //! of the distances from it, which loses no digits to cancellation.
 
-use crate::rows::blocks::{BLOCK, Real, Rows, nth, with_real};
-use crate::runtime::shared::Target;
+use crate::rows::blocks::{BLOCK, Real, Rows, with_real};
+use crate::runtime::shared_output::SharedOutput;
 use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
@@ -55,7 +55,7 @@ pub fn norm(
 struct Statistic<'a> {
     dtype: crate::DType,
     layout: &'a crate::Layout,
-    memory: Target<'a, u8>,
+    memory: SharedOutput<'a, u8>,
 }
 
 impl<'a> Statistic<'a> {
@@ -65,7 +65,7 @@ impl<'a> Statistic<'a> {
         Statistic {
             dtype,
             layout,
-            memory: Target::new(memory),
+            memory: SharedOutput::new(memory),
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Statistic<'a> {
     /// No other thread sets the same row.
     unsafe fn set(&self, row: usize, value: f64) {
         with_element!(self.dtype, T => {
-            let at = nth(self.layout, row) * size_of::<T>();
+            let at = self.layout.position(row) * size_of::<T>();
             // SAFETY: the bytes of this row's element.
             let bytes = unsafe { self.memory.slice(at, size_of::<T>()) };
             bytes.copy_from_slice(bytemuck::bytes_of(&T::from_f64(value)));
@@ -92,7 +92,7 @@ fn all_rows<T: Element, R: Real>(
     let (to, from) = (Rows::new(out.layout(), dims), Rows::new(x.layout(), dims));
     let (count, len) = (to.count(), to.len());
     let data = x.data::<T>();
-    let target = Target::new(out.data::<T>());
+    let target = SharedOutput::new(out.data::<T>());
     let parameters =
         [&norm.weight, &norm.bias].map(|t| t.as_ref().map(|t| (t, Rows::new(t.layout(), dims))));
     let one_row = |row: usize| {

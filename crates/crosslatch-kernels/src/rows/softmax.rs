@@ -5,7 +5,7 @@
 //! block at a time, and may lie along any dimension.
 
 use crate::rows::blocks::{BLOCK, Real, Rows, with_real};
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
@@ -40,7 +40,7 @@ pub fn softmax(
     };
     let (to, from) = (last(out.layout()), last(x.layout()));
     with_real!(out.dtype(), plain, T, R => {
-        let target = Target::new(out.data::<T>());
+        let target = SharedOutput::new(out.data::<T>());
         let write = writer::<T, R>(&target, &to);
         with_element!(x.dtype(), X => {
             let read = |line: usize, first: usize, block: &mut [R]| {
@@ -58,7 +58,7 @@ type Write<'w, R> = &'w (dyn Fn(usize, usize, &[R]) + Sync);
 
 /// What [`lines`] writes its results with.
 fn writer<'w, T: Element, R: Real>(
-    target: &'w Target<'_, T>,
+    target: &'w SharedOutput<'_, T>,
     to: &'w Rows,
 ) -> impl Fn(usize, usize, &[R]) + Sync + 'w {
     move |line, first, block| {

@@ -3,7 +3,7 @@
 //! Each is a formula of [`crate::simd::approximate`], compiled for each set of instructions. A number's result does not depend on where in the slice it stands.
 
 use crate::TensorMut;
-use crate::runtime::instructions::compiled;
+use crate::runtime::instructions::multiversion;
 use crate::simd::approximate;
 use crate::tensor::layout::for_each_run;
 
@@ -81,7 +81,7 @@ macro_rules! over_slices {
                     *x = approximate::$name::<FUSED>(*x);
                 }
             }
-            compiled!(fn best(x: &mut [f32]), portable);
+            multiversion!(fn best(x: &mut [f32]), portable);
             best(x);
         })*
     };

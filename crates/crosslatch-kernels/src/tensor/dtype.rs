@@ -112,11 +112,11 @@ pub trait Element: Pod + Send + Sync + fmt::Debug {
     /// The tag of this type.
     const DTYPE: DType;
     /// `f32` for 16- and 32-bit floats, `f64` for itself, `i64` for integers and `bool`.
-    type Wide: Copy + Send + Sync + PartialOrd + fmt::Debug;
+    type Accumulator: Copy + Send + Sync + PartialOrd + fmt::Debug;
     /// The value in the type that kernels compute in.
-    fn widen(self) -> Self::Wide;
+    fn widen(self) -> Self::Accumulator;
     /// The nearest stored value: floats round to nearest even, integers wrap, `bool` is `!= 0`.
-    fn narrow(wide: Self::Wide) -> Self;
+    fn from_accumulator(value: Self::Accumulator) -> Self;
     /// Conversion from a 64-bit float, as `Tensor.to` does it (integers truncate).
     fn from_f64(value: f64) -> Self;
     /// Conversion from a 64-bit integer, as `Tensor.to` does it.
@@ -128,18 +128,18 @@ pub trait Element: Pod + Send + Sync + fmt::Debug {
 }
 
 macro_rules! float_element {
-    ($type:ty, $tag:ident, $wide:ty, $widen:expr, $narrow:expr, $from_f64:expr, $to_f64:expr,
+    ($type:ty, $tag:ident, $accumulator:ty, $widen:expr, $from_accumulator:expr, $from_f64:expr, $to_f64:expr,
      $from_i64:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$tag;
-            type Wide = $wide;
+            type Accumulator = $accumulator;
             #[inline(always)]
-            fn widen(self) -> $wide {
+            fn widen(self) -> $accumulator {
                 $widen(self)
             }
             #[inline(always)]
-            fn narrow(wide: $wide) -> Self {
-                $narrow(wide)
+            fn from_accumulator(value: $accumulator) -> Self {
+                $from_accumulator(value)
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -197,14 +197,14 @@ macro_rules! int_element {
     ($type:ty, $tag:ident, $cut:ident) => {
         impl Element for $type {
             const DTYPE: DType = DType::$tag;
-            type Wide = i64;
+            type Accumulator = i64;
             #[inline(always)]
             fn widen(self) -> i64 {
                 self as i64
             }
             #[inline(always)]
-            fn narrow(wide: i64) -> Self {
-                wide as $type
+            fn from_accumulator(value: i64) -> Self {
+                value as $type
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -236,14 +236,14 @@ int_element!(i64, I64, cut_to_i64);
 
 impl Element for Bool {
     const DTYPE: DType = DType::Bool;
-    type Wide = i64;
+    type Accumulator = i64;
     #[inline(always)]
     fn widen(self) -> i64 {
         self.get() as i64
     }
     #[inline(always)]
-    fn narrow(wide: i64) -> Self {
-        Bool::new(wide != 0)
+    fn from_accumulator(value: i64) -> Self {
+        Bool::new(value != 0)
     }
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
@@ -349,9 +349,9 @@ mod tests {
     #[test]
     fn integers_wrap_and_truth_is_any_non_zero_byte() {
         assert_eq!(u8::from_f64(-1.0), 255);
-        assert_eq!(i8::narrow(200), -56);
+        assert_eq!(i8::from_accumulator(200), -56);
         assert!(bytemuck::cast::<u8, Bool>(7).get());
-        assert_eq!(Bool::narrow(3).to_i64(), 1);
+        assert_eq!(Bool::from_accumulator(3).to_i64(), 1);
     }
 
     #[test]

@@ -265,6 +265,16 @@ impl Layout {
         })
     }
 
+    /// Position of the `n`-th element in row-major order.
+    pub fn position(&self, mut n: usize) -> usize {
+        let mut position = self.offset;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            position += n % size * stride;
+            n /= size;
+        }
+        position
+    }
+
     /// Positions of all elements in row-major order of the indices.
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         let mut index: Dims = SmallVec::from_elem(0, self.rank());

@@ -13,7 +13,7 @@ mod quantized;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Threads};
 
 use crate::error::Error;
@@ -271,10 +271,10 @@ impl Model {
         Ok(())
     }
 
-    fn quantized_cell(&self, format: Format) -> &OnceLock<QuantizedWeights> {
+    fn quantized_cell(&self, format: WeightFormat) -> &OnceLock<QuantizedWeights> {
         match format {
-            Format::Bf16 => &self.0.quantized[0],
-            Format::Int8 => &self.0.quantized[1],
+            WeightFormat::Bf16 => &self.0.quantized[0],
+            WeightFormat::Int8 => &self.0.quantized[1],
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crosslatch_kernels::attention::{Attention, attention};
 use crosslatch_kernels::kernel::AnyLayout;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
@@ -127,7 +127,7 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             .unwrap_or(1.0 / (inner as f64).sqrt()),
         causal,
         plain: call.plain(),
-        narrow: call.kernels == KernelSet::LowPrecision,
+        allow_bf16: call.kernels == KernelSet::LowPrecision,
     };
     let [iq, ik, iv] = [q, k, v].map(|t| t.index);
     let im = mask.map(|m| m.index);

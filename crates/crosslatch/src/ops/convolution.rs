@@ -3,7 +3,7 @@
 //! All forms become one kernel over two dimensions; with one, the other has length 1.
 
 use crosslatch_kernels::convolution::Convolution;
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
@@ -89,8 +89,8 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
         padding,
         dilation,
         groups,
-        then: None,
-        narrow: call.kernels == KernelSet::LowPrecision,
+        epilogue: None,
+        allow_bf16: call.kernels == KernelSet::LowPrecision,
     };
     let taps: usize = w.shape()[1..].iter().product();
     let flops = 2 * (full.iter().product::<usize>() as u64) * taps as u64;
@@ -119,11 +119,11 @@ struct Convolve {
 }
 
 impl Kernel for Convolve {
-    fn followed_by(&self, function: Function) -> Option<Box<dyn Kernel>> {
-        let may = self.is_f32 && !self.plain && self.convolution.then.is_none();
+    fn with_epilogue(&self, function: Function) -> Option<Box<dyn Kernel>> {
+        let may = self.is_f32 && !self.plain && self.convolution.epilogue.is_none();
         may.then(|| -> Box<dyn Kernel> {
             let mut kernel = self.clone();
-            kernel.convolution.then = Some(function);
+            kernel.convolution.epilogue = Some(function);
             Box::new(kernel)
         })
     }

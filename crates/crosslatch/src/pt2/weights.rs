@@ -225,7 +225,7 @@ impl Weights {
         let range = archive.range(&entry)?;
         let needed = layout
             .end()
-            .filter(|_| crosslatch_kernels::tensor::layout::is_addressable(&layout.shape))
+            .filter(|_| crosslatch_kernels::tensor::is_addressable(&layout.shape))
             .and_then(|end| end.checked_mul(dtype.size()))
             .ok_or_else(|| fail(format!("its shape {:?} overflows", &layout.shape[..])))?;
         if layout.numel() > 0 && needed > range.len() {

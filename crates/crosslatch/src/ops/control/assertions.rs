@@ -3,7 +3,7 @@
 //! What a check says about sizes and types is decided when a plan is made, and then nothing is
 //! left to run. Only a check of a tensor's contents becomes a kernel, one without results.
 
-use crosslatch_kernels::movement::fill::{Value, read_one};
+use crosslatch_kernels::movement::{Scalar, read_one};
 use crosslatch_kernels::{KernelError, Operands};
 
 use crate::ir::catalogue::{Table, op};
@@ -55,8 +55,8 @@ fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = this.index;
     let message = message(call)?.to_owned();
     let kernel = move |o: &mut Operands<'_, '_>| match read_one(&o.inputs[of]) {
-        Value::Int(0) => Err(KernelError::Assertion(message.clone())),
-        Value::Float(0.0) => Err(KernelError::Assertion(message.clone())),
+        Scalar::Int(0) => Err(KernelError::Assertion(message.clone())),
+        Scalar::Float(0.0) => Err(KernelError::Assertion(message.clone())),
         _ => Ok(()),
     };
     Ok(Lowering::Compute(Compute::new(Vec::new(), kernel)))

@@ -6,7 +6,7 @@
 //! matrix product it is computed as one, else by plain loops. Which of the two depends on the
 //! equation alone.
 
-use crosslatch_kernels::matmul::contraction::contract;
+use crosslatch_kernels::matmul::contract;
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
@@ -225,7 +225,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
                     b: view(&o.inputs[indices[1]], &layouts[1])?,
                     bias: None,
                     alpha: 1.0,
-                    then: None,
+                    epilogue: None,
                     beta: 0.0,
                 };
                 let mut target = view_mut(&mut o.outputs[0], &out)?;

@@ -5,13 +5,13 @@
 //! dimensions broadcast.
 
 use crosslatch_kernels::kernel::run_each;
-use crosslatch_kernels::matmul::shared_right::{MOST_ROWS, Sizes, stacked};
-use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
-use crosslatch_kernels::simd::functions::Function;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::matmul::{MOST_ROWS, SharedSizes, with_shared_right};
+use crosslatch_kernels::matmul::{Product, QuantizedLinear, matmul, quantized_linear};
+use crosslatch_kernels::simd::Function;
+use crosslatch_kernels::tensor::WeightFormat;
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{
-    DType, Dims, Kernel, KernelError, Layout, NarrowMatrix, Operands, Storage, TensorMut,
+    DType, Dims, Kernel, KernelError, Layout, Operands, QuantizedMatrix, Storage, TensorMut,
     TensorRef, Threads,
 };
 
@@ -107,7 +107,7 @@ impl Form<'_> {
             narrow: self.b.0.quantized,
             plain: call.plain(),
             is_f32: self.a.0.dtype == DType::F32,
-            then: None,
+            epilogue: None,
         };
         Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
     }
@@ -124,11 +124,11 @@ struct Multiply {
     alpha: f64,
     beta: f64,
     /// How the right side is stored, if it is narrower than its type.
-    narrow: Option<Format>,
+    narrow: Option<WeightFormat>,
     plain: bool,
     is_f32: bool,
     /// What becomes of each element.
-    then: Option<Function>,
+    epilogue: Option<Function>,
 }
 
 impl Multiply {
@@ -158,20 +158,20 @@ impl Multiply {
                     bias,
                     alpha: self.alpha,
                     beta: self.beta,
-                    then: self.then,
+                    epilogue: self.epilogue,
                 };
                 matmul(out, &product, self.plain, threads);
             }
             Some(format) => {
                 let [_, k, n] = self.sizes();
-                let weight = NarrowMatrix::new(format, n, k, inputs[*ib].bytes());
-                let linear = NarrowLinear {
+                let weight = QuantizedMatrix::new(format, n, k, inputs[*ib].bytes());
+                let linear = QuantizedLinear {
                     a,
                     weight: weight.map_err(outside_memory)?,
                     bias,
-                    then: self.then,
+                    epilogue: self.epilogue,
                 };
-                narrow_linear(out, &linear, self.plain, threads);
+                quantized_linear(out, &linear, self.plain, threads);
             }
         }
         Ok(())
@@ -206,11 +206,11 @@ impl Kernel for Multiply {
         in_matrices(layout, &self.shape).is_some()
     }
 
-    fn followed_by(&self, function: Function) -> Option<Box<dyn Kernel>> {
-        let may = self.is_f32 && !self.plain && self.then.is_none();
+    fn with_epilogue(&self, function: Function) -> Option<Box<dyn Kernel>> {
+        let may = self.is_f32 && !self.plain && self.epilogue.is_none();
         may.then(|| -> Box<dyn Kernel> {
             Box::new(Multiply {
-                then: Some(function),
+                epilogue: Some(function),
                 ..self.clone()
             })
         })
@@ -224,7 +224,7 @@ impl Kernel for Multiply {
         self.multiply(&mut target, a, o.inputs, self.bias.as_ref(), o.threads)
     }
 
-    fn run_together(
+    fn run_batched(
         &self,
         many: &mut [Operands<'_, '_>],
         memory: &mut Storage,
@@ -249,13 +249,13 @@ impl Kernel for Multiply {
                 .zip(&outs)
                 .map(|(o, out)| view_mut(&mut o.outputs[0], out));
             let mut results: Vec<TensorMut<'_>> = results.collect::<Result<_, _>>()?;
-            let sizes = Sizes {
+            let sizes = SharedSizes {
                 rows,
                 depth,
                 columns,
             };
             let mut done = Ok(());
-            stacked(
+            with_shared_right(
                 &mut results,
                 &lefts,
                 sizes,

@@ -1,6 +1,6 @@
 //! Putting tensors side by side: copies into parts of the result.
 
-use crosslatch_kernels::{DType, Dims, Operands, movement::copy::copy};
+use crosslatch_kernels::{DType, Dims, Operands, movement::copy};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};

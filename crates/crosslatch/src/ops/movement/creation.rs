@@ -4,14 +4,14 @@
 //! gives the same answer in every run. Random numbers are refused: an exported model that draws
 //! some at inference was exported in training mode.
 
-use crosslatch_kernels::movement::fill::{Value, arange, eye, fill, linspace, read_one};
-use crosslatch_kernels::movement::indexing::Integers;
+use crosslatch_kernels::movement::Integers;
+use crosslatch_kernels::movement::{Scalar, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
 use crate::ops::elements::pointwise::number_in;
-use crate::ops::operands::range::{value_in, value_of};
+use crate::ops::operands::range::{checked_value, value_of};
 use crate::ops::operands::shapes::{checked_shape, length};
 
 pub(super) const OPERATORS: Table = &[
@@ -79,7 +79,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
-            constant(dtype, Dims::new(), value_in(c.number("s")?, dtype)?)
+            constant(dtype, Dims::new(), checked_value(c.number("s")?, dtype)?)
         },
     ),
     op(
@@ -132,7 +132,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
         |c| {
             let dtype = c.tensor("self")?.dtype;
-            filled(c, Some(value_in(c.number("value")?, dtype)?))
+            filled(c, Some(checked_value(c.number("value")?, dtype)?))
         },
     ),
     op_with_in_place(
@@ -140,7 +140,7 @@ pub(super) const OPERATORS: Table = &[
         |c| filled(c, None),
     ),
     op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
-        filled(c, Some(Value::Int(0)))
+        filled(c, Some(Scalar::Int(0)))
     }),
     op(
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
@@ -193,7 +193,7 @@ fn made(
     ))
 }
 
-fn constant(dtype: DType, shape: Dims, value: Value) -> Result<Lowering, OpError> {
+fn constant(dtype: DType, shape: Dims, value: Scalar) -> Result<Lowering, OpError> {
     made(dtype, shape, move |to| fill(to, value))
 }
 
@@ -224,21 +224,21 @@ fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
         Number::Bool(_) => DType::Bool,
     };
     let (dtype, shape) = described(call, otherwise)?;
-    constant(dtype, shape, value_in(number, dtype)?)
+    constant(dtype, shape, checked_value(number, dtype)?)
 }
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = described(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(0))
+    constant(dtype, shape, Scalar::Int(0))
 }
 
 fn ones(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (dtype, shape) = described(call, DType::F32)?;
-    constant(dtype, shape, Value::Int(1))
+    constant(dtype, shape, Scalar::Int(1))
 }
 
 /// `self` filled with one value: the number, or the element of the tensor `value`.
-fn filled(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
+fn filled(call: &Call<'_>, value: Option<Scalar>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let Some(value) = value else {
         let value = call.tensor("value")?;
@@ -254,7 +254,7 @@ fn filled(call: &Call<'_>, value: Option<Value>) -> Result<Lowering, OpError> {
 fn filling(
     call: &Call<'_>,
     this: &TensorArg,
-    value: impl Fn(&Operands<'_, '_>) -> Value + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Scalar + Send + Sync + 'static,
 ) -> Lowering {
     let kernel = move |o: &mut Operands<'_, '_>| {
         let value = value(o);
@@ -391,7 +391,7 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
-            fill(to, Value::Int(0));
+            fill(to, Scalar::Int(0));
             let layout = to.layout().clone();
             let stride = layout.strides[layout.rank() - 1];
             let rows = if classes == 0 {

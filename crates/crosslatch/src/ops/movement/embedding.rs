@@ -1,7 +1,7 @@
 //! Embedding: rows of a table, chosen by index; and dropout, which inference does not have.
 
-use crosslatch_kernels::movement::embedding::{embedding as embed, narrow_embedding};
-use crosslatch_kernels::{NarrowMatrix, Operands};
+use crosslatch_kernels::movement::{embedding as embed, quantized_embedding};
+use crosslatch_kernels::{Operands, QuantizedMatrix};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::operator::Reads;
@@ -42,8 +42,9 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
         }),
         Some(format) => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
             let bytes = o.inputs[table_index].bytes();
-            let table = NarrowMatrix::new(format, rows, columns, bytes).map_err(outside_memory)?;
-            narrow_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
+            let table =
+                QuantizedMatrix::new(format, rows, columns, bytes).map_err(outside_memory)?;
+            quantized_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
         }),
     };
     Ok(lowering.with_bytes(bytes as u64))

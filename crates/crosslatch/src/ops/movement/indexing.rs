@@ -7,18 +7,18 @@
 
 use smallvec::SmallVec;
 
-use crosslatch_kernels::movement::fill::{Value, fill, read_one};
-use crosslatch_kernels::movement::indexing::{
+use crosslatch_kernels::movement::write_masked;
+use crosslatch_kernels::movement::{
     Index, Indexing, Integers, Negative, Write, index, index_put, position,
 };
-use crosslatch_kernels::movement::masked::write_masked;
-use crosslatch_kernels::tensor::layout::broadcast_shapes;
+use crosslatch_kernels::movement::{Scalar, fill, read_one};
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{view, view_mut};
-use crate::ops::operands::range::{check_value, value_in};
+use crate::ops::operands::range::{check_value, checked_value};
 use crate::ops::operands::shapes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
@@ -393,7 +393,7 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
         let read = move |o: &Operands<'_, '_>| check_value(read_one(&o.inputs[value]), dtype);
         return Ok(Lowering::update(this, filling(of, dim, read)));
     }
-    let value = value_in(call.number("value")?, this.dtype)?;
+    let value = checked_value(call.number("value")?, this.dtype)?;
     Ok(Lowering::update(
         this,
         filling(of, dim, move |_: &Operands<'_, '_>| Ok(value)),
@@ -404,7 +404,7 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn filling(
     by: usize,
     dim: usize,
-    value: impl Fn(&Operands<'_, '_>) -> Result<Value, KernelError> + Send + Sync + 'static,
+    value: impl Fn(&Operands<'_, '_>) -> Result<Scalar, KernelError> + Send + Sync + 'static,
 ) -> impl Kernel + 'static {
     move |o: &mut Operands<'_, '_>| {
         let value = value(o)?;

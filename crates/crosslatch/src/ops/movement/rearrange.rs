@@ -3,8 +3,8 @@
 //! They share one kernel ([`crosslatch_kernels::movement::rearrange`]); here are the maps that it follows.
 //! Triangles of matrices, which keep some elements in place and drop others, are here as well.
 
-use crosslatch_kernels::movement::fill::{Triangle, Value, triangle};
-use crosslatch_kernels::movement::rearrange::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::{DimMap, OUTSIDE, rearrange};
+use crosslatch_kernels::movement::{Scalar, Triangle, triangle};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -89,7 +89,7 @@ fn by_maps(
     shape: Dims,
     mapped: &[usize],
     map: impl Fn(usize, usize) -> usize,
-    outside: Value,
+    outside: Scalar,
     exchanged: Option<(usize, usize)>,
 ) -> Result<Lowering, OpError> {
     let shape = checked_shape(shape)?;
@@ -154,7 +154,7 @@ fn roll(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = this.layout.shape.clone();
     let from = |d: usize, i: usize| (i + this.shape()[d] - total[d]) % this.shape()[d];
-    by_maps(this, shape, &mapped, from, Value::Int(0), None)
+    by_maps(this, shape, &mapped, from, Scalar::Int(0), None)
 }
 
 /// A roll of all elements in row-major order.
@@ -187,7 +187,7 @@ fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
         shape,
         &dims,
         |d, i| this.shape()[d] - 1 - i,
-        Value::Int(0),
+        Scalar::Int(0),
         None,
     )
 }
@@ -226,7 +226,7 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
         shape,
         &[flipped],
         |_, i| last - i,
-        Value::Int(0),
+        Scalar::Int(0),
         Some((a, b)),
     )
 }

@@ -4,10 +4,9 @@
 //! entry), the operand is broadcast along the first and the whole is one copy. Only where another
 //! tensor says how often each entry is repeated is it a copy for each.
 
-use crosslatch_kernels::movement::indexing::Integers;
+use crosslatch_kernels::movement::Integers;
 use crosslatch_kernels::{
-    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, movement::copy::copy,
-    with_element,
+    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, movement::copy, with_element,
 };
 
 use crate::ir::catalogue::{Table, op};

@@ -5,18 +5,18 @@
 //! write a view (`slice_scatter`, `copy`) are copies into that view.
 
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::movement::gather::{gather, take};
-use crosslatch_kernels::movement::indexing::Negative;
-use crosslatch_kernels::movement::scatter::{
-    Reduce, Source, forget, mean_scratch_bytes, scatter, scatter_mean,
+use crosslatch_kernels::movement::Negative;
+use crosslatch_kernels::movement::{
+    Combine, ScatterSource, forget, mean_scratch_bytes, scatter, scatter_mean,
 };
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy::copy};
+use crosslatch_kernels::movement::{gather, take};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
 use crate::ops::movement::indexing::{check_index, with_a_dim};
 use crate::ops::operands::layouts::{view, view_mut};
-use crate::ops::operands::range::value_in;
+use crate::ops::operands::range::checked_value;
 use crate::ops::operands::shapes::checked_shape;
 use crate::ops::views::dims::diagonal_of;
 use crate::ops::views::expand::expanded;
@@ -48,11 +48,11 @@ pub(super) const OPERATORS: Table = &[
     }),
     op_with_in_place(
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| scattered(c, How::With(Reduce::Replace)),
+        |c| scattered(c, How::With(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
-        |c| scattered(c, How::With(Reduce::Replace)),
+        |c| scattered(c, How::With(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
@@ -64,7 +64,7 @@ pub(super) const OPERATORS: Table = &[
     ),
     op_with_in_place(
         "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| scattered(c, How::With(Reduce::Add)),
+        |c| scattered(c, How::With(Combine::Add)),
     ),
     op_with_in_place(
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
@@ -259,9 +259,9 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
 #[derive(Clone, Copy)]
 enum How {
     /// With the values that are there.
-    With(Reduce),
+    With(Combine),
     /// Among themselves only.
-    Without(Reduce),
+    Without(Combine),
     /// Their mean, with or without the values that are there.
     Mean(bool),
 }
@@ -271,10 +271,10 @@ impl How {
     fn named(call: &Call<'_>) -> Result<How, OpError> {
         let include_self = !call.has("include_self") || call.bool("include_self")?;
         let reduce = match call.optional_str("reduce")?.unwrap_or_default() {
-            "add" | "sum" => Reduce::Add,
-            "multiply" | "prod" => Reduce::Multiply,
-            "amax" => Reduce::Max,
-            "amin" => Reduce::Min,
+            "add" | "sum" => Combine::Add,
+            "multiply" | "prod" => Combine::Multiply,
+            "amax" => Combine::Max,
+            "amin" => Combine::Min,
             "mean" => return Ok(How::Mean(include_self)),
             other => {
                 return Err(OpError::new(format!(
@@ -297,7 +297,7 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     check_fit(this, index, Some(dim))?;
     let value = match call.has("src") {
         true => None,
-        false => Some(value_in(call.number("value")?, this.dtype)?),
+        false => Some(checked_value(call.number("value")?, this.dtype)?),
     };
     let mut src = None;
     if value.is_none() {
@@ -327,9 +327,9 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
                 let mut layout = with_a_dim(o.inputs[src].layout());
                 layout.shape = index_layout.shape.clone();
                 src_layout = layout;
-                Source::Tensor(view(&o.inputs[src], &src_layout)?)
+                ScatterSource::Tensor(view(&o.inputs[src], &src_layout)?)
             }
-            (None, Some(value)) => Source::Value(value),
+            (None, Some(value)) => ScatterSource::Scalar(value),
             (None, None) => return Ok(()),
         };
         let to = &mut view_mut(&mut o.outputs[0], &to_layout)?;

@@ -35,8 +35,8 @@ pub(in crate::ops) fn promote(a: DType, b: DType) -> DType {
 pub(in crate::ops) enum Standing {
     /// A tensor with dimensions.
     Tensor,
-    /// A tensor without.
-    Single,
+    /// A tensor without dimensions.
+    Scalar,
     /// A number.
     Number,
 }
@@ -119,7 +119,7 @@ mod tests {
         check(
             "buiswlhgfd uuuuuuhgfd iiiiiihgfd sssssshgfd wwwwwwhgfd \
              llllllhgfd hhhhhhhhhh gggggggggg ffffffffff dddddddddd",
-            Standing::Single,
+            Standing::Scalar,
         );
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let expected = "blf uuf iif ssf wwf llf hhh ggg fff ddd";
         for ((_, dtype), row) in TYPES.into_iter().zip(expected.split_whitespace()) {
             for (number, expected) in numbers.into_iter().zip(row.chars()) {
-                for standing in [Standing::Tensor, Standing::Single] {
+                for standing in [Standing::Tensor, Standing::Scalar] {
                     let both = [(standing, dtype), (Standing::Number, number_type(number))];
                     let (_, right) = TYPES.into_iter().find(|t| t.0 == expected).unwrap();
                     assert_eq!(common_type(both), right, "{dtype} and {number:?}");

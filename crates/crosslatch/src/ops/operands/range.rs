@@ -5,45 +5,45 @@
 //! becomes infinite. Where an operator takes it as a parameter (`fill`, `masked_fill`, `alpha`,
 //! …), a number that the type does not hold is an error. The rules of the second way are here.
 
-use crosslatch_kernels::movement::fill::Value;
+use crosslatch_kernels::movement::Scalar;
 use crosslatch_kernels::{DType, KernelError};
 
 use crate::ir::{Number, OpError};
 
 /// A number as kernels take it.
-pub(in crate::ops) fn value_of(number: Number) -> Value {
+pub(in crate::ops) fn value_of(number: Number) -> Scalar {
     match number {
-        Number::Float(x) => Value::Float(x),
-        other => Value::Int(other.to_i64()),
+        Number::Float(x) => Scalar::Float(x),
+        other => Scalar::Int(other.to_i64()),
     }
 }
 
 /// The number as a value to fill a tensor of this type with; an error if the type does not hold it.
-pub(in crate::ops) fn value_in(number: Number, dtype: DType) -> Result<Value, OpError> {
+pub(in crate::ops) fn checked_value(number: Number, dtype: DType) -> Result<Scalar, OpError> {
     let value = value_of(number);
     match fits(value, dtype) {
         true => Ok(value),
-        false => Err(OpError::new(misfit(value, dtype))),
+        false => Err(OpError::new(out_of_range(value, dtype))),
     }
 }
 
 /// The number, if elements of this type hold it.
-pub(in crate::ops) fn fitting(number: Number, dtype: DType) -> Result<Number, OpError> {
-    value_in(number, dtype).map(|_| number)
+pub(in crate::ops) fn checked_number(number: Number, dtype: DType) -> Result<Number, OpError> {
+    checked_value(number, dtype).map(|_| number)
 }
 
 /// The same for a value that is known when a kernel runs only.
-pub(in crate::ops) fn check_value(value: Value, dtype: DType) -> Result<Value, KernelError> {
+pub(in crate::ops) fn check_value(value: Scalar, dtype: DType) -> Result<Scalar, KernelError> {
     match fits(value, dtype) {
         true => Ok(value),
-        false => Err(KernelError::Assertion(misfit(value, dtype))),
+        false => Err(KernelError::Assertion(out_of_range(value, dtype))),
     }
 }
 
-fn misfit(value: Value, dtype: DType) -> String {
+fn out_of_range(value: Scalar, dtype: DType) -> String {
     match value {
-        Value::Int(i) => format!("the number {i} does not fit the type {dtype}"),
-        Value::Float(x) => format!("the number {x} does not fit the type {dtype}"),
+        Scalar::Int(i) => format!("the number {i} does not fit the type {dtype}"),
+        Scalar::Float(x) => format!("the number {x} does not fit the type {dtype}"),
     }
 }
 
@@ -70,18 +70,18 @@ fn largest_float(dtype: DType) -> f64 {
 }
 
 /// Whether a type holds a number, as far as its range goes: it may be rounded or cut off.
-fn fits(value: Value, dtype: DType) -> bool {
+fn fits(value: Scalar, dtype: DType) -> bool {
     let (low, high) = integer_range(dtype);
     match (value, dtype) {
         (_, DType::Bool) => true,
         // Negative numbers wrap in a type without a sign.
-        (Value::Int(i), DType::U8) => (-high..=high).contains(&i),
-        (Value::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
-        (Value::Int(i), d) => (i as f64).abs() <= largest_float(d),
-        (Value::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
+        (Scalar::Int(i), DType::U8) => (-high..=high).contains(&i),
+        (Scalar::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
+        (Scalar::Int(i), d) => (i as f64).abs() <= largest_float(d),
+        (Scalar::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
         // Of 64 bits, the largest is the first float that is too large.
-        (Value::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
-        (Value::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
+        (Scalar::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
+        (Scalar::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_number_fits_where_pytorch_takes_it() {
-        use Value::{Float, Int};
+        use Scalar::{Float, Int};
         for (value, dtype) in [
             (Int(-255), DType::U8),
             (Int(300), DType::Bool),

@@ -1,8 +1,8 @@
 //! Running sums, products and extremes along a dimension.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::cumulative::scan;
+use crosslatch_kernels::elements::Class;
+use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::reduce::cumulate;
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -48,8 +48,8 @@ fn running(
         move |o: &mut Operands<'_, '_>| {
             let (out, x) = (&mut o.outputs[0], &o.inputs[0]);
             match ty.is_float() {
-                true => scan(out, x, dim, ty, floats.0, &floats.1, |sum: f64| sum),
-                false => scan(out, x, dim, ty, ints.0, &ints.1, |sum: i64| sum),
+                true => cumulate(out, x, dim, ty, floats.0, &floats.1, |sum: f64| sum),
+                false => cumulate(out, x, dim, ty, ints.0, &ints.1, |sum: i64| sum),
             }
             Ok(())
         },
@@ -118,7 +118,7 @@ fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, la
     };
     let start = (C::default(), 0, 0);
     let x = &o.inputs[0];
-    scan(
+    cumulate(
         &mut o.outputs[0],
         x,
         dim,
@@ -127,7 +127,7 @@ fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, la
         step,
         |(best, ..): Best<C>| best,
     );
-    scan(
+    cumulate(
         &mut o.outputs[1],
         x,
         dim,

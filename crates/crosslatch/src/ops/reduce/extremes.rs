@@ -2,9 +2,9 @@
 //!
 //! NaN is larger and smaller than everything; of equal elements the first counts.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, position, reduce};
+use crosslatch_kernels::elements::Class;
+use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::reduce::{Fold, find_first, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};
@@ -91,7 +91,7 @@ fn find<C: Compute>(
         What::Value => reduce(out, x, dims, through, threads, &fold, |best: C, _| best),
         // Found in a second pass, because the first is many times faster without the places.
         What::Place => reduce(out, x, dims, through, threads, &fold, |best: C, from| {
-            position(x, from, dims, best) as i64
+            find_first(x, from, dims, best) as i64
         }),
     }
 }

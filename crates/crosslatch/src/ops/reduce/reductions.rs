@@ -1,10 +1,10 @@
 //! Reductions: which dimensions go, and sums, means, products and truth of many.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::Class;
+use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::reduce::{self as kernels, Fold, reduce};
 use crosslatch_kernels::{
-    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads, reduce::any_all,
+    DType, Dims, KernelError, Layout, Operands, TensorMut, TensorRef, Threads,
 };
 
 use crate::ir::catalogue::{Table, op};
@@ -373,11 +373,11 @@ fn truth_of(
 }
 
 fn any(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth_of(call, any_all::any)
+    truth_of(call, kernels::any)
 }
 
 fn all(call: &Call<'_>) -> Result<Lowering, OpError> {
-    truth_of(call, any_all::all)
+    truth_of(call, kernels::all)
 }
 
 /// `log(sum(exp(x)))`, relative to the largest element that has been met so far.

@@ -1,8 +1,8 @@
 //! Sorting, the largest few, and binary search.
 
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::movement::fill::fill;
-use crosslatch_kernels::reduce::sort::{Order, order, scratch_bytes, search_sorted};
+use crosslatch_kernels::movement::fill;
+use crosslatch_kernels::reduce::{Order, order, scratch_bytes, search_sorted};
 use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorRef};
 
 use crate::ir::catalogue::{Table, op};
@@ -210,7 +210,7 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
                 let mut memory = [0i64];
                 let layout = Layout::contiguous(&[]);
                 let bytes = bytemuck::cast_slice_mut(&mut memory);
-                let wrong = |e: crosslatch_kernels::tensor::view::TensorError| {
+                let wrong = |e: crosslatch_kernels::tensor::TensorError| {
                     crosslatch_kernels::KernelError::Assertion(e.to_string())
                 };
                 let mut tensor =

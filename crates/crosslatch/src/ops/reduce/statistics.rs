@@ -1,8 +1,8 @@
 //! Variances, standard deviations and norms.
 
-use crosslatch_kernels::elements::blocks::Compute;
-use crosslatch_kernels::elements::elementwise::Class;
-use crosslatch_kernels::reduce::reduction::{Fold, reduce};
+use crosslatch_kernels::elements::Class;
+use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::reduce::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};

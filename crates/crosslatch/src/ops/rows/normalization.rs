@@ -3,7 +3,7 @@
 //! All are one kernel on views: rows are the last dimensions, scale and bias are broadcast to the
 //! input. A group norm divides the dimension of the channels in two for that.
 
-use crosslatch_kernels::rows::normalization::{Norm, norm};
+use crosslatch_kernels::rows::{Norm, norm};
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
 use crate::ir::catalogue::{Table, op};

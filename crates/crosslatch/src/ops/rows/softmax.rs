@@ -1,6 +1,6 @@
 //! Softmax and its logarithm.
 
-use crosslatch_kernels::rows::softmax::{Softmax, softmax as kernel};
+use crosslatch_kernels::rows::{Softmax, softmax as kernel};
 use crosslatch_kernels::{DType, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};

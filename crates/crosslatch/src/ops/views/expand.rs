@@ -88,7 +88,7 @@ fn expand(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn broadcast_tensors(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let shapes: Vec<&[usize]> = tensors.iter().map(|t| t.shape()).collect();
-    let shape = crosslatch_kernels::tensor::layout::broadcast_shapes(&shapes)
+    let shape = crosslatch_kernels::tensor::broadcast_shapes(&shapes)
         .ok_or_else(|| OpError::new(format!("shapes {shapes:?} do not broadcast")))?;
     let views = tensors
         .iter()

@@ -6,7 +6,7 @@
 //! and a program is right to rely on that. Only a program that writes through such a view could
 //! tell the difference.
 
-use crosslatch_kernels::tensor::layout::checked_numel;
+use crosslatch_kernels::tensor::checked_numel;
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
 
 use crate::ir::catalogue::{Table, op};

@@ -1,34 +1,35 @@
 //! Attention in bf16, where the machine multiplies such numbers.
 //!
-//! Both products are of words of two bf16 ([`crate::matmul::microkernel::words`]). The keys of a block are rounded as they
+//! Both products are of words of two bf16 ([`crate::matmul::microkernel::short`]). The keys of a block are rounded as they
 //! lie, its values are turned, so that a word holds the same element of two neighbours, and weights
 //! become words of two neighbouring keys where the softmax computes them. All sums are `f32`, and that
 //! of the weights is the sum of what they were rounded to.
 
-use super::{Arithmetic, BLOCK, Block, Carried, carry, shift};
-use crate::attention::Shape;
-use crate::matmul::microkernel::tile::Strided;
-use crate::matmul::microkernel::words::WordTile;
+use super::products::{BLOCK, KeyBlock, Products};
+use super::softmax::{SoftmaxState, Weigh, accumulate, shift};
+use crate::attention::problem::Shape;
+use crate::matmul::microkernel::short::ShortMicrokernel;
 use crate::matmul::quantized::activations::{map_row, round_row_to_bf16};
-use crate::runtime::instructions::compiled;
+use crate::runtime::instructions::multiversion;
 use crate::simd::approximate::exp_coarse;
+use crate::simd::convert::to_bf16;
 use crate::simd::transpose::transpose;
-use crate::tensor::quantized::to_bf16;
+use crate::tensor::matrix::Strided;
 
 /// Words of two neighbouring keys in a block.
 const PAIRS: usize = BLOCK / 2;
 
-/// Pairs of values that are turned at a time.
-const TURNED: usize = 8;
+/// Pairs of values that are transposed at a time.
+const PAIRS_AT_ONCE: usize = 8;
 
 #[derive(Clone, Copy)]
-pub(in crate::attention) struct Rounded {
-    tile: WordTile<f32>,
+pub(in crate::attention) struct Bf16Products {
+    microkernel: ShortMicrokernel<f32>,
 }
 
-impl Rounded {
-    pub fn with(tile: WordTile<f32>) -> Rounded {
-        Rounded { tile }
+impl Bf16Products {
+    pub fn with(microkernel: ShortMicrokernel<f32>) -> Bf16Products {
+        Bf16Products { microkernel }
     }
 
     /// `out = left * right`, or added to it, for any number of rows: `out` says how many.
@@ -40,21 +41,24 @@ impl Rounded {
         out: &mut [f32],
         add: bool,
     ) {
-        let tile = self.tile;
+        let microkernel = self.microkernel;
         let [left, right] = [left, right].map(bytemuck::cast_slice);
-        for (i, out) in out.chunks_mut(tile.rows * tile.columns).enumerate() {
-            let rows = out.len() / tile.columns;
-            let left = (&left[i * tile.rows * row_length..], row_length);
-            tile.multiply(words, left, rows, right, out, add);
+        for (i, out) in out
+            .chunks_mut(microkernel.rows * microkernel.columns)
+            .enumerate()
+        {
+            let rows = out.len() / microkernel.columns;
+            let left = (&left[i * microkernel.rows * row_length..], row_length);
+            microkernel.multiply(words, left, rows, right, out, add);
         }
     }
 }
 
-impl Arithmetic for Rounded {
+impl Products for Bf16Products {
     const PANELS: usize = 16;
 
     fn lanes(self) -> usize {
-        self.tile.columns
+        self.microkernel.columns
     }
 
     fn query_rows(inner: usize) -> usize {
@@ -62,7 +66,7 @@ impl Arithmetic for Rounded {
     }
 
     fn block_len(shape: &Shape) -> usize {
-        BLOCK * shape.inner.div_ceil(2) + (PAIRS + TURNED) * shape.width
+        BLOCK * shape.inner.div_ceil(2) + (PAIRS + PAIRS_AT_ONCE) * shape.width
     }
 
     fn put_queries(
@@ -93,27 +97,23 @@ impl Arithmetic for Rounded {
         }
     }
 
-    fn prepare(self, block: &mut Block<'_>) {
+    fn prepare(self, block: &mut KeyBlock<'_>) {
         prepare(block);
     }
 
-    fn scores(self, block: &Block<'_>, queries: &[f32], scores: &mut [f32]) {
+    fn scores(self, block: &KeyBlock<'_>, queries: &[f32], scores: &mut [f32]) {
         let words = block.shape.inner.div_ceil(2);
         self.product(words, (&*block.prepared, words), queries, scores, false);
     }
 
-    fn weigh(self, scores: &mut [f32], mut carried: Carried<'_>) {
-        weigh(self.lanes(), scores, &mut carried);
-    }
-
-    fn add_values(self, block: &Block<'_>, weights: &[f32], results: &mut [f32]) {
+    fn add_values(self, block: &KeyBlock<'_>, weights: &[f32], results: &mut [f32]) {
         let pairs = block.count.div_ceil(2);
         let values = &block.prepared[BLOCK * block.shape.inner.div_ceil(2)..];
         self.product(pairs, (values, PAIRS), weights, results, true);
     }
 }
 
-compiled! {
+multiversion! {
     /// Rounds the first `len` elements of a row, scaled; zeros come after them.
     fn round_scaled(row: Strided<'_>, scale: f32, len: usize, to: &mut [u16]), round_scaled_portable
 }
@@ -130,13 +130,13 @@ fn round_scaled_portable<const FUSED: bool>(
     rest.fill(0);
 }
 
-compiled! {
+multiversion! {
     /// Rounds keys, and values into words of two, turned.
-    fn prepare(block: &mut Block<'_>), prepare_portable
+    fn prepare(block: &mut KeyBlock<'_>), prepare_portable
 }
 
 #[inline(always)]
-fn prepare_portable<const FUSED: bool>(block: &mut Block<'_>) {
+fn prepare_portable<const FUSED: bool>(block: &mut KeyBlock<'_>) {
     let (words, width) = (block.shape.inner.div_ceil(2), block.shape.width);
     let (keys, memory) = block.prepared.split_at_mut(BLOCK * words);
     let (values, pairs) = memory.split_at_mut(PAIRS * width);
@@ -146,8 +146,8 @@ fn prepare_portable<const FUSED: bool>(block: &mut Block<'_>) {
         to[2 * words - 1] = 0;
         round_row_to_bf16(block.keys.from(i, 0), &mut to[..block.shape.inner]);
     }
-    for first in (0..block.count).step_by(2 * TURNED) {
-        let count = (2 * TURNED).min(block.count - first);
+    for first in (0..block.count).step_by(2 * PAIRS_AT_ONCE) {
+        let count = (2 * PAIRS_AT_ONCE).min(block.count - first);
         let rows = pairs.chunks_exact_mut(width).take(count.div_ceil(2));
         for (i, row) in (first..).step_by(2).zip(rows) {
             let last = (i + 1).min(block.count - 1);
@@ -186,51 +186,35 @@ fn pair(to: &mut [u32], rows: [Strided<'_>; 2], mask: u32) {
     }
 }
 
-compiled! {
-    fn weigh(lanes: usize, scores: &mut [f32], carried: &mut Carried<'_>), weigh_portable
-}
-
-#[inline(always)]
-fn weigh_portable<const FUSED: bool>(lanes: usize, scores: &mut [f32], carried: &mut Carried<'_>) {
-    // As many lanes at a time as the longest vectors have, if the panel has so many.
-    let mut l = 0;
-    while l + 16 <= lanes {
-        some_lanes::<FUSED, 16>((lanes, l), scores, carried);
-        l += 16;
-    }
-    while l < lanes {
-        some_lanes::<FUSED, 8>((lanes, l), scores, carried);
-        l += 8;
-    }
-}
-
-/// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`, takes the place
-/// of row `p` of the scores, which has been read.
-#[inline(always)]
-fn some_lanes<const FUSED: bool, const N: usize>(
-    (lanes, l): (usize, usize),
-    scores: &mut [f32],
-    carried: &mut Carried<'_>,
-) {
-    let (shift, factor) = shift::<FUSED, N>((lanes, l), scores, carried.greatest);
-    let keys = scores.len() / lanes;
-    let mut total = [0f32; N];
-    for p in 0..keys.div_ceil(2) {
-        let mut words = [0u32; N];
-        for half in 0..2.min(keys - 2 * p) {
-            let row = &scores[(2 * p + half) * lanes + l..][..N];
+impl Weigh for Bf16Products {
+    /// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`, takes the place
+    /// of row `p` of the scores, which has been read.
+    #[inline(always)]
+    fn weigh_lanes<const FUSED: bool, const N: usize>(
+        (lanes, l): (usize, usize),
+        scores: &mut [f32],
+        state: &mut SoftmaxState<'_>,
+    ) {
+        let (shift, factor) = shift::<FUSED, N>((lanes, l), scores, state.greatest);
+        let keys = scores.len() / lanes;
+        let mut total = [0f32; N];
+        for p in 0..keys.div_ceil(2) {
+            let mut words = [0u32; N];
+            for half in 0..2.min(keys - 2 * p) {
+                let row = &scores[(2 * p + half) * lanes + l..][..N];
+                for i in 0..N {
+                    let weight = round_weight(exp_coarse::<FUSED>(row[i] - shift[i]));
+                    total[i] += f32::from_bits(weight);
+                    words[i] |= weight >> (16 * (1 - half));
+                }
+            }
+            let to = &mut scores[p * lanes + l..][..N];
             for i in 0..N {
-                let weight = round_weight(exp_coarse::<FUSED>(row[i] - shift[i]));
-                total[i] += f32::from_bits(weight);
-                words[i] |= weight >> (16 * (1 - half));
+                to[i] = f32::from_bits(words[i]);
             }
         }
-        let to = &mut scores[p * lanes + l..][..N];
-        for i in 0..N {
-            to[i] = f32::from_bits(words[i]);
-        }
+        accumulate(state, l, factor, total);
     }
-    carry(carried, l, factor, total);
 }
 
 /// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN, of which one form is left:

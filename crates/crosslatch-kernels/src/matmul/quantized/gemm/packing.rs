@@ -1,15 +1,16 @@
-//! Packing a right matrix whose columns are rows in memory, stored in short numbers.
+//! Packing quantized weights, whose rows are the columns of the product, as words of short numbers.
 
 use std::ops::Range;
 
-use crate::matmul::microkernel::words::WIDEST;
+use crate::matmul::microkernel::short::WIDEST;
+use crate::matmul::packing::Packing;
 use crate::simd::transpose::transpose;
 
 /// Words of all columns of a strip that are brought together at a time.
 const WORDS: usize = 64;
 
 /// A matrix of `[columns, depth]`, without gaps.
-pub(super) trait Rows {
+pub(super) trait WordRows {
     /// Elements of a word.
     const WORD: usize;
 
@@ -23,15 +24,10 @@ pub(super) trait Rows {
     fn words(&self, from: Range<usize>, to: &mut [u32]);
 }
 
-/// See [`Scheme::pack`](super::Scheme::pack).
+/// See [`Scheme::pack`](super::scheme::Scheme::pack).
 #[inline(always)]
-pub(super) fn pack<R: Rows>(
-    rows: &R,
-    slice: Range<usize>,
-    columns: Range<usize>,
-    width: usize,
-    to: &mut [u32],
-) {
+pub(super) fn pack<R: WordRows>(rows: &R, strip: &Packing, to: &mut [u32]) {
+    let (slice, columns, width) = (&strip.depth, &strip.columns, strip.width);
     if columns.len() < width {
         to.fill(0);
     }
@@ -43,18 +39,21 @@ pub(super) fn pack<R: Rows>(
         let words = slice.len() / R::WORD;
         return transpose(from, stride, columns.len(), words, width, to);
     }
-    let mut wide = [0u32; WIDEST * WORDS];
+    let mut gathered = [0u32; WIDEST * WORDS];
     let steps = WORDS * R::WORD;
     let parts = slice.clone().step_by(steps);
     for (k, to) in parts.zip(to.chunks_mut(WORDS * width)) {
         let steps = k..slice.end.min(k + steps);
         let words = steps.len().div_ceil(R::WORD);
-        for (j, row) in columns.clone().zip(wide.chunks_exact_mut(WORDS)) {
+        for (j, row) in columns.clone().zip(gathered.chunks_exact_mut(WORDS)) {
             let start = j * rows.depth();
             let from = start + steps.start..start + steps.end;
             rows.words(from, &mut row[..words]);
         }
-        let (wide, to) = (bytemuck::cast_slice(&wide), bytemuck::cast_slice_mut(to));
-        transpose(wide, WORDS, columns.len(), words, width, to);
+        let (from, to) = (
+            bytemuck::cast_slice(&gathered),
+            bytemuck::cast_slice_mut(to),
+        );
+        transpose(from, WORDS, columns.len(), words, width, to);
     }
 }

@@ -1,62 +1,33 @@
-//! Dot products of several slices with several others, side by side.
-//!
-//! What is loaded is used several times, and enough sums are under way to hide the latency of the
-//! addition. Each sum has sixteen lanes; step `k` goes into lane `k % 16`, and the lanes are added up
-//! in one order at the end ([`sum`]), so that any other loop that keeps to this gives the
-//! same bits.
+//! Dot products in AVX2 and AVX-512.
 
 use half::bf16;
 
-use crate::Element;
-use crate::runtime::instructions::{Instructions, instructions};
-use crate::runtime::prefetch::fetch;
-use crate::simd::approximate::multiply_add;
-use crate::simd::vectors::sum_lanes;
+use super::{DotElement, portable};
+use crate::runtime::instructions::{Feature, features};
 
-/// Partial sums of a dot product.
-pub(crate) const LANES: usize = 16;
-
-/// Sum of the lanes: those of the upper half are added to those of the lower one.
-#[inline(always)]
-pub(crate) fn sum(lanes: [f32; LANES]) -> f32 {
-    sum_lanes(std::array::from_fn(|i| lanes[i] + lanes[i + LANES / 2]))
-}
-
-/// The dot product of each left slice with each right one; all must be equally long. What lies `ahead`
-/// elements behind each right slice will be wanted next; 0 if nothing is known.
-///
-/// # Panics
-/// If they are not.
+/// The best loop that the machine has. All slices have the same length.
 #[inline]
-pub(crate) fn dots<W: Right, const ROWS: usize, const COLUMNS: usize>(
+pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[W]; COLUMNS],
     ahead: usize,
 ) -> [[f32; COLUMNS]; ROWS] {
-    let len = left[0].len();
-    for slice in left {
-        assert_eq!(slice.len(), len);
-    }
-    for slice in right {
-        assert_eq!(slice.len(), len);
-    }
-    match instructions() {
-        #[cfg(target_arch = "x86_64")]
+    let features = features();
+    if features.has(Feature::Avx512) {
         // SAFETY: the machine has AVX-512, and the lengths are equal.
-        Instructions::Avx512 => unsafe { W::avx512(left, right, ahead) },
-        #[cfg(target_arch = "x86_64")]
+        unsafe { W::avx512(left, right, ahead) }
+    } else if features.has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA, and the lengths are equal.
-        Instructions::Avx2 => unsafe { W::avx2(left, right, ahead) },
-        _ => portable(left, right),
+        unsafe { W::avx2(left, right, ahead) }
+    } else {
+        portable::dots(left, right, ahead)
     }
 }
 
-/// What the right side of a dot product is stored as. The loops for an element are those for `f32` with
-/// another way to load, so the bits are those that the widened elements give.
-pub(crate) trait Right: Element<Wide = f32> {
+/// The loops for an element are those for `f32` with another way to load.
+pub(crate) trait Load: Sized {
     /// # Safety
     /// The machine has AVX2 and FMA, and all slices have the same length.
-    #[cfg(target_arch = "x86_64")]
     unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
         left: [&[f32]; ROWS],
         right: [&[Self]; COLUMNS],
@@ -65,7 +36,6 @@ pub(crate) trait Right: Element<Wide = f32> {
 
     /// # Safety
     /// The machine has AVX-512, and all slices have the same length.
-    #[cfg(target_arch = "x86_64")]
     unsafe fn avx512<const ROWS: usize, const COLUMNS: usize>(
         left: [&[f32]; ROWS],
         right: [&[Self]; COLUMNS],
@@ -74,10 +44,9 @@ pub(crate) trait Right: Element<Wide = f32> {
 }
 
 /// The loops for an element, in one module for each vector width: `load` brings a vector of `f32`.
-#[cfg(target_arch = "x86_64")]
-macro_rules! right {
+macro_rules! loops {
     ($type:ty, $name:ident, avx2 $at:ident => $load:expr, avx512 $at_512:ident => $load_512:expr) => {
-        impl Right for $type {
+        impl Load for $type {
             #[inline(always)]
             unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
                 left: [&[f32]; ROWS],
@@ -115,7 +84,6 @@ macro_rules! right {
 }
 
 /// One module for a vector width: the same loop in its instructions.
-#[cfg(target_arch = "x86_64")]
 macro_rules! vector_dots {
     ($name:ident, $type:ty, $features:literal, lanes $lanes:literal,
      $zero:ident $load:ident $fused:ident, $at:ident => $load_right:expr, $sum:ident => $fold:expr) => {
@@ -126,8 +94,9 @@ macro_rules! vector_dots {
             #[allow(unused_imports)]
             use half::bf16;
 
-            use crate::simd::dot_products::{LANES, fetch};
-            use crate::simd::vectors::sums_of_vectors;
+            use crate::runtime::prefetch::fetch;
+            use crate::simd::dot_products::LANES;
+            use crate::simd::x86_64::sums_of_vectors;
 
             const VECTORS: usize = LANES / $lanes;
 
@@ -203,79 +172,10 @@ macro_rules! vector_dots {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-right!(f32, of_f32, avx2 at => _mm256_loadu_ps(at), avx512 at => _mm512_loadu_ps(at));
+loops!(f32, of_f32, avx2 at => _mm256_loadu_ps(at), avx512 at => _mm512_loadu_ps(at));
 
-#[cfg(target_arch = "x86_64")]
-right!(bf16, of_bf16,
+loops!(bf16, of_bf16,
     avx2 at => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(
         _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))),
     avx512 at => _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
         _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))));
-
-#[cfg(not(target_arch = "x86_64"))]
-impl Right for f32 {}
-
-#[cfg(not(target_arch = "x86_64"))]
-impl Right for bf16 {}
-
-fn portable<W: Right, const ROWS: usize, const COLUMNS: usize>(
-    left: [&[f32]; ROWS],
-    right: [&[W]; COLUMNS],
-) -> [[f32; COLUMNS]; ROWS] {
-    let mut results = [[0f32; COLUMNS]; ROWS];
-    for (row, x) in results.iter_mut().zip(left) {
-        for (result, w) in row.iter_mut().zip(right) {
-            let mut sums = [0f32; LANES];
-            for (x, w) in x.chunks(LANES).zip(w.chunks(LANES)) {
-                for ((s, x), w) in sums.iter_mut().zip(x).zip(w) {
-                    *s = multiply_add::<false>(*x, w.widen(), *s);
-                }
-            }
-            *result = sum(sums);
-        }
-    }
-    results
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runtime::instructions::has_avx2;
-
-    #[test]
-    fn every_length_gives_the_bits_of_sixteen_chains() {
-        let data: Vec<f32> = (0..400u32)
-            .map(|i| (i.wrapping_mul(2654435761) >> 8) as f32 * 1e-7 - 0.8)
-            .collect();
-        for len in 0..70 {
-            let slices = |n: usize| &data[n * 71..][..len];
-            let left: [&[f32]; 3] = [slices(0), slices(1), slices(2)];
-            let right: [&[f32]; 2] = [slices(3), slices(4)];
-            let results = dots(left, right, 3);
-            let plain = portable(left, right);
-            for r in 0..3 {
-                for c in 0..2 {
-                    let mut sums = [0f32; LANES];
-                    for k in 0..len {
-                        let s = sums[k % LANES];
-                        sums[k % LANES] = match has_avx2() {
-                            true => multiply_add::<true>(left[r][k], right[c][k], s),
-                            false => multiply_add::<false>(left[r][k], right[c][k], s),
-                        };
-                    }
-                    assert_eq!(results[r][c].to_bits(), sum(sums).to_bits());
-                    assert!((plain[r][c] - results[r][c]).abs() < 1e-4);
-                }
-            }
-            // Narrow elements give the bits that they give when they are widened.
-            let narrow: Vec<bf16> = data.iter().map(|x| bf16::from_f32(*x)).collect();
-            let wide: Vec<f32> = narrow.iter().map(|x| x.to_f32()).collect();
-            let at = 3 * 71 + 1;
-            assert_eq!(
-                dots(left, [&narrow[at..][..len]], 0),
-                dots(left, [&wide[at..][..len]], 0)
-            );
-        }
-    }
-}

@@ -1,12 +1,12 @@
 //! Attention for few queries: each reads all keys and values once, at the speed of memory.
 
-use super::{Heads, Stored};
+use super::heads::{CacheElement, Heads};
 use crate::Threads;
-use crate::matmul::gemm::Matrices;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::simd::axpy::add_weighted_rows;
-use crate::simd::dot_products::{Right, dots};
+use crate::simd::dot_products::{DotElement, dots};
 use crate::simd::vectors;
+use crate::tensor::matrix::Matrices;
 
 /// Keys of a block.
 const BLOCK: usize = 512;
@@ -20,7 +20,7 @@ const GRAIN: usize = 1 << 14;
 /// Longest query, key and value: three of them and a block of scores fit the working memory.
 pub(super) const LONGEST: usize = (TASK_MEMORY - BLOCK) / (SIDE + 3);
 
-pub(super) fn run<K: Stored>(heads: &Heads<'_, K>, threads: &Threads) {
+pub(super) fn run<K: CacheElement>(heads: &Heads<'_, K>, threads: &Threads) {
     let shape = &heads.shape;
     let tasks = shape.batches * shape.queries;
     let work = tasks * shape.keys * (shape.inner + shape.width);
@@ -34,7 +34,11 @@ pub(super) fn run<K: Stored>(heads: &Heads<'_, K>, threads: &Threads) {
     }
 }
 
-fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory: &mut [f32]) {
+fn one_query<K: CacheElement>(
+    heads: &Heads<'_, K>,
+    [batch, query]: [usize; 2],
+    memory: &mut [f32],
+) {
     let (inner, width) = (heads.shape.inner, heads.shape.width);
     let (own, memory) = memory.split_at_mut(inner);
     let (result, memory) = memory.split_at_mut(width);
@@ -45,21 +49,23 @@ fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory
     }
     result.fill(0.0);
     let (mut greatest, mut sum) = (f32::NEG_INFINITY, 0f32);
-    let keys = heads.seen.keys(query, heads.shape.keys);
+    let keys = heads.visibility.keys(query, heads.shape.keys);
     for start in (0..keys).step_by(BLOCK) {
         let end = keys.min(start + BLOCK);
         let scores = &mut scores[..end - start];
         for (i, scores) in scores.chunks_mut(SIDE).enumerate() {
             let first = start + i * SIDE;
             let range = first..first + scores.len();
-            if heads.seen.hides_all([batch, query], range) {
+            if heads.visibility.hides_all([batch, query], range) {
                 // Not even read.
                 scores.fill(f32::NEG_INFINITY);
             } else {
                 score(&heads.k, batch, first, own, scores, gathered);
             }
         }
-        heads.seen.apply([batch, query], start..end, scores, 1);
+        heads
+            .visibility
+            .apply([batch, query], start..end, scores, 1);
         let new = greatest.max(vectors::max(scores));
         if new == f32::NEG_INFINITY && scores.iter().all(|s| *s == new) {
             continue;
@@ -81,7 +87,7 @@ fn one_query<K: Stored>(heads: &Heads<'_, K>, [batch, query]: [usize; 2], memory
 }
 
 /// Scores of the keys from `first` on, at most [`SIDE`] of them.
-fn score<K: Stored>(
+fn score<K: CacheElement>(
     keys: &Matrices<'_, K>,
     batch: usize,
     first: usize,
@@ -105,7 +111,7 @@ fn score<K: Stored>(
 }
 
 /// Scores of keys that lie `stride` apart, each in one piece.
-fn score_slices<K: Right>(data: &[K], stride: usize, query: &[f32], scores: &mut [f32]) {
+fn score_slices<K: DotElement>(data: &[K], stride: usize, query: &[f32], scores: &mut [f32]) {
     let key = |i: usize| &data[i * stride..][..query.len()];
     if scores.len() == SIDE {
         let all: [&[K]; SIDE] = std::array::from_fn(key);

@@ -1,25 +1,25 @@
 //! A result that several tasks write, each its own part.
 //!
-//! [`for_each_slab`](crate::runtime::partition::for_each_slab) hands out parts that lie in ranges of their own.
+//! [`for_each_part`](crate::runtime::partition::for_each_part) hands out parts that lie in ranges of their own.
 //! Where tasks write columns of a matrix, or rows of several results, their parts interleave, and
 //! that they are disjoint is known to the kernel only. This is the one place where it says so.
 
 use std::marker::PhantomData;
 
 /// The memory of a result.
-pub(crate) struct Target<'a, T = f32> {
+pub(crate) struct SharedOutput<'a, T = f32> {
     data: *mut T,
     len: usize,
     lifetime: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the memory is borrowed exclusively for 'a, and `slice` asks its callers to keep apart.
-unsafe impl<T: Send> Sync for Target<'_, T> {}
+unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
 
-impl<'a, T> Target<'a, T> {
+impl<'a, T> SharedOutput<'a, T> {
     /// Takes the memory over.
-    pub fn new(data: &'a mut [T]) -> Target<'a, T> {
-        Target {
+    pub fn new(data: &'a mut [T]) -> SharedOutput<'a, T> {
+        SharedOutput {
             data: data.as_mut_ptr(),
             len: data.len(),
             lifetime: PhantomData,

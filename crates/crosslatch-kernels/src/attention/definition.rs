@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::{Seen, Shape, batch_offset};
-use crate::matmul::gemm::matrix_offset;
+use super::problem::{Shape, Visibility};
+use crate::tensor::matrix::{batch_offset, matrix_offset};
 use crate::{DType, Element, Layout, TensorMut, TensorRef, with_element};
 
 /// Results that are summed at a time: nothing is allocated.
@@ -19,7 +19,7 @@ pub(super) struct Definition<'a, T, K> {
     pub k: (&'a [K], &'a Layout),
     pub v: (&'a [K], &'a Layout),
     pub shape: &'a Shape,
-    pub seen: &'a Seen<'a>,
+    pub visibility: &'a Visibility<'a>,
     pub scale: f64,
 }
 
@@ -32,7 +32,7 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
         wanted: Range<usize>,
         mut write: impl FnMut(usize, f64),
     ) -> f64 {
-        let keys = self.seen.keys(query, self.shape.keys);
+        let keys = self.visibility.keys(query, self.shape.keys);
         let scores = || (0..keys).map(|key| self.score([batch, query], key));
         let shift = scores().fold(f64::NEG_INFINITY, f64::max);
         if scores().all(|score| score == f64::NEG_INFINITY) {
@@ -62,7 +62,8 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
 
     fn score(&self, [batch, query]: [usize; 2], key: usize) -> f64 {
         let mut mask = [0f32];
-        self.seen.apply([batch, query], key..key + 1, &mut mask, 1);
+        self.visibility
+            .apply([batch, query], key..key + 1, &mut mask, 1);
         if mask[0] == f32::NEG_INFINITY {
             return f64::NEG_INFINITY;
         }
@@ -77,7 +78,7 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
 fn in_range<T: Element>(x: f64) -> f64 {
     match (T::DTYPE, x as f32) {
         (DType::F64, _) => x,
-        (_, narrow) if narrow == 0.0 || narrow.is_infinite() => narrow as f64,
+        (_, single) if single == 0.0 || single.is_infinite() => single as f64,
         _ => x,
     }
 }
@@ -90,12 +91,12 @@ fn at<T: Element>((data, layout): (&[T], &Layout), batch: usize, row: usize, col
 }
 
 /// All results, with keys and values stored as `K`.
-pub(super) fn plain<T: Element, K: Element>(
+pub(super) fn compute<T: Element, K: Element>(
     out: &mut TensorMut<'_>,
     mut logarithms: Option<&mut TensorMut<'_>>,
     [q, k, v]: [&TensorRef<'_>; 3],
     shape: &Shape,
-    seen: &Seen<'_>,
+    visibility: &Visibility<'_>,
     scale: f64,
 ) {
     let layout = out.layout().clone();
@@ -105,7 +106,7 @@ pub(super) fn plain<T: Element, K: Element>(
         k: (k.data::<K>(), k.layout()),
         v: (v.data::<K>(), v.layout()),
         shape,
-        seen,
+        visibility,
         scale,
     };
     for batch in 0..shape.batches {
@@ -116,7 +117,8 @@ pub(super) fn plain<T: Element, K: Element>(
             let write = |x: usize, value: f64| data[start + x * step] = T::from_f64(value);
             let logarithm = definition.query([batch, query], 0..shape.width, write);
             if let Some(t) = logarithms.as_mut() {
-                let at = batch_offset(t.layout(), batch) + query * t.layout().strides[rank - 2];
+                let at = batch_offset(t.layout(), t.layout().rank() - 1, batch)
+                    + query * t.layout().strides[rank - 2];
                 with_element!(t.dtype(), L => t.data::<L>()[at] = L::from_f64(logarithm));
             }
         }
