@@ -15,7 +15,7 @@ use crate::runtime::instructions::Features;
 /// A loop that computes a tile.
 pub(crate) trait Microkernel {
     /// What a tile is computed from, and where it goes.
-    type Operands<'a>;
+    type TileOperands<'a>;
     /// The name by which benchmarks and tests speak of it.
     const NAME: &'static str;
     /// The features without which it must not run.
@@ -30,7 +30,7 @@ pub(crate) trait Microkernel {
     /// # Safety
     /// The machine has [`Microkernel::FEATURES`], and the operands are as the family's `multiply`
     /// checks them.
-    unsafe fn run(operands: Self::Operands<'_>);
+    unsafe fn run(operands: Self::TileOperands<'_>);
 }
 
 /// The names of the microkernels that products of each kind of numbers use on this machine.

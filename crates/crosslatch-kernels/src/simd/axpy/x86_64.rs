@@ -56,8 +56,8 @@ pub(super) unsafe fn whole_vectors<T: AxpyElement>(
 /// at a time.
 ///
 /// # Safety
-/// The rows have at least as many elements as `to`, one after the other, and there are as many
-/// rows as weights.
+/// The rows have at least as many elements as `to`, one after the other, and there are as many rows
+/// as weights.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<T: AxpyElement>(to: &mut [f32], weights: &[f32], rows: Strided<'_, T>) -> usize {
     let mut done = 0;

@@ -6,7 +6,7 @@
 
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::movement::{
-    Combine, Negative, ScatterSource, copy, forget, gather, mean_scratch_bytes, scatter,
+    Combine, Negative, ScatterSource, clear_scattered, copy, gather, mean_scratch_bytes, scatter,
     scatter_mean, take,
 };
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
@@ -333,7 +333,7 @@ fn lower_scatter(call: &Call<'_>, mode: ScatterMode) -> Result<Lowering, OpError
         match mode {
             ScatterMode::IncludeSelf(reduce) => scatter(to, dim, &index, source, reduce),
             ScatterMode::ExcludeSelf(reduce) => {
-                forget(to, dim, &index, source, reduce)?;
+                clear_scattered(to, dim, &index, source, reduce)?;
                 scatter(to, dim, &index, source, reduce)
             }
             ScatterMode::Mean(include_self) => {

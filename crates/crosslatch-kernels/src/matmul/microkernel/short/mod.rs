@@ -65,7 +65,7 @@ pub(super) struct ShortOperands<'a, S> {
 impl<S: Pod> ShortMicrokernel<S> {
     const fn of<K>() -> ShortMicrokernel<S>
     where
-        K: for<'a> Microkernel<Operands<'a> = ShortOperands<'a, S>>,
+        K: for<'a> Microkernel<TileOperands<'a> = ShortOperands<'a, S>>,
     {
         ShortMicrokernel {
             name: K::NAME,
@@ -119,8 +119,8 @@ impl ShortMicrokernel<f32> {
 }
 
 impl<S: Pod> ShortMicrokernel<S> {
-    /// `sums = left * right`, or added to them: rows of `words`, `left.1` apart, and a packed strip.
-    /// Row `i` of the sums begins at `i * self.columns`.
+    /// `sums = left * right`, or added to them: rows of `words`, `left.1` apart, and a packed
+    /// strip. Row `i` of the sums begins at `i * self.columns`.
     ///
     /// # Panics
     /// If a slice is too short or `rows` too large.

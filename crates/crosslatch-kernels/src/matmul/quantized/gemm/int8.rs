@@ -14,7 +14,7 @@ use crate::matmul::quantized::activations::{
 use crate::simd::convert::int8_to_int16;
 use crate::tensor::matrix::Strided;
 
-/// int8 weights, and activations of one kind: [`Int16`] or [`Uint8`].
+/// int8 weights, and activations of one kind: [`Int16Activations`] or [`Uint8Activations`].
 #[derive(Clone, Copy)]
 pub(super) struct Int8Scheme<'a, A> {
     /// `[columns, depth]`, without gaps.
@@ -67,9 +67,9 @@ pub(super) trait Activations: Copy + Sync {
 
 /// Activations of 16 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Int16;
+pub(super) struct Int16Activations;
 
-impl Activations for Int16 {
+impl Activations for Int16Activations {
     const WORD: usize = 2;
 
     const DEPTH: usize = SAFE;
@@ -101,9 +101,9 @@ impl Activations for Int16 {
 
 /// Activations of 8 bits, with [`BYTE_OFFSET`] added.
 #[derive(Clone, Copy)]
-pub(super) struct Uint8;
+pub(super) struct Uint8Activations;
 
-impl Activations for Uint8 {
+impl Activations for Uint8Activations {
     const WORD: usize = 4;
 
     const DEPTH: usize = SLICE * Self::WORD;
