@@ -36,10 +36,10 @@ const PARTS: &[Part] = &[
             "scatter::",
             "masked::",
             "rearrange::",
-            "scan::",
+            "cumulative::",
             "sort::",
             "elementwise::",
-            "truth::",
+            "any_all::",
             "softmax::",
         ],
         // Megabytes of elements.
