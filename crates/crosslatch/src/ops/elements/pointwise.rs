@@ -4,8 +4,7 @@
 //! once for each type that kernels compute in ([`Class`]): `f32`, `f64` and `i64`. Everything else
 //! is the same for all of them.
 
-use crosslatch_kernels::elements::Compute;
-use crosslatch_kernels::elements::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::elements::{Blockwise, Class, Compute, Source, apply, blockwise};
 use crosslatch_kernels::kernel::Kernel;
 use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::tensor::broadcast_shapes;

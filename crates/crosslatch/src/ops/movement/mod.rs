@@ -1,4 +1,4 @@
-//! Operators that move elements without computing on them, and those that make tensors from nothing.
+//! Operators that move elements without computing on them, and operators that create tensors.
 
 pub(super) mod concatenate;
 pub(super) mod creation;
