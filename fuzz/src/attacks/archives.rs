@@ -84,7 +84,7 @@ pub const ATTACKS: &[Attack] = &[
         || lying(|e| e.method = 99),
         "entry `models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
     ),
-    // Reading gigabytes of weights for their checksum would cost more than it tells.
+    // Checksums are not verified: reading gigabytes of weights for them would cost too much.
     Attack::new(
         "archive_wrong_checksum.pt2",
         || lying(|e| e.crc = Some(7)),

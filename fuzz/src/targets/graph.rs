@@ -34,7 +34,7 @@ fn run(bytes: &[u8]) -> String {
     if let Err(error) = verify(&program) {
         return kind_of(&error.to_string());
     }
-    // Names may be such that the text cannot be read back; it can be written.
+    // Some names cannot be parsed back from the text, but every program can be printed.
     let _ = program.to_string();
     program::run_program(program)
 }
