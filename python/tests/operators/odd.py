@@ -22,7 +22,7 @@ from operators.samples import Call, make_call
 
 ELEMENTWISE = tuple(f"elements/{name}" for name in (
     "activations", "arithmetic", "comparisons", "conversions", "division", "powers", "select", "unary"))
-FAMILIES = (*ELEMENTWISE, "reduce/cumulative", "reduce/extremes", "reduce/reductions",
+FAMILIES = (*ELEMENTWISE, "reduce/cumulative", "reduce/extremes", "reduce/sums", "reduce/any_all",
             "reduce/statistics", "rows/softmax")
 OPS = Path(__file__).resolve().parents[3] / "crates" / "crosslatch" / "src" / "ops"
 
