@@ -1,6 +1,6 @@
 //! Tiles of short numbers, as dot products of words.
 //!
-//! As in [`f32`](super::f32), but a step along the depth is a *word* of 32 bits that holds two or
+//! As in [`f32`](mod), but a step along the depth is a *word* of 32 bits that holds two or
 //! four elements: each lane of a vector holds a word of the right matrix, the left word is in all
 //! lanes, and one instruction multiplies the elements of both and adds the products to the lane.
 //! There are three kinds of words:
