@@ -12,12 +12,12 @@
 //!
 //! | wing | what is in it |
 //! |---|---|
-//! | [`tensor`] | element types, layouts, views, owned memory, quantized matrices |
+//! | [`tensor`] | element types, layouts, views, owned memory, strided matrices, quantized weights |
 //! | [`runtime`] | memory regions, threads, partition of results, instruction sets, prefetch |
-//! | [`simd`] | approximate functions, dot products, axpy, transposes: loops over slices of `f32` |
+//! | [`simd`] | approximate functions, dot products, axpy, transposes, conversions: loops over slices |
 //! | [`kernel`] | what a kernel is, its operands, its errors |
 //! | [`elements`] | elementwise functions |
-//! | [`movement`] | copies, fills, gather, scatter, indexing, embedding |
+//! | [`movement`] | copies, fills, gather, scatter, indexing, embedding, quantization |
 //! | [`reduce`] | reductions, any and all, cumulative folds, sorting |
 //! | [`rows`] | softmax and normalization |
 //! | [`matmul`] | gemm, gemv, quantized products, microkernels |

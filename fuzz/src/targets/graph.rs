@@ -3,7 +3,7 @@
 
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
-use crosslatch::pt2::convert::{ConvertError, convert};
+use crosslatch::pt2::convert::convert;
 use crosslatch::pt2::schema::ExportedProgram;
 
 use super::{Target, kind_of, program, seeds};
@@ -29,8 +29,7 @@ fn run(bytes: &[u8]) -> String {
     };
     let program = match convert("model", &file, Catalogue::builtin()) {
         Ok(converted) => converted.program,
-        Err(ConvertError::Reason(reason)) => return kind_of(&reason),
-        Err(ConvertError::Missing(missing)) => return kind_of(&missing.to_string()),
+        Err(error) => return kind_of(&error.to_string()),
     };
     if let Err(error) = verify(&program) {
         return kind_of(&error.to_string());

@@ -180,8 +180,8 @@ def test_a_folder_that_is_no_export_is_refused_with_the_reason(exported, tmp_pat
     shutil.copytree(exported.folder, folder)
     listed = json.loads((folder / "export.json").read_text())
     for change, expected in [
-        ({"file": "../prefill.pt2"}, "no file of this folder"),
-        ({"file": "/etc/passwd"}, "no file of this folder"),
+        ({"file": "../prefill.pt2"}, "not a file of this folder"),
+        ({"file": "/etc/passwd"}, "not a file of this folder"),
         ({"file": "absent.pt2"}, "absent.pt2"),
         ({}, "missing field `file`"),
     ]:

@@ -40,6 +40,7 @@ impl Load for bf16 {
 ///
 /// # Safety
 /// Rows have at least as many elements as `to`, and there are as many rows as weights.
+#[inline]
 pub(super) unsafe fn whole_vectors<T: AxpyElement>(
     to: &mut [f32],
     weights: &[f32],

@@ -115,10 +115,10 @@ fn bound(index: i64, len: usize) -> usize {
 /// A slice of a dimension, with its bounds resolved.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Slice {
-    pub(in crate::ops) dim: usize,
-    pub(in crate::ops) start: usize,
-    pub(in crate::ops) len: usize,
-    pub(in crate::ops) step: usize,
+    dim: usize,
+    start: usize,
+    len: usize,
+    step: usize,
 }
 
 impl Slice {

@@ -51,6 +51,8 @@ pub(super) trait Activations: Copy + Sync {
     const WORD: usize;
     /// See [`Scheme::DEPTH`].
     const DEPTH: usize;
+    /// Whether a number is stored with an offset.
+    const HAS_OFFSET: bool;
 
     /// See [`Scheme::quantize`].
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
@@ -73,6 +75,8 @@ impl Activations for Int16Activations {
     const WORD: usize = 2;
 
     const DEPTH: usize = SAFE;
+
+    const HAS_OFFSET: bool = false;
 
     #[inline(always)]
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
@@ -107,6 +111,8 @@ impl Activations for Uint8Activations {
     const WORD: usize = 4;
 
     const DEPTH: usize = SLICE * Self::WORD;
+
+    const HAS_OFFSET: bool = true;
 
     #[inline(always)]
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
@@ -168,7 +174,8 @@ impl<A: Activations> Scheme for Int8Scheme<'_, A> {
 
     #[inline(always)]
     fn scaled(sum: i32, offset: i32, scale: f32) -> f32 {
-        (sum - offset) as f32 * scale
+        let sum = if A::HAS_OFFSET { sum - offset } else { sum };
+        sum as f32 * scale
     }
 }
 
