@@ -1,43 +1,45 @@
 //! One entry for every chore: `cargo xtask CHORE`.
 //!
-//! `test` is what a contributor and the continuous integration run: it makes the Python
-//! environment if there is none, builds the command, runs the Rust tests and then the Python
-//! tests, where PyTorch is the oracle. It has no dependencies, so that it starts at once.
+//! `test` is what a contributor and the continuous integration run. This program has no
+//! dependencies, so that it starts at once.
 
+mod benches;
 mod flow;
 mod fuzz;
 mod miri;
 mod operators;
 mod python;
+mod testing;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: cargo xtask CHORE
 
-  test [ARGS…]   everything: Rust tests, then Python tests (ARGS go to pytest)
+  test [ARGS…]   every test: Rust, then Python (ARGS go to pytest)
+  test PIECE [ARGS…]
+                 one piece: rust, or a crate (engine, kernels, tasks, serve, cli, torch, fuzz, xtask);
+                 python, or command, docs, exporting, latching, operators, package, torch-operators
+  flow           checks the direction of imports and the sizes of files and folders
+  lint           checks formatting and runs clippy
   operators [ARGS…]
-                 only the operators against PyTorch, with the report
+                 compares the operators with PyTorch's and prints a report
   operators --torch VERSION [ARGS…]
-                 the operators for PyTorch with another torch, 2.12 say, in an environment of its own
-  families       docs/guide/families.md anew: which models are exported, and what latching saves
-  bench ops      the operators for PyTorch, beside the published ones if there are any
+                 tests the operators for PyTorch with another torch, such as 2.12, in an
+                 environment of its own
+  families       writes docs/guide/families.md: which models are exported, what latching saves
+  bench ops      the operators for PyTorch beside the published ones, if those are installed
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
-  bench peers    a window of speech in every runtime at hand, in one run
+  bench peers    a window of speech in every runtime that is installed, in one run
   soak serve     the server under 64 clients for two minutes, some of which hang up
   fuzz [TARGET…] [--seconds N] [--inputs N]
-                 hostile inputs against everything that reads what others wrote
-  miri           the unsafe code under Miri, where a nightly toolchain has it
-  flow           no import runs against the declared order, no file or folder is too large
-  lint           formatting and clippy
-  env            only make the Python environment
-  lock           resolve python/requirements.in into python/requirements.lock";
+                 hostile inputs against every reader of foreign data
+  miri           the unsafe code under Miri, if a nightly toolchain has it
+  env            makes the Python environment
+  lock           resolves python/requirements.in into python/requirements.lock";
 
-/// The part of the command that is built only where it is asked for.
+/// Builds the command with its server, which is left out by default.
 const SERVER: [&str; 2] = ["--features", "crosslatch-cli/serve"];
-
-/// The packages that are tested in the profile `checked`.
-const CHECKED: [&str; 2] = ["crosslatch", "crosslatch-kernels"];
 
 /// Why a chore failed, for people.
 type Failure = String;
@@ -50,21 +52,15 @@ fn main() -> ExitCode {
     };
     let root = root();
     let outcome = match chore {
-        "test" => test(&root, rest),
+        "test" => testing::test(&root, rest),
         "operators" if rest.first().is_some_and(|option| option == "--torch") => match &rest[1..] {
             [version, args @ ..] => operators::with_torch(&root, version, args),
-            [] => Err("--torch needs a version, 2.12 say".into()),
+            [] => Err("--torch needs a version, such as 2.12".into()),
         },
         "operators" => operators(&root, rest),
         "families" => families(&root),
-        "bench" if rest.first().is_some_and(|what| what == "ops") => bench_ops(&root, &rest[1..]),
-        "bench" if rest.first().is_some_and(|what| what == "latch") => {
-            bench_latch(&root, &rest[1..])
-        }
-        "bench" if rest.first().is_some_and(|what| what == "peers") => {
-            bench_peers(&root, &rest[1..])
-        }
-        "soak" if rest.first().is_some_and(|what| what == "serve") => soak_serve(&root, &rest[1..]),
+        "bench" => benches::bench(&root, rest),
+        "soak" => benches::soak(&root, rest),
         "flow" => flow::flow(&root),
         "fuzz" => fuzz::fuzz(&root, rest),
         "miri" => miri::miri(&root, rest),
@@ -90,38 +86,6 @@ fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
-fn test(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
-    // First, because it needs the network and fails early.
-    let python = python::environment(root)?;
-    run(cargo(root)
-        .args(["test", "--workspace", "--release"])
-        .args(CHECKED.iter().flat_map(|package| ["--exclude", package]))
-        .args(SERVER))?;
-    // What computes sizes and elements is compiled with checks for sums that overflow.
-    run(cargo(root)
-        .args(["test", "--profile", "checked"])
-        .args(CHECKED.iter().flat_map(|package| ["--package", package])))?;
-    // That was with the best instructions of this machine; kernels have ways for lesser ones too.
-    for instructions in ["portable", "avx2"] {
-        run(cargo(root)
-            .args([
-                "test",
-                "--package",
-                "crosslatch-kernels",
-                "--release",
-                "--lib",
-            ])
-            .env("CROSSLATCH_INSTRUCTIONS", instructions))?;
-    }
-    // Testing built everything but the command, the examples and the shared objects that the
-    // Python tests use.
-    run(cargo(root)
-        .args(["build", "--release", "--workspace", "--lib", "--bins"])
-        .arg("--examples")
-        .args(SERVER))?;
-    pytest(root, &python, "python/tests", pytest_args)
-}
-
 /// Builds the shared object that `import crosslatch.ops` loads.
 fn operators_for_torch(root: &Path) -> Result<(), Failure> {
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-torch"]))
@@ -142,77 +106,12 @@ fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     pytest(root, &python, "python/tests/operators", &args)
 }
 
-fn bench_ops(root: &Path, args: &[String]) -> Result<(), Failure> {
-    let python = python::environment(root)?;
-    operators_for_torch(root)?;
-    run(Command::new(python)
-        .arg("python/benches/ops.py")
-        .args(args)
-        .current_dir(root)
-        .env("CROSSLATCH_TARGET", target(root).join("release")))
-}
-
 /// Exports every family and writes the table.
 fn families(root: &Path) -> Result<(), Failure> {
     let python = python::environment(root)?;
     operators_for_torch(root)?;
     run(Command::new(python)
-        .arg("python/tests/families_table.py")
-        .current_dir(root)
-        .env("CROSSLATCH_TARGET", target(root).join("release")))
-}
-
-fn bench_latch(root: &Path, args: &[String]) -> Result<(), Failure> {
-    let python = python::environment(root)?;
-    operators_for_torch(root)?;
-    run(cargo(root).args([
-        "build",
-        "--release",
-        "--package",
-        "crosslatch-python",
-        "--lib",
-    ]))?;
-    run(Command::new(python)
-        .arg("python/benches/latch.py")
-        .args(args)
-        .current_dir(root)
-        .env("CROSSLATCH_TARGET", target(root).join("release")))
-}
-
-fn bench_peers(root: &Path, args: &[String]) -> Result<(), Failure> {
-    let folder = target(root).join("peers-environment");
-    let python = python::filled(root, &folder, python::PEERS_LOCK)?;
-    run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
-    // Its `bench` takes the steps of several sessions together.
-    if args.iter().any(|arg| arg == "--batch") {
-        run(cargo(root).args(["build", "--release", "--package", "crosslatch-cli"]))?;
-    }
-    // Those that are written in Rust have no wheels, and take minutes to build.
-    let only = args.iter().position(|arg| arg == "--only");
-    let only = only.and_then(|at| args.get(at + 1));
-    let wants = |runtime: &str| only.is_none_or(|only| only.split(',').any(|one| one == runtime));
-    if wants("rten") || wants("candle") {
-        run(cargo(root)
-            .args(["build", "--release", "--locked"])
-            .args(["--manifest-path", "python/benches/peers/rust/Cargo.toml"])
-            .arg("--target-dir")
-            .arg(target(root).join("peers-rust")))?;
-    }
-    run(Command::new(python)
-        .arg("python/benches/peers")
-        .args(args)
-        .current_dir(root)
-        .env("CROSSLATCH_TARGET", target(root).join("release")))
-}
-
-fn soak_serve(root: &Path, args: &[String]) -> Result<(), Failure> {
-    let python = python::environment(root)?;
-    run(cargo(root)
-        .args(["build", "--release", "--package", "crosslatch-cli"])
-        .args(["--features", "serve"]))?;
-    run(Command::new(python)
-        .arg("python/benches/soak_serve.py")
-        .args(args)
+        .arg("python/tests/exporting/families_table.py")
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }

@@ -1,24 +1,26 @@
 //! Each kernel at the sizes of whisper-base, and what part of its floor it reaches.
 //!
-//! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the longer of
-//! two times: its multiply-adds at the rate of arithmetic in registers on the numbers that it multiplies
-//! (where the machine has no instruction for these, on `f32`), and its bytes at the rate at which memory is
-//! read. Both are measured in the same run, before the kernels and after them. A kernel whose operands stay
-//! in the cache can be faster than its floor.
+//! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the
+//! longer of two times: its multiply-adds at the rate of arithmetic in registers on the numbers
+//! that it multiplies (where the machine has no instruction for these, on `f32`), and its bytes at
+//! the rate at which memory is read. Both are measured in the same run, before the kernels and
+//! after them. A kernel whose operands stay in the cache can be faster than its floor.
 
 use std::path::Path;
 use std::time::Duration;
 
 use criterion::Criterion;
 use crosslatch_kernels::attention::{Attention, attention};
-use crosslatch_kernels::matmul::{NarrowLinear, Product, matmul, narrow_linear};
-use crosslatch_kernels::movement::copy::copy;
-use crosslatch_kernels::probes::bandwidth::Probe;
-use crosslatch_kernels::probes::peak::{Numbers, multiply_adds_per_second};
-use crosslatch_kernels::rows::normalization::{Norm, norm};
-use crosslatch_kernels::rows::softmax::{Softmax, softmax};
-use crosslatch_kernels::tensor::quantized::Format;
-use crosslatch_kernels::{DType, Layout, NarrowMatrix, Storage, TensorMut, TensorRef, Threads};
+use crosslatch_kernels::matmul::{
+    Product, QuantizedLinear, matmul, microkernels, quantized_linear,
+};
+use crosslatch_kernels::movement::{copy, quantize};
+use crosslatch_kernels::probes::BandwidthProbe;
+use crosslatch_kernels::probes::{Numbers, multiply_adds_per_second};
+use crosslatch_kernels::rows::{Norm, norm};
+use crosslatch_kernels::rows::{Softmax, softmax};
+use crosslatch_kernels::tensor::WeightFormat;
+use crosslatch_kernels::{DType, Layout, QuantizedMatrix, Storage, TensorMut, TensorRef, Threads};
 
 const POSITIONS: usize = 1500;
 const WIDTH: usize = 512;
@@ -37,7 +39,7 @@ struct Work {
 struct Bench {
     criterion: Criterion,
     threads: Threads,
-    probe: Probe,
+    probe: BandwidthProbe,
     /// Bytes, and multiply-adds of each kind of numbers, in a second, as measured so far.
     rates: Vec<[f64; 4]>,
     done: Vec<(String, Work)>,
@@ -52,7 +54,7 @@ fn main() {
     let mut bench = Bench {
         criterion,
         threads: Threads::new(std::thread::available_parallelism().map_or(1, |n| n.get())),
-        probe: Probe::new(256 << 20),
+        probe: BandwidthProbe::new(256 << 20),
         rates: Vec::new(),
         done: Vec::new(),
     };
@@ -116,7 +118,7 @@ impl Bench {
         let left = Layout::contiguous(&[rows, depth]);
         let result = Layout::contiguous(&[rows, columns]);
         let weight = Layout::contiguous(&[columns, depth]).transpose(0, 1);
-        let spread = broadcast(&[columns], &[rows, columns]);
+        let broadcast_bias = broadcast(&[columns], &[rows, columns]);
         let work = |bytes: usize| {
             let others = 4 * (rows * depth + rows * columns);
             Work::of(rows * depth * columns, bytes + others)
@@ -126,44 +128,44 @@ impl Bench {
             let product = Product {
                 a: view(&left, &a),
                 b: view(&weight, &w),
-                bias: Some(view(&spread, &bias)),
+                bias: Some(view(&broadcast_bias, &bias)),
                 alpha: 1.0,
-                then: None,
+                epilogue: None,
                 beta: 1.0,
             };
             matmul(&mut view_mut(&result, &mut out), &product, false, threads);
         });
-        for format in [Format::Bf16, Format::Int8] {
+        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
             let Ok(bytes) = format.bytes(columns, depth) else {
                 continue;
             };
             let mut stored = Storage::zeroed(bytes);
             let from = bytemuck::cast_slice(w.bytes());
-            format
-                .encode(
-                    from,
-                    [columns, depth],
-                    stored.bytes_mut(),
-                    &self.threads,
-                    &|_| {},
-                )
-                .expect("made-up numbers are finite");
-            let weight = NarrowMatrix::new(format, columns, depth, stored.bytes())
+            quantize(
+                format,
+                from,
+                [columns, depth],
+                stored.bytes_mut(),
+                &self.threads,
+                &|_| {},
+            )
+            .expect("made-up numbers are finite");
+            let weight = QuantizedMatrix::new(format, columns, depth, stored.bytes())
                 .expect("made for this size");
             // With few rows, weights are widened to `f32`.
             let numbers = match format {
                 _ if rows < 32 => Numbers::F32,
-                Format::Bf16 => Numbers::Bf16,
-                Format::Int8 => Numbers::Bytes,
+                WeightFormat::Bf16 => Numbers::Bf16,
+                WeightFormat::Int8 => Numbers::Bytes,
             };
             self.run(&name(format.name()), work(bytes).on(numbers), |threads| {
-                let linear = NarrowLinear {
+                let linear = QuantizedLinear {
                     a: view(&left, &a),
                     weight,
-                    bias: Some(view(&spread, &bias)),
-                    then: None,
+                    bias: Some(view(&broadcast_bias, &bias)),
+                    epilogue: None,
                 };
-                narrow_linear(&mut view_mut(&result, &mut out), &linear, false, threads);
+                quantized_linear(&mut view_mut(&result, &mut out), &linear, false, threads);
             });
         }
     }
@@ -180,12 +182,12 @@ impl Bench {
         );
         let mut out = Storage::zeroed(4 * queries * WIDTH);
         let work = Work::of(2 * queries * keys * WIDTH, 8 * (queries + keys) * WIDTH);
-        for narrow in [false, true] {
-            let numbers = match narrow && queries > 4 {
+        for allow_bf16 in [false, true] {
+            let numbers = match allow_bf16 && queries > 4 {
                 true => Numbers::Bf16,
                 false => Numbers::F32,
             };
-            let kind = if narrow { "bf16" } else { "f32" };
+            let kind = if allow_bf16 { "bf16" } else { "f32" };
             let name = format!("attention {kind} {name} {queries}x{keys}");
             self.run(&name, work.on(numbers), |threads| {
                 attention(
@@ -197,7 +199,7 @@ impl Bench {
                         scale: 0.125,
                         causal: false,
                         plain: false,
-                        narrow,
+                        allow_bf16,
                     },
                     threads,
                 );
@@ -208,7 +210,7 @@ impl Bench {
     fn rows(&mut self, kernel: &str) {
         for (rows, width) in [(POSITIONS, WIDTH), (1, WIDTH), (HEADS, POSITIONS)] {
             let layout = Layout::contiguous(&[rows, width]);
-            let spread = broadcast(&[width], &[rows, width]);
+            let broadcast_bias = broadcast(&[width], &[rows, width]);
             let (x, scale) = (numbers(rows * width), numbers(width));
             let mut out = Storage::zeroed(4 * rows * width);
             let name = format!("{kernel} {rows}x{width}");
@@ -219,8 +221,8 @@ impl Bench {
                     return;
                 }
                 let how = Norm {
-                    weight: Some(view(&spread, &scale)),
-                    bias: Some(view(&spread, &scale)),
+                    weight: Some(view(&broadcast_bias, &scale)),
+                    bias: Some(view(&broadcast_bias, &scale)),
                     epsilon: 1e-5,
                     centred: true,
                     plain: false,
@@ -275,7 +277,10 @@ impl Bench {
             bf16 / 1e9,
             int8 / 1e9
         );
-        println!("| kernel | time | of the floor |\n|---|---|---|");
+        for (numbers, name) in microkernels() {
+            println!("Tiles of {numbers}: {name}");
+        }
+        println!("\n| kernel | time | of the floor |\n|---|---|---|");
         for (name, work) in &self.done {
             let Some(seconds) = median(name) else {
                 continue;

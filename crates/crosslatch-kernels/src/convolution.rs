@@ -1,19 +1,19 @@
 //! Convolution along one or two dimensions.
 //!
 //! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
-//! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
-//! slices of its right side anyway (`gemm`, or `many_narrow` in bf16), and here it packs them from the
-//! input. The oracle is the definition.
-
-use std::ops::Range;
+//! whose column `t` is the window of output `t`. That matrix is never in memory: the product packs
+//! slices of its right side anyway (`matmul::packing`), and here it packs them from the input. The
+//! oracle is the definition.
 
 use smallvec::smallvec;
 
-use crate::matmul::gemm::{Gemm, Matrices, Right};
-use crate::matmul::quantized::gemm::{ManyNarrow, RightSide};
+use crate::matmul::gemm::Gemm;
+use crate::matmul::packing::{Pack, Packing};
+use crate::matmul::quantized::gemm::{QuantizedGemm, QuantizedRight};
 use crate::matmul::result::ResultLayout;
 use crate::simd::functions::Function;
-use crate::tensor::arithmetic::Wide;
+use crate::tensor::arithmetic::Accumulate;
+use crate::tensor::matrix::Matrices;
 use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// A convolution over two dimensions; over one, the first has length 1 everywhere.
@@ -21,16 +21,16 @@ use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_el
 pub struct Convolution {
     /// Steps between outputs.
     pub stride: [usize; 2],
-    /// Zeros in front; behind are as many as the outputs need.
+    /// Zeros in front; behind, as many as the outputs need are assumed.
     pub padding: [usize; 2],
     /// Steps between the inputs of one output.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
+    /// Groups of channels, each convolved for itself.
     pub groups: usize,
-    /// What becomes of each element of an `f32` result.
-    pub then: Option<Function>,
+    /// The function of each element of an `f32` result.
+    pub epilogue: Option<Function>,
     /// Whether products may be computed in bf16, where the machine does that faster.
-    pub narrow: bool,
+    pub allow_bf16: bool,
 }
 
 impl Convolution {
@@ -45,7 +45,7 @@ impl Convolution {
         plain: bool,
         threads: &Threads,
     ) {
-        // Weights that do not lie together are rare, and may take their time.
+        // Weights that are not contiguous are rare, and may be slow.
         let weight_rows = weight.layout().reshape(&[
             self.groups,
             weight.shape()[0] / self.groups,
@@ -58,14 +58,14 @@ impl Convolution {
             }
             _ => {
                 with_element!(out.dtype(), T => self.loops::<T>(out, x, weight, bias));
-                if let (Some(function), DType::F32) = (self.then, out.dtype()) {
+                if let (Some(function), DType::F32) = (self.epilogue, out.dtype()) {
                     function.map_tensor(out);
                 }
             }
         }
     }
 
-    /// The position that an output sees at a tap, if it is inside.
+    /// The position that an output reads at a tap, if it lies inside.
     #[inline(always)]
     fn source(&self, dim: usize, output: usize, tap: usize, len: usize) -> Option<usize> {
         let at = output * self.stride[dim] + tap * self.dilation[dim];
@@ -119,13 +119,13 @@ impl Convolution {
         };
         let bias = bias.as_ref();
         let bias = bias.map(|(data, layout)| Matrices { data, layout });
-        let rounded = RightSide::Rounded(&windows);
-        if self.narrow && rounded.is_worth_while() {
-            let product = ManyNarrow {
+        let right = QuantizedRight::Activations(&windows);
+        if self.allow_bf16 && right.is_fast() {
+            let product = QuantizedGemm {
                 left,
-                right: rounded,
+                right,
                 bias,
-                then: self.then,
+                epilogue: self.epilogue,
             };
             return product.run(out.data(), ResultLayout::new(&to, 2), threads);
         }
@@ -135,7 +135,7 @@ impl Convolution {
             bias,
             alpha: 1.0,
             beta: 1.0,
-            then: self.then,
+            epilogue: self.epilogue,
         };
         product.run(out.data(), ResultLayout::new(&to, 2), threads);
     }
@@ -147,7 +147,7 @@ impl Convolution {
         weight: &TensorRef<'_>,
         bias: Option<&TensorRef<'_>>,
     ) where
-        T::Wide: Wide,
+        T::Accumulator: Accumulate,
     {
         let (lx, lw, lo) = (x.layout(), weight.layout(), out.layout().clone());
         let per_group = lw.shape[0] / self.groups;
@@ -168,7 +168,7 @@ impl Convolution {
                 let first = o / per_group.max(1) * lw.shape[1];
                 for s in 0..height {
                     for t in 0..width {
-                        let mut sum = T::Wide::from_f64(0.0);
+                        let mut sum = T::Accumulator::from_f64(0.0);
                         for c in 0..lw.shape[1] {
                             for k in 0..lw.shape[2] {
                                 let Some(y) = self.source(0, s, k, lx.shape[2]) else {
@@ -186,7 +186,7 @@ impl Convolution {
                         if let Some((bias, l)) = bias {
                             sum = sum.add(bias[l.offset + o * l.strides[0]].widen());
                         }
-                        out[at(&lo, [b, o, s, t])] = T::narrow(sum);
+                        out[at(&lo, [b, o, s, t])] = T::from_accumulator(sum);
                     }
                 }
             }
@@ -194,7 +194,7 @@ impl Convolution {
     }
 }
 
-/// What the outputs see: a matrix with a row for each channel and tap and a column for each
+/// The windows of the outputs: a matrix with a row for each channel and tap and a column for each
 /// output position. Batches of the product are pairs of batch and group.
 struct Windows<'a> {
     convolution: Convolution,
@@ -207,24 +207,17 @@ struct Windows<'a> {
     width: usize,
 }
 
-impl Right for Windows<'_> {
-    fn pack(
-        &self,
-        batch: usize,
-        depth: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [f32],
-    ) {
+impl Pack for Windows<'_> {
+    fn pack(&self, piece: &Packing, to: &mut [f32]) {
         let groups = self.convolution.groups;
-        let first_channel = batch % groups * self.channels;
-        let start = self.layout.offset + batch / groups * self.layout.strides[0];
-        let strips = to.chunks_exact_mut(depth.len() * width);
-        for (first, strip) in columns.clone().step_by(width).zip(strips) {
-            let filled = width.min(columns.end - first);
-            for (row, line) in depth.clone().zip(strip.chunks_exact_mut(width)) {
-                let [taps, wide] = self.taps;
-                let (channel, taps) = (row / (taps * wide), [row / wide % taps, row % wide]);
+        let first_channel = piece.batch % groups * self.channels;
+        let start = self.layout.offset + piece.batch / groups * self.layout.strides[0];
+        for (first, filled, strip) in piece.strips(to) {
+            let lines = strip.chunks_exact_mut(piece.width);
+            for (row, line) in piece.depth.clone().zip(lines) {
+                let [height, width] = self.taps;
+                let channel = row / (height * width);
+                let taps = [row / width % height, row % width];
                 let start = start + (first_channel + channel) * self.layout.strides[1];
                 self.line(start, taps, first, &mut line[..filled]);
                 line[filled..].fill(0.0);
@@ -234,12 +227,12 @@ impl Right for Windows<'_> {
 }
 
 impl Windows<'_> {
-    /// What the outputs from `first` on see of the channel that begins at `start`, at one tap.
+    /// The inputs at one tap of the outputs from `first` on, of the channel that begins at `start`.
     fn line(&self, start: usize, taps: [usize; 2], first: usize, line: &mut [f32]) {
         let (stride, lens) = (&self.layout.strides, &self.layout.shape);
         let mut done = 0;
         while done < line.len() {
-            // As far as the outputs are in one row.
+            // As far as the outputs lie in one row.
             let (row, column) = ((first + done) / self.width, (first + done) % self.width);
             let run = (self.width - column).min(line.len() - done);
             let part = &mut line[done..][..run];
@@ -251,7 +244,8 @@ impl Windows<'_> {
             let start = start + y * stride[2];
             let see = |t: usize| self.convolution.source(1, column + t, taps[1], lens[3]);
             match (see(0), see(run - 1)) {
-                // Neighbours see neighbours, and the first and the last are inside.
+                // Neighbouring outputs read neighbouring inputs, the first and the last of which
+                // exist.
                 (Some(from), Some(_)) if self.convolution.stride[1] == 1 && stride[3] == 1 => {
                     part.copy_from_slice(&self.data[start + from..][..run]);
                 }
@@ -305,8 +299,8 @@ mod tests {
                 padding,
                 dilation,
                 groups,
-                then: None,
-                narrow: false,
+                epilogue: None,
+                allow_bf16: false,
             };
             let (lw, lo) = (
                 Layout::contiguous(&weight),
@@ -334,16 +328,16 @@ mod tests {
                 };
                 // Whole numbers: sums are exact in any order, and in bf16.
                 let mut expected = run(convolution, true);
-                let narrow = Convolution {
-                    narrow: true,
+                let in_bf16 = Convolution {
+                    allow_bf16: true,
                     ..convolution
                 };
                 assert_eq!(run(convolution, false), expected);
-                assert_eq!(run(narrow, false), expected);
-                let then = Some(Function::Tanh);
+                assert_eq!(run(in_bf16, false), expected);
+                let epilogue = Some(Function::Tanh);
                 Function::Tanh.map(&mut expected);
-                for (way, plain) in [(convolution, true), (convolution, false), (narrow, false)] {
-                    assert_eq!(run(Convolution { then, ..way }, plain), expected);
+                for (way, plain) in [(convolution, true), (convolution, false), (in_bf16, false)] {
+                    assert_eq!(run(Convolution { epilogue, ..way }, plain), expected);
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! What a kernel is: a prepared computation over borrowed tensors.
 //!
 //! An operator's attributes (a dimension, a scale, an epsilon) are known when a plan is made, so a
-//! kernel is an object, most often a closure, that has swallowed them. What differs from run to
-//! run is memory only. A kernel must work for any strides of its operands; it may be faster for
-//! some. It allocates nothing on the heap: working memory is asked for with
-//! [`Kernel::scratch_bytes`] and planned with everything else.
+//! kernel is an object, most often a closure, that has captured them. What differs from run to run
+//! is memory only. A kernel must work for any strides of its operands; it may be faster for some.
+//! It allocates nothing on the heap: working memory is asked for with [`Kernel::scratch_bytes`] and
+//! planned with everything else.
 
 use std::sync::Mutex;
 
 use crate::simd::functions::Function;
+use crate::tensor::view::TensorError;
 use crate::{Layout, Storage, TensorMut, TensorRef, Threads};
 
 /// Why a kernel could not do its work: something in the data, found while running.
@@ -30,6 +31,13 @@ pub enum KernelError {
     Assertion(String),
 }
 
+/// A view that a kernel makes for itself does not fit: a bug, not a fault of the data.
+impl From<TensorError> for KernelError {
+    fn from(error: TensorError) -> KernelError {
+        KernelError::Assertion(error.to_string())
+    }
+}
+
 /// The memory that one run of a kernel works on.
 pub struct Operands<'c, 'm> {
     /// Tensors to read, in the order of the operator's tensor arguments.
@@ -49,33 +57,33 @@ pub trait Kernel: Send + Sync {
         0
     }
 
-    /// Whether the kernel can fill its first result where it is laid out like this. The layout's
-    /// elements, in row-major order, are those of the result in row-major order; its dimensions
-    /// may be finer than the result's: a projection `[t, h * d]` may be asked to fill `[t, h, d]`
-    /// with the heads far apart, which is where a cache wants them.
+    /// Destination passing: whether the kernel can write its first result in this layout. The
+    /// layout's elements, in row-major order, are those of the result in row-major order; its
+    /// dimensions may be finer than the result's: a projection `[t, h * d]` may be asked to fill
+    /// `[t, h, d]` with the heads far apart, which is where a cache wants them.
     fn accepts(&self, _layout: &Layout) -> bool {
         false
     }
 
-    /// The function whose value this computes of each element of its one operand, if that is all.
-    fn function(&self) -> Option<Function> {
+    /// The elementwise function, if that is all this kernel does.
+    fn elementwise_function(&self) -> Option<Function> {
         None
     }
 
-    /// A kernel that computes the function of each element of what this one computes, while it is at
-    /// hand: the bits are those of two kernels, one after the other.
-    fn followed_by(&self, _function: Function) -> Option<Box<dyn Kernel>> {
+    /// This kernel with an elementwise function as its epilogue: the function is applied to each
+    /// result while it is at hand. The bits are those of two kernels, one after the other.
+    fn with_epilogue(&self, _function: Function) -> Option<Box<dyn Kernel>> {
         None
     }
 
     /// Computes `outputs` from `inputs`.
     fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError>;
 
-    /// Does the same for several sets of operands, those of sessions that take the same step at the
-    /// same time. The results are those of as many runs, bit for bit; a kernel that reads a weight
-    /// may read it once for all of them. `memory` is grown as needed, and is best kept for the next
-    /// time.
-    fn run_together(
+    /// Step batching: does the same for several sets of operands, those of sessions that take the
+    /// same step at the same time. The results are those of as many runs, bit for bit; a kernel
+    /// that reads a weight may read it once for all of them. `memory` is grown as needed, and is
+    /// best kept for the next time.
+    fn run_batched(
         &self,
         many: &mut [Operands<'_, '_>],
         memory: &mut Storage,
@@ -85,8 +93,8 @@ pub trait Kernel: Send + Sync {
     }
 }
 
-/// Runs a kernel on several sets of operands, each on one thread: most kernels of a decoder step are
-/// too small to be shared.
+/// Runs a kernel on several sets of operands, each on one thread: most kernels of a decoder step
+/// are too small to be worth splitting.
 pub fn run_each<K: Kernel + ?Sized>(
     kernel: &K,
     many: &mut [Operands<'_, '_>],
@@ -117,9 +125,9 @@ where
     }
 }
 
-/// A kernel that can fill its result in other layouts than the contiguous one.
+/// A kernel that can write its result in other layouts than the contiguous one.
 pub struct AnyLayout<A, F> {
-    /// Which layouts ([`Kernel::accepts`]).
+    /// Which layouts it can write ([`Kernel::accepts`]).
     pub accepts: A,
     /// The computation.
     pub run: F,

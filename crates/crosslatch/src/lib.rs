@@ -86,7 +86,7 @@ pub mod reference;
 mod session;
 mod tensor;
 
-pub use crosslatch_kernels::probes::bandwidth;
+pub use crosslatch_kernels::probes::BandwidthProbe;
 pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::{ArchiveError, Error, MissingCall, MissingOperators};
 pub use ir::KernelSet;

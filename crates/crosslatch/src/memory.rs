@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crosslatch_kernels::Storage;
-use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::tensor::OutOfMemory;
 
 /// The most bytes of memory that a session may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

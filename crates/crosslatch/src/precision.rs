@@ -1,6 +1,6 @@
 //! The precision that weights are stored in, and that products are computed in.
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 
 use crate::ir::KernelSet;
 
@@ -31,7 +31,7 @@ impl Precision {
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        self.format().map_or("f32", Format::name)
+        self.format().map_or("f32", WeightFormat::name)
     }
 
     /// The kernels for this precision, given those that the caller asks for.
@@ -43,11 +43,11 @@ impl Precision {
     }
 
     /// The format of quantized weights; `None` for `f32`.
-    pub fn format(self) -> Option<Format> {
+    pub fn format(self) -> Option<WeightFormat> {
         match self {
             Precision::F32 => None,
-            Precision::Bf16 => Some(Format::Bf16),
-            Precision::Int8 => Some(Format::Int8),
+            Precision::Bf16 => Some(WeightFormat::Bf16),
+            Precision::Int8 => Some(WeightFormat::Int8),
         }
     }
 }

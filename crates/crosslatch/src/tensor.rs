@@ -1,8 +1,8 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
-use crosslatch_kernels::tensor::layout::checked_numel;
-use crosslatch_kernels::tensor::storage::OutOfMemory;
-use crosslatch_kernels::tensor::view::TensorError;
+use crosslatch_kernels::tensor::OutOfMemory;
+use crosslatch_kernels::tensor::TensorError;
+use crosslatch_kernels::tensor::checked_numel;
 use crosslatch_kernels::{
     Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
 };

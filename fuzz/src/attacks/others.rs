@@ -154,7 +154,7 @@ pub const ATTACKS: &[Attack] = &[
     ),
 ];
 
-/// A merge whose second half is shorter than what is to be cut off it.
+/// A merge whose second half is shorter than the prefix that is cut off it.
 const MERGE: &str = r#"{"version": "1.0", "added_tokens": [], "model": {"type": "BPE",
 "continuing_subword_prefix": "a long prefix", "vocab": {"a": 0, "b": 1, "ab": 2},
 "merges": [["a", "b"]]}}"#;

@@ -1,4 +1,4 @@
-//! `tokenizer.json`: read, then used on a few texts and on tokens of any number.
+//! `tokenizer.json`: read, then used on a few texts and on arbitrary tokens.
 
 use crosslatch_tasks::{ExportedError, TextLimits, TextPipeline, TextTokenizer};
 
@@ -64,7 +64,7 @@ const TOKENIZERS: &[&str] = &[
 "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
 "max_input_chars_per_word": 100, "vocab": {"[CLS]": 0, "[SEP]": 1, "[UNK]": 2, "hel": 3,
 "##lo": 4}}}"###,
-    // What decoders there are, one behind the other.
+    // Every decoder, one after the other.
     r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
 "normalizer": null, "pre_tokenizer": {"type": "Punctuation", "behavior": "Isolated"},
 "post_processor": null, "decoder": {"type": "Sequence", "decoders": [{"type": "Replace",
@@ -76,7 +76,7 @@ const TOKENIZERS: &[&str] = &[
 "a": 2, "b": 3, "ab": 4}, "merges": ["a b"]}}"#,
 ];
 
-/// A text of each kind that tokenizers split by: words, case, digits, scripts, marks, nothing.
+/// A text for everything that tokenizers split by: words, case, digits, scripts, marks, nothing.
 const TEXTS: &[&str] = &[
     "Hello, world 42!",
     "Grüße 日本語 e\u{301} 👍🏽",

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crosslatch::bandwidth::Probe;
+use crosslatch::BandwidthProbe;
 use crosslatch::inputs::types_for;
 use crosslatch::{DType, Model, Options, Precision, Session, Threads};
 use crosslatch_tasks::{Decoder, ExportedSpeechModel, Feed, SpeechModel};
@@ -64,7 +64,7 @@ pub fn measure(
             together: Vec::new(),
         });
     }
-    let probe = Probe::new(PROBE_BYTES);
+    let probe = BandwidthProbe::new(PROBE_BYTES);
     let threads = Threads::new(options(Precision::F32).threads);
     let mut bandwidth = Vec::new();
     // The first pass makes the plans and reads the file, so it is not counted.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Layout;
 use crate::Storage;
 
 fn numbers(count: usize, seed: u32) -> Storage {
@@ -19,13 +20,13 @@ struct Case {
     inner: usize,
     width: usize,
     causal: bool,
-    /// 0: none, 1: truth values, 2: numbers.
+    /// 0: none, 1: booleans, 2: numbers.
     mask: usize,
     /// Positions before heads in memory, as a projection leaves them; else the other way round.
-    turned: bool,
+    transposed: bool,
     plain: bool,
     /// Products of many queries in bf16, by this loop.
-    tile: Option<WordTile<f32>>,
+    microkernel: Option<ShortMicrokernel<f32>>,
     /// Keys and values stored in bf16.
     stored: bool,
     /// An operand (query, key, value), a row of its first head, and what stands there.
@@ -42,21 +43,21 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         width: d,
         ..
     } = case;
-    let layout = |rows: usize, columns: usize| match case.turned {
+    let layout = |rows: usize, columns: usize| match case.transposed {
         true => Layout::contiguous(&[rows, 2, columns]).transpose(0, 1),
         false => Layout::contiguous(&[2, rows, columns]),
     };
     // The same elements at the same index in both orders.
     let fill = |rows: usize, columns: usize, seed: u32| {
         let straight = numbers(2 * rows * columns, seed);
-        let mut turned = Storage::zeroed(straight.len());
+        let mut transposed = Storage::zeroed(straight.len());
         let from: &[f32] = bytemuck::cast_slice(straight.bytes());
-        let to: &mut [f32] = bytemuck::cast_slice_mut(turned.bytes_mut());
+        let to: &mut [f32] = bytemuck::cast_slice_mut(transposed.bytes_mut());
         layout(rows, columns)
             .positions()
             .zip(from)
             .for_each(|(p, x)| to[p] = *x);
-        turned
+        transposed
     };
     let (mut q, mut k, mut v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
     if let Some((operand, row, odd)) = case.odd {
@@ -69,17 +70,17 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         bytemuck::cast_slice_mut::<_, f32>(memory.bytes_mut())[at] = odd;
     }
     let (lq, lk, lv) = (layout(t, e), layout(s, e), layout(s, d));
-    let narrow = |wide: &Storage| {
-        let mut narrow = Storage::zeroed(wide.len() / 2);
-        let to = bytemuck::cast_slice_mut::<_, bf16>(narrow.bytes_mut());
-        let from = bytemuck::cast_slice::<_, f32>(wide.bytes());
+    let to_bf16 = |from: &Storage| {
+        let mut stored = Storage::zeroed(from.len() / 2);
+        let to = bytemuck::cast_slice_mut::<_, bf16>(stored.bytes_mut());
+        let from = bytemuck::cast_slice::<_, f32>(from.bytes());
         to.iter_mut()
             .zip(from)
             .for_each(|(to, x)| *to = bf16::from_f32(*x));
-        narrow
+        stored
     };
     let (stored, k, v) = match case.stored {
-        true => (DType::BF16, narrow(&k), narrow(&v)),
+        true => (DType::BF16, to_bf16(&k), to_bf16(&v)),
         false => (DType::F32, k, v),
     };
     let lm = Layout::contiguous(&[t, s]).expand(&[2, t, s]).unwrap();
@@ -111,7 +112,7 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
     let mut out = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
     let mut logs = TensorMut::new(DType::F32, &ll, logs.bytes_mut()).unwrap();
     attention_with(
-        case.tile,
+        case.microkernel,
         &mut out,
         Some(&mut logs),
         [
@@ -124,7 +125,7 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
             scale: 0.25,
             causal: case.causal,
             plain: case.plain,
-            narrow: true,
+            allow_bf16: true,
         },
         &Threads::new(case.threads),
     );
@@ -162,14 +163,14 @@ fn all_fast_ways_agree_with_the_definition() {
             // Weights of bf16 are right to one part in 512.
             let loops = [
                 (None, 2e-5),
-                (Some(WordTile::of_bf16_portable()), 3e-3),
-                (WordTile::of_bf16(), 3e-3),
+                (Some(ShortMicrokernel::bf16_portable()), 3e-3),
+                (ShortMicrokernel::bf16(), 3e-3),
             ];
-            for ((tile, tolerance), stored) in
+            for ((microkernel, tolerance), stored) in
                 loops.into_iter().flat_map(|l| [(l, false), (l, true)])
             {
                 let (fast, logs) = run(Case {
-                    tile,
+                    microkernel,
                     stored,
                     ..case
                 });
@@ -193,17 +194,17 @@ fn all_fast_ways_agree_with_the_definition() {
 
 #[test]
 fn strides_and_threads_do_not_change_a_bit() {
-    let tile = Some(WordTile::of_bf16_portable());
-    for (queries, tile) in [
+    let microkernel = Some(ShortMicrokernel::bf16_portable());
+    for (queries, microkernel) in [
         (1, None),
         (3, None),
         (70, None),
-        (70, tile),
-        (70, WordTile::of_bf16()),
+        (70, microkernel),
+        (70, ShortMicrokernel::bf16()),
     ] {
         let case = Case {
             queries,
-            tile,
+            microkernel,
             keys: 700,
             inner: 24,
             width: 40,
@@ -216,7 +217,7 @@ fn strides_and_threads_do_not_change_a_bit() {
         assert_eq!(
             one,
             run(Case {
-                turned: true,
+                transposed: true,
                 ..case
             })
         );
@@ -252,22 +253,22 @@ fn all_ways_agree_where_something_is_nan_or_infinite() {
                     plain: true,
                     ..case
                 });
-                for tile in [
+                for microkernel in [
                     None,
-                    Some(WordTile::of_bf16_portable()),
-                    WordTile::of_bf16(),
+                    Some(ShortMicrokernel::bf16_portable()),
+                    ShortMicrokernel::bf16(),
                 ] {
-                    for turned in [false, true] {
+                    for transposed in [false, true] {
                         let (fast, _) = run(Case {
-                            tile,
-                            turned,
+                            microkernel,
+                            transposed,
                             ..case
                         });
                         let agree = |(a, b): (&f32, &f32)| match b.is_finite() {
                             true => (a - b).abs() <= 3e-3 * (1.0 + b.abs()),
                             false => a == b || a.is_nan() && b.is_nan(),
                         };
-                        let at = (queries, operand, row, odd, causal, mask, turned);
+                        let at = (queries, operand, row, odd, causal, mask, transposed);
                         assert!(fast.iter().zip(&exact).all(agree), "{at:?}");
                     }
                 }

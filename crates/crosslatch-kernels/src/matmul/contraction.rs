@@ -1,10 +1,10 @@
 //! Sums of products over any dimensions of any number of tensors: the general case of `einsum`.
 //!
-//! Three plain loops, for what is no matrix product and therefore rare.
+//! Three plain loops, for what is not a matrix product and therefore rare.
 
 use crate::elements::blocks::{Compute, store};
 use crate::elements::elementwise::Class;
-use crate::tensor::arithmetic::Wide;
+use crate::tensor::arithmetic::Accumulate;
 use crate::{Dims, Layout, TensorMut, TensorRef, with_element};
 
 /// `out[kept] = sum over summed of the product of operands[kept, summed]`, computed in the type of
@@ -18,7 +18,7 @@ pub fn contract(out: &mut TensorMut<'_>, operands: &[TensorRef<'_>]) {
     }
 }
 
-fn contract_in<C: Compute + Wide>(out: &mut TensorMut<'_>, operands: &[TensorRef<'_>]) {
+fn contract_in<C: Compute + Accumulate>(out: &mut TensorMut<'_>, operands: &[TensorRef<'_>]) {
     let to = out.layout().clone();
     let parts: Vec<(Reader<'_, C>, Layout, Vec<usize>)> = operands
         .iter()
@@ -34,7 +34,7 @@ fn contract_in<C: Compute + Wide>(out: &mut TensorMut<'_>, operands: &[TensorRef
         let starts: Dims = starts.iter_mut().filter_map(Iterator::next).collect();
         let mut sum = C::default();
         for term in 0..terms {
-            let mut product = <C as Wide>::from_f64(1.0);
+            let mut product = <C as Accumulate>::from_f64(1.0);
             for ((read, _, summed), start) in parts.iter().zip(&starts) {
                 product = product.mul(read(start + summed[term]));
             }

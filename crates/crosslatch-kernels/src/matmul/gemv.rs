@@ -7,22 +7,23 @@
 //! side. A matrix with rows without gaps is added up row by row into a small table of sums. What
 //! has neither is done element by element.
 //!
-//! All three give the same bits: an element is always summed in the lanes of [`crate::simd::dot_products`], step `k`
-//! into lane `k % 16`, each lane a chain of fused multiply-adds, and the lanes are added up in one
-//! order at the end.
+//! All three give the same bits: an element is always summed in the lanes of
+//! [`crate::simd::dot_products`], step `k` into lane `k % 16`, each lane a chain of fused
+//! multiply-adds, and the lanes are added up in one order at the end.
 
 use crate::Threads;
-use crate::matmul::gemm::{Matrices, add_scaled};
-use crate::matmul::microkernel::tile::Strided;
+use crate::matmul::epilogue::add_scaled;
 use crate::matmul::result::ResultLayout;
-use crate::runtime::instructions::{compiled, has_avx512};
+use crate::runtime::instructions::{Feature, has, multiversion};
 use crate::runtime::prefetch::ahead;
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::simd::approximate::multiply_add;
 use crate::simd::dot_products::{LANES, dots, sum};
+use crate::tensor::matrix::{Matrices, Strided};
 
-/// Most rows on the left for which this is the better way.
-pub(crate) const FEW: usize = 16;
+/// The most rows on the left for which this is the better way. Such a product sums each row for
+/// itself, in the same order for any number of rows.
+pub const MOST_ROWS: usize = 16;
 
 /// Columns that are summed in a table at a time.
 const TABLE: usize = 128;
@@ -31,8 +32,8 @@ const TABLE: usize = 128;
 const GRAIN: usize = 1 << 14;
 
 /// `out = alpha * left * right + beta * bias`, for each batch.
-pub(crate) struct FewRows<'a> {
-    /// `[…, rows, depth]`, with at most [`FEW`] rows.
+pub(crate) struct Gemv<'a> {
+    /// `[…, rows, depth]`, with at most [`MOST_ROWS`] rows.
     pub left: Matrices<'a>,
     /// `[…, depth, columns]`
     pub right: Matrices<'a>,
@@ -42,12 +43,11 @@ pub(crate) struct FewRows<'a> {
     pub beta: f32,
 }
 
-/// The sums of a task: for each row some columns.
-type Sums<'s> = &'s mut dyn FnMut(usize, usize, f32);
+/// Takes a sum: row, column of the part, sum.
+type Emit<'s> = &'s mut dyn FnMut(usize, usize, f32);
 
-impl FewRows<'_> {
-    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping
-    /// itself.
+impl Gemv<'_> {
+    /// Computes the products into `out`, whose matrices lie as `layout` says.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let [rows, columns] = layout.size();
         let depth = self.left.layout.shape[self.left.layout.rank() - 1];
@@ -59,23 +59,23 @@ impl FewRows<'_> {
         let pieces = tasks.div_ceil(batches).min(columns.div_ceil(TABLE));
         let width = columns.div_ceil(pieces).next_multiple_of(TABLE);
         let pieces = columns.div_ceil(width);
-        let out = Target::new(out);
+        let out = SharedOutput::new(out);
         let task = |i: usize, memory: &mut [f32]| {
             let (batch, piece) = (i / pieces, i % pieces);
             let from = piece * width;
             let columns = width.min(columns - from);
             let (left, right) = (self.left.at(batch), self.right.at(batch).from(0, from));
             let bias = self.bias.map(|b| b.at(batch).from(0, from));
-            let places = layout.of_batch(batch);
-            let problem = Problem {
+            let result = layout.of_batch(batch);
+            let part = GemvPart {
                 left,
                 right,
                 rows,
                 columns,
                 depth,
             };
-            solve(&problem, memory, &mut |i, j, sum| {
-                let at = places.at(i, from + j);
+            solve(&part, memory, &mut |i, j, sum| {
+                let at = result.position(i, from + j);
                 // SAFETY: tasks have different batches or columns, the layout does not overlap
                 // itself, and one element is borrowed at a time.
                 let to = unsafe { out.slice(at, 1) };
@@ -96,7 +96,7 @@ impl FewRows<'_> {
 }
 
 /// One task's product.
-struct Problem<'a> {
+struct GemvPart<'a> {
     left: Strided<'a>,
     right: Strided<'a>,
     rows: usize,
@@ -104,41 +104,41 @@ struct Problem<'a> {
     depth: usize,
 }
 
-compiled! {
-    fn solve(problem: &Problem<'_>, memory: &mut [f32], sums: Sums<'_>), solve_portable
+multiversion! {
+    fn solve(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FUSED: bool>(problem: &Problem<'_>, memory: &mut [f32], sums: Sums<'_>) {
-    problem.solve::<FUSED>(memory, sums);
+fn solve_portable<const FUSED: bool>(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>) {
+    part.solve::<FUSED>(memory, emit);
 }
 
-impl Problem<'_> {
+impl GemvPart<'_> {
     #[inline(always)]
-    fn solve<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
+    fn solve<const FUSED: bool>(&self, memory: &mut [f32], emit: Emit<'_>) {
         let together = |stride: usize| stride == 1 || self.depth == 1;
         if together(self.left.column_stride) && together(self.right.row_stride) {
             // With AVX-512 a sum is one register of 32, else two of 16.
-            let many = has_avx512();
+            let many = has(Feature::Avx512);
             let mut i = 0;
             while i < self.rows {
                 i += match self.rows - i {
                     // One column after the other is a long run of memory, which the machine sees
                     // coming; for several rows, arithmetic counts.
-                    1 => self.side_by_side::<1, 1>(i, sums),
-                    2 if many => self.side_by_side::<2, 4>(i, sums),
-                    2 => self.side_by_side::<2, 3>(i, sums),
-                    3 if many => self.side_by_side::<3, 4>(i, sums),
-                    3 => self.side_by_side::<3, 2>(i, sums),
-                    4..8 if many => self.side_by_side::<4, 4>(i, sums),
-                    _ if many => self.side_by_side::<8, 2>(i, sums),
-                    _ => self.side_by_side::<4, 1>(i, sums),
+                    1 => self.side_by_side::<1, 1>(i, emit),
+                    2 if many => self.side_by_side::<2, 4>(i, emit),
+                    2 => self.side_by_side::<2, 3>(i, emit),
+                    3 if many => self.side_by_side::<3, 4>(i, emit),
+                    3 => self.side_by_side::<3, 2>(i, emit),
+                    4..8 if many => self.side_by_side::<4, 4>(i, emit),
+                    _ if many => self.side_by_side::<8, 2>(i, emit),
+                    _ => self.side_by_side::<4, 1>(i, emit),
                 };
             }
         } else if self.right.column_stride == 1 || self.columns == 1 {
-            self.row_by_row::<FUSED>(memory, sums);
+            self.add_rows::<FUSED>(memory, emit);
         } else {
-            self.one_by_one::<FUSED>(sums);
+            self.element_by_element::<FUSED>(emit);
         }
     }
 
@@ -147,11 +147,11 @@ impl Problem<'_> {
     fn side_by_side<const ROWS: usize, const COLUMNS: usize>(
         &self,
         i: usize,
-        sums: Sums<'_>,
+        emit: Emit<'_>,
     ) -> usize {
         let left: [&[f32]; ROWS] = std::array::from_fn(|r| self.left_row(i + r));
-        // Also for a single column after the other: the machine stops at the end of a page of 4 KiB, and
-        // such are those of a file.
+        // A single column needs it too: the machine stops prefetching at the end of a page, and the
+        // pages of a mapped file have 4 KiB.
         let ahead = ahead::<f32>(self.right.column_stride, COLUMNS);
         let mut j = 0;
         while j + COLUMNS <= self.columns {
@@ -159,7 +159,7 @@ impl Problem<'_> {
             let results = dots(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {
-                    sums(i + r, j + c, *sum);
+                    emit(i + r, j + c, *sum);
                 }
             }
             j += COLUMNS;
@@ -167,7 +167,7 @@ impl Problem<'_> {
         for j in j..self.columns {
             let results = dots(left, [self.right_column(j)], 0);
             for (r, row) in results.iter().enumerate() {
-                sums(i + r, j, row[0]);
+                emit(i + r, j, row[0]);
             }
         }
         ROWS
@@ -183,7 +183,7 @@ impl Problem<'_> {
 
     /// Steps along the depth, each of which adds a row of the right, scaled, to one lane.
     #[inline(always)]
-    fn row_by_row<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
+    fn add_rows<const FUSED: bool>(&self, memory: &mut [f32], emit: Emit<'_>) {
         for first in (0..self.columns).step_by(TABLE) {
             let width = TABLE.min(self.columns - first);
             let table = &mut memory[..self.rows * LANES * TABLE];
@@ -201,14 +201,14 @@ impl Problem<'_> {
             for (i, lanes) in table.chunks_exact(LANES * TABLE).enumerate() {
                 for j in 0..width {
                     let sum = sum(std::array::from_fn(|l| lanes[l * TABLE + j]));
-                    sums(i, first + j, sum);
+                    emit(i, first + j, sum);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn one_by_one<const FUSED: bool>(&self, sums: Sums<'_>) {
+    fn element_by_element<const FUSED: bool>(&self, emit: Emit<'_>) {
         for j in 0..self.columns {
             for i in 0..self.rows {
                 let mut lanes = [0f32; LANES];
@@ -218,7 +218,7 @@ impl Problem<'_> {
                         self.right.data[k * self.right.row_stride + j * self.right.column_stride];
                     lanes[k % LANES] = multiply_add::<FUSED>(x, w, lanes[k % LANES]);
                 }
-                sums(i, j, sum(lanes));
+                emit(i, j, sum(lanes));
             }
         }
     }

@@ -2,28 +2,39 @@
 //!
 //! One function for all of them: `out[…, m, n] = sum over k of a[…, m, k] * b[…, k, n]`, plus a
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
-//! are two fast ways: `few_rows` for the steps of a decoder, which run at the
-//! speed of memory, and `gemm` for larger products. Everything else, and the
-//! oracle, is three plain loops. Weights in a narrow format ([`crate::tensor::quantized`]) have a function of
-//! their own, with the same choice: `few_narrow`, or for many rows `many_narrow`, and `gemm`, which widens
-//! what it packs, where the machine has no instructions for a format.
+//! are two fast ways: `gemv` for the steps of a decoder, which run at the speed of memory, and
+//! `gemm` for larger products. Everything else, and the oracle, is three plain loops. Quantized
+//! weights have a function of their own, with the same choice (`quantized`); where the machine has
+//! no instructions for a format, many rows are multiplied by `gemm`, which widens the weights while
+//! it packs them.
 
-pub mod contraction;
+pub(crate) mod contraction;
+pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod microkernel;
+pub(crate) mod packing;
 pub(crate) mod quantized;
 pub(crate) mod result;
-pub mod shared_right;
+pub(crate) mod shared_right;
+#[cfg(test)]
+mod tests;
 
-use crate::matmul::gemm::{Gemm, Matrices, matrix_offset};
-use crate::matmul::gemv::{FEW, FewRows};
-use crate::matmul::quantized::gemm::{ManyNarrow, RightSide};
-use crate::matmul::quantized::gemv::FewNarrow;
+pub use contraction::contract;
+pub use gemv::MOST_ROWS;
+pub use microkernel::microkernels;
+pub use shared_right::{SharedSizes, with_shared_right};
+
+use crate::matmul::gemm::Gemm;
+use crate::matmul::gemv::Gemv;
+use crate::matmul::quantized::gemm::{QuantizedGemm, QuantizedRight};
+use crate::matmul::quantized::gemv::QuantizedGemv;
 use crate::matmul::result::ResultLayout;
+use crate::movement::quantize::dequantize_row;
 use crate::simd::functions::Function;
-use crate::tensor::arithmetic::Wide;
-use crate::tensor::quantized::NarrowMatrix;
+use crate::tensor::arithmetic::Accumulate;
+use crate::tensor::matrix::{Matrices, matrix_offset};
+use crate::tensor::quantized::QuantizedMatrix;
 use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// A matrix product with its operands laid out: all batch dimensions equal (broadcast ones have
@@ -39,8 +50,8 @@ pub struct Product<'a> {
     pub beta: f64,
     /// Factor of the product.
     pub alpha: f64,
-    /// What becomes of each element of an `f32` result.
-    pub then: Option<Function>,
+    /// The function of each element of an `f32` result.
+    pub epilogue: Option<Function>,
 }
 
 /// Computes a product into `out`, `[…, m, n]`, or `[…, m, groups, n / groups]` with the columns in
@@ -52,14 +63,14 @@ pub fn matmul(out: &mut TensorMut<'_>, product: &Product<'_>, plain: bool, threa
     } else {
         with_element!(out.dtype(), T => loops::<T>(out, product));
         if out.dtype() == DType::F32 {
-            finish(out, product.then);
+            epilogue::apply(out, product.epilogue);
         }
     }
 }
 
 fn loops<T: Element>(out: &mut TensorMut<'_>, product: &Product<'_>)
 where
-    T::Wide: Wide,
+    T::Accumulator: Accumulate,
 {
     let (la, lb, lo) = (product.a.layout(), product.b.layout(), out.layout().clone());
     let result = result_layout(&lo, product);
@@ -69,17 +80,17 @@ where
     let (a, b) = (product.a.data::<T>(), product.b.data::<T>());
     let bias = product.bias.map(|t| (t.data::<T>(), t.layout()));
     let (alpha, beta) = (
-        T::Wide::from_f64(product.alpha),
-        T::Wide::from_f64(product.beta),
+        T::Accumulator::from_f64(product.alpha),
+        T::Accumulator::from_f64(product.beta),
     );
     let out = out.data::<T>();
     for batch in 0..result.batches() {
         let [oa, ob] = [la, lb].map(|l| matrix_offset(l, batch));
-        let places = result.of_batch(batch);
+        let matrix = result.of_batch(batch);
         let obias = bias.map_or(0, |(_, l)| matrix_offset(l, batch));
         for i in 0..m {
             for j in 0..n {
-                let mut sum = T::Wide::from_f64(0.0);
+                let mut sum = T::Accumulator::from_f64(0.0);
                 for x in 0..k {
                     let left = a[oa + i * la.strides[rank - 2] + x * la.strides[rank - 1]];
                     let right = b[ob + x * lb.strides[rank - 2] + j * lb.strides[rank - 1]];
@@ -93,7 +104,7 @@ where
                         sum = sum.add(data[at].widen().mul(beta));
                     }
                 }
-                out[places.at(i, j)] = T::narrow(sum);
+                out[matrix.position(i, j)] = T::from_accumulator(sum);
             }
         }
     }
@@ -107,27 +118,27 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
     let [m, n] = result.size();
     let [a, b] = [product.a.layout(), product.b.layout()];
     let rank = a.rank();
-    if n <= FEW && m > FEW {
+    if n <= MOST_ROWS && m > MOST_ROWS {
         // The same product seen from the other side.
-        let turned = |l: &Layout| l.transpose(rank - 2, rank - 1);
-        let (a, b) = (turned(a), turned(b));
-        let bias = product.bias.as_ref().map(|t| (t, turned(t.layout())));
-        let few = FewRows {
+        let transposed = |l: &Layout| l.transpose(rank - 2, rank - 1);
+        let (a, b) = (transposed(a), transposed(b));
+        let bias = product.bias.as_ref().map(|t| (t, transposed(t.layout())));
+        let gemv = Gemv {
             left: matrices_of(&product.b, &b),
             right: matrices_of(&product.a, &a),
             bias: bias.as_ref().map(|(t, l)| matrices_of(t, l)),
             alpha: product.alpha as f32,
             beta: product.beta as f32,
         };
-        few.run(out.data(), result.turned(), threads);
-        return finish(out, product.then);
+        gemv.run(out.data(), result.transposed(), threads);
+        return epilogue::apply(out, product.epilogue);
     }
     let left = matrices_of(&product.a, a);
     let right = matrices_of(&product.b, b);
     let bias = product.bias.as_ref().map(|t| matrices_of(t, t.layout()));
     let (alpha, beta) = (product.alpha as f32, product.beta as f32);
-    if m <= FEW {
-        FewRows {
+    if m <= MOST_ROWS {
+        Gemv {
             left,
             right,
             bias,
@@ -135,7 +146,7 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             beta,
         }
         .run(out.data(), result, threads);
-        finish(out, product.then);
+        epilogue::apply(out, product.epilogue);
     } else {
         Gemm {
             left,
@@ -143,39 +154,32 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             bias,
             alpha,
             beta,
-            then: product.then,
+            epilogue: product.epilogue,
         }
         .run(out.data(), result, threads);
     }
 }
 
-/// What comes after a product that does not do it itself.
-fn finish(out: &mut TensorMut<'_>, then: Option<Function>) {
-    if let Some(function) = then {
-        function.map_tensor(out);
-    }
-}
-
-/// A linear layer with narrow weights: `out[…, m, n] = sum over k of a[…, m, k] * weight[n, k]`,
+/// A linear layer with quantized weights: `out[…, m, n] = sum over k of a[…, m, k] * weight[n, k]`,
 /// plus a bias, in `f32`.
-pub struct NarrowLinear<'a> {
+pub struct QuantizedLinear<'a> {
     /// The left matrices, of rank 2 or more.
     pub a: TensorRef<'a>,
     /// The weights.
-    pub weight: NarrowMatrix<'a>,
+    pub weight: QuantizedMatrix<'a>,
     /// What is added, if anything, `[…, m, n]`; broadcast by strides.
     pub bias: Option<TensorRef<'a>>,
-    /// What becomes of each element of the result.
-    pub then: Option<Function>,
+    /// The function of each element of the result.
+    pub epilogue: Option<Function>,
 }
 
 /// Computes a linear layer into `out`, laid out as for [`matmul`]. `plain` asks for plain loops.
 ///
 /// # Panics
 /// If the shapes do not fit each other.
-pub fn narrow_linear(
+pub fn quantized_linear(
     out: &mut TensorMut<'_>,
-    linear: &NarrowLinear<'_>,
+    linear: &QuantizedLinear<'_>,
     plain: bool,
     threads: &Threads,
 ) {
@@ -190,24 +194,24 @@ pub fn narrow_linear(
     let bias = linear.bias.as_ref().map(|t| matrices_of(t, t.layout()));
     let right = &linear.weight;
     if plain || depth == 0 {
-        narrow_loops(out.data(), result, left, right, bias);
-        finish(out, linear.then);
-    } else if m <= FEW {
-        let few = FewNarrow {
+        quantized_loops(out.data(), result, left, right, bias);
+        epilogue::apply(out, linear.epilogue);
+    } else if m <= MOST_ROWS {
+        let gemv = QuantizedGemv {
             left,
             right: *right,
             bias,
         };
-        few.run(out.data(), result, threads);
-        finish(out, linear.then);
-    } else if RightSide::Stored(*right).is_worth_while() {
-        let many = ManyNarrow {
+        gemv.run(out.data(), result, threads);
+        epilogue::apply(out, linear.epilogue);
+    } else if QuantizedRight::Weights(*right).is_fast() {
+        let gemm = QuantizedGemm {
             left,
-            right: RightSide::Stored(*right),
+            right: QuantizedRight::Weights(*right),
             bias,
-            then: linear.then,
+            epilogue: linear.epilogue,
         };
-        many.run(out.data(), result, threads);
+        gemm.run(out.data(), result, threads);
     } else {
         let gemm = Gemm {
             left,
@@ -215,33 +219,33 @@ pub fn narrow_linear(
             bias,
             alpha: 1.0,
             beta: 1.0,
-            then: linear.then,
+            epilogue: linear.epilogue,
         };
         gemm.run(out.data(), result, threads);
     }
 }
 
 /// The oracle: each weight is widened, and three plain loops.
-fn narrow_loops(
+fn quantized_loops(
     out: &mut [f32],
     result: ResultLayout<'_>,
     left: Matrices<'_>,
-    right: &NarrowMatrix<'_>,
+    right: &QuantizedMatrix<'_>,
     bias: Option<Matrices<'_>>,
 ) {
     let [m, n] = result.size();
     for batch in 0..result.batches() {
         let (left, bias) = (left.at(batch), bias.map(|b| b.at(batch)));
-        let places = result.of_batch(batch);
+        let matrix = result.of_batch(batch);
         for j in 0..n {
             for i in 0..m {
                 let mut sum = 0f32;
                 for k in 0..right.columns() {
                     let mut weight = [0f32];
-                    right.widen(j, k..k + 1, &mut weight);
+                    dequantize_row(right, j, k..k + 1, &mut weight);
                     sum += left.from(i, k).data[0] * weight[0];
                 }
-                out[places.at(i, j)] = sum + bias.map_or(0.0, |b| b.from(i, j).data[0]);
+                out[matrix.position(i, j)] = sum + bias.map_or(0.0, |b| b.from(i, j).data[0]);
             }
         }
     }
@@ -257,138 +261,5 @@ fn matrices_of<'a>(tensor: &TensorRef<'a>, layout: &'a Layout) -> Matrices<'a> {
     Matrices {
         data: tensor.data(),
         layout,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Storage;
-
-    #[test]
-    fn narrow_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() {
-        use crate::tensor::quantized::Format;
-        for (m, n, k) in [
-            (1, 1, 1),
-            (1, 300, 65),
-            (2, 63, 16),
-            (3, 65, 15),
-            (4, 17, 17),
-            (5, 129, 63),
-            (16, 9, 64),
-            (17, 33, 300),
-            (40, 5, 0),
-            // More than one block, strip and slice.
-            (200, 40, 531),
-        ] {
-            let (mut a, w, c) = (filled(2 * m * k, 1), filled(n * k, 2), filled(n, 3));
-            // Left rows that rounding leaves as they are: whole numbers up to 127, which occurs often.
-            let data: &mut [f32] = bytemuck::cast_slice_mut(a.bytes_mut());
-            for (i, x) in data.iter_mut().enumerate() {
-                *x = (127.0 * *x).round();
-                if i % 5 == 0 {
-                    *x = 127.0;
-                }
-            }
-            // The left rows lie in order, or as columns; the result's columns together or in
-            // groups that lie apart.
-            let rows = Layout::contiguous(&[2, m, k]);
-            let turned = Layout::contiguous(&[2, k, m]).transpose(1, 2);
-            let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
-            let plain_out = Layout::contiguous(&[2, m, n]);
-            let spread = Layout::contiguous(&[2, n, m]).transpose(1, 2);
-            for format in [Format::Bf16, Format::Int8] {
-                let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
-                let from = bytemuck::cast_slice(w.bytes());
-                format
-                    .encode(from, [n, k], stored.bytes_mut(), &Threads::new(1), &|_| {})
-                    .unwrap_or_else(|e| panic!("{e}"));
-                let weight = NarrowMatrix::new(format, n, k, stored.bytes()).unwrap();
-                for la in [&rows, &turned] {
-                    let run_then = |then, lo: &Layout, plain, threads| {
-                        let linear = NarrowLinear {
-                            then,
-                            a: TensorRef::new(DType::F32, la, a.bytes()).unwrap(),
-                            weight,
-                            bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
-                        };
-                        let mut out = Storage::zeroed(4 * lo.numel());
-                        let mut view = TensorMut::new(DType::F32, lo, out.bytes_mut()).unwrap();
-                        narrow_linear(&mut view, &linear, plain, &Threads::new(threads));
-                        view.as_ref().to_vec::<f32>()
-                    };
-                    let run = |lo: &Layout, plain, threads| run_then(None, lo, plain, threads);
-                    let oracle = run(&plain_out, true, 1);
-                    let mut one = run(&plain_out, false, 1);
-                    assert_eq!(one, run(&plain_out, false, 3));
-                    assert_eq!(one, run(&spread, false, 2));
-                    for (x, y) in oracle.iter().zip(&one) {
-                        assert!(
-                            (x - y).abs() < 127.0 * (4e-5 + 4e-6 * k as f32),
-                            "{format:?} {m} {n} {k}: {x} {y}"
-                        );
-                    }
-                    Function::Gelu.map(&mut one);
-                    assert_eq!(one, run_then(Some(Function::Gelu), &plain_out, false, 2));
-                    assert_eq!(one, run_then(Some(Function::Gelu), &spread, false, 1));
-                }
-            }
-        }
-    }
-
-    fn filled(n: usize, seed: usize) -> Storage {
-        let mut storage = Storage::zeroed(4 * n);
-        let data: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
-        for (i, x) in data.iter_mut().enumerate() {
-            *x = ((i * 31 + seed * 17) % 23) as f32 / 11.0 - 1.0;
-        }
-        storage
-    }
-
-    #[test]
-    fn the_fast_ways_agree_with_plain_loops_for_odd_sizes_and_strides() {
-        let threads = Threads::new(2);
-        for (m, n, k) in [
-            (1, 1, 1),
-            (1, 300, 65),
-            (2, 5, 3),
-            (17, 33, 63),
-            (64, 7, 129),
-            (1, 9, 0),
-        ] {
-            for transposed in [false, true] {
-                let (a, b, c) = (filled(2 * m * k, 1), filled(k * n, 2), filled(n, 3));
-                let la = Layout::contiguous(&[2, m, k]);
-                let lb = match transposed {
-                    true => Layout::contiguous(&[n, k]).transpose(0, 1),
-                    false => Layout::contiguous(&[k, n]),
-                };
-                let lb = lb.expand(&[2, k, n]).unwrap();
-                let lc = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
-                let lo = Layout::contiguous(&[2, m, n]);
-                let product = |then| Product {
-                    then,
-                    a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
-                    b: TensorRef::new(DType::F32, &lb, b.bytes()).unwrap(),
-                    bias: Some(TensorRef::new(DType::F32, &lc, c.bytes()).unwrap()),
-                    alpha: 1.0,
-                    beta: 1.0,
-                };
-                let run = |then, plain| {
-                    let mut out = Storage::zeroed(4 * lo.numel());
-                    let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
-                    matmul(&mut view, &product(then), plain, &threads);
-                    view.as_ref().to_vec::<f32>()
-                };
-                for plain in [true, false] {
-                    let mut one = run(None, plain);
-                    for (x, y) in run(None, true).iter().zip(&one) {
-                        assert!((x - y).abs() < 1e-4, "{m} {n} {k}: {x} {y}");
-                    }
-                    Function::Silu.map(&mut one);
-                    assert_eq!(one, run(Some(Function::Silu), plain));
-                }
-            }
-        }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A result `[…, rows, columns]` may have its columns in groups, `[…, rows, groups, columns /
 //! groups]`, each group anywhere: a projection then writes the keys of each head where the cache
-//! wants them. It may also be turned: the rows of the product are the columns of the tensor.
+//! wants them. It may also be transposed: the rows of the product are the columns of the tensor.
 
 use crate::Layout;
+use crate::tensor::matrix::batch_offset;
 
 /// The layout of a result.
 #[derive(Clone, Copy)]
@@ -12,14 +13,14 @@ pub(crate) struct ResultLayout<'a> {
     layout: &'a Layout,
     /// Dimensions of a matrix: 2, or 3 if the columns are in groups.
     matrix: usize,
-    turned: bool,
+    transposed: bool,
 }
 
 impl<'a> ResultLayout<'a> {
     /// The matrices of a tensor: its last `matrix` dimensions, 2 or 3.
     ///
     /// # Panics
-    /// If elements share memory. Tasks write rows and columns side by side on the strength of this;
+    /// If elements share memory. Tasks rely on it when they write rows and columns side by side;
     /// the layout of a [`TensorMut`](crate::TensorMut) never does.
     pub fn new(layout: &'a Layout, matrix: usize) -> ResultLayout<'a> {
         assert!(
@@ -29,14 +30,14 @@ impl<'a> ResultLayout<'a> {
         ResultLayout {
             layout,
             matrix,
-            turned: false,
+            transposed: false,
         }
     }
 
     /// The same elements for the transposed product.
-    pub fn turned(self) -> ResultLayout<'a> {
+    pub fn transposed(self) -> ResultLayout<'a> {
         ResultLayout {
-            turned: !self.turned,
+            transposed: !self.transposed,
             ..self
         }
     }
@@ -49,7 +50,7 @@ impl<'a> ResultLayout<'a> {
     pub fn size(&self) -> [usize; 2] {
         let shape = &self.layout.shape[self.matrix_dims()..];
         let size = [shape[0], shape[1..].iter().product()];
-        match self.turned {
+        match self.transposed {
             false => size,
             true => [size[1], size[0]],
         }
@@ -60,16 +61,12 @@ impl<'a> ResultLayout<'a> {
         self.layout.shape[..self.matrix_dims()].iter().product()
     }
 
-    /// The places of a matrix.
-    pub fn of_batch(&self, mut batch: usize) -> Places {
+    /// Where the elements of one matrix of a result lie.
+    pub fn of_batch(&self, batch: usize) -> ResultMatrix {
         let first = self.matrix_dims();
-        let mut start = self.layout.offset;
-        for d in (0..first).rev() {
-            start += batch % self.layout.shape[d] * self.layout.strides[d];
-            batch /= self.layout.shape[d];
-        }
+        let start = batch_offset(self.layout, first, batch);
         let (shape, strides) = (&self.layout.shape[first..], &self.layout.strides[first..]);
-        Places {
+        ResultMatrix {
             start,
             row: strides[0],
             column: strides[self.matrix - 1],
@@ -78,14 +75,14 @@ impl<'a> ResultLayout<'a> {
                 2 => usize::MAX,
                 _ => shape[2],
             },
-            turned: self.turned,
+            transposed: self.transposed,
         }
     }
 }
 
-/// The places of a matrix.
+/// Where the elements of one matrix of a result lie.
 #[derive(Clone, Copy)]
-pub(crate) struct Places {
+pub(crate) struct ResultMatrix {
     start: usize,
     /// Distance of rows.
     pub row: usize,
@@ -95,16 +92,16 @@ pub(crate) struct Places {
     group: usize,
     /// Columns of a group.
     len: usize,
-    turned: bool,
+    transposed: bool,
 }
 
-impl Places {
+impl ResultMatrix {
     /// Position of an element.
     #[inline(always)]
-    pub fn at(&self, i: usize, j: usize) -> usize {
-        let (i, j) = if self.turned { (j, i) } else { (i, j) };
+    pub fn position(&self, i: usize, j: usize) -> usize {
+        let (i, j) = if self.transposed { (j, i) } else { (i, j) };
         let columns = match self.len {
-            // Divisions take their time.
+            // Divisions are slow.
             usize::MAX => j * self.column,
             len => j / len * self.group + j % len * self.column,
         };
@@ -112,8 +109,8 @@ impl Places {
     }
 
     /// Whether `width` columns from column `j` on lie one after the other.
-    pub fn together(&self, j: usize, width: usize) -> bool {
-        !self.turned
+    pub fn is_contiguous(&self, j: usize, width: usize) -> bool {
+        !self.transposed
             && self.column == 1
             && (self.len == usize::MAX || j % self.len + width <= self.len)
     }

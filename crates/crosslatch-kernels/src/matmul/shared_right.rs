@@ -1,22 +1,18 @@
-//! The rows of several products as those of one.
+//! Several products that share their right side, as one.
 //!
 //! A decoder step multiplies a row or two by each weight, and takes as long as reading the weights
-//! takes. Several sessions that take the same step can read them once: their rows are brought
-//! together, multiplied as one matrix, and the results are taken apart again. A product with few rows
-//! ([`crate::matmul`]) sums each row for itself, in the same order for any number of rows, so that
-//! every session gets the bits that it gets alone.
+//! takes. Several sessions that take the same step can read them once: their rows are gathered,
+//! multiplied as one matrix, and the rows of the result are given back to each. A product with few
+//! rows ([`MOST_ROWS`](crate::matmul::MOST_ROWS)) sums each row for itself, in the same order for
+//! any number of rows, so that every session gets the bits that it gets alone.
 
-use crate::matmul::gemv::FEW;
 use crate::movement::copy::copy;
 use crate::tensor::view::TensorError;
 use crate::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
-/// Most rows for which a product sums each row for itself.
-pub const MOST_ROWS: usize = FEW;
-
-/// Sizes of the products.
+/// Sizes of products that share their right side.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+pub struct SharedSizes {
     /// Rows of each left matrix.
     pub rows: usize,
     /// Columns of the left matrices.
@@ -25,21 +21,21 @@ pub struct Sizes {
     pub columns: usize,
 }
 
-/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the left
-/// matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
+/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the
+/// left matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
 /// columns]`, the left matrix `[all rows, depth]`.
 ///
 /// # Errors
-/// If a tensor does not have the size that is said.
-pub fn stacked(
+/// If a tensor does not have the size that `sizes` says.
+pub fn with_shared_right(
     results: &mut [TensorMut<'_>],
     lefts: &[TensorRef<'_>],
-    sizes: Sizes,
+    sizes: SharedSizes,
     memory: &mut Storage,
     threads: &Threads,
     product: &mut dyn FnMut(&mut TensorMut<'_>, &TensorRef<'_>),
 ) -> Result<(), TensorError> {
-    let Sizes {
+    let SharedSizes {
         rows,
         depth,
         columns,

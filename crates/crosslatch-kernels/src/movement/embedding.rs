@@ -1,7 +1,9 @@
-//! Rows of a table, chosen by index.
+//! Embedding: rows of a table, selected by index.
 
-use crate::runtime::partition::for_each_slab;
-use crate::tensor::quantized::NarrowMatrix;
+use crate::movement::quantize::dequantize_row;
+use crate::runtime::partition::try_for_each_part;
+use crate::tensor::layout::for_each_run;
+use crate::tensor::quantized::QuantizedMatrix;
 use crate::{Element, KernelError, TensorMut, TensorRef, Threads, with_element};
 
 /// `out[…, :] = table[indices[…], :]`; `table` is `[n, d]`, `out` has the shape of `indices` and
@@ -22,7 +24,7 @@ pub fn embedding(
     repeated.shape.push(d);
     repeated.strides.push(0);
     let grain = (16 * 1024).max(d);
-    for_each_slab(out, threads, grain, &|part, out| {
+    try_for_each_part(out, threads, grain, &|part, out| {
         let first = part.start(last);
         let rows = part.of(&repeated).slice(last, 0, 1.min(d), 1);
         let to_rows = out.layout().slice(last, 0, 1.min(d), 1);
@@ -32,7 +34,7 @@ pub fn embedding(
             let [row_step, column_step] = [table.layout().strides[0], table.layout().strides[1]];
             let to = out.data::<T>();
             let mut failed = None;
-            crate::tensor::layout::for_each_run([&to_rows, &rows], |[p, q], [s, t], count| {
+            for_each_run([&to_rows, &rows], |[p, q], [s, t], count| {
                 for i in 0..count {
                     let index = indices[q + i * t].to_i64();
                     if index < 0 || index as usize >= n {
@@ -50,17 +52,16 @@ pub fn embedding(
     })
 }
 
-/// The same for a table in a narrow format: the rows that are taken are widened. `out` is
-/// contiguous.
+/// The same for a quantized table: the rows that are taken are widened. `out` is contiguous.
 ///
 /// # Errors
 /// As [`embedding`].
 ///
 /// # Panics
-/// If `out` is not contiguous, or not as large as the chosen rows.
-pub fn narrow_embedding(
+/// If `out` is not contiguous, or not as large as the selected rows.
+pub fn quantized_embedding(
     out: &mut TensorMut<'_>,
-    table: &NarrowMatrix<'_>,
+    table: &QuantizedMatrix<'_>,
     indices: &TensorRef<'_>,
 ) -> Result<(), KernelError> {
     let (n, d) = (table.rows(), table.columns());
@@ -73,7 +74,7 @@ pub fn narrow_embedding(
             let row = usize::try_from(index).ok().filter(|row| *row < n);
             let row = row.ok_or(KernelError::IndexOutOfRange { index, len: n })?;
             match to.next() {
-                Some(to) => table.widen(row, 0..d, to),
+                Some(to) => dequantize_row(table, row, 0..d, to),
                 None => assert_eq!(d, 0, "the result is not contiguous or too small"),
             }
         }
@@ -84,25 +85,25 @@ pub fn narrow_embedding(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::quantized::Format;
+    use crate::movement::quantize::quantize;
+    use crate::tensor::quantized::WeightFormat;
     use crate::{DType, Layout, Storage};
 
     #[test]
-    fn rows_of_a_narrow_table_are_widened_and_bad_indices_refused() {
+    fn rows_of_a_quantized_table_are_widened_and_bad_indices_refused() {
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        let mut stored = Storage::zeroed(Format::Bf16.bytes(4, 3).unwrap());
+        let mut stored = Storage::zeroed(WeightFormat::Bf16.bytes(4, 3).unwrap());
         let threads = Threads::new(1);
-        Format::Bf16
-            .encode(&values, [4, 3], stored.bytes_mut(), &threads, &|_| {})
-            .unwrap();
-        let table = NarrowMatrix::new(Format::Bf16, 4, 3, stored.bytes()).unwrap();
+        let (format, to) = (WeightFormat::Bf16, stored.bytes_mut());
+        quantize(format, &values, [4, 3], to, &threads, &|_| {}).unwrap();
+        let table = QuantizedMatrix::new(WeightFormat::Bf16, 4, 3, stored.bytes()).unwrap();
         let look_up = |indices: [i64; 2]| {
             let layout = Layout::contiguous(&[2]);
             let indices = TensorRef::new(DType::I64, &layout, bytemuck::cast_slice(&indices));
             let shape = Layout::contiguous(&[2, 3]);
             let mut out = Storage::zeroed(24);
             let mut to = TensorMut::new(DType::F32, &shape, out.bytes_mut()).unwrap();
-            narrow_embedding(&mut to, &table, &indices.unwrap())?;
+            quantized_embedding(&mut to, &table, &indices.unwrap())?;
             Ok(to.as_ref().to_vec::<f32>())
         };
         assert_eq!(look_up([3, 0]).unwrap(), [9.0, 10.0, 11.0, 0.0, 1.0, 2.0]);

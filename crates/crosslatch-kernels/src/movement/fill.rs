@@ -1,34 +1,34 @@
-//! Tensors that are made from nothing: constants, counting, the identity, triangles.
+//! Tensors that are made from nothing: constants, ranges, the identity, triangles.
 //!
-//! The results are defined by their indices alone. Numbers are counted in 64 bits and rounded
-//! once, so that long ranges do not drift.
+//! The results are defined by their indices alone. Numbers are counted in 64 bits and rounded once,
+//! so that long ranges do not drift.
 
 use crate::movement::copy::convert;
 use crate::tensor::layout::for_each_run;
 use crate::{Element, Layout, TensorMut, TensorRef, with_element};
 
-/// A number of no particular element type.
+/// A number without an element type.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
-    /// An integer or a truth value.
+pub enum Scalar {
+    /// An integer or a boolean.
     Int(i64),
     /// A floating point number.
     Float(f64),
 }
 
-impl Value {
+impl Scalar {
     /// As an element, converted as `Tensor.to` does it.
     #[inline(always)]
     pub fn element<T: Element>(self) -> T {
         match self {
-            Value::Int(i) => T::from_i64(i),
-            Value::Float(x) => T::from_f64(x),
+            Scalar::Int(i) => T::from_i64(i),
+            Scalar::Float(x) => T::from_f64(x),
         }
     }
 }
 
 /// Sets every element to `value`.
-pub fn fill(to: &mut TensorMut<'_>, value: Value) {
+pub fn fill(to: &mut TensorMut<'_>, value: Scalar) {
     with_element!(to.dtype(), T => {
         let value = value.element::<T>();
         let layout = to.layout().clone();
@@ -41,7 +41,7 @@ pub fn fill(to: &mut TensorMut<'_>, value: Value) {
 }
 
 /// Sets element `i`, counted in row-major order, to `value(i)`.
-pub fn fill_with(to: &mut TensorMut<'_>, value: impl Fn(usize) -> Value) {
+pub fn fill_with(to: &mut TensorMut<'_>, value: impl Fn(usize) -> Scalar) {
     with_element!(to.dtype(), T => {
         let layout = to.layout().clone();
         let data = to.data::<T>();
@@ -52,14 +52,14 @@ pub fn fill_with(to: &mut TensorMut<'_>, value: impl Fn(usize) -> Value) {
 }
 
 /// `start`, `start + step`, …: integers wrap around, floats are `start + step * i`.
-pub fn arange(to: &mut TensorMut<'_>, start: Value, step: Value) {
+pub fn arange(to: &mut TensorMut<'_>, start: Scalar, step: Scalar) {
     match (start, step) {
-        (Value::Int(start), Value::Int(step)) => fill_with(to, |i| {
-            Value::Int(start.wrapping_add(step.wrapping_mul(i as i64)))
+        (Scalar::Int(start), Scalar::Int(step)) => fill_with(to, |i| {
+            Scalar::Int(start.wrapping_add(step.wrapping_mul(i as i64)))
         }),
         _ => {
             let (start, step) = (start.element::<f64>(), step.element::<f64>());
-            fill_with(to, |i| Value::Float(start + step * i as f64));
+            fill_with(to, |i| Scalar::Float(start + step * i as f64));
         }
     }
 }
@@ -73,7 +73,7 @@ pub fn linspace(to: &mut TensorMut<'_>, start: f64, end: f64) {
         _ => (end - start) / (steps - 1) as f64,
     };
     fill_with(to, |i| {
-        Value::Float(match i {
+        Scalar::Float(match i {
             _ if i < steps / 2 || steps == 1 => start + step * i as f64,
             _ => end - step * (steps - 1 - i) as f64,
         })
@@ -82,7 +82,7 @@ pub fn linspace(to: &mut TensorMut<'_>, start: f64, end: f64) {
 
 /// The identity: ones where both indices of `[n, m]` are equal.
 pub fn eye(to: &mut TensorMut<'_>) {
-    fill(to, Value::Int(0));
+    fill(to, Scalar::Int(0));
     let &[rows, columns] = to.shape() else {
         return;
     };
@@ -105,8 +105,8 @@ pub enum Triangle {
 }
 
 /// Matrices `[…, n, m]` with everything on one side of diagonal `diagonal` set to zero: element
-/// `(i, j)` of the lower triangle is kept where `j - i <= diagonal`, of the upper one where
-/// `j - i >= diagonal`.
+/// `(i, j)` of the lower triangle is kept where `j - i <= diagonal`, of the upper one where `j - i
+/// >= diagonal`.
 pub fn triangle(to: &mut TensorMut<'_>, from: &TensorRef<'_>, which: Triangle, diagonal: i64) {
     with_element!(to.dtype(), T => triangle_of::<T>(to, from, which, diagonal));
 }
@@ -156,12 +156,12 @@ fn triangle_of<T: Element>(
 }
 
 /// Reads the one element of a tensor with one element.
-pub fn read_one(from: &TensorRef<'_>) -> Value {
+pub fn read_one(from: &TensorRef<'_>) -> Scalar {
     with_element!(from.dtype(), T => {
         let value = from.data::<T>()[from.layout().offset];
         match T::DTYPE.is_float() {
-            true => Value::Float(convert(value)),
-            false => Value::Int(convert(value)),
+            true => Scalar::Float(convert(value)),
+            false => Scalar::Int(convert(value)),
         }
     })
 }
@@ -186,10 +186,10 @@ mod tests {
 
     #[test]
     fn constants_and_ranges_fill_strided_memory() {
-        assert_eq!(made(&[2, 2], |t| fill(t, Value::Int(7))), [7.0; 4]);
-        assert_eq!(made(&[0], |t| fill(t, Value::Int(7))), [] as [f32; 0]);
-        assert_eq!(made(&[], |t| fill(t, Value::Float(0.5))), [0.5]);
-        let range = made(&[4], |t| arange(t, Value::Float(1.0), Value::Float(-0.5)));
+        assert_eq!(made(&[2, 2], |t| fill(t, Scalar::Int(7))), [7.0; 4]);
+        assert_eq!(made(&[0], |t| fill(t, Scalar::Int(7))), [] as [f32; 0]);
+        assert_eq!(made(&[], |t| fill(t, Scalar::Float(0.5))), [0.5]);
+        let range = made(&[4], |t| arange(t, Scalar::Float(1.0), Scalar::Float(-0.5)));
         assert_eq!(range, [1.0, 0.5, 0.0, -0.5]);
         assert_eq!(
             made(&[5], |t| linspace(t, 0.0, 1.0)),

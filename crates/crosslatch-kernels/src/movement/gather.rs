@@ -1,14 +1,14 @@
 //! One index for each element, read: gathering along a dimension, taking.
 //!
 //! `gather` reads `from[i][index[i][j]][k]` for every element `[i][j][k]` of the index (`dim` is 1
-//! here). The trick is one layout: the indexed tensor in the shape of the index, with stride 0
-//! along `dim`, gives the place of each element but for the index itself.
+//! here). One layout does it: the indexed tensor in the shape of the index, with stride 0 along
+//! `dim`, gives the place of each element but for the index itself.
 
 use crate::movement::indexing::{Integers, Negative, position};
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::partition::try_for_each_part;
 use crate::tensor::layout::for_each_run;
-use crate::tensor::untyped::{bits, bits_mut};
-use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_bits};
+use crate::tensor::untyped::{untyped_data, untyped_data_mut};
+use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_untyped};
 
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;
@@ -37,15 +37,15 @@ pub fn gather(
     negative: Negative,
     threads: &Threads,
 ) -> Result<(), KernelError> {
-    for_each_slab(to, threads, GRAIN, &|part, to| {
+    try_for_each_part(to, threads, GRAIN, &|part, to| {
         let to_layout = to.layout().clone();
         let index_layout = part.of(index.layout());
         let (base, len, stride) = without_dim(from.layout(), index.shape(), dim);
         let base = part.of(&base);
         let integers = Integers::of(index);
         let mut result = Ok(());
-        with_bits!(to.dtype(), B => {
-            let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
+        with_untyped!(to.dtype(), B => {
+            let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(from));
             for_each_run([&to_layout, &index_layout, &base], |[a, i, b], [p, q, r], n| {
                 for k in 0..n {
                     match position(integers.at(i + k * q), len, negative) {
@@ -70,29 +70,18 @@ pub fn take(
     let to_layout = to.layout().clone();
     let integers = Integers::of(index);
     let mut result = Ok(());
-    with_bits!(to.dtype(), B => {
-        let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
+    with_untyped!(to.dtype(), B => {
+        let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(from));
         for_each_run([&to_layout, index.layout()], |[a, i], [p, q], n| {
             for k in 0..n {
                 match position(integers.at(i + k * q), len, negative) {
-                    Ok(j) => target[a + k * p] = source[nth(from.layout(), j)],
+                    Ok(j) => target[a + k * p] = source[from.layout().position(j)],
                     Err(e) => result = Err(e),
                 }
             }
         });
     });
     result
-}
-
-/// Position of the `n`-th element in row-major order.
-fn nth(layout: &Layout, n: usize) -> usize {
-    let mut left = n;
-    let mut position = layout.offset;
-    for (&size, &stride) in layout.shape.iter().zip(&layout.strides).rev() {
-        position += left % size * stride;
-        left /= size;
-    }
-    position
 }
 
 #[cfg(test)]

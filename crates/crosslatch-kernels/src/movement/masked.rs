@@ -2,7 +2,7 @@
 
 use crate::elements::blocks::Compute;
 use crate::movement::indexing::{Write, add_scaled};
-use crate::runtime::partition::for_each_slab;
+use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{Bool, TensorMut, TensorRef, Threads, with_element};
 
@@ -17,22 +17,20 @@ pub fn fill_masked<C: Compute>(
     threads: &Threads,
 ) {
     let layout = mask.layout().expand(to.shape()).unwrap_or_default();
-    let chosen = mask.data::<Bool>();
-    let result = for_each_slab(to, threads, GRAIN, &|part, to| {
+    let selected = mask.data::<Bool>();
+    for_each_part(to, threads, GRAIN, &|part, to| {
         let (target, mask) = (to.layout().clone(), part.of(&layout));
         with_element!(to.dtype(), T => {
             let (data, value) = (to.data::<T>(), value.store::<T>());
             for_each_run([&target, &mask], |[a, m], [p, q], len| {
                 for k in 0..len {
-                    if chosen[m + k * q].get() {
+                    if selected[m + k * q].get() {
                         data[a + k * p] = value;
                     }
                 }
             });
         });
-        Ok(())
     });
-    debug_assert!(result.is_ok());
 }
 
 /// `to[i] = values[i]`, or `+=`, where `mask[i]` is true. All three have one shape; `values` has
@@ -43,7 +41,7 @@ pub fn write_masked(
     values: &TensorRef<'_>,
     write: Write,
 ) {
-    let chosen = mask.data::<Bool>();
+    let selected = mask.data::<Bool>();
     let layout = to.layout().clone();
     with_element!(to.dtype(), T => {
         let (target, source) = (to.data::<T>(), values.data::<T>());
@@ -51,7 +49,7 @@ pub fn write_masked(
             [&layout, mask.layout(), values.layout()],
             |[a, m, v], [p, q, r], len| {
                 for k in 0..len {
-                    if chosen[m + k * q].get() {
+                    if selected[m + k * q].get() {
                         let (place, value) = (&mut target[a + k * p], source[v + k * r]);
                         *place = match write {
                             Write::Replace => value,

@@ -1,10 +1,24 @@
-//! Kernels that move elements without computing on them, and kernels that make tensors from nothing.
+//! Kernels that move elements without computing on them, and kernels that make tensors from
+//! nothing.
 
-pub mod copy;
-pub mod embedding;
-pub mod fill;
-pub mod gather;
-pub mod indexing;
-pub mod masked;
-pub mod rearrange;
-pub mod scatter;
+pub(crate) mod copy;
+pub(crate) mod embedding;
+pub(crate) mod fill;
+pub(crate) mod gather;
+pub(crate) mod indexing;
+pub(crate) mod masked;
+pub(crate) mod quantize;
+pub(crate) mod rearrange;
+pub(crate) mod scatter;
+
+pub use copy::{convert, copy};
+pub use embedding::{embedding, quantized_embedding};
+pub use fill::{Scalar, Triangle, arange, eye, fill, fill_with, linspace, read_one, triangle};
+pub use gather::{gather, take};
+pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put, position};
+pub use masked::{fill_masked, write_masked};
+pub use quantize::{dequantize_row, quantize};
+pub use rearrange::{DimMap, OUTSIDE, rearrange};
+pub use scatter::{
+    Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,
+};

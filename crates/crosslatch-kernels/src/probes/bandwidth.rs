@@ -1,7 +1,7 @@
 //! How fast memory can be read: the floor under everything that reads each byte once.
 //!
 //! The speed of memory is shared with whoever else uses the machine and moves by tens of percent
-//! within a minute, so it is worth something only beside the time that it is to explain.
+//! within a minute, so a measurement explains only times that were taken beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -12,17 +12,17 @@ use crate::{Storage, Threads};
 const PIECE: usize = 1 << 20;
 
 /// A piece of memory to read, larger than caches are.
-pub struct Probe {
+pub struct BandwidthProbe {
     memory: Storage,
 }
 
-impl Probe {
+impl BandwidthProbe {
     /// A probe of `bytes` bytes.
-    pub fn new(bytes: usize) -> Probe {
+    pub fn new(bytes: usize) -> BandwidthProbe {
         let mut memory = Storage::zeroed(bytes.next_multiple_of(PIECE));
-        // Zeroed memory may be one page of zeros many times.
+        // Zeroed memory may be a single page, mapped many times.
         memory.bytes_mut().fill(1);
-        Probe { memory }
+        BandwidthProbe { memory }
     }
 
     /// Reads all of it once with all threads; bytes a second.
@@ -35,13 +35,13 @@ impl Probe {
             total.fetch_add(sum(pieces[i]), Ordering::Relaxed);
         });
         let seconds = start.elapsed().as_secs_f64();
-        // The sums are used, so that the reads are not left out.
+        // The sums are used, so that the compiler keeps the reads.
         std::hint::black_box(total.into_inner());
         self.memory.len() as f64 / seconds
     }
 }
 
-/// In enough chains that the additions are not what takes the time.
+/// The sum, in enough chains that memory and not additions take the time.
 fn sum(words: &[u64]) -> u64 {
     let (blocks, rest) = words.as_chunks::<16>();
     let mut sums = [0u64; 16];
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_probe_reads_all_of_its_memory() {
-        let probe = Probe::new(PIECE + 1);
+        let probe = BandwidthProbe::new(PIECE + 1);
         assert_eq!(probe.memory.len(), 2 * PIECE);
         assert!(probe.measure(&Threads::new(2)) > 0.0);
         let words: Vec<u64> = (0..37).collect();

@@ -1,4 +1,7 @@
 //! What the machine can do at best: the floors that benchmarks compare kernels with.
 
-pub mod bandwidth;
-pub mod peak;
+pub(crate) mod bandwidth;
+pub(crate) mod peak;
+
+pub use bandwidth::BandwidthProbe;
+pub use peak::{Numbers, multiply_adds_per_second};

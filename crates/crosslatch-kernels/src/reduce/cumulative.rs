@@ -1,8 +1,8 @@
-//! Running folds along one dimension: cumulative sums, products and extremes.
+//! Cumulative folds along one dimension: sums, products and extremes.
 //!
-//! Each line along the dimension is independent of the others; within a line the elements are
-//! taken one after the other, in blocks for the sake of the conversions. One thread does it: where
-//! models have running sums, they have few lines.
+//! Each line along the dimension is independent of the others; within a line the elements are taken
+//! one after the other, in blocks for the sake of the conversions. One thread does it: where models
+//! have cumulative sums, they have few lines.
 
 use crate::elements::blocks::{Compute, load, store};
 use crate::tensor::layout::for_each_run;
@@ -14,7 +14,7 @@ const BLOCK: usize = 256;
 /// `out[i] = value(step(… step(start, x[0]) …, x[i]))` along `dim`, where elements of `x` are
 /// converted to `through` first; `out` has the shape of `x`. A tensor without dimensions is one
 /// line.
-pub fn scan<C: Compute, A: Copy, T: Compute>(
+pub fn cumulate<C: Compute, A: Copy, T: Compute>(
     out: &mut TensorMut<'_>,
     x: &TensorRef<'_>,
     dim: usize,
@@ -65,7 +65,7 @@ mod tests {
         let lo = Layout::contiguous(&layout.shape);
         let mut out = Storage::zeroed(8 * lo.numel());
         let mut to = TensorMut::new(DType::I64, &lo, out.bytes_mut()).unwrap();
-        scan(
+        cumulate(
             &mut to,
             &x,
             dim,

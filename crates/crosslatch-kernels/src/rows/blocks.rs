@@ -1,13 +1,13 @@
 //! Rows of tensors as blocks of floats to compute with.
 //!
-//! Norms and softmax do the same few things to a row, a block at a time, whatever type its
-//! elements have and however far apart they lie: a block is read into a small buffer of `f32` or
-//! `f64`, computed with, and written back, rounded once. The blocks are cut at the same places
-//! always, so that strides do not change a bit.
+//! Norms and softmax do the same few things to a row, a block at a time, whatever type its elements
+//! have and however far apart they lie: a block is read into a small buffer of `f32` or `f64`,
+//! computed with, and written back, rounded once. The blocks are cut at the same places always, so
+//! that strides do not change a bit.
 
 use bytemuck::Pod;
 
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::simd::vectors;
 use crate::{DType, Dims, Element, Layout};
 
@@ -15,7 +15,7 @@ use crate::{DType, Dims, Element, Layout};
 pub(crate) const BLOCK: usize = 512;
 
 /// A type that rows are computed in, and what is done to blocks of it.
-pub(crate) trait Real: Pod + Send + Sync {
+pub(crate) trait RowFloat: Pod + Send + Sync {
     const DTYPE: DType;
     fn of(value: f64) -> Self;
     fn to(self) -> f64;
@@ -31,7 +31,7 @@ pub(crate) trait Real: Pod + Send + Sync {
     fn shift_and_scale(x: &mut [Self], shift: Self, factor: Self);
 }
 
-impl Real for f32 {
+impl RowFloat for f32 {
     const DTYPE: DType = DType::F32;
     fn of(value: f64) -> f32 {
         value as f32
@@ -59,7 +59,7 @@ impl Real for f32 {
     }
 }
 
-impl Real for f64 {
+impl RowFloat for f64 {
     const DTYPE: DType = DType::F64;
     fn of(value: f64) -> f64 {
         value
@@ -129,11 +129,11 @@ impl Rows {
 
     /// Position of the first element of a row.
     pub fn start(&self, row: usize) -> usize {
-        nth(&self.outer, row)
+        self.outer.position(row)
     }
 
     /// Reads elements `first ..` of the row that starts at `start`.
-    pub fn read<T: Element, R: Real>(
+    pub fn read<T: Element, R: RowFloat>(
         &self,
         data: &[T],
         start: usize,
@@ -152,7 +152,7 @@ impl Rows {
             }
             None => {
                 for (i, x) in block.iter_mut().enumerate() {
-                    *x = R::of(data[start + nth(&self.inner, first + i)].to_f64());
+                    *x = R::of(data[start + self.inner.position(first + i)].to_f64());
                 }
             }
         }
@@ -161,10 +161,10 @@ impl Rows {
     /// Writes elements `first ..` of the row that starts at `start`.
     ///
     /// # Safety
-    /// Nobody else uses this row meanwhile.
-    pub unsafe fn write<T: Element, R: Real>(
+    /// Nothing else accesses this row meanwhile.
+    pub unsafe fn write<T: Element, R: RowFloat>(
         &self,
-        target: &Target<'_, T>,
+        target: &SharedOutput<'_, T>,
         start: usize,
         first: usize,
         block: &[R],
@@ -178,7 +178,7 @@ impl Rows {
         for (i, x) in block.iter().enumerate() {
             let at = match self.stride {
                 Some(stride) => (first + i) * stride,
-                None => nth(&self.inner, first + i),
+                None => self.inner.position(first + i),
             };
             // SAFETY: an element of the row.
             let to = unsafe { target.slice(start + at, 1) };
@@ -187,20 +187,10 @@ impl Rows {
     }
 }
 
-/// Position of the `n`-th element in row-major order.
-pub(crate) fn nth(layout: &Layout, mut n: usize) -> usize {
-    let mut at = layout.offset;
-    for (&size, &stride) in layout.shape.iter().zip(&layout.strides).rev() {
-        at += n % size * stride;
-        n /= size;
-    }
-    at
-}
-
-/// Runs an expression with `$T` bound to the element type and `$R` to the type that it is computed
-/// in: `f32` if that holds every value, unless `$exact` asks for `f64`. Other types than floats do
-/// nothing: lowerings refuse them.
-macro_rules! with_real {
+/// Evaluates an expression with `$T` bound to the element type and `$R` to the type that it is
+/// computed in: `f32` if that holds every value, unless `$exact` asks for `f64`. Other types than
+/// floats do nothing: lowerings refuse them.
+macro_rules! with_row_float {
     ($dtype:expr, $exact:expr, $T:ident, $R:ident => $body:expr) => {{
         macro_rules! run {
             ($t:ty, $r:ty) => {{
@@ -221,4 +211,4 @@ macro_rules! with_real {
         }
     }};
 }
-pub(crate) use with_real;
+pub(crate) use with_row_float;

@@ -1,5 +1,8 @@
 //! Kernels that normalise rows: softmax and the norms.
 
 pub(crate) mod blocks;
-pub mod normalization;
-pub mod softmax;
+pub(crate) mod normalization;
+pub(crate) mod softmax;
+
+pub use normalization::{Norm, norm};
+pub use softmax::{Softmax, softmax};

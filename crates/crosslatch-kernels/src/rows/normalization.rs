@@ -1,18 +1,18 @@
 //! Layer norm, group norm and root-mean-square norm: a row is reduced, then rewritten.
 //!
-//! What a row is, is a matter of layouts: the last dimensions of the input, viewed suitably. Scale
-//! and bias are broadcast to the input by strides, so that a channel's scale in a group norm and a
-//! position's in a layer norm are the same thing. The mean is taken first and then the mean square
-//! of the distances from it, which loses no digits to cancellation.
+//! A row is the last dimensions of the input, viewed suitably. Scale and bias are broadcast to the
+//! input by strides, so that a channel's scale in a group norm and a position's in a layer norm are
+//! the same thing. The mean is taken first and then the mean square of the distances from it, which
+//! loses no digits to cancellation.
 
-use crate::rows::blocks::{BLOCK, Real, Rows, nth, with_real};
-use crate::runtime::shared::Target;
+use crate::rows::blocks::{BLOCK, RowFloat, Rows, with_row_float};
+use crate::runtime::shared_output::SharedOutput;
 use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 8 * 1024;
 
-/// What a norm is made of.
+/// The parameters of a norm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
     /// Scale of each element, broadcast to the shape of the input.
@@ -21,7 +21,7 @@ pub struct Norm<'a> {
     pub bias: Option<TensorRef<'a>>,
     /// Added to the variance or the mean square.
     pub epsilon: f64,
-    /// Whether the mean is taken off first: layer norm, not root-mean-square norm.
+    /// Whether the mean is subtracted first: layer norm, not root-mean-square norm.
     pub centred: bool,
     /// Whether to compute in double precision.
     pub plain: bool,
@@ -39,14 +39,14 @@ pub fn norm(
     threads: &Threads,
 ) {
     let [mean, deviation] = statistics;
-    // Rows of no elements may be more than anybody can walk over.
+    // There may be more rows of no elements than a loop can visit.
     if out.layout().numel() == 0 && mean.is_none() && deviation.is_none() {
         return;
     }
     let mean = mean.map(Statistic::new);
     let deviation = deviation.map(Statistic::new);
     let statistics = [mean.as_ref(), deviation.as_ref()];
-    with_real!(out.dtype(), norm.plain, T, R => {
+    with_row_float!(out.dtype(), norm.plain, T, R => {
         all_rows::<T, R>(out, statistics, x, norm, dims, threads);
     });
 }
@@ -55,7 +55,7 @@ pub fn norm(
 struct Statistic<'a> {
     dtype: crate::DType,
     layout: &'a crate::Layout,
-    memory: Target<'a, u8>,
+    memory: SharedOutput<'a, u8>,
 }
 
 impl<'a> Statistic<'a> {
@@ -65,7 +65,7 @@ impl<'a> Statistic<'a> {
         Statistic {
             dtype,
             layout,
-            memory: Target::new(memory),
+            memory: SharedOutput::new(memory),
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Statistic<'a> {
     /// No other thread sets the same row.
     unsafe fn set(&self, row: usize, value: f64) {
         with_element!(self.dtype, T => {
-            let at = nth(self.layout, row) * size_of::<T>();
+            let at = self.layout.position(row) * size_of::<T>();
             // SAFETY: the bytes of this row's element.
             let bytes = unsafe { self.memory.slice(at, size_of::<T>()) };
             bytes.copy_from_slice(bytemuck::bytes_of(&T::from_f64(value)));
@@ -81,7 +81,7 @@ impl<'a> Statistic<'a> {
     }
 }
 
-fn all_rows<T: Element, R: Real>(
+fn all_rows<T: Element, R: RowFloat>(
     out: &mut TensorMut<'_>,
     statistics: [Option<&Statistic<'_>>; 2],
     x: &TensorRef<'_>,
@@ -92,7 +92,7 @@ fn all_rows<T: Element, R: Real>(
     let (to, from) = (Rows::new(out.layout(), dims), Rows::new(x.layout(), dims));
     let (count, len) = (to.count(), to.len());
     let data = x.data::<T>();
-    let target = Target::new(out.data::<T>());
+    let target = SharedOutput::new(out.data::<T>());
     let parameters =
         [&norm.weight, &norm.bias].map(|t| t.as_ref().map(|t| (t, Rows::new(t.layout(), dims))));
     let one_row = |row: usize| {

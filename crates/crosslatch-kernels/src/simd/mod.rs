@@ -1,8 +1,13 @@
-//! Loops over slices that a compiler or a person has made vector instructions of.
+//! Loops over slices in vector instructions, some found by the compiler, some written by hand.
 
-pub mod approximate;
+pub(crate) mod approximate;
 pub(crate) mod axpy;
+pub(crate) mod convert;
 pub(crate) mod dot_products;
-pub mod functions;
+pub(crate) mod functions;
 pub(crate) mod transpose;
-pub mod vectors;
+pub(crate) mod vectors;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86_64;
+
+pub use functions::Function;

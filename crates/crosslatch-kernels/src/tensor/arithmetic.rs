@@ -1,25 +1,25 @@
-//! Arithmetic on the types that kernels compute in.
+//! Arithmetic on the types that kernels accumulate in.
 
-/// `f32`, `f64` or `i64`: what [`Element::Wide`](crate::Element::Wide) can be. Integers wrap
-/// around; the larger and the smaller of two floats is NaN if one is.
-pub trait Wide: Copy {
+/// Arithmetic in `f32`, `f64` or `i64`, the types that
+/// [`Element::Accumulator`](crate::Element::Accumulator) can be. Integers wrap around.
+pub trait Accumulate: Copy {
     /// The number in this type; integers truncate.
     fn from_f64(value: f64) -> Self;
     /// Sum.
     fn add(self, other: Self) -> Self;
     /// Product.
     fn mul(self, other: Self) -> Self;
-    /// The larger one.
-    fn larger(self, other: Self) -> Self;
-    /// The smaller one.
-    fn smaller(self, other: Self) -> Self;
-    /// Divided by a count: floats as usual, integers rounded down.
-    fn over(self, count: i64) -> Self;
+    /// The larger one; NaN if one is NaN.
+    fn max_or_nan(self, other: Self) -> Self;
+    /// The smaller one; NaN if one is NaN.
+    fn min_or_nan(self, other: Self) -> Self;
+    /// The quotient by a count; of integers, rounded down.
+    fn divided_by(self, count: i64) -> Self;
 }
 
-macro_rules! wide_float {
+macro_rules! float_accumulator {
     ($type:ty) => {
-        impl Wide for $type {
+        impl Accumulate for $type {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
@@ -33,7 +33,7 @@ macro_rules! wide_float {
                 self * other
             }
             #[inline(always)]
-            fn larger(self, other: Self) -> Self {
+            fn max_or_nan(self, other: Self) -> Self {
                 if self > other || self.is_nan() {
                     self
                 } else {
@@ -41,7 +41,7 @@ macro_rules! wide_float {
                 }
             }
             #[inline(always)]
-            fn smaller(self, other: Self) -> Self {
+            fn min_or_nan(self, other: Self) -> Self {
                 if self < other || self.is_nan() {
                     self
                 } else {
@@ -49,17 +49,17 @@ macro_rules! wide_float {
                 }
             }
             #[inline(always)]
-            fn over(self, count: i64) -> Self {
+            fn divided_by(self, count: i64) -> Self {
                 self / count as $type
             }
         }
     };
 }
 
-wide_float!(f32);
-wide_float!(f64);
+float_accumulator!(f32);
+float_accumulator!(f64);
 
-impl Wide for i64 {
+impl Accumulate for i64 {
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as i64
@@ -73,15 +73,15 @@ impl Wide for i64 {
         self.wrapping_mul(other)
     }
     #[inline(always)]
-    fn larger(self, other: Self) -> Self {
+    fn max_or_nan(self, other: Self) -> Self {
         self.max(other)
     }
     #[inline(always)]
-    fn smaller(self, other: Self) -> Self {
+    fn min_or_nan(self, other: Self) -> Self {
         self.min(other)
     }
     #[inline(always)]
-    fn over(self, count: i64) -> Self {
+    fn divided_by(self, count: i64) -> Self {
         match count {
             0 => 0,
             _ => self.wrapping_div_euclid(count),
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn nan_wins_and_integers_wrap() {
-        assert!(1f32.larger(f32::NAN).is_nan() && f32::NAN.smaller(1.0).is_nan());
+        assert!(1f32.max_or_nan(f32::NAN).is_nan() && f32::NAN.min_or_nan(1.0).is_nan());
         assert_eq!(i64::MAX.add(1), i64::MIN);
-        assert_eq!((-3i64).over(2), -2);
+        assert_eq!((-3i64).divided_by(2), -2);
     }
 }

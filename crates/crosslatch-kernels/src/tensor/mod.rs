@@ -1,9 +1,19 @@
 //! The nouns: what a tensor is made of and where its elements lie.
 
-pub mod arithmetic;
-pub mod dtype;
-pub mod layout;
-pub mod quantized;
-pub mod storage;
-pub mod untyped;
-pub mod view;
+pub(crate) mod arithmetic;
+pub(crate) mod dtype;
+pub(crate) mod layout;
+pub(crate) mod matrix;
+pub(crate) mod quantized;
+pub(crate) mod storage;
+pub(crate) mod untyped;
+pub(crate) mod view;
+
+pub use arithmetic::Accumulate;
+pub use dtype::{Bool, DType, Element};
+pub use layout::{
+    Dims, Layout, MAX_RANK, broadcast_shapes, checked_numel, for_each_run, is_addressable,
+};
+pub use quantized::{MAX_COLUMNS, QuantizeError, QuantizedMatrix, WeightFormat};
+pub use storage::{OutOfMemory, Storage};
+pub use view::{TensorError, TensorMut, TensorRef};

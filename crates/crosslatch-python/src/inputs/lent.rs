@@ -10,7 +10,7 @@
 
 use crosslatch::{DType, Layout, TensorRef};
 use crosslatch_kernels::Dims;
-use crosslatch_kernels::tensor::layout::checked_numel;
+use crosslatch_kernels::tensor::checked_numel;
 use dlpark::ffi::{DLDataType, DLDataTypeCode, DLDeviceType};
 use dlpark::python::{ImportRequest, ImportedDlpack};
 use pyo3::exceptions::PyBufferError;

@@ -1,16 +1,16 @@
 //! Aliasing and mutation: what a graph may read, write and return, whatever the sizes.
 //!
 //! Problem. A buffer of the model may be written by an operator far from it: through a view, in a
-//! branch of a `cond`, by an operator whose schema in PyTorch hides the write. Sessions must give
-//! such a buffer memory of their own; all others are weights that sessions share.
+//! branch of a `cond`, by an operator whose schema in PyTorch hides the write. A session must give
+//! such a buffer memory of its own; all others are weights, which sessions share.
 //!
-//! Idea. Each value has a set of *origins*, the inputs of the graph whose memory it may be. A view
-//! has its operand's origins, fresh memory has none, the result of a `cond` has those of what its
-//! branches return. An operator that writes an argument writes all of the argument's origins. One
-//! walk in program order computes both, because a value is defined before it is used.
+//! Idea. Each value has a set of *origins*: the inputs of the graph whose memory it may be. A view
+//! has the origins of its operand, fresh memory has none, a result of a `cond` has those of what the
+//! branches return. An operator that writes an argument writes all origins of the argument. One walk
+//! in program order computes both, because a value is defined before it is used.
 //!
-//! The sets come from the schemas' annotations alone. "May" is meant: a set can be too large, never
-//! too small.
+//! The sets follow from the annotations of the schemas alone. They say what *may* happen: a set can
+//! be too large, but never too small.
 
 mod readiness;
 
@@ -18,9 +18,11 @@ pub use readiness::{Readiness, readiness};
 
 use std::collections::BTreeSet;
 
+use crate::ir::build::{BuildError, ProgramBuilder};
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind};
+use crate::ir::verify::verify;
 
-/// Indices of what memory comes from: inputs of a graph, or values.
+/// Where memory may come from, as indices: of inputs of a graph, or of values.
 pub type Origins = BTreeSet<usize>;
 
 /// What a graph may do to the memory of its inputs.
@@ -58,7 +60,7 @@ fn of_arg(arg: &Arg, origins: &[Origins]) -> Origins {
         .collect()
 }
 
-/// Origins of each result, and the origins that the node writes.
+/// The origins of each result, and the origins that the node writes.
 fn node_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
     if node.is_cond() {
         return cond_effects(node, origins);
@@ -103,9 +105,9 @@ fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
     (results, written)
 }
 
-/// For each value of a graph, whether some node may change the memory that it lives in.
+/// For each value of a graph, whether some node may change its memory.
 pub fn overwritten(graph: &Graph) -> Vec<bool> {
-    // Memory is named by the value that it was made for, or came in as.
+    // Memory is identified by the first value that lies in it.
     let mut memory: Vec<Origins> = vec![Origins::new(); graph.values.len()];
     let mut written = Origins::new();
     for id in &graph.inputs {
@@ -115,7 +117,7 @@ pub fn overwritten(graph: &Graph) -> Vec<bool> {
         let (results, own) = node_effects(node, &memory);
         written.extend(own);
         for (id, mut set) in node.results.iter().zip(results) {
-            // A result of a `cond` may be fresh after one of its branches.
+            // After one of the branches, the result of a `cond` may be fresh memory.
             if set.is_empty() || node.is_cond() {
                 set.insert(id.index());
             }
@@ -124,6 +126,19 @@ pub fn overwritten(graph: &Graph) -> Vec<bool> {
     }
     let is_written = |set: &Origins| !set.is_disjoint(&written);
     memory.iter().map(is_written).collect()
+}
+
+impl ProgramBuilder {
+    /// The program, verified. Weights that a run may change become state.
+    ///
+    /// # Errors
+    /// If it breaks a rule of the IR.
+    pub fn finish(self) -> Result<Program, BuildError> {
+        let mut program = self.into_program();
+        mark_state(&mut program);
+        verify(&program)?;
+        Ok(program)
+    }
 }
 
 /// Makes every weight that a run may change a state slot.

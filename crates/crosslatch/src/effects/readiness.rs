@@ -1,32 +1,32 @@
 //! Caches that a predicate declares ready.
 //!
-//! Problem. A `cond` that hands a cache back as it is, or else computes it, believes its predicate.
-//! In a fresh session the cache holds what the file has, zeros; a predicate that says "ready" then
-//! (a position that does not start at 0, a flag that was set too early) yields a plausible, wrong
-//! result.
+//! Problem. A `cond` that either returns a cache as it is or computes it trusts its predicate. In a
+//! fresh session the cache holds what the file has: zeros. If the predicate says "ready" then,
+//! because a position does not start at 0 or a flag was set too early, the result is plausible and
+//! wrong.
 //!
 //! Idea. Such a `cond` is recognised by its branches: one returns a state slot unchanged, or a clone
-//! of it, and the other does not return what it found there. If nothing else in the program writes
-//! the slot, then taking the first branch before the second was ever taken in this session is an
-//! error. A slot that the file brings filled is ready from the start.
+//! of it, and the other returns something else. If nothing else in the program writes the slot, then
+//! it is an error to take the first branch in a session that has never taken the second. A slot that
+//! is not zeros in the file is ready from the start.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Origins, Summary, node_effects, summarize};
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId};
 
-/// A `cond` whose one branch needs what the other one leaves in a slot.
+/// A `cond` of which one branch needs what the other leaves in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// Index of the `cond` among the nodes of the program.
     pub node: usize,
-    /// The branch that needs the slot filled; the other one fills it.
+    /// The branch that needs the slot to be filled; the other one fills it.
     pub branch: usize,
     /// The slot.
     pub slot: usize,
 }
 
-/// Finds them all.
+/// Finds every such `cond` and slot.
 pub fn readiness(program: &Program) -> Vec<Readiness> {
     let graph = &program.graph;
     let slots = graph.inputs.iter().enumerate();
@@ -63,11 +63,11 @@ pub fn readiness(program: &Program) -> Vec<Readiness> {
         .collect()
 }
 
-/// A branch, and what it does to its operands.
+/// A branch of a `cond`, and what it does to its operands.
 struct Branch<'g> {
     graph: &'g Graph,
     summary: Summary,
-    /// What each clone in it is of.
+    /// For each clone in the branch, the value that it is a clone of.
     clones: HashMap<ValueId, ValueId>,
 }
 
@@ -85,7 +85,7 @@ impl<'g> Branch<'g> {
         }
     }
 
-    /// Whether it returns operand `j` as it found it, or a clone of that.
+    /// Whether a result is operand `j` with its contents unchanged, or a clone of it.
     fn returns_unchanged(&self, result: usize, j: usize) -> bool {
         if self.summary.writes.contains(&j) {
             return false;
@@ -104,9 +104,9 @@ impl<'g> Branch<'g> {
 
 /// For each slot, what writes it.
 struct Writers {
-    /// The nodes.
+    /// The nodes that write its memory.
     nodes: HashMap<usize, Vec<usize>>,
-    /// The values that become its contents at the end.
+    /// The values that become its contents when the run ends.
     stored: HashMap<usize, Vec<Option<ValueId>>>,
 }
 
@@ -140,7 +140,7 @@ impl Writers {
         Writers { nodes, stored }
     }
 
-    /// Whether anything but this `cond`, or the storing of one of its results, writes a slot.
+    /// Whether anything writes a slot other than this `cond` and a store of one of its results.
     fn include_others(&self, program: &Program, cond: usize, slot: usize) -> bool {
         let graph = &program.graph;
         let (index, cond) = (cond, &graph.nodes[cond]);

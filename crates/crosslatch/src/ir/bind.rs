@@ -5,7 +5,7 @@
 //! the value of a number. This module collects those, and numbers the tensor operands in the order
 //! in which kernels get them.
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout};
 
 use super::arg::{Arg, ValueId};
@@ -54,7 +54,7 @@ impl BoundCall {
 pub fn bind_call(
     node: &Node,
     known: &dyn Fn(ValueId) -> Option<Known>,
-    quantized: &dyn Fn(ValueId) -> Option<Format>,
+    quantized: &dyn Fn(ValueId) -> Option<WeightFormat>,
 ) -> Result<BoundCall, OpError> {
     for (i, arg) in node.args.iter().enumerate() {
         let takes = node.op.quantized.is_some_and(|q| q.param == i);

@@ -35,7 +35,7 @@ use super::graph::{
 use super::infer::infer;
 use super::nesting::TooDeep;
 use super::size::Size;
-use super::verify::{VerifyError, verify};
+use super::verify::VerifyError;
 
 /// Why a program cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,21 +151,16 @@ impl ProgramBuilder {
         Ok(())
     }
 
-    /// The program, verified. Weights that a call writes become state.
-    ///
-    /// # Errors
-    /// If it breaks a rule of the IR.
-    pub fn finish(self) -> Result<Program, BuildError> {
-        let mut program = Program {
+    /// The program as it was built. `finish`, which the analysis of effects provides, marks state and
+    /// verifies it.
+    pub(crate) fn into_program(self) -> Program {
+        Program {
             name: self.name,
             symbols: Vec::new(),
             slots: self.slots,
             graph: self.graph.graph,
             outputs: self.outputs,
-        };
-        crate::effects::mark_state(&mut program);
-        verify(&program)?;
-        Ok(program)
+        }
     }
 }
 

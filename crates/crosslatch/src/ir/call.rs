@@ -4,7 +4,7 @@
 //! is its element type and its layout ([`TensorArg`]), a number is its value ([`Number`]); what is
 //! not there or of the wrong type is an [`OpError`], because a file may ask for anything.
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Dims, Layout};
 
 use super::schema::{ArgType, Schema};
@@ -90,7 +90,7 @@ pub struct TensorArg {
     /// Its shape, strides and offset.
     pub layout: Layout,
     /// The format in which it is stored, if it is a quantized weight. The kernel then gets its bytes.
-    pub quantized: Option<Format>,
+    pub quantized: Option<WeightFormat>,
 }
 
 impl TensorArg {

@@ -6,7 +6,7 @@
 //! nothing at all. The shape rule and the kernel are thus one answer. The reference interpreter and
 //! the planner both act on it; they differ only in what they do about memory.
 
-use crosslatch_kernels::tensor::layout::{MAX_RANK, is_addressable};
+use crosslatch_kernels::tensor::{MAX_RANK, is_addressable};
 use crosslatch_kernels::{DType, Dims, Kernel, Layout};
 
 use super::call::{Number, OpError, TensorArg};

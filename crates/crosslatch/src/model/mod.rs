@@ -13,7 +13,7 @@ mod quantized;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crosslatch_kernels::tensor::quantized::Format;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Threads};
 
 use crate::error::Error;
@@ -174,14 +174,14 @@ impl Model {
                 None => None,
             };
             let contents = contents.ok_or_else(|| {
-                VerifyError(format!(
+                VerifyError::Contents(format!(
                     "slot `{}` has no contents or no fixed size",
                     slot.name
                 ))
             })?;
             bindings.push(Some(weights.add(&contents)));
         }
-        check_bindings(&program, &bindings).map_err(VerifyError)?;
+        check_bindings(&program, &bindings).map_err(VerifyError::Contents)?;
         let method = Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(&[], weight);
         });
@@ -271,10 +271,10 @@ impl Model {
         Ok(())
     }
 
-    fn quantized_cell(&self, format: Format) -> &OnceLock<QuantizedWeights> {
+    fn quantized_cell(&self, format: WeightFormat) -> &OnceLock<QuantizedWeights> {
         match format {
-            Format::Bf16 => &self.0.quantized[0],
-            Format::Int8 => &self.0.quantized[1],
+            WeightFormat::Bf16 => &self.0.quantized[0],
+            WeightFormat::Int8 => &self.0.quantized[1],
         }
     }
 

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crosslatch_kernels::tensor::quantized::{Format, NarrowError};
+use crosslatch_kernels::movement::quantize;
+use crosslatch_kernels::tensor::{QuantizeError, WeightFormat};
 use crosslatch_kernels::{Storage, Threads};
 
 use super::contents::Contents;
@@ -28,14 +29,14 @@ pub struct QuantizedWeights {
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// In this format, in this part of the quantized weights.
-    Quantized(Format, Range<usize>),
+    Quantized(WeightFormat, Range<usize>),
     /// In its own type, for this reason.
     AsTyped(Reason),
 }
 
 impl Stored {
     /// The format, if the slot is quantized.
-    pub fn format(&self) -> Option<Format> {
+    pub fn format(&self) -> Option<WeightFormat> {
         match self {
             Stored::Quantized(format, _) => Some(*format),
             Stored::AsTyped(_) => None,
@@ -51,7 +52,7 @@ impl QuantizedWeights {
     pub(super) fn of(
         methods: &[Method],
         contents: &Contents,
-        format: Format,
+        format: WeightFormat,
         threads: &Threads,
         limit: MemoryLimit,
     ) -> Result<QuantizedWeights, MemoryError> {
@@ -103,10 +104,10 @@ impl Payload {
     fn encode(
         &self,
         contents: &Contents,
-        format: Format,
+        format: WeightFormat,
         to: &mut [u8],
         threads: &Threads,
-    ) -> Result<(), NarrowError> {
+    ) -> Result<(), QuantizeError> {
         let size = size_of::<f32>();
         // A payload may be longer than its matrix by any number of bytes, and a matrix without
         // elements may begin anywhere.
@@ -118,7 +119,14 @@ impl Payload {
             let part = (self.offset + elements.start) * size..(self.offset + elements.end) * size;
             contents.release(&self.source.part(part));
         };
-        let result = format.encode(from, [self.rows, self.columns], to, threads, &passed);
+        let result = quantize(
+            format,
+            from,
+            [self.rows, self.columns],
+            to,
+            threads,
+            &passed,
+        );
         // Touching a page brings in its neighbours again, whether they were released or not.
         contents.release(&self.source);
         result
@@ -133,7 +141,7 @@ struct Allocation {
 }
 
 impl Allocation {
-    fn of_method(&mut self, method: &Method, format: Format) -> Vec<Stored> {
+    fn of_method(&mut self, method: &Method, format: WeightFormat) -> Vec<Stored> {
         let reasons = not_quantized(&method.program).into_iter();
         let slots = reasons.zip(&method.bindings);
         slots
@@ -158,7 +166,11 @@ impl Allocation {
             .collect()
     }
 
-    fn place(&mut self, payload: Payload, format: Format) -> Result<Range<usize>, NarrowError> {
+    fn place(
+        &mut self,
+        payload: Payload,
+        format: WeightFormat,
+    ) -> Result<Range<usize>, QuantizeError> {
         if let Some(range) = self.ranges.get(&payload) {
             return Ok(range.clone());
         }
@@ -166,7 +178,7 @@ impl Allocation {
         let end = format
             .bytes(payload.rows, payload.columns)?
             .checked_add(start);
-        let range = start..end.ok_or(NarrowError::TooLarge)?;
+        let range = start..end.ok_or(QuantizeError::TooLarge)?;
         self.bytes = range.end;
         self.ranges.insert(payload, range.clone());
         Ok(range)

@@ -14,7 +14,7 @@
 use std::fmt;
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::tensor::quantized::NarrowError;
+use crosslatch_kernels::tensor::QuantizeError;
 
 use crate::ir::graph::{Arg, Graph, Node, Program, Slot, SlotKind, ValueId, ValueType};
 use crate::ir::operator::Reads;
@@ -40,7 +40,7 @@ pub enum Reason {
     /// Its rows do not lie one after the other in the file.
     Strided,
     /// The format cannot hold its elements.
-    Unfit(NarrowError),
+    Unfit(QuantizeError),
 }
 
 impl fmt::Display for Reason {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crosslatch_kernels::movement::copy::copy;
+use crosslatch_kernels::movement::copy;
 use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 
 use super::Request;

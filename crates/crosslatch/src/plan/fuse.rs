@@ -5,7 +5,7 @@
 //!
 //! Idea. Where an elementwise function is the only reader of a value, and the only writer is a kernel
 //! that can apply the function as its epilogue
-//! ([`Kernel::followed_by`](crosslatch_kernels::Kernel::followed_by)), the kernel applies it while the
+//! ([`Kernel::with_epilogue`](crosslatch_kernels::Kernel::with_epilogue)), the kernel applies it while the
 //! value is in registers and writes the function's result. The value itself is nowhere in memory. The
 //! kernel promises the same bits.
 //!
@@ -119,7 +119,9 @@ fn fuse_one(
     else {
         return None;
     };
-    let (Some(function), [passed], [result]) = (of.function(), &inputs[..], &results[..]) else {
+    let (Some(function), [passed], [result]) =
+        (of.elementwise_function(), &inputs[..], &results[..])
+    else {
         return None;
     };
     if !is_passed_on(passed) || passed.layout != result.layout || passed.dtype != result.dtype {
@@ -138,7 +140,7 @@ fn fuse_one(
     if outputs[..] != [passed.clone()] {
         return None;
     }
-    *kernel = kernel.followed_by(function)?;
+    *kernel = kernel.with_epilogue(function)?;
     outputs[0] = result.clone();
     *flops += more;
     *node = Arc::from(format!("{node}, {name}"));

@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 
-use crosslatch_kernels::tensor::view::TensorError;
+use crosslatch_kernels::tensor::TensorError;
 
 use super::conflict::Conflict;
 use super::instructions::{

@@ -26,12 +26,10 @@ mod properties;
 mod report;
 mod request;
 mod steps;
-mod work;
 
 pub use report::{Memory, PlannedCopy, PlannedPiece, PlannedValue};
 pub use request::Request;
-pub use steps::{Block, Location, Operand, Plan, PlannedOutput, RunStep, Step};
-pub use work::{Work, work};
+pub use steps::{Block, Location, Operand, Plan, PlannedOutput, RunStep, Step, Work, work};
 
 use crate::error::Error;
 

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{Storage, TensorRef, Threads};
 
 use crate::error::Error;

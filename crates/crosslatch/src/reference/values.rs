@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crosslatch_kernels::movement::copy::copy;
-use crosslatch_kernels::tensor::quantized::Format;
-use crosslatch_kernels::tensor::storage::OutOfMemory;
-use crosslatch_kernels::tensor::view::TensorError;
+use crosslatch_kernels::movement::copy;
+use crosslatch_kernels::tensor::OutOfMemory;
+use crosslatch_kernels::tensor::TensorError;
+use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub dtype: DType,
     pub layout: Layout,
     /// The format that a weight is stored in, if that is not its type.
-    pub format: Option<Format>,
+    pub format: Option<WeightFormat>,
 }
 
 /// What a value of the graph is while the graph runs.
@@ -80,7 +80,7 @@ impl Failure {
 
 impl Shared {
     pub fn fresh(dtype: DType, shape: &[usize], limit: MemoryLimit) -> Result<Shared, Failure> {
-        let bytes = crosslatch_kernels::tensor::layout::checked_numel(shape)
+        let bytes = crosslatch_kernels::tensor::checked_numel(shape)
             .and_then(|n| n.checked_mul(dtype.size()))
             .ok_or_else(|| format!("a tensor of shape {shape:?} is too large"))?;
         Ok(Shared {

@@ -6,65 +6,6 @@
 //! that is given outputs where they lie compares no bytes at all.
 
 use crosslatch_kernels::{DType, Layout, TensorRef};
-use smallvec::SmallVec;
-
-use super::Session;
-use super::inputs::{Input, missing};
-use crate::error::Error;
-use crate::inputs;
-
-impl Session {
-    /// The method that computes the latched values of this one.
-    pub(super) fn once(&self, index: usize) -> Option<usize> {
-        let latch = self.model.methods()[index].latch.as_ref()?;
-        Some(latch.once)
-    }
-
-    /// Computes the latched values of a method, unless they are those for these inputs already.
-    pub(super) fn compute_latched(
-        &mut self,
-        index: usize,
-        once: usize,
-        named: &[(&str, Input<'_>)],
-    ) -> Result<(), Error> {
-        let model = self.model.clone();
-        let [step, part] = [index, once].map(|i| &model.methods()[i].program);
-        let mut inputs: SmallVec<[(&str, Input<'_>); 8]> = SmallVec::new();
-        let mut given: SmallVec<[Given<'_>; 8]> = SmallVec::new();
-        for (_, slot) in inputs::input_slots(part) {
-            let (_, input) = named
-                .iter()
-                .find(|(name, _)| *name == slot)
-                .ok_or_else(|| missing(&step.name, slot))?;
-            inputs.push((slot, *input));
-            given.push(match *input {
-                Input::Tensor(tensor) => Given::Tensor(tensor),
-                Input::Output { method, name } => {
-                    let method = model.method_index(method)?;
-                    let run = self.methods[method].runs;
-                    Given::Output { method, run, name }
-                }
-            });
-        }
-        // If a run has failed since, its outputs are gone.
-        let is_there = self.methods[once].last.is_some();
-        if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
-            return Ok(());
-        }
-        self.methods[index].seen.forget();
-        self.run_alone(once, &inputs).map_err(|e| match e {
-            // The caller gave the inputs to the step.
-            Error::Input { reason, .. } => Error::Input {
-                method: step.name.clone(),
-                reason,
-            },
-            other => other,
-        })?;
-        let run = self.methods[once].runs;
-        self.methods[index].seen.remember(run, &given);
-        Ok(())
-    }
-}
 
 /// One latched input, as a run is given it.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crosslatch_kernels::runtime::memory::{Blocks, Loan};
-use crosslatch_kernels::tensor::storage::OutOfMemory;
+use crosslatch_kernels::runtime::{Blocks, Loan};
+use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
 use super::latched::Seen;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights};
-use crate::plan::{Block, Plan};
+use crate::plan::Plan;
 
 /// Type and layout of each tensor that a run is fed with: what a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
@@ -218,8 +218,8 @@ impl MethodState {
         Ok(())
     }
 
-    /// The memory that a run of a plan works on; the arena has room for it. Blocks are in the order of
-    /// [`block_index`]. After the run, the outputs are in the arena.
+    /// The memory that a run of a plan works on; the arena has room for it. After the run, the
+    /// outputs are in the arena.
     pub fn member<'r>(
         &'r mut self,
         model: &'r Model,
@@ -308,19 +308,6 @@ impl MethodState {
             seen: self.seen.clone(),
             follows: self.follows,
         })
-    }
-}
-
-/// Where a block of a plan is among the blocks of [`MethodState::member`], for a model of this many
-/// files.
-pub(super) fn block_index(block: Block, files: usize) -> usize {
-    match block {
-        Block::Arena => 0,
-        Block::State => 1,
-        Block::Copied => 2,
-        Block::Quantized => 3,
-        Block::File(file) => 4 + file,
-        Block::Input(input) => 4 + files + input,
     }
 }
 

@@ -162,6 +162,12 @@ impl Session {
         Ok(&state.plans[plan].plan)
     }
 
+    /// The method that computes the latched values of this one.
+    fn once(&self, index: usize) -> Option<usize> {
+        let latch = self.model.methods()[index].latch.as_ref()?;
+        Some(latch.once)
+    }
+
     /// The plan of a method for inputs of these types, made if there is none.
     fn find_or_make(
         &self,

@@ -3,13 +3,13 @@
 //! A decoder step reads every weight and computes little with it, so that four steps in a row take
 //! four times as long as one, and most of that is reading the same weights again. Sessions whose
 //! inputs have the same types and shapes have the same plan; they go through it side by side, and a
-//! kernel that reads a weight does so once for all of them ([`Kernel::run_together`]). Each session
+//! kernel that reads a weight does so once for all of them ([`Kernel::run_batched`]). Each session
 //! keeps its state where it is: no batch is formed, and sessions may join and leave from step to step.
 //!
 //! Results are those of one run after the other, bit for bit. A session that runs alone takes the same
 //! way, as the only one.
 //!
-//! [`Kernel::run_together`]: crosslatch_kernels::Kernel::run_together
+//! [`Kernel::run_batched`]: crosslatch_kernels::Kernel::run_batched
 
 use std::sync::Arc;
 
@@ -18,11 +18,13 @@ use smallvec::SmallVec;
 
 use super::Session;
 use super::carried::Left;
-use super::inputs::{Input, Prepared};
+use super::inputs::{Input, Prepared, missing};
+use super::latched::Given;
 use super::method::MethodState;
 use super::outputs::Outputs;
 use super::steps::Run;
 use crate::error::Error;
+use crate::inputs;
 
 /// One of these for each session; nothing is allocated for a session alone.
 type Each<T> = SmallVec<[T; 1]>;
@@ -108,13 +110,56 @@ impl Session {
     }
 
     /// Runs a method in this session alone, without looking at its latched values.
-    pub(super) fn run_alone(
-        &mut self,
-        index: usize,
-        named: &[(&str, Input<'_>)],
-    ) -> Result<(), Error> {
+    fn run_alone(&mut self, index: usize, named: &[(&str, Input<'_>)]) -> Result<(), Error> {
         let threads = Arc::clone(&self.threads);
         run_sessions(&threads, &mut [self], index, &[named])
+    }
+}
+
+impl Session {
+    /// Computes the latched values of a method, unless they are those for these inputs already.
+    fn compute_latched(
+        &mut self,
+        index: usize,
+        once: usize,
+        named: &[(&str, Input<'_>)],
+    ) -> Result<(), Error> {
+        let model = self.model.clone();
+        let [step, part] = [index, once].map(|i| &model.methods()[i].program);
+        let mut inputs: SmallVec<[(&str, Input<'_>); 8]> = SmallVec::new();
+        let mut given: SmallVec<[Given<'_>; 8]> = SmallVec::new();
+        for (_, slot) in inputs::input_slots(part) {
+            let (_, input) = named
+                .iter()
+                .find(|(name, _)| *name == slot)
+                .ok_or_else(|| missing(&step.name, slot))?;
+            inputs.push((slot, *input));
+            given.push(match *input {
+                Input::Tensor(tensor) => Given::Tensor(tensor),
+                Input::Output { method, name } => {
+                    let method = model.method_index(method)?;
+                    let run = self.methods[method].runs;
+                    Given::Output { method, run, name }
+                }
+            });
+        }
+        // If a run has failed since, its outputs are gone.
+        let is_there = self.methods[once].last.is_some();
+        if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
+            return Ok(());
+        }
+        self.methods[index].seen.forget();
+        self.run_alone(once, &inputs).map_err(|e| match e {
+            // The caller gave the inputs to the step.
+            Error::Input { reason, .. } => Error::Input {
+                method: step.name.clone(),
+                reason,
+            },
+            other => other,
+        })?;
+        let run = self.methods[once].runs;
+        self.methods[index].seen.remember(run, &given);
+        Ok(())
     }
 }
 

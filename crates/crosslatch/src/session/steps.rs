@@ -3,19 +3,18 @@
 //! A plan names memory by block and place; here the places become slices, lent for one kernel at a
 //! time by [`Blocks`], which refuses two that overlap where one is written.
 
-use crosslatch_kernels::runtime::memory::{Blocks, Region};
+use crosslatch_kernels::runtime::{Blocks, Region};
 use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
-use super::method::block_index;
 use crate::error::Error;
 use crate::model::Method;
-use crate::plan::{Location, Operand, RunStep, Step};
+use crate::plan::{Block, Location, Operand, RunStep, Step};
 use crate::tensor::is_true;
 
 /// A session that takes part in a run.
 pub(super) struct Member<'r> {
-    /// All memory that the steps name.
+    /// All memory that the steps name, in the order of [`block_index`].
     pub blocks: Blocks<'r>,
     /// For each slot, whether this session has filled it.
     pub filled: &'r mut [bool],
@@ -108,7 +107,7 @@ impl Run<'_> {
             .iter_mut()
             .map(|opened| opened.operands(self.threads))
             .collect();
-        let result = step.kernel.run_together(&mut many, self.memory);
+        let result = step.kernel.run_batched(&mut many, self.memory);
         result.map_err(|e| e.to_string())
     }
 
@@ -119,6 +118,18 @@ impl Run<'_> {
         let bytes = bytes.map_err(|e| e.to_string())?;
         let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
         Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+    }
+}
+
+/// The index of a plan's block among a member's blocks, for a model of this many files.
+fn block_index(block: Block, files: usize) -> usize {
+    match block {
+        Block::Arena => 0,
+        Block::State => 1,
+        Block::Copied => 2,
+        Block::Quantized => 3,
+        Block::File(file) => 4 + file,
+        Block::Input(input) => 4 + files + input,
     }
 }
 

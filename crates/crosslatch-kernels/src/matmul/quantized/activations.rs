@@ -1,4 +1,4 @@
-//! Rows of `f32` rounded to fewer bits, for products with narrow weights.
+//! Quantized activations: rows of `f32` in fewer bits, for products with quantized weights.
 //!
 //! Integers have one scale for a piece of a row: `x = scale * q`, `scale = max |x| / limit`.
 //!
@@ -10,9 +10,9 @@
 //!
 //! *bf16* needs no scale.
 
-use crate::matmul::microkernel::tile::Strided;
-use crate::tensor::arithmetic::Wide;
-use crate::tensor::quantized::{largest_magnitude, round_to_bits, to_bf16};
+use crate::simd::convert::{largest_magnitude, round_to_bits, to_bf16};
+use crate::tensor::arithmetic::Accumulate;
+use crate::tensor::matrix::Strided;
 
 /// As many products cannot overflow a 32-bit sum: 127 · 32767 · 512 is less than 2³¹.
 pub(crate) const SAFE: usize = 512;
@@ -20,28 +20,28 @@ pub(crate) const SAFE: usize = 512;
 /// What is added to a number of 8 bits.
 pub(crate) const BYTE_OFFSET: u8 = 128;
 
-/// Rounds the first elements of a row into `to`, as many as it has; returns the scale. A piece with an
-/// element that is not finite has the scale NaN, which no product with it hides.
+/// Quantizes the first elements of a row into `to`, as many as it has, and returns the scale. A
+/// piece with an element that is not finite has the scale NaN, which no product with it hides.
 #[inline(always)]
-pub(crate) fn round_row(row: Strided<'_>, to: &mut [i16]) -> f32 {
-    round_row_to(row, to, 32767.0, |bits| bits as i16)
+pub(crate) fn quantize_row(row: Strided<'_>, to: &mut [i16]) -> f32 {
+    quantize_row_to(row, to, 32767.0, |bits| bits as i16)
 }
 
-/// As [`round_row`], to 8 bits with [`BYTE_OFFSET`] added.
+/// As [`quantize_row`], to 8 bits with [`BYTE_OFFSET`] added.
 #[inline(always)]
-pub(crate) fn round_row_to_bytes(row: Strided<'_>, to: &mut [u8]) -> f32 {
-    round_row_to(row, to, 127.0, |bits| {
+pub(crate) fn quantize_row_to_bytes(row: Strided<'_>, to: &mut [u8]) -> f32 {
+    quantize_row_to(row, to, 127.0, |bits| {
         (bits as u8).wrapping_add(BYTE_OFFSET)
     })
 }
 
 #[inline(always)]
-fn round_row_to<T>(row: Strided<'_>, to: &mut [T], limit: f32, short: impl Fn(u32) -> T) -> f32 {
+fn quantize_row_to<T>(row: Strided<'_>, to: &mut [T], limit: f32, short: impl Fn(u32) -> T) -> f32 {
     let largest = match row.column_stride {
         1 => largest_magnitude(&row.data[..to.len()]),
         step => (0..to.len())
             .map(|k| largest_magnitude(&[row.data[k * step]]))
-            .fold(0f32, Wide::larger),
+            .fold(0f32, Accumulate::max_or_nan),
     };
     // Numbers too small to have a factor count as zeros; a scale of NaN makes all sums NaN.
     let (factor, scale) = match limit / largest {
@@ -52,7 +52,7 @@ fn round_row_to<T>(row: Strided<'_>, to: &mut [T], limit: f32, short: impl Fn(u3
     scale
 }
 
-/// As [`round_row`], to bf16.
+/// Rounds the first elements of a row to bf16, as many as `to` has.
 #[inline(always)]
 pub(crate) fn round_row_to_bf16(row: Strided<'_>, to: &mut [u16]) {
     map_row(row, to, to_bf16);
@@ -89,7 +89,7 @@ mod tests {
 
     fn round(data: &[f32], column_stride: usize, len: usize) -> (Vec<i16>, f32) {
         let mut to = vec![7; len];
-        let scale = round_row(row_of(data, column_stride), &mut to);
+        let scale = quantize_row(row_of(data, column_stride), &mut to);
         (to, scale)
     }
 
@@ -102,7 +102,7 @@ mod tests {
                 assert!((row[k * stride] - *q as f32 * scale).abs() <= scale * 0.51);
             }
             let mut bytes = vec![7; len];
-            let scale = round_row_to_bytes(row_of(&row, stride), &mut bytes);
+            let scale = quantize_row_to_bytes(row_of(&row, stride), &mut bytes);
             for (k, q) in bytes.iter().enumerate() {
                 let near = (*q as f32 - BYTE_OFFSET as f32) * scale;
                 assert!((row[k * stride] - near).abs() <= scale * 0.51);

@@ -3,3 +3,4 @@
 pub(crate) mod activations;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod widening;

@@ -1,18 +1,18 @@
 //! Activation functions.
 
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
-use crate::ops::elements::arithmetic::rounded;
 use crate::ops::elements::pointwise::{
-    Computation, Operand, Pointwise, computed_in, float_type, lower_in_own_type, number_as,
+    Computation, Operand, Pointwise, compute_type, float_type, lower_in_own_type, number_as,
+    round_to,
 };
-use crate::ops::elements::select::End;
-use crate::ops::elements::unary::vectorised;
+use crate::ops::elements::select::Bound;
+use crate::ops::elements::unary::lower_function;
 use crate::ops::operands::layouts::view;
-use crate::ops::operands::range::fitting;
+use crate::ops::operands::range::checked_number;
 
 pub(super) const OPERATORS: Table = &[
     op_with_in_place(
@@ -64,13 +64,13 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Operand `self`, which must be of a float type.
+/// The operand `self`, which must be of a float type.
 fn float_operand<'c>(call: &'c Call<'_>) -> Result<&'c TensorArg, OpError> {
     let x = call.tensor("self")?;
     match x.dtype.is_float() {
         true => Ok(x),
         false => Err(OpError::new(format!(
-            "an activation of {} is not defined",
+            "the activation is not defined for {}",
             x.dtype
         ))),
     }
@@ -79,26 +79,28 @@ fn float_operand<'c>(call: &'c Call<'_>) -> Result<&'c TensorArg, OpError> {
 fn gelu(call: &Call<'_>) -> Result<Lowering, OpError> {
     float_operand(call)?;
     match call.optional_str("approximate")? {
-        Some("tanh") => vectorised(call, Function::GeluTanh),
-        Some("none") | None => vectorised(call, Function::Gelu),
-        Some(other) => Err(OpError::new(format!("`approximate` is `{other}`"))),
+        Some("tanh") => lower_function(call, Function::GeluTanh),
+        Some("none") | None => lower_function(call, Function::Gelu),
+        Some(other) => Err(OpError::unsupported(format!(
+            "unknown approximation `{other}`"
+        ))),
     }
 }
 
 fn silu(call: &Call<'_>) -> Result<Lowering, OpError> {
     float_operand(call)?;
-    vectorised(call, Function::Silu)
+    lower_function(call, Function::Silu)
 }
 
-/// An activation with its parameters, in one formula for both widths. The formula is given the
-/// parameters as numbers of its own type.
+/// An activation and its parameters, as one formula for both widths of floats. The parameters are
+/// numbers of the width that it computes in.
 macro_rules! activations {
     ($($name:ident($($parameter:ident),*): |$x:ident| $formula:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
             let x = float_operand(call)?;
             $(let $parameter = call.number(stringify!($parameter))?;)*
             let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
-            Ok(of.floats(
+            Ok(of.lower_floats(
                 x.dtype,
                 {
                     $(let $parameter = number_as::<f32>($parameter);)*
@@ -125,7 +127,7 @@ activations! {
         let scaled = x * beta;
         if scaled > threshold { x } else { scaled.exp().ln_1p() / beta }
     };
-    // Written for either sign so that nothing overflows.
+    // Written so that `exp` does not overflow for either sign.
     log_sigmoid(): |x| x.min(0.0) - (-x.abs()).exp().ln_1p();
     mish(): |x| {
         let softplus = if x > 20.0 { x } else { x.exp().ln_1p() };
@@ -137,21 +139,21 @@ activations! {
     hardshrink(lambd): |x| if x >= -lambd && x <= lambd { 0.0 } else { x };
 }
 
-/// `elu` with the parameters that keep mean and variance of its inputs (Klambauer et al. 2017).
+/// `elu` with the parameters that preserve mean and variance (Klambauer et al. 2017).
 fn selu(call: &Call<'_>) -> Result<Lowering, OpError> {
     const ALPHA: f64 = 1.673_263_242_354_377_2;
     const SCALE: f64 = 1.050_700_987_355_480_5;
     let selu = |x: f64| SCALE * if x < 0.0 { ALPHA * x.exp_m1() } else { x };
     let x = float_operand(call)?;
     let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
-    Ok(of.floats(
+    Ok(of.lower_floats(
         x.dtype,
         move |[x]: [f32; 1]| selu(x as f64) as f32,
         move |[x]| selu(x),
     ))
 }
 
-/// `log(x / (1 - x))`, where `x` is kept off the ends by `eps`, if that is given. In 16 bits PyTorch
+/// `log(x / (1 - x))`, where `x` is clamped to `eps..1 - eps` if `eps` is given. In 16 bits PyTorch
 /// rounds each step.
 fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
@@ -160,38 +162,38 @@ fn logit(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
     macro_rules! logit {
         ($C:ty) => {{
-            let ends = eps.map(|eps| {
-                let low = rounded(eps as $C, dtype);
-                (low, rounded(1.0 - low, dtype))
+            let bounds = eps.map(|eps| {
+                let low = round_to(eps as $C, dtype);
+                (low, round_to(1.0 - low, dtype))
             });
             move |[x]: [$C; 1]| {
-                let x = match ends {
+                let x = match bounds {
                     Some((low, _)) if x < low => low,
                     Some((_, high)) if x > high => high,
                     _ => x,
                 };
-                rounded(x / rounded(1.0 - x, dtype), dtype).ln()
+                round_to(x / round_to(1.0 - x, dtype), dtype).ln()
             }
         }};
     }
-    Ok(of.floats(dtype, logit!(f32), logit!(f64)))
+    Ok(of.lower_floats(dtype, logit!(f32), logit!(f64)))
 }
 
-/// `x` between two numbers, in its own type.
-fn between(call: &Call<'_>, low: Number, high: Number) -> Result<Lowering, OpError> {
+/// `x` clamped to two numbers, in its own type.
+fn clamp_between(call: &Call<'_>, low: Number, high: Number) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     if x.dtype == DType::Bool {
-        return Err(OpError::new("truth values have no range"));
+        return Err(OpError::new("the activation is not defined for bool"));
     }
     if low.to_f64() > high.to_f64() {
-        return Err(OpError::new("the lower bound is above the upper one"));
+        return Err(OpError::new("the lower bound is above the upper bound"));
     }
     let bounds = [
-        End::Low.bound(low, x.dtype)?,
-        End::High.bound(high, x.dtype)?,
+        Bound::Lower.operand(low, x.dtype)?,
+        Bound::Upper.operand(high, x.dtype)?,
     ];
     let of = Pointwise::new([Operand::Tensor(x), bounds[0], bounds[1]], x.dtype)?;
-    // Comparisons that leave NaN as it is.
+    // These comparisons leave NaN as it is.
     Ok(lower_in_own_type!(
         of,
         x.dtype,
@@ -205,24 +207,24 @@ fn between(call: &Call<'_>, low: Number, high: Number) -> Result<Lowering, OpErr
 }
 
 fn hardtanh(call: &Call<'_>) -> Result<Lowering, OpError> {
-    between(call, call.number("min_val")?, call.number("max_val")?)
+    clamp_between(call, call.number("min_val")?, call.number("max_val")?)
 }
 
 fn relu6(call: &Call<'_>) -> Result<Lowering, OpError> {
-    between(call, Number::Int(0), Number::Int(6))
+    clamp_between(call, Number::Int(0), Number::Int(6))
 }
 
-/// `x` where it is above the threshold (or NaN), else a number.
+/// `x` where it is above the threshold or NaN, else `value`.
 fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let [limit, value] = [
-        fitting(call.number("threshold")?, x.dtype)?,
-        fitting(call.number("value")?, x.dtype)?,
+        checked_number(call.number("threshold")?, x.dtype)?,
+        checked_number(call.number("value")?, x.dtype)?,
     ]
     .map(Operand::Number);
-    // The limit is not rounded to 16 bits.
-    let through = [x.dtype, computed_in(x.dtype), x.dtype];
-    let of = Pointwise::each([Operand::Tensor(x), limit, value], through)?;
+    // PyTorch does not round the threshold to 16 bits.
+    let types = [x.dtype, compute_type(x.dtype), x.dtype];
+    let of = Pointwise::with_types([Operand::Tensor(x), limit, value], types)?;
     Ok(lower_in_own_type!(
         of,
         x.dtype,
@@ -232,27 +234,29 @@ fn threshold(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// The first half of a dimension, gated: multiplied by the sigmoid of the second half.
+/// The first half of a dimension, multiplied by the sigmoid of the second half.
 fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = float_operand(call)?;
     let dim = x.dim(call.int("dim")?)?;
     let Some(&whole) = x.shape().get(dim) else {
-        return Err(OpError::new("a number has no halves"));
+        return Err(OpError::new(
+            "a tensor without dimensions cannot be split in halves",
+        ));
     };
     if whole % 2 != 0 {
         return Err(OpError::new(format!(
-            "dimension {dim} of length {whole} has no halves"
+            "dimension {dim} of length {whole} cannot be split in halves"
         )));
     }
     let (dtype, half) = (x.dtype, whole / 2);
     let mut shape = x.layout.shape.clone();
     shape[dim] = half;
-    macro_rules! gate {
+    macro_rules! glu {
         ($C:ty) => {
             |[value, gate]: [$C; 2]| value / (1.0 + (-gate).exp())
         };
     }
-    let gated = Computation::floats(dtype, gate!(f32), gate!(f64));
+    let glu = Computation::floats(dtype, glu!(f32), glu!(f64));
     Ok(Lowering::compute(
         dtype,
         &shape,
@@ -260,48 +264,50 @@ fn glu(call: &Call<'_>) -> Result<Lowering, OpError> {
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
             let halves = [0, half].map(|start| x.layout().slice(dim, start, half, 1));
             let (value, gate) = (view(x, &halves[0])?, view(x, &halves[1])?);
-            gated.apply(out, [&value, &gate], dtype, threads);
+            glu.apply(out, [&value, &gate], dtype, threads);
             Ok(())
         },
     ))
 }
 
-/// `x` where it is positive, else multiplied by a slope that is a tensor of its own. For `prelu` it
-/// has one entry for each of dimension 1, or one for all; for `_prelu_kernel` it broadcasts.
+/// `x` where it is positive, else multiplied by a slope, which is a tensor. `prelu` has one slope for
+/// each channel (dimension 1) or one for all; that of `_prelu_kernel` broadcasts.
 fn prelu(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (x, slope) = (float_operand(call)?, call.tensor("weight")?);
-    let along = call.schema.name == "aten::prelu" && slope.layout.numel() != 1;
-    if along && (slope.rank() != 1 || x.rank() < 2 || slope.shape()[0] != x.shape()[1]) {
-        return Err(OpError::new("there is not one slope for each channel"));
+    let per_channel = call.schema.name == "aten::prelu" && slope.layout.numel() != 1;
+    if per_channel && (slope.rank() != 1 || x.rank() < 2 || slope.shape()[0] != x.shape()[1]) {
+        return Err(OpError::new(
+            "`weight` does not have one slope for each channel",
+        ));
     }
-    if !along && slope.layout.expand(x.shape()).is_none() && slope.layout.numel() != 1 {
-        return Err(OpError::new("the slopes do not broadcast to the tensor"));
+    if !per_channel && slope.layout.expand(x.shape()).is_none() && slope.layout.numel() != 1 {
+        return Err(OpError::new("`weight` does not broadcast to `self`"));
     }
-    // Dimensions that follow dimension 1.
-    let behind = if along { x.rank() - 2 } else { 0 };
+    // Number of dimensions after the channels.
+    let trailing = if per_channel { x.rank() - 2 } else { 0 };
     let (dtype, slope_at) = (x.dtype, slope.index);
-    macro_rules! bent {
+    macro_rules! prelu {
         ($C:ty) => {
             |[x, slope]: [$C; 2]| if x > 0.0 { x } else { x * slope }
         };
     }
-    let bent = Computation::floats(dtype, bent!(f32), bent!(f64));
+    let prelu = Computation::floats(dtype, prelu!(f32), prelu!(f64));
     Ok(Lowering::compute(
         dtype,
         x.shape(),
         move |o: &mut Operands<'_, '_>| {
             let given = o.inputs[slope_at];
             let mut layout = given.layout().clone();
-            if !along && layout.numel() == 1 {
+            if !per_channel && layout.numel() == 1 {
                 layout.shape.clear();
                 layout.strides.clear();
             }
-            for _ in 0..behind {
+            for _ in 0..trailing {
                 layout = layout.unsqueeze(layout.rank());
             }
             let slope = view(&given, &layout)?;
             let (out, x, threads) = (&mut o.outputs[0], &o.inputs[0], o.threads);
-            bent.apply(out, [x, &slope], dtype, threads);
+            prelu.apply(out, [x, &slope], dtype, threads);
             Ok(())
         },
     ))

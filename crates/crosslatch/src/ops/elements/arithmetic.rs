@@ -1,14 +1,15 @@
-//! Arithmetic of two operands: sums, products, extremes and functions of two numbers.
+//! Arithmetic: sums, products, the larger and the smaller of two, functions of two numbers, and the
+//! combinations `addcmul`, `addcdiv` and `lerp`.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elements::blocks::Compute;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};
 use crate::ops::elements::pointwise::{
-    Operand, Pointwise, common_float, common_type, lower_in_own_type, number_in,
+    Operand, Pointwise, common_float_type, common_type, compute_type, lower_in_own_type, number_in,
+    round_to,
 };
-use crate::ops::operands::range::fitting;
+use crate::ops::operands::range::checked_number;
 
 pub(super) const OPERATORS: Table = &[
     op_with_in_place(
@@ -102,14 +103,27 @@ pub(super) const OPERATORS: Table = &[
         "aten::logaddexp(Tensor self, Tensor other) -> Tensor",
         logaddexp,
     ),
+    op_with_in_place("aten::gcd(Tensor self, Tensor other) -> Tensor", gcd),
     op_with_in_place(
-        "aten::gcd(Tensor self, Tensor other) -> Tensor",
-        greatest_common_divisor,
+        "aten::lerp.Scalar(Tensor self, Tensor end, Scalar weight) -> Tensor",
+        lerp,
+    ),
+    op_with_in_place(
+        "aten::lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor",
+        lerp,
+    ),
+    op_with_in_place(
+        "aten::addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
+        addcmul,
+    ),
+    op_with_in_place(
+        "aten::addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
+        addcdiv,
     ),
 ];
 
-/// The two operands, whatever the second is called.
-pub(in crate::ops) fn pair<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
+/// The two operands of a binary operator, whatever the second is called.
+pub(super) fn binary_operands<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
     let second = ["other", "exponent", "values"]
         .into_iter()
         .find(|name| call.has(name));
@@ -119,43 +133,43 @@ pub(in crate::ops) fn pair<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], O
     ])
 }
 
-/// The types that the operands of a product or quotient are taken through. If the second one is a
-/// number, or a tensor with one element, PyTorch does not round it to 16 bits before it computes.
-pub(in crate::ops) fn through([_, second]: &[Operand<'_>; 2], ty: DType) -> [DType; 2] {
+/// The types to which the operands of a product or quotient are converted. PyTorch does not round
+/// the second one to 16 bits if it is a single number.
+pub(super) fn product_types([_, second]: &[Operand<'_>; 2], ty: DType) -> [DType; 2] {
     match ty {
-        DType::F16 | DType::BF16 if second.is_one() => [ty, DType::F32],
+        DType::F16 | DType::BF16 if second.is_single() => [ty, DType::F32],
         _ => [ty, ty],
     }
 }
 
 /// `a + scale * b`.
-fn scaled_sum(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering, OpError> {
+fn add_scaled(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering, OpError> {
     let ty = common_type(&[a, b]);
     if scale.is_float() && !ty.is_float() {
-        return Err(OpError::new("`alpha` is a float and the operands are not"));
+        return Err(OpError::new("`alpha` is a float but the operands are not"));
     }
     let sum = Pointwise::new([a, b], ty)?;
     let int = scale.to_i64();
-    let (narrow, float) = (number_in::<f32>(scale, ty), number_in::<f64>(scale, ty));
-    if float.abs() == 1.0 || !ty.is_float() {
+    let (single, double) = (number_in::<f32>(scale, ty), number_in::<f64>(scale, ty));
+    if double.abs() == 1.0 || !ty.is_float() {
         return Ok(sum.lower(
             ty,
-            move |[x, y]| x + narrow * y,
-            move |[x, y]| x + float * y,
+            move |[x, y]| x + single * y,
+            move |[x, y]| x + double * y,
             move |[x, y]| x.wrapping_add(int.wrapping_mul(y)),
         ));
     }
-    // Rounded once, as in PyTorch's vectors.
-    Ok(sum.floats(
+    // Rounded once, as PyTorch's vector code does.
+    Ok(sum.lower_floats(
         ty,
-        move |[x, y]| narrow.mul_add(y, x),
-        move |[x, y]| float.mul_add(y, x),
+        move |[x, y]| single.mul_add(y, x),
+        move |[x, y]| double.mul_add(y, x),
     ))
 }
 
 fn alpha(call: &Call<'_>, operands: [Operand<'_>; 2]) -> Result<Number, OpError> {
     match call.has("alpha") {
-        true => fitting(call.number("alpha")?, common_type(&operands)),
+        true => checked_number(call.number("alpha")?, common_type(&operands)),
         false => Ok(Number::Int(1)),
     }
 }
@@ -168,31 +182,31 @@ fn negated(number: Number) -> Number {
 }
 
 fn add(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [a, b] = pair(call)?;
-    scaled_sum(a, b, alpha(call, [a, b])?)
+    let [a, b] = binary_operands(call)?;
+    add_scaled(a, b, alpha(call, [a, b])?)
 }
 
-fn difference(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering, OpError> {
+fn subtract(a: Operand<'_>, b: Operand<'_>, scale: Number) -> Result<Lowering, OpError> {
     if common_type(&[a, b]) == DType::Bool {
-        return Err(OpError::new("truth values cannot be subtracted"));
+        return Err(OpError::new("subtraction is not defined for bool"));
     }
-    scaled_sum(a, b, negated(scale))
+    add_scaled(a, b, negated(scale))
 }
 
 fn sub(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [a, b] = pair(call)?;
-    difference(a, b, alpha(call, [a, b])?)
+    let [a, b] = binary_operands(call)?;
+    subtract(a, b, alpha(call, [a, b])?)
 }
 
 fn rsub(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [a, b] = pair(call)?;
-    difference(b, a, alpha(call, [a, b])?)
+    let [a, b] = binary_operands(call)?;
+    subtract(b, a, alpha(call, [a, b])?)
 }
 
 fn mul(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let operands = pair(call)?;
+    let operands = binary_operands(call)?;
     let ty = common_type(&operands);
-    let product = Pointwise::each(operands, through(&operands, ty))?;
+    let product = Pointwise::with_types(operands, product_types(&operands, ty))?;
     Ok(lower_in_own_type!(
         product,
         ty,
@@ -202,11 +216,11 @@ fn mul(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// Functions of two operands in their common type.
+/// Binary operators that compute in the common type of their operands.
 macro_rules! in_common_type {
     ($($name:ident: |$x:ident, $y:ident| $float:expr, $int:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
-            let operands = pair(call)?;
+            let operands = binary_operands(call)?;
             let ty = common_type(&operands);
             let of = Pointwise::new(operands, ty)?;
             Ok(lower_in_own_type!(of, ty, [$x, $y], $float, $int))
@@ -215,24 +229,24 @@ macro_rules! in_common_type {
 }
 
 in_common_type! {
-    // If one is NaN, so is the result.
+    // NaN if either is.
     maximum: |x, y| if x > y || x.is_nan() { x } else { y }, x.max(y);
     minimum: |x, y| if x < y || x.is_nan() { x } else { y }, x.min(y);
-    // If one is NaN, the result is the other.
+    // The other one if one is NaN.
     fmax: |x, y| if x >= y || y.is_nan() { x } else { y }, x.max(y);
     fmin: |x, y| if x <= y || y.is_nan() { x } else { y }, x.min(y);
     heaviside: |x, y| if x == 0.0 { y } else if x > 0.0 { 1.0 } else { 0.0 },
         if x == 0 { y } else { (x > 0) as i64 };
 }
 
-/// Functions of two operands that are computed in floats.
+/// Binary operators that compute in floats.
 macro_rules! in_common_float {
     ($($name:ident: |$x:ident, $y:ident| $float:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
-            let operands = pair(call)?;
-            let ty = common_float(&operands);
+            let operands = binary_operands(call)?;
+            let ty = common_float_type(&operands);
             let of = Pointwise::new(operands, ty)?;
-            Ok(of.floats(ty, |[$x, $y]: [f32; 2]| $float, |[$x, $y]: [f64; 2]| $float))
+            Ok(of.lower_floats(ty, |[$x, $y]: [f32; 2]| $float, |[$x, $y]: [f64; 2]| $float))
         })*
     };
 }
@@ -241,47 +255,110 @@ in_common_float! {
     atan2: |x, y| x.atan2(y);
     copysign: |x, y| x.copysign(y);
     hypot: |x, y| x.hypot(y);
-    // Two equal infinities have no difference.
+    // Equal operands apart, because infinity minus infinity is NaN.
     logaddexp: |x, y| if x == y { x + x.signum().abs().ln_1p() } else {
         x.max(y) + (-(x - y).abs()).exp().ln_1p()
     };
 }
 
-/// `x log y`, and 0 where `x` is 0. Of 16 bits, PyTorch rounds the logarithm, too.
+/// `x log y`, and 0 where `x` is 0. In 16 bits PyTorch rounds the logarithm as well.
 fn xlogy(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let operands = pair(call)?;
-    let ty = common_float(&operands);
+    let operands = binary_operands(call)?;
+    let ty = common_float_type(&operands);
     macro_rules! xlogy {
         ($C:ty) => {
             move |[x, y]: [$C; 2]| match x == 0.0 {
                 _ if y.is_nan() => y,
                 true => 0.0,
-                false => x * rounded(y.ln(), ty),
+                false => x * round_to(y.ln(), ty),
             }
         };
     }
-    Ok(Pointwise::new(operands, ty)?.floats(ty, xlogy!(f32), xlogy!(f64)))
+    Ok(Pointwise::new(operands, ty)?.lower_floats(ty, xlogy!(f32), xlogy!(f64)))
 }
 
-/// A number as elements of a float type have it.
-pub(in crate::ops) fn rounded<C: Compute>(x: C, ty: DType) -> C {
-    match ty {
-        DType::F16 | DType::BF16 => x.through(ty),
-        _ => x,
-    }
-}
-
-fn greatest_common_divisor(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let operands = pair(call)?;
+fn gcd(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let operands = binary_operands(call)?;
     let ty = common_type(&operands);
     if !ty.is_int() {
-        return Err(OpError::new("a common divisor is defined for integers"));
+        return Err(OpError::new("`gcd` is defined for integers only"));
     }
-    Ok(Pointwise::new(operands, ty)?.integers(ty, |[x, y]| {
+    Ok(Pointwise::new(operands, ty)?.lower_integers(ty, |[x, y]| {
         let (mut a, mut b) = (x.wrapping_abs(), y.wrapping_abs());
         while b != 0 {
             (a, b) = (b, a.checked_rem(b).unwrap_or(0));
         }
         a
     }))
+}
+
+/// `a + weight (b - a)`, computed from the end that is nearer.
+fn lerp(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let [a, b, weight] = [
+        Operand::of(call, "self")?,
+        Operand::of(call, "end")?,
+        Operand::of(call, "weight")?,
+    ];
+    let ty = common_type(&[a, b]);
+    if !ty.is_float() {
+        return Err(OpError::new("`lerp` is defined for floats only"));
+    }
+    let weight_type = match ty {
+        // PyTorch does not round a number to 16 bits here.
+        DType::F16 | DType::BF16 if weight.is_number() => DType::F32,
+        _ => ty,
+    };
+    let of = Pointwise::with_types([a, b, weight], [ty, ty, weight_type])?;
+    macro_rules! lerp {
+        () => {
+            |[a, b, w]| {
+                if w.abs() < 0.5 {
+                    w.mul_add(b - a, a)
+                } else {
+                    (b - a).mul_add(w - 1.0, b)
+                }
+            }
+        };
+    }
+    Ok(of.lower_floats(ty, lerp!(), lerp!()))
+}
+
+/// The operands of `addcmul` and `addcdiv`, their common type, and the factor `value`.
+fn ternary_operands<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 3], DType, Number), OpError> {
+    let operands = [
+        Operand::of(call, "self")?,
+        Operand::of(call, "tensor1")?,
+        Operand::of(call, "tensor2")?,
+    ];
+    let (ty, value) = (common_type(&operands), call.number("value")?);
+    if value.is_float() && !ty.is_float() {
+        return Err(OpError::new("`value` is a float but the operands are not"));
+    }
+    Ok((operands, ty, checked_number(value, compute_type(ty))?))
+}
+
+fn addcmul(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (operands, ty, value) = ternary_operands(call)?;
+    let (double, int) = (value.to_f64(), value.to_i64());
+    let single = double as f32;
+    Ok(Pointwise::new(operands, ty)?.lower(
+        ty,
+        move |[x, a, b]| (single * a).mul_add(b, x),
+        move |[x, a, b]| (double * a).mul_add(b, x),
+        move |[x, a, b]| x.wrapping_add(int.wrapping_mul(a).wrapping_mul(b)),
+    ))
+}
+
+fn addcdiv(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (operands, ty, value) = ternary_operands(call)?;
+    if !ty.is_float() {
+        return Err(OpError::new("`addcdiv` is defined for floats only"));
+    }
+    let double = value.to_f64();
+    let single = double as f32;
+    Ok(Pointwise::new(operands, ty)?.lower_floats(
+        ty,
+        move |[x, a, b]| x + single * a / b,
+        move |[x, a, b]| x + double * a / b,
+    ))
 }

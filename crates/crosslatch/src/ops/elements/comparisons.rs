@@ -1,10 +1,10 @@
-//! Comparisons, logic and operators on bits.
+//! Comparisons, logical and bitwise operators.
 
 use crosslatch_kernels::DType;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
-use crate::ops::elements::arithmetic::pair;
+use crate::ops::elements::arithmetic::binary_operands;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
 
 pub(super) const OPERATORS: Table = &[
@@ -172,11 +172,11 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Operands meet in their common type, the result is a truth value.
+/// Operators that compare in the common type of their operands and return bools.
 macro_rules! comparisons {
     ($($name:ident: |$x:ident, $y:ident| $test:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
-            let operands = pair(call)?;
+            let operands = binary_operands(call)?;
             let of = Pointwise::new(operands, common_type(&operands))?;
             Ok(of.lower(
                 DType::Bool,
@@ -204,9 +204,9 @@ fn is_true<C: Default + PartialEq>(x: C) -> bool {
     x != C::default()
 }
 
-/// Whether two numbers are as good as equal: `|x - y| <= atol + rtol |y|`.
+/// Whether two numbers are equal within tolerances: `|x - y| <= atol + rtol |y|`.
 fn isclose(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let operands = pair(call)?;
+    let operands = binary_operands(call)?;
     let (relative, absolute) = (call.float("rtol")?, call.float("atol")?);
     let equal_nan = call.bool("equal_nan")?;
     let close = move |x: f64, y: f64| {
@@ -223,11 +223,11 @@ fn isclose(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// The operands of an operator on bits and their type.
-fn bits<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 2], DType), OpError> {
-    let operands = pair(call)?;
+/// The operands of a bitwise operator and their common type.
+fn integer_operands<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 2], DType), OpError> {
+    let operands = binary_operands(call)?;
     match common_type(&operands) {
-        ty if ty.is_float() => Err(OpError::new("floats have no bitwise operators")),
+        ty if ty.is_float() => Err(OpError::new("bitwise operators are not defined for floats")),
         ty => Ok((operands, ty)),
     }
 }
@@ -235,8 +235,8 @@ fn bits<'c>(call: &'c Call<'_>) -> Result<([Operand<'c>; 2], DType), OpError> {
 macro_rules! bitwise {
     ($($name:ident: |$x:ident, $y:ident| $bits:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
-            let (operands, ty) = bits(call)?;
-            Ok(Pointwise::new(operands, ty)?.integers(ty, |[$x, $y]| $bits))
+            let (operands, ty) = integer_operands(call)?;
+            Ok(Pointwise::new(operands, ty)?.lower_integers(ty, |[$x, $y]| $bits))
         })*
     };
 }
@@ -247,24 +247,24 @@ bitwise! {
     bitwise_xor: |x, y| x ^ y;
 }
 
-/// A shift by a negative number of bits, or by all that there are, leaves nothing.
+/// A shift by a negative number of bits, or by the width of the type or more, gives 0.
 fn shift_left(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (operands, ty) = bits(call)?;
+    let (operands, ty) = integer_operands(call)?;
     let width = 8 * ty.size() as i64;
     let of = Pointwise::new(operands, ty)?;
-    Ok(of.integers(
+    Ok(of.lower_integers(
         ty,
         move |[x, y]| if (0..width).contains(&y) { x << y } else { 0 },
     ))
 }
 
-/// The same to the right, where the sign is left.
+/// To the right, such a shift leaves the sign.
 fn shift_right(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (operands, ty) = bits(call)?;
+    let (operands, ty) = integer_operands(call)?;
     let last = 8 * ty.size() as i64 - 1;
     let of = Pointwise::new(operands, ty)?;
     Ok(
-        of.integers(ty, move |[x, y]| match (0..=last).contains(&y) {
+        of.lower_integers(ty, move |[x, y]| match (0..=last).contains(&y) {
             true => x >> y,
             false => x >> 63,
         }),

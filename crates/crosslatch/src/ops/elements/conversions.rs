@@ -1,7 +1,7 @@
 //! Conversion of the element type.
 
 use crosslatch_kernels::Operands;
-use crosslatch_kernels::movement::copy::copy;
+use crosslatch_kernels::movement::copy;
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError};
@@ -33,8 +33,8 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// The operand in another type; the operand itself where it is of that type already and no copy is
-/// asked for.
+/// The operand converted to another type, or the operand itself if it is of that type already and
+/// no copy is asked for.
 fn convert(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = match call.has("dtype") {
@@ -43,7 +43,7 @@ fn convert(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     let copies = match call.has("copy") {
         true => call.bool("copy")?,
-        // A result that may not be the operand has no letter in the schema.
+        // The result of `_to_copy` has no alias set: it must not be the operand.
         false => call.schema.aliased_by(0).next().is_none(),
     };
     if dtype == x.dtype {

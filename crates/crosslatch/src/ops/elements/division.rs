@@ -1,16 +1,16 @@
-//! Quotients and remainders: true, rounded down, cut off.
+//! Division: true, floor and truncating, and the remainders of the latter two.
 //!
-//! Floats follow IEEE 754; a division of integers by zero is an error when it runs, as in PyTorch.
+//! Floats follow IEEE 754. A division of integers by zero is an error at run time, as in PyTorch.
 
-use crosslatch_kernels::elements::blocks::Compute as Computed;
-use crosslatch_kernels::elements::elementwise::contains_zero;
+use crosslatch_kernels::elements::{self, contains_zero};
 use crosslatch_kernels::{DType, KernelError, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Compute, Lowering, OpError};
-use crate::ops::elements::arithmetic::{pair, rounded, through};
+use crate::ops::elements::arithmetic::{binary_operands, product_types};
 use crate::ops::elements::pointwise::{
-    Operand, Pointwise, common_float, common_type, joint_shape, lower_in_own_type, number_in,
+    Operand, Pointwise, broadcast_shape, common_float_type, common_type, lower_in_own_type,
+    number_in, round_to,
 };
 
 pub(super) const OPERATORS: Table = &[
@@ -89,47 +89,47 @@ fn div(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     match mode {
         None => {
-            let operands = pair(call)?;
-            let ty = common_float(&operands);
-            let quotient = Pointwise::each(operands, through(&operands, ty))?;
-            Ok(quotient.floats(ty, |[x, y]| x / y, |[x, y]| x / y))
+            let operands = binary_operands(call)?;
+            let ty = common_float_type(&operands);
+            let quotient = Pointwise::with_types(operands, product_types(&operands, ty))?;
+            Ok(quotient.lower_floats(ty, |[x, y]| x / y, |[x, y]| x / y))
         }
         Some("floor") => floor_divide(call),
         Some("trunc") => {
-            let operands = pair(call)?;
-            let ty = dividing_type(call)?;
-            let steps = Steps::of(&operands, ty);
+            let operands = binary_operands(call)?;
+            let ty = quotient_type(call)?;
+            let rounding = Rounding::of(&operands, ty);
             let lowering = lower_in_own_type!(
-                Pointwise::each(operands, through(&operands, ty))?,
+                Pointwise::with_types(operands, product_types(&operands, ty))?,
                 ty,
                 [x, y],
-                steps.round(x / y).trunc(),
+                rounding.round(x / y).trunc(),
                 x.checked_div(y).unwrap_or(x)
             );
-            without_zero(call, lowering)
+            check_divisors(call, lowering)
         }
-        Some(other) => Err(OpError::new(format!("`rounding_mode` is `{other}`"))),
+        Some(other) => Err(OpError::unsupported(format!(
+            "unknown rounding mode `{other}`"
+        ))),
     }
 }
 
-/// The common type of the operands of a whole division.
-fn dividing_type(call: &Call<'_>) -> Result<DType, OpError> {
-    match common_type(&pair(call)?) {
-        DType::Bool => Err(OpError::new(
-            "truth values cannot be divided into whole numbers",
-        )),
+/// The common type of the operands of a division that rounds.
+fn quotient_type(call: &Call<'_>) -> Result<DType, OpError> {
+    match common_type(&binary_operands(call)?) {
+        DType::Bool => Err(OpError::new("rounding division is not defined for bool")),
         ty => Ok(ty),
     }
 }
 
-/// A division of integers, which fails if one of the divisors is zero.
-fn without_zero(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError> {
-    let [a, b] = pair(call)?;
+/// The division with a check that fails if integers are divided by zero.
+fn check_divisors(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError> {
+    let [a, b] = binary_operands(call)?;
     let ty = common_type(&[a, b]);
     let Lowering::Compute(compute) = lowering else {
         return Ok(lowering);
     };
-    let is_empty = joint_shape(&[a, b])?.contains(&0);
+    let is_empty = broadcast_shape(&[a, b])?.contains(&0);
     if ty.is_float() || is_empty {
         return Ok(Lowering::Compute(compute));
     }
@@ -155,37 +155,38 @@ fn without_zero(call: &Call<'_>, lowering: Lowering) -> Result<Lowering, OpError
     }))
 }
 
-/// How the steps of a whole division of floats are rounded. PyTorch rounds each of them to 16 bits
-/// where both operands are tensors of such a type, and none where the divisor is one number.
+/// How intermediate results of a division that rounds are rounded in 16 bits. PyTorch rounds each of
+/// them, but none if the divisor is a single number.
 #[derive(Clone, Copy)]
-struct Steps {
+struct Rounding {
     ty: DType,
 }
 
-impl Steps {
-    fn of([_, divisor]: &[Operand<'_>; 2], ty: DType) -> Steps {
-        match divisor.is_one() {
-            true => Steps { ty: DType::F32 },
-            false => Steps { ty },
+impl Rounding {
+    fn of([_, divisor]: &[Operand<'_>; 2], ty: DType) -> Rounding {
+        match divisor.is_single() {
+            true => Rounding { ty: DType::F32 },
+            false => Rounding { ty },
         }
     }
 
-    fn round<C: Computed>(self, x: C) -> C {
-        rounded(x, self.ty)
+    fn round<C: elements::Compute>(self, x: C) -> C {
+        round_to(x, self.ty)
     }
 }
 
-/// The quotient rounded down, without the error that rounding the quotient first would make.
-macro_rules! floor_of_quotient {
+/// The floor of the exact quotient: to round the quotient first and take its floor then would be
+/// wrong near integers.
+macro_rules! floor_quotient {
     ($name:ident, $type:ty) => {
-        fn $name([x, y]: [$type; 2], steps: Steps) -> $type {
+        fn $name([x, y]: [$type; 2], rounding: Rounding) -> $type {
             if y == 0.0 {
                 return x / y;
             }
             let rest = x % y;
-            let mut quotient = steps.round(steps.round(x - rest) / y);
+            let mut quotient = rounding.round(rounding.round(x - rest) / y);
             if rest != 0.0 && (y < 0.0) != (rest < 0.0) {
-                quotient = steps.round(quotient - 1.0);
+                quotient = rounding.round(quotient - 1.0);
             }
             if quotient == 0.0 {
                 return (0.0 as $type).copysign(x / y);
@@ -200,33 +201,33 @@ macro_rules! floor_of_quotient {
     };
 }
 
-floor_of_quotient!(floor_of_quotient_f32, f32);
-floor_of_quotient!(floor_of_quotient_f64, f64);
+floor_quotient!(floor_quotient_f32, f32);
+floor_quotient!(floor_quotient_f64, f64);
 
 fn floor_divide(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (operands, ty) = (pair(call)?, dividing_type(call)?);
-    let steps = Steps::of(&operands, ty);
-    let quotient = Pointwise::each(operands, through(&operands, ty))?;
+    let (operands, ty) = (binary_operands(call)?, quotient_type(call)?);
+    let rounding = Rounding::of(&operands, ty);
+    let quotient = Pointwise::with_types(operands, product_types(&operands, ty))?;
     let lowering = quotient.lower(
         ty,
-        move |operands| floor_of_quotient_f32(operands, steps),
-        move |operands| floor_of_quotient_f64(operands, steps),
+        move |operands| floor_quotient_f32(operands, rounding),
+        move |operands| floor_quotient_f64(operands, rounding),
         |[x, y]| {
             match x.checked_div(y) {
                 Some(q) if x.wrapping_rem(y) != 0 && (x < 0) != (y < 0) => q - 1,
                 Some(q) => q,
-                // Divisors of 0 do not come here; what is left is the one overflow.
+                // The divisor is not 0, so this is the one quotient that overflows.
                 None => x,
             }
         },
     );
-    without_zero(call, lowering)
+    check_divisors(call, lowering)
 }
 
-/// What is left by a quotient rounded down: it has the sign of the divisor.
+/// The remainder of floor division, which has the sign of the divisor.
 fn remainder(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let rest = Pointwise::new(pair(call)?, ty)?;
+    let ty = quotient_type(call)?;
+    let rest = Pointwise::new(binary_operands(call)?, ty)?;
     let lowering = lower_in_own_type!(
         rest,
         ty,
@@ -248,13 +249,13 @@ fn remainder(call: &Call<'_>) -> Result<Lowering, OpError> {
             }
         }
     );
-    without_zero(call, lowering)
+    check_divisors(call, lowering)
 }
 
-/// What is left by a quotient cut off: it has the sign of the dividend.
+/// The remainder of truncating division, which has the sign of the dividend.
 fn fmod(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let ty = dividing_type(call)?;
-    let rest = Pointwise::new(pair(call)?, ty)?;
+    let ty = quotient_type(call)?;
+    let rest = Pointwise::new(binary_operands(call)?, ty)?;
     let lowering = lower_in_own_type!(rest, ty, [x, y], x % y, x.checked_rem(y).unwrap_or(0));
-    without_zero(call, lowering)
+    check_divisors(call, lowering)
 }

@@ -1,12 +1,12 @@
-//! Powers, with those that take no logarithm apart.
+//! Powers; those with common exponents are computed without a logarithm.
 
 use crosslatch_kernels::DType;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
-use crate::ops::elements::arithmetic::pair;
+use crate::ops::elements::arithmetic::binary_operands;
 use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
-use crate::ops::operands::range::fitting;
+use crate::ops::operands::range::checked_number;
 
 pub(super) const OPERATORS: Table = &[
     op_with_in_place(
@@ -36,17 +36,19 @@ pub(super) const OPERATORS: Table = &[
 ];
 
 fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let [base, exponent] = pair(call)?;
+    let [base, exponent] = binary_operands(call)?;
     let ty = common_type(&[base, exponent]);
     if ty == DType::Bool {
-        return Err(OpError::new("truth values have no powers"));
+        return Err(OpError::new("`pow` is not defined for bool"));
     }
     if let Operand::Number(n) = exponent {
         if ty != DType::F32 && ty != DType::F64 {
-            fitting(n, ty)?;
+            checked_number(n, ty)?;
         }
         if ty.is_int() && n.to_i64() < 0 {
-            return Err(OpError::new("an integer to a negative power is no integer"));
+            return Err(OpError::new(
+                "integers cannot be raised to a negative power",
+            ));
         }
         if ty.is_float()
             && let Some(lowering) = simple_power(base, n.to_f64(), ty)?
@@ -60,8 +62,7 @@ fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
         |[x, y]| x.powf(y),
         |[x, y]| match u64::try_from(y) {
             Ok(y) => wrapping_power(x, y),
-            // Of whole numbers only 1 and -1 have whole reciprocals; and what is too large an
-            // exponent for anything else is none for them.
+            // Negative exponents, from a tensor. Only 1 and -1 have integers as reciprocals.
             Err(_) => match x {
                 1 => 1,
                 -1 => 1 - 2 * (y & 1),
@@ -84,13 +85,13 @@ fn wrapping_power(base: i64, mut exponent: u64) -> i64 {
     power
 }
 
-/// Powers that take no logarithm.
+/// A power that needs no logarithm, if the exponent is one of these.
 fn simple_power(base: Operand<'_>, exponent: f64, ty: DType) -> Result<Option<Lowering>, OpError> {
     let x = Pointwise::new([base], ty)?;
     macro_rules! powers {
         ($($value:literal => |$x:ident| $power:expr;)*) => {
             match exponent {
-                $(e if e == $value => Some(x.floats(ty, |[$x]| $power, |[$x]| $power)),)*
+                $(e if e == $value => Some(x.lower_floats(ty, |[$x]| $power, |[$x]| $power)),)*
                 _ => None,
             }
         };
@@ -105,10 +106,10 @@ fn simple_power(base: Operand<'_>, exponent: f64, ty: DType) -> Result<Option<Lo
     })
 }
 
-/// `float_power` is always computed in double precision.
+/// Always computed in double precision.
 fn float_power(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let power = Pointwise::new(pair(call)?, DType::F64)?;
-    Ok(power.floats(
+    let power = Pointwise::new(binary_operands(call)?, DType::F64)?;
+    Ok(power.lower_floats(
         DType::F64,
         |[x, y]: [f32; 2]| x.powf(y),
         |[x, y]: [f64; 2]| x.powf(y),

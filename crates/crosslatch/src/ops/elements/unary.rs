@@ -1,8 +1,8 @@
-//! Pointwise operators of one tensor: elementary functions, rounding, signs, questions.
+//! Elementwise operators of one tensor: elementary functions, rounding, signs, predicates.
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::elements::elementwise::{Class, blockwise};
-use crosslatch_kernels::simd::functions::Function;
+use crosslatch_kernels::elements::{Class, blockwise};
+use crosslatch_kernels::simd::Function;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};
@@ -73,8 +73,9 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// `function` of each element, in vectors unless plain loops are wanted. Integers become `f32`.
-pub(in crate::ops) fn vectorised(call: &Call<'_>, function: Function) -> Result<Lowering, OpError> {
+/// A function of the kernels, applied to each element: vectorised, or by plain loops if those are
+/// asked for. Integers become `f32`.
+pub(super) fn lower_function(call: &Call<'_>, function: Function) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = float_type(x.dtype);
     let computation = match Class::of(dtype) {
@@ -82,39 +83,43 @@ pub(in crate::ops) fn vectorised(call: &Call<'_>, function: Function) -> Result<
         _ if call.plain() => {
             Computation::F32(blockwise(move |[x]| function.exact(f64::from(x)) as f32))
         }
-        _ => return Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.mapping(x.dtype, function)),
+        _ => {
+            return Ok(
+                Pointwise::new([Operand::Tensor(x)], dtype)?.lower_function(x.dtype, function)
+            );
+        }
     };
-    Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.computing(dtype, computation))
+    Ok(Pointwise::new([Operand::Tensor(x)], dtype)?.lower_with(dtype, computation))
 }
 
 fn exp(call: &Call<'_>) -> Result<Lowering, OpError> {
-    vectorised(call, Function::Exp)
+    lower_function(call, Function::Exp)
 }
 
 fn expm1(call: &Call<'_>) -> Result<Lowering, OpError> {
-    vectorised(call, Function::Expm1)
+    lower_function(call, Function::Expm1)
 }
 
 fn sigmoid(call: &Call<'_>) -> Result<Lowering, OpError> {
-    vectorised(call, Function::Sigmoid)
+    lower_function(call, Function::Sigmoid)
 }
 
 fn tanh(call: &Call<'_>) -> Result<Lowering, OpError> {
-    vectorised(call, Function::Tanh)
+    lower_function(call, Function::Tanh)
 }
 
 fn erf(call: &Call<'_>) -> Result<Lowering, OpError> {
-    vectorised(call, Function::Erf)
+    lower_function(call, Function::Erf)
 }
 
-/// A function that is computed in floats whatever the type of its operand, given for both widths.
+/// Functions that are computed in floats whatever the type of the operand, given for both widths.
 macro_rules! in_floats {
     ($($name:ident: |$x:ident| $f32:expr, $f64:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
             let x = call.tensor("self")?;
             let dtype = float_type(x.dtype);
             let of = Pointwise::new([Operand::Tensor(x)], dtype)?;
-            Ok(of.floats(dtype, |[$x]: [f32; 1]| $f32, |[$x]: [f64; 1]| $f64))
+            Ok(of.lower_floats(dtype, |[$x]: [f32; 1]| $f32, |[$x]: [f64; 1]| $f64))
         })*
     };
 }
@@ -146,7 +151,7 @@ in_floats! {
     rad2deg: |x| x.to_degrees(), x.to_degrees();
 }
 
-/// The inverse of the hyperbolic cosine, whose values begin at 1.
+/// The inverse hyperbolic cosine, NaN below 1.
 fn inverse_cosh(x: f64) -> f64 {
     match x < 1.0 {
         true => f64::NAN,
@@ -154,7 +159,7 @@ fn inverse_cosh(x: f64) -> f64 {
     }
 }
 
-/// A function that is computed in the type of its operand.
+/// Functions that are computed in the type of the operand.
 macro_rules! in_own_type {
     ($($name:ident: |$x:ident| $float:expr, $int:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -172,12 +177,12 @@ in_own_type! {
     floor: |x| x.floor(), x;
     ceil: |x| x.ceil(), x;
     trunc: |x| x.trunc(), x;
-    round_to_whole: |x| x.round_ties_even(), x;
-    // NaN has no sign.
+    round_to_integer: |x| x.round_ties_even(), x;
+    // 0 for NaN.
     sign: |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }, x.signum();
 }
 
-/// `square` is a power with a whole exponent, which makes integers of truth values.
+/// A power with an integer exponent, so that bool becomes an integer type.
 fn square(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = Operand::of(call, "self")?;
     let dtype = common_type(&[x, Operand::Number(Number::Int(2))]);
@@ -185,30 +190,32 @@ fn square(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(lower_in_own_type!(of, dtype, [x], x * x, x.wrapping_mul(x)))
 }
 
-/// `round`, to whole numbers or to a number of decimals, which may be negative.
+/// Rounds to integers or to a number of decimals, which may be negative.
 fn round(call: &Call<'_>) -> Result<Lowering, OpError> {
     let decimals = match call.has("decimals") {
         true => call.int("decimals")?,
         false => 0,
     };
     if decimals == 0 {
-        return round_to_whole(call);
+        return round_to_integer(call);
     }
     let x = call.tensor("self")?;
     if !x.dtype.is_float() {
-        return Err(OpError::new("integers have no decimals"));
+        return Err(OpError::new(
+            "rounding to decimals is defined for floats only",
+        ));
     }
     let exponent = i32::try_from(decimals.unsigned_abs()).unwrap_or(i32::MAX);
     let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
-    let (scale, fine) = (10f64.powi(exponent), decimals > 0);
-    let narrow = scale as f32;
-    Ok(of.floats(
+    let (scale, is_fraction) = (10f64.powi(exponent), decimals > 0);
+    let single = scale as f32;
+    Ok(of.lower_floats(
         x.dtype,
-        move |[x]| match fine {
-            true => (x * narrow).round_ties_even() / narrow,
-            false => (x / narrow).round_ties_even() * narrow,
+        move |[x]| match is_fraction {
+            true => (x * single).round_ties_even() / single,
+            false => (x / single).round_ties_even() * single,
         },
-        move |[x]| match fine {
+        move |[x]| match is_fraction {
             true => (x * scale).round_ties_even() / scale,
             false => (x / scale).round_ties_even() * scale,
         },
@@ -218,18 +225,18 @@ fn round(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn bitwise_not(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     if x.dtype.is_float() {
-        return Err(OpError::new("floats have no bitwise operators"));
+        return Err(OpError::new("bitwise operators are not defined for floats"));
     }
     let is_bool = x.dtype == DType::Bool;
     let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
-    Ok(of.integers(
+    Ok(of.lower_integers(
         x.dtype,
         move |[x]| if is_bool { (x == 0) as i64 } else { !x },
     ))
 }
 
-/// A question about each element, for floats and for integers.
-macro_rules! questions {
+/// Predicates, for floats and for integers.
+macro_rules! predicates {
     ($($name:ident: |$x:ident| $float:expr, $int:expr;)*) => {
         $(fn $name(call: &Call<'_>) -> Result<Lowering, OpError> {
             let x = call.tensor("self")?;
@@ -244,7 +251,7 @@ macro_rules! questions {
     };
 }
 
-questions! {
+predicates! {
     logical_not: |x| x == 0.0, x == 0;
     isnan: |x| x.is_nan(), never(x);
     isinf: |x| x.is_infinite(), never(x);
@@ -254,12 +261,12 @@ questions! {
     signbit: |x| x.is_sign_negative(), x < 0;
 }
 
-/// No integer is NaN or infinite.
+/// False for every integer: none is NaN or infinite.
 fn never(_: i64) -> bool {
     false
 }
 
-/// Numbers in place of NaN and the infinities: what is given, or 0 and the ends of the range.
+/// Replaces NaN and the infinities by what is given, or else by 0 and the largest finite numbers.
 fn nan_to_num(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let highest = match x.dtype {
@@ -271,7 +278,7 @@ fn nan_to_num(call: &Call<'_>) -> Result<Lowering, OpError> {
     let nan = call.optional_float("nan")?.unwrap_or(0.0);
     let high = call.optional_float("posinf")?.unwrap_or(highest);
     let low = call.optional_float("neginf")?.unwrap_or(-highest);
-    let choose = move |x: f64| match x {
+    let replace = move |x: f64| match x {
         x if x.is_nan() => nan,
         f64::INFINITY => high,
         f64::NEG_INFINITY => low,
@@ -280,8 +287,8 @@ fn nan_to_num(call: &Call<'_>) -> Result<Lowering, OpError> {
     let of = Pointwise::new([Operand::Tensor(x)], x.dtype)?;
     Ok(of.lower(
         x.dtype,
-        move |[x]| choose(x as f64) as f32,
-        move |[x]| choose(x),
+        move |[x]| replace(x as f64) as f32,
+        move |[x]| replace(x),
         |[x]| x,
     ))
 }

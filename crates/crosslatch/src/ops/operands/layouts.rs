@@ -5,8 +5,8 @@
 //! they are given, or from the operand's first element
 //! ([`TensorArg::layout_from_start`](crate::ir::TensorArg::layout_from_start)).
 
-use crosslatch_kernels::movement::copy::copy;
-use crosslatch_kernels::tensor::view::TensorError;
+use crosslatch_kernels::movement::copy;
+use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::{KernelError, Layout, Operands, TensorMut, TensorRef};
 
 use crate::ir::{Call, Compute, Lowering, OpError, View, ViewCopy};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crosslatch_kernels::tensor::layout::checked_numel;
+use crosslatch_kernels::tensor::checked_numel;
 use crosslatch_kernels::{DType, Layout};
 
 use super::joined::Joined;

@@ -1,61 +1,58 @@
-//! Rows of bf16, and bf16 weights or a right side that is rounded.
+//! Products in bf16: activations that are rounded, and weights that are stored so or other
+//! activations that are rounded too.
 
 use std::ops::Range;
 
-use super::rows::{self, Rows};
-use super::{SLICE, Scheme};
-use crate::matmul::gemm::Right;
-use crate::matmul::microkernel::tile::Strided;
-use crate::matmul::microkernel::words::{WIDEST, WordTile};
+use super::packing::{self, WordRows};
+use super::scheme::{SLICE, Scheme};
+use crate::matmul::microkernel::short::{ShortMicrokernel, WIDEST};
+use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::quantized::activations::round_row_to_bf16;
-use crate::tensor::quantized::to_bf16;
+use crate::simd::convert::to_bf16;
+use crate::tensor::matrix::Strided;
 
 /// Elements of a word.
 const WORD: usize = 2;
 
-/// Steps along the depth of a right side that are rounded at a time.
+/// Steps along the depth of a right side in `f32` that are rounded at a time.
 const STEPS: usize = 32;
 
 /// A right side whose columns become words of bf16.
-pub(super) trait Words: Copy + Sync {
+pub(super) trait PackBf16: Copy + Sync {
     /// See [`Scheme::pack`].
-    fn pack(
-        &self,
-        batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    );
+    fn pack(&self, strip: &Packing, to: &mut [u32]);
 }
 
 /// Rows of bf16 and such a right side.
 #[derive(Clone, Copy)]
-pub(super) struct Bf16<R> {
+pub(super) struct Bf16Scheme<R> {
     right: R,
-    tile: WordTile<f32>,
+    microkernel: ShortMicrokernel<f32>,
 }
 
-impl<R> Bf16<R> {
-    pub fn new(right: R) -> Bf16<R> {
-        let tile = WordTile::of_bf16().unwrap_or_else(WordTile::of_bf16_portable);
-        Bf16 { right, tile }
+impl<R> Bf16Scheme<R> {
+    pub fn new(right: R) -> Bf16Scheme<R> {
+        let microkernel = ShortMicrokernel::bf16();
+        Bf16Scheme {
+            right,
+            microkernel: microkernel.unwrap_or_else(ShortMicrokernel::bf16_portable),
+        }
     }
 }
 
-impl<R: Words> Scheme for Bf16<R> {
+impl<R: PackBf16> Scheme for Bf16Scheme<R> {
     type Sum = f32;
 
     const WORD: usize = WORD;
 
     const DEPTH: usize = SLICE * WORD;
 
-    fn tile(&self) -> WordTile<f32> {
-        self.tile
+    fn microkernel(&self) -> ShortMicrokernel<f32> {
+        self.microkernel
     }
 
     #[inline(always)]
-    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
         let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
         round_row_to_bf16(row, to);
         rest.fill(0);
@@ -63,15 +60,8 @@ impl<R: Words> Scheme for Bf16<R> {
     }
 
     #[inline(always)]
-    fn pack(
-        &self,
-        batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    ) {
-        self.right.pack(batch, slice, columns, width, to);
+    fn pack(&self, strip: &Packing, to: &mut [u32]) {
+        self.right.pack(strip, to);
     }
 
     #[inline(always)]
@@ -80,30 +70,23 @@ impl<R: Words> Scheme for Bf16<R> {
     }
 }
 
-/// bf16 weights.
+/// Weights stored in bf16, the same for each batch.
 #[derive(Clone, Copy)]
-pub(super) struct Stored<'a> {
+pub(super) struct Bf16Rows<'a> {
     /// `[columns, depth]`, without gaps.
     pub elements: &'a [u16],
     /// Elements of a row.
     pub depth: usize,
 }
 
-impl Words for Stored<'_> {
+impl PackBf16 for Bf16Rows<'_> {
     #[inline(always)]
-    fn pack(
-        &self,
-        _batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    ) {
-        rows::pack(self, slice, columns, width, to);
+    fn pack(&self, strip: &Packing, to: &mut [u32]) {
+        packing::pack(self, strip, to);
     }
 }
 
-impl Rows for Stored<'_> {
+impl WordRows for Bf16Rows<'_> {
     const WORD: usize = WORD;
 
     fn depth(&self) -> usize {
@@ -123,27 +106,24 @@ impl Rows for Stored<'_> {
     }
 }
 
-/// A right side that is rounded while it is packed.
+/// A right side in `f32` that is rounded while it is packed.
 #[derive(Clone, Copy)]
-pub(super) struct Rounded<'a>(pub &'a dyn Right);
+pub(super) struct RoundedWhilePacked<'a>(pub &'a dyn Pack);
 
-impl Words for Rounded<'_> {
+impl PackBf16 for RoundedWhilePacked<'_> {
     #[inline(always)]
-    fn pack(
-        &self,
-        batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    ) {
-        let mut wide = [0f32; WIDEST * STEPS];
+    fn pack(&self, strip: &Packing, to: &mut [u32]) {
+        let (slice, width) = (&strip.depth, strip.width);
+        let mut floats = [0f32; WIDEST * STEPS];
         let parts = slice.clone().step_by(STEPS);
         for (k, to) in parts.zip(to.chunks_mut(STEPS / WORD * width)) {
-            let steps = k..slice.end.min(k + STEPS);
-            let wide = &mut wide[..steps.len() * width];
-            self.0.pack(batch, steps, columns.clone(), width, wide);
-            for (to, pair) in to.chunks_exact_mut(width).zip(wide.chunks(WORD * width)) {
+            let part = Packing {
+                depth: k..slice.end.min(k + STEPS),
+                ..strip.clone()
+            };
+            let floats = &mut floats[..part.depth.len() * width];
+            self.0.pack(&part, floats);
+            for (to, pair) in to.chunks_exact_mut(width).zip(floats.chunks(WORD * width)) {
                 let (even, odd) = pair.split_at(width);
                 for (to, x) in to.iter_mut().zip(even) {
                     *to = to_bf16(*x) as u32;

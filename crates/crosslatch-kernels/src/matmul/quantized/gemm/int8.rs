@@ -1,167 +1,198 @@
-//! int8 weights, and rows of 8 or of 16 bits.
+//! Products with int8 weights: of activations in 8 bits where the machine multiplies such words, in
+//! 16 bits elsewhere.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::rows;
-use super::{SLICE, Scheme};
-use crate::matmul::microkernel::tile::Strided;
-use crate::matmul::microkernel::words::{LARGEST, WIDEST, WordTile};
-use crate::matmul::quantized::activations::{BYTE_OFFSET, SAFE, round_row, round_row_to_bytes};
-use crate::tensor::quantized::widen_to_16_bits;
+use super::packing::{self, WordRows};
+use super::scheme::{SLICE, Scheme};
+use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
+use crate::matmul::packing::Packing;
+use crate::matmul::quantized::activations::{
+    BYTE_OFFSET, SAFE, quantize_row, quantize_row_to_bytes,
+};
+use crate::simd::convert::int8_to_int16;
+use crate::tensor::matrix::Strided;
 
-/// int8 weights.
+/// int8 weights, and activations of one kind: [`Int16Activations`] or [`Uint8Activations`].
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(super) struct Int8Scheme<'a, A> {
     /// `[columns, depth]`, without gaps.
-    pub rows: &'a [i8],
-    /// Elements of a row.
-    pub depth: usize,
-    /// Factors of the rows.
-    pub scales: &'a [f32],
+    weights: &'a [i8],
+    /// Elements of a row of weights.
+    depth: usize,
+    /// Factors of the rows of weights.
+    scales: &'a [f32],
+    microkernel: ShortMicrokernel<i32>,
+    activations: PhantomData<A>,
 }
 
-/// Rows of 16 bits.
+impl<'a, A> Int8Scheme<'a, A> {
+    /// `microkernel` is for the words that the activations make.
+    pub fn new(
+        weights: &'a [i8],
+        depth: usize,
+        scales: &'a [f32],
+        microkernel: ShortMicrokernel<i32>,
+    ) -> Int8Scheme<'a, A> {
+        Int8Scheme {
+            weights,
+            depth,
+            scales,
+            microkernel,
+            activations: PhantomData,
+        }
+    }
+}
+
+/// What activations are quantized to.
+pub(super) trait Activations: Copy + Sync {
+    /// Elements of a word.
+    const WORD: usize;
+    /// See [`Scheme::DEPTH`].
+    const DEPTH: usize;
+    /// Whether a number is stored with an offset.
+    const HAS_OFFSET: bool;
+
+    /// See [`Scheme::quantize`].
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
+
+    /// Weights as words, if they lie in memory as the words want them.
+    fn as_words(weights: &[i8]) -> Option<&[u32]>;
+
+    /// Weights brought into words; the last is filled up with zeros.
+    fn words(weights: &[i8], to: &mut [u32]);
+
+    /// See [`Scheme::offsets`].
+    fn offsets(microkernel: ShortMicrokernel<i32>, strip: &[u32]) -> [i32; WIDEST];
+}
+
+/// Activations of 16 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Pairs<'a> {
-    /// The weights.
-    pub rows: Rows<'a>,
-}
+pub(super) struct Int16Activations;
 
-impl Scheme for Pairs<'_> {
-    type Sum = i32;
-
+impl Activations for Int16Activations {
     const WORD: usize = 2;
 
     const DEPTH: usize = SAFE;
 
-    fn tile(&self) -> WordTile<i32> {
-        WordTile::of_16_bits()
-    }
+    const HAS_OFFSET: bool = false;
 
     #[inline(always)]
-    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
         let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
         rest.fill(0);
-        round_row(row, to)
-    }
-
-    #[inline(always)]
-    fn pack(
-        &self,
-        _batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    ) {
-        rows::pack(self, slice, columns, width, to);
-    }
-
-    fn factors(&self, columns: Range<usize>) -> Option<&[f32]> {
-        Some(&self.rows.scales[columns])
-    }
-
-    #[inline(always)]
-    fn scaled(sum: i32, _offset: i32, scale: f32) -> f32 {
-        sum as f32 * scale
-    }
-}
-
-impl rows::Rows for Pairs<'_> {
-    const WORD: usize = 2;
-
-    fn depth(&self) -> usize {
-        self.rows.depth
+        quantize_row(row, to)
     }
 
     // Elements have to be widened.
-    fn as_words(&self) -> Option<&[u32]> {
+    fn as_words(_weights: &[i8]) -> Option<&[u32]> {
         None
     }
 
     #[inline(always)]
-    fn words(&self, from: Range<usize>, to: &mut [u32]) {
-        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
-        widen_to_16_bits(&self.rows.rows[from], to);
+    fn words(weights: &[i8], to: &mut [u32]) {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(weights.len());
+        int8_to_int16(weights, to);
         rest.fill(0);
+    }
+
+    #[inline(always)]
+    fn offsets(_microkernel: ShortMicrokernel<i32>, _strip: &[u32]) -> [i32; WIDEST] {
+        [0; WIDEST]
     }
 }
 
-/// Rows of 8 bits, with [`BYTE_OFFSET`] added.
+/// Activations of 8 bits, with [`BYTE_OFFSET`] added.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a> {
-    /// The weights.
-    pub rows: Rows<'a>,
-    /// The loop for four bytes in a word.
-    pub tile: WordTile<i32>,
-}
+pub(super) struct Uint8Activations;
 
-impl Scheme for Bytes<'_> {
-    type Sum = i32;
-
+impl Activations for Uint8Activations {
     const WORD: usize = 4;
 
     const DEPTH: usize = SLICE * Self::WORD;
 
-    fn tile(&self) -> WordTile<i32> {
-        self.tile
-    }
+    const HAS_OFFSET: bool = true;
 
     #[inline(always)]
-    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
         let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
         rest.fill(BYTE_OFFSET);
-        round_row_to_bytes(row, to)
+        quantize_row_to_bytes(row, to)
+    }
+
+    fn as_words(weights: &[i8]) -> Option<&[u32]> {
+        bytemuck::try_cast_slice(weights).ok()
     }
 
     #[inline(always)]
-    fn pack(
-        &self,
-        _batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    ) {
-        rows::pack(self, slice, columns, width, to);
+    fn words(weights: &[i8], to: &mut [u32]) {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(weights.len());
+        to.copy_from_slice(weights);
+        rest.fill(0);
+    }
+
+    #[inline(always)]
+    fn offsets(microkernel: ShortMicrokernel<i32>, strip: &[u32]) -> [i32; WIDEST] {
+        const ZEROS: [u32; SLICE] = [u32::from_ne_bytes([BYTE_OFFSET; 4]); SLICE];
+        let words = strip.len() / microkernel.columns;
+        let mut sums = [0; LARGEST];
+        microkernel.multiply(words, (&ZEROS, 0), 1, strip, &mut sums, false);
+        std::array::from_fn(|j| sums[j])
+    }
+}
+
+impl<A: Activations> Scheme for Int8Scheme<'_, A> {
+    type Sum = i32;
+
+    const WORD: usize = A::WORD;
+
+    const DEPTH: usize = A::DEPTH;
+
+    fn microkernel(&self) -> ShortMicrokernel<i32> {
+        self.microkernel
+    }
+
+    #[inline(always)]
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+        A::quantize(row, len, to)
+    }
+
+    #[inline(always)]
+    fn pack(&self, strip: &Packing, to: &mut [u32]) {
+        packing::pack(self, strip, to);
     }
 
     fn factors(&self, columns: Range<usize>) -> Option<&[f32]> {
-        Some(&self.rows.scales[columns])
+        Some(&self.scales[columns])
     }
 
     #[inline(always)]
     fn offsets(&self, strip: &[u32]) -> [i32; WIDEST] {
-        const ZEROS: [u32; SLICE] = [u32::from_ne_bytes([BYTE_OFFSET; 4]); SLICE];
-        let words = strip.len() / self.tile.columns;
-        let mut sums = [0; LARGEST];
-        self.tile
-            .multiply(words, (&ZEROS, 0), 1, strip, &mut sums, false);
-        std::array::from_fn(|j| sums[j])
+        A::offsets(self.microkernel, strip)
     }
 
     #[inline(always)]
     fn scaled(sum: i32, offset: i32, scale: f32) -> f32 {
-        (sum - offset) as f32 * scale
+        let sum = if A::HAS_OFFSET { sum - offset } else { sum };
+        sum as f32 * scale
     }
 }
 
-impl rows::Rows for Bytes<'_> {
-    const WORD: usize = 4;
+impl<A: Activations> WordRows for Int8Scheme<'_, A> {
+    const WORD: usize = A::WORD;
 
     fn depth(&self) -> usize {
-        self.rows.depth
+        self.depth
     }
 
     fn as_words(&self) -> Option<&[u32]> {
-        let whole = self.rows.depth.is_multiple_of(4);
-        whole.then(|| bytemuck::try_cast_slice(self.rows.rows).ok())?
+        let whole = self.depth.is_multiple_of(A::WORD);
+        whole.then(|| A::as_words(self.weights))?
     }
 
     #[inline(always)]
     fn words(&self, from: Range<usize>, to: &mut [u32]) {
-        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(from.len());
-        to.copy_from_slice(&self.rows.rows[from]);
-        rest.fill(0);
+        A::words(&self.weights[from], to);
     }
 }

@@ -1,52 +1,51 @@
-//! Products of many rows with a narrow matrix, in numbers of 8 or 16 bits: the encoder and the first
-//! step.
+//! Products of many rows in short numbers: the encoder and the first step on quantized weights.
 //!
-//! The left rows are rounded ([`crate::matmul::quantized::activations`]), and a vector instruction multiplies words of two
-//! or four such numbers with words of the right matrix and adds the products up
-//! ([`crate::matmul::microkernel::words`]): two or four times as many multiply-adds in the same time as in `f32`. What
-//! the numbers are is a [`Scheme`]:
+//! The left rows are quantized ([`crate::matmul::quantized::activations`]), and a microkernel
+//! multiplies words of two or four such numbers with words of the right matrix and adds the
+//! products up ([`crate::matmul::microkernel::short`]): two or four times as many multiply-adds in
+//! the same time as in `f32`. What the numbers are is a [`Scheme`]:
 //!
 //! * int8 weights and rows of 8 bits, if the machine has an instruction for them;
 //! * int8 weights and rows of 16 bits elsewhere;
 //! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
 //!   [`crate::matmul::gemm`] widens such weights;
-//! * rows of bf16 and any right side that [`crate::matmul::gemm`] could pack, rounded to bf16: what the windows
-//!   of a convolution see.
+//! * rows of bf16 and any right side that [`crate::matmul::gemm`] could pack, rounded to bf16: what
+//!   the windows of a convolution see.
 //!
-//! Unlike in [`crate::matmul::gemm`], it is rows that stay in the cache: a slice of the depth of a block of
-//! them is rounded once, and all columns pass by, a strip as wide as a tile at a time.
+//! Unlike in [`crate::matmul::gemm`], it is rows that stay in the cache: a slice of the depth of a
+//! block of them is quantized once, and all columns pass by, a strip as wide as a tile at a time.
 //!
-//! The sums over a slice are scaled and added to the result slice by slice, so that a result does not
-//! depend on strides, on tiles, on blocks or on the number of threads.
+//! The sums over a slice are scaled and added to the result slice by slice, so that a result does
+//! not depend on strides, on tiles, on blocks or on the number of threads.
 
 mod bf16;
 mod int8;
-mod rows;
+mod packing;
+mod scheme;
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Zeroable;
 
 use crate::Threads;
-use crate::matmul::gemm::{Matrices, Right};
-use crate::matmul::microkernel::tile::Strided;
-use crate::matmul::microkernel::words::{LARGEST, WIDEST, WordTile};
-use crate::matmul::result::{Places, ResultLayout};
-use crate::runtime::instructions::compiled;
+use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
+use crate::matmul::packing::{Pack, Packing};
+use crate::matmul::result::{ResultLayout, ResultMatrix};
+use crate::runtime::instructions::multiversion;
 use crate::runtime::prefetch::fetch_for_writing;
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::simd::functions::Function;
-use crate::tensor::quantized::{Elements, NarrowMatrix};
+use crate::tensor::matrix::{Matrices, Strided};
+use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
+
+use scheme::{SLICE, Scheme};
 
 /// Most rows of a block.
 const ROW_BLOCK: usize = 192;
 
-/// Most words of a slice of the depth; a block of rows of it fits the second-level cache.
-const SLICE: usize = 256;
-
-/// Distance between rounded rows, in words: no power of two, because rows at such a distance compete
-/// for the same places in the caches.
+/// Distance between quantized rows, in words: no power of two, because rows at such a distance
+/// compete for the same places in the caches.
 const ROW_LENGTH: usize = SLICE + 16;
 
 /// Multiply-adds below which another thread is not worth waking.
@@ -54,108 +53,73 @@ const GRAIN: usize = 1 << 17;
 
 const _: () = assert!(WIDEST * SLICE + ROW_BLOCK * ROW_LENGTH <= TASK_MEMORY);
 
-/// What the numbers of a product are.
-trait Scheme: Copy + Sync {
-    /// What products are added up in.
-    type Sum: Pod;
-
-    /// Elements of a word.
-    const WORD: usize;
-
-    /// Elements of a slice of the depth, which is rounded with one scale: at most [`SLICE`] words.
-    const DEPTH: usize;
-
-    /// The loop that adds up.
-    fn tile(&self) -> WordTile<Self::Sum>;
-
-    /// Rounds the first `len` elements of a row into words, the last of which is filled up; returns
-    /// the factor of the sums.
-    fn round(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
-
-    /// Writes a slice of the depth of some columns of the right matrix, at most `width`: word after
-    /// word, those of all columns side by side. What is missing is zeros.
-    fn pack(
-        &self,
-        batch: usize,
-        slice: Range<usize>,
-        columns: Range<usize>,
-        width: usize,
-        to: &mut [u32],
-    );
-
-    /// Factors of columns, if they have any.
-    fn factors(&self, _columns: Range<usize>) -> Option<&[f32]> {
-        None
-    }
-
-    /// What the sums of a row of zeros are with the columns of a strip, if not 0.
-    #[inline(always)]
-    fn offsets(&self, _strip: &[u32]) -> [Self::Sum; WIDEST] {
-        [Self::Sum::zeroed(); WIDEST]
-    }
-
-    /// A sum without its offset, scaled.
-    fn scaled(sum: Self::Sum, offset: Self::Sum, scale: f32) -> f32;
-}
-
-/// What the right side of [`ManyNarrow`] is rounded to, or stored as.
+/// The right side of a [`QuantizedGemm`].
 #[derive(Clone, Copy)]
-pub(crate) enum RightSide<'a> {
+pub(crate) enum QuantizedRight<'a> {
     /// `[columns, depth]`, for each batch the same matrix.
-    Stored(NarrowMatrix<'a>),
-    /// `[…, depth, columns]`, rounded to bf16 while it is packed.
-    Rounded(&'a dyn Right),
+    Weights(QuantizedMatrix<'a>),
+    /// `[…, depth, columns]` in `f32`, rounded to bf16 while it is packed.
+    Activations(&'a dyn Pack),
 }
 
-impl RightSide<'_> {
+impl QuantizedRight<'_> {
     /// Whether the machine multiplies such numbers faster than `f32`.
-    pub fn is_worth_while(&self) -> bool {
+    pub fn is_fast(&self) -> bool {
         match self {
-            RightSide::Stored(matrix) if matches!(matrix.elements(), Elements::Int8 { .. }) => true,
-            _ => WordTile::of_bf16().is_some(),
+            QuantizedRight::Weights(matrix)
+                if matches!(matrix.elements(), QuantizedElements::Int8 { .. }) =>
+            {
+                true
+            }
+            _ => ShortMicrokernel::bf16().is_some(),
         }
     }
 }
 
-/// `out = left * right + bias`.
-pub(crate) struct ManyNarrow<'a> {
+/// `out = epilogue(left * right + bias)`.
+pub(crate) struct QuantizedGemm<'a> {
     /// `[…, rows, depth]`
     pub left: Matrices<'a>,
     /// The right side.
-    pub right: RightSide<'a>,
+    pub right: QuantizedRight<'a>,
     /// `[…, rows, columns]`
     pub bias: Option<Matrices<'a>>,
-    /// What becomes of each element.
-    pub then: Option<Function>,
+    /// The function of each element.
+    pub epilogue: Option<Function>,
 }
 
-impl ManyNarrow<'_> {
-    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping itself.
-    /// The depth must not be 0.
+impl QuantizedGemm<'_> {
+    /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
+    /// 0.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let matrix = match self.right {
-            RightSide::Rounded(right) => {
-                return self.run_in(bf16::Bf16::new(bf16::Rounded(right)), out, layout, threads);
+            QuantizedRight::Activations(right) => {
+                let scheme = bf16::Bf16Scheme::new(bf16::RoundedWhilePacked(right));
+                return self.run_in(scheme, out, layout, threads);
             }
-            RightSide::Stored(matrix) => matrix,
+            QuantizedRight::Weights(matrix) => matrix,
         };
         let depth = matrix.columns();
         match matrix.elements() {
-            Elements::Bf16(elements) => {
-                let scheme = bf16::Bf16::new(bf16::Stored { elements, depth });
+            QuantizedElements::Bf16(elements) => {
+                let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
                 self.run_in(scheme, out, layout, threads);
             }
-            Elements::Int8 { scales, rows } => {
-                let rows = int8::Rows {
-                    rows,
-                    depth,
-                    scales,
-                };
-                match WordTile::of_bytes() {
-                    Some(tile) => self.run_in(int8::Bytes { rows, tile }, out, layout, threads),
-                    None => self.run_in(int8::Pairs { rows }, out, layout, threads),
+            QuantizedElements::Int8 { scales, rows } => match ShortMicrokernel::int8() {
+                Some(kernel) => {
+                    let scheme = int8::Int8Scheme::<int8::Uint8Activations>::new(
+                        rows, depth, scales, kernel,
+                    );
+                    self.run_in(scheme, out, layout, threads);
                 }
-            }
+                None => {
+                    let kernel = ShortMicrokernel::int16();
+                    let scheme = int8::Int8Scheme::<int8::Int16Activations>::new(
+                        rows, depth, scales, kernel,
+                    );
+                    self.run_in(scheme, out, layout, threads);
+                }
+            },
         }
     }
 
@@ -172,34 +136,34 @@ impl ManyNarrow<'_> {
         if batches * rows * columns == 0 {
             return;
         }
-        let tile = scheme.tile();
+        let kernel = scheme.microkernel();
         let block_rows = rows
             .div_ceil(rows.div_ceil(ROW_BLOCK))
-            .next_multiple_of(tile.rows);
+            .next_multiple_of(kernel.rows);
         let blocks = rows.div_ceil(block_rows) * batches;
-        // Columns are cut only if there are too few blocks: each piece rounds its rows anew.
+        // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
         let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 4 * threads.count());
         let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
         let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
         let pieces = columns.div_ceil(width);
         let tasks = blocks * pieces;
-        let out = Target::new(out);
+        let out = SharedOutput::new(out);
         let task = |i: usize, memory: &mut [f32]| {
             let (piece, i) = (i % pieces, i / pieces);
             let (batch, first) = (i % batches, i / batches * block_rows);
-            let block = Block {
+            let part = QuantizedGemmPart {
                 scheme,
                 batch,
                 left: self.left.at(batch),
                 bias: self.bias.map(|bias| bias.at(batch)),
-                then: self.then,
+                epilogue: self.epilogue,
                 rows: first..rows.min(first + block_rows),
                 columns: piece * width..columns.min((piece + 1) * width),
                 depth,
                 out: &out,
-                places: layout.of_batch(batch),
+                result: layout.of_batch(batch),
             };
-            solve(&block, bytemuck::cast_slice_mut(memory));
+            solve(&part, bytemuck::cast_slice_mut(memory));
         };
         if enough == 1 {
             threads.run_with_memory(1, &|_, memory| (0..tasks).for_each(|i| task(i, memory)));
@@ -210,69 +174,73 @@ impl ManyNarrow<'_> {
 }
 
 /// What one task computes.
-struct Block<'a, S> {
+struct QuantizedGemmPart<'a, S> {
     scheme: S,
     batch: usize,
     left: Strided<'a>,
     bias: Option<Strided<'a>>,
-    then: Option<Function>,
+    epilogue: Option<Function>,
     rows: Range<usize>,
     columns: Range<usize>,
     depth: usize,
-    out: &'a Target<'a>,
-    places: Places,
+    out: &'a SharedOutput<'a>,
+    result: ResultMatrix,
 }
 
-compiled! {
-    fn solve[S: Scheme](block: &Block<'_, S>, memory: &mut [u32]), solve_portable
+multiversion! {
+    fn solve[S: Scheme](part: &QuantizedGemmPart<'_, S>, memory: &mut [u32]), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FUSED: bool, S: Scheme>(block: &Block<'_, S>, memory: &mut [u32]) {
-    let tile = block.scheme.tile();
-    let (strip, rounded) = memory.split_at_mut(WIDEST * SLICE);
-    for k in (0..block.depth).step_by(S::DEPTH) {
-        let slice = k..block.depth.min(k + S::DEPTH);
+fn solve_portable<const FUSED: bool, S: Scheme>(
+    part: &QuantizedGemmPart<'_, S>,
+    memory: &mut [u32],
+) {
+    let kernel = part.scheme.microkernel();
+    let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
+    for k in (0..part.depth).step_by(S::DEPTH) {
+        let slice = k..part.depth.min(k + S::DEPTH);
         let words = slice.len().div_ceil(S::WORD);
         let mut scales = [0f32; ROW_BLOCK];
-        let rows = scales.iter_mut().zip(rounded.chunks_exact_mut(ROW_LENGTH));
-        for (i, (scale, to)) in block.rows.clone().zip(rows) {
-            *scale = S::round(block.left.from(i, k), slice.len(), &mut to[..words]);
+        let rows = scales
+            .iter_mut()
+            .zip(quantized.chunks_exact_mut(ROW_LENGTH));
+        for (i, (scale, to)) in part.rows.clone().zip(rows) {
+            *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..words]);
         }
         let mut sums = [S::Sum::zeroed(); LARGEST];
-        for first in block.columns.clone().step_by(tile.columns) {
-            let columns = first..block.columns.end.min(first + tile.columns);
-            let strip = &mut strip[..words * tile.columns];
-            let scheme = &block.scheme;
-            scheme.pack(
-                block.batch,
-                slice.clone(),
-                columns.clone(),
-                tile.columns,
-                strip,
-            );
-            let factors = Factors::of(&block.scheme, columns.clone(), strip);
-            for r in (0..block.rows.len()).step_by(tile.rows) {
-                let rows = r..block.rows.len().min(r + tile.rows);
-                let from = (&rounded[r * ROW_LENGTH..], ROW_LENGTH);
+        for first in part.columns.clone().step_by(kernel.columns) {
+            let columns = first..part.columns.end.min(first + kernel.columns);
+            let strip = &mut strip[..words * kernel.columns];
+            let what = Packing {
+                batch: part.batch,
+                depth: slice.clone(),
+                columns: columns.clone(),
+                width: kernel.columns,
+            };
+            part.scheme.pack(&what, strip);
+            let factors = Factors::of(&part.scheme, columns.clone(), strip);
+            for r in (0..part.rows.len()).step_by(kernel.rows) {
+                let rows = r..part.rows.len().min(r + kernel.rows);
+                let from = (&quantized[r * ROW_LENGTH..], ROW_LENGTH);
                 // The result comes from memory while the tile is computed.
                 for i in rows.clone() {
-                    let at = block.places.at(block.rows.start + i, columns.start);
-                    fetch_for_writing(block.out.pointer(at), columns.len());
+                    let at = part.result.position(part.rows.start + i, columns.start);
+                    fetch_for_writing(part.out.pointer(at), columns.len());
                 }
-                tile.multiply(words, from, rows.len(), strip, &mut sums, false);
-                let sums = Sums {
-                    sums: &sums[..rows.len() * tile.columns],
+                kernel.multiply(words, from, rows.len(), strip, &mut sums, false);
+                let sums = TileSums {
+                    sums: &sums[..rows.len() * kernel.columns],
                     scales: &scales[rows],
                     factors: &factors,
                     is_first: k == 0,
-                    is_last: slice.end == block.depth,
+                    is_last: slice.end == part.depth,
                 };
-                let first_row = block.rows.start + r;
-                match tile.columns {
-                    32 => block.store::<32>(&sums, first_row, columns.clone()),
-                    16 => block.store::<16>(&sums, first_row, columns.clone()),
-                    _ => block.store::<8>(&sums, first_row, columns.clone()),
+                let first_row = part.rows.start + r;
+                match kernel.columns {
+                    32 => part.store::<32>(&sums, first_row, columns.clone()),
+                    16 => part.store::<16>(&sums, first_row, columns.clone()),
+                    _ => part.store::<8>(&sums, first_row, columns.clone()),
                 }
             }
         }
@@ -300,7 +268,7 @@ impl<S: Scheme> Factors<S> {
 }
 
 /// The sums of a tile over a slice of the depth.
-struct Sums<'a, S: Scheme> {
+struct TileSums<'a, S: Scheme> {
     sums: &'a [S::Sum],
     /// Factor of each row.
     scales: &'a [f32],
@@ -311,13 +279,18 @@ struct Sums<'a, S: Scheme> {
     is_last: bool,
 }
 
-impl<S: Scheme> Block<'_, S> {
-    /// Brings the sums of a tile, `WIDTH` wide, into the result. After the last ones comes the function of
-    /// the result, of a tile at a time.
+impl<S: Scheme> QuantizedGemmPart<'_, S> {
+    /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
+    /// is applied, to a tile at a time.
     #[inline(always)]
-    fn store<const WIDTH: usize>(&self, sums: &Sums<'_, S>, first: usize, columns: Range<usize>) {
+    fn store<const WIDTH: usize>(
+        &self,
+        sums: &TileSums<'_, S>,
+        first: usize,
+        columns: Range<usize>,
+    ) {
         let rows = first..first + sums.scales.len();
-        let Some(function) = self.then.filter(|_| sums.is_last) else {
+        let Some(function) = self.epilogue.filter(|_| sums.is_last) else {
             for i in rows {
                 let values = self.values::<WIDTH>(sums, i - first, i, columns.clone());
                 self.put(i, columns.clone(), values);
@@ -338,14 +311,15 @@ impl<S: Scheme> Block<'_, S> {
     /// Whether columns are a strip whose elements lie together in the result.
     #[inline(always)]
     fn is_whole<const WIDTH: usize>(&self, columns: &Range<usize>) -> bool {
-        columns.len() == WIDTH && self.places.together(columns.start, WIDTH)
+        columns.len() == WIDTH && self.result.is_contiguous(columns.start, WIDTH)
     }
 
-    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to the bias.
+    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to
+    /// the bias.
     #[inline(always)]
     fn values<const WIDTH: usize>(
         &self,
-        sums: &Sums<'_, S>,
+        sums: &TileSums<'_, S>,
         r: usize,
         i: usize,
         columns: Range<usize>,
@@ -385,14 +359,17 @@ impl<S: Scheme> Block<'_, S> {
                 *x = bias.data[j * bias.column_stride];
             }
         } else if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap itself,
-            // and one slice is borrowed at a time.
-            let so_far = unsafe { self.out.slice(self.places.at(i, columns.start), WIDTH) };
+            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+            // itself, and one slice is borrowed at a time.
+            let so_far = unsafe {
+                self.out
+                    .slice(self.result.position(i, columns.start), WIDTH)
+            };
             return so_far.first_chunk::<WIDTH>().copied();
         } else {
             for (j, x) in columns.zip(&mut addend) {
                 // SAFETY: as above.
-                *x = unsafe { self.out.slice(self.places.at(i, j), 1) }[0];
+                *x = unsafe { self.out.slice(self.result.position(i, j), 1) }[0];
             }
         }
         Some(addend)
@@ -403,7 +380,10 @@ impl<S: Scheme> Block<'_, S> {
     fn put<const WIDTH: usize>(&self, i: usize, columns: Range<usize>, values: [f32; WIDTH]) {
         if self.is_whole::<WIDTH>(&columns) {
             // SAFETY: as in `values`.
-            let to = unsafe { self.out.slice(self.places.at(i, columns.start), WIDTH) };
+            let to = unsafe {
+                self.out
+                    .slice(self.result.position(i, columns.start), WIDTH)
+            };
             // An array, unlike a slice, is stored from registers.
             if let Some(to) = to.first_chunk_mut::<WIDTH>() {
                 *to = values;
@@ -412,7 +392,7 @@ impl<S: Scheme> Block<'_, S> {
         }
         for (j, x) in columns.zip(values) {
             // SAFETY: as in `values`.
-            let to = unsafe { self.out.slice(self.places.at(i, j), 1) };
+            let to = unsafe { self.out.slice(self.result.position(i, j), 1) };
             to[0] = x;
         }
     }

@@ -1,25 +1,25 @@
-//! Products with few rows on the left and a narrow matrix on the right: a decoder step on bf16 or
+//! Products with few rows on the left and quantized weights on the right: a decoder step on bf16 or
 //! int8 weights.
 //!
-//! As in [`crate::matmul::gemv`], the right matrix is read once, in the order in which it lies. What
-//! is different is that widening must cost less than the bytes that it saves, so the left rows,
-//! which are few, are brought into the form that makes it cheap ([`dots`]), by each task for itself.
+//! As in [`crate::matmul::gemv`], the right matrix is read once, in the order in which it lies. The
+//! difference is that widening must cost less than the bytes that it saves, so the left rows, which
+//! are few, are brought into the form that makes it cheap ([`dots`]), by each task for itself.
 
 mod dots;
 
 use crate::Threads;
-use crate::matmul::gemm::{Matrices, add_scaled};
-use crate::matmul::microkernel::tile::Strided;
-use crate::matmul::result::{Places, ResultLayout};
-use crate::runtime::instructions::{compiled, has_avx512};
+use crate::matmul::epilogue::add_scaled;
+use crate::matmul::result::{ResultLayout, ResultMatrix};
+use crate::runtime::instructions::{Feature, has, multiversion};
 use crate::runtime::prefetch::ahead;
-use crate::runtime::shared::Target;
+use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
-use crate::tensor::quantized::{Elements, MAX_COLUMNS, NarrowMatrix};
+use crate::tensor::matrix::{Matrices, Strided};
+use crate::tensor::quantized::{MAX_COLUMNS, QuantizedElements, QuantizedMatrix};
 
-use dots::{BLOCK, Bf16, CHUNK, Dots, Int8};
+use dots::{BLOCK, Bf16Weights, CHUNK, Int8Weights, WeightDots};
 
-/// Rows that are done together, and as many as there are registers for in AVX-512.
+/// Rows that are done together: usually, and with the registers of AVX-512.
 const ROWS: usize = 4;
 const MANY_ROWS: usize = 8;
 
@@ -35,30 +35,31 @@ const _: () = assert!(ROWS * MAX_COLUMNS <= TASK_MEMORY);
 type Scales = [f32; MAX_COLUMNS / CHUNK];
 
 /// `out = left * rightᵀ + bias`, for each batch the same right matrix.
-pub(crate) struct FewNarrow<'a> {
+pub(crate) struct QuantizedGemv<'a> {
     /// `[…, rows, depth]`, with few rows.
     pub left: Matrices<'a>,
     /// `[columns, depth]`
-    pub right: NarrowMatrix<'a>,
+    pub right: QuantizedMatrix<'a>,
     /// `[…, rows, columns]`
     pub bias: Option<Matrices<'a>>,
 }
 
-impl FewNarrow<'_> {
-    /// Computes the products into `out`, whose matrices lie as `layout` says, not overlapping
-    /// itself.
+impl QuantizedGemv<'_> {
+    /// Computes the products into `out`, whose matrices lie as `layout` says.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         match self.right.elements() {
-            Elements::Bf16(elements) => self.run_in::<Bf16>(elements, None, out, layout, threads),
-            Elements::Int8 { scales, rows } => {
-                self.run_in::<Int8>(rows, Some(scales), out, layout, threads);
+            QuantizedElements::Bf16(elements) => {
+                self.run_in::<Bf16Weights>(elements, None, out, layout, threads)
+            }
+            QuantizedElements::Int8 { scales, rows } => {
+                self.run_in::<Int8Weights>(rows, Some(scales), out, layout, threads);
             }
         }
     }
 
-    fn run_in<D: Dots>(
+    fn run_in<D: WeightDots>(
         &self,
-        elements: &[D::Right],
+        elements: &[D::Weight],
         scales: Option<&[f32]>,
         out: &mut [f32],
         layout: ResultLayout<'_>,
@@ -72,11 +73,11 @@ impl FewNarrow<'_> {
         let tasks = (columns * depth / GRAIN).clamp(1, 4 * threads.count());
         let width = columns.div_ceil(tasks).next_multiple_of(COLUMNS);
         let pieces = columns.div_ceil(width);
-        let out = Target::new(out);
+        let out = SharedOutput::new(out);
         let task = |piece: usize, memory: &mut [f32]| {
             let columns = piece * width..columns.min((piece + 1) * width);
             for batch in 0..batches {
-                let problem = Problem::<D> {
+                let part = QuantizedGemvPart::<D> {
                     left: self.left.at(batch),
                     elements,
                     scales,
@@ -85,9 +86,9 @@ impl FewNarrow<'_> {
                     columns: columns.clone(),
                     depth,
                     out: &out,
-                    places: layout.of_batch(batch),
+                    result: layout.of_batch(batch),
                 };
-                solve(&problem, bytemuck::cast_slice_mut(memory));
+                solve(&part, bytemuck::cast_slice_mut(memory));
             }
         };
         threads.run_with_memory(pieces, &task);
@@ -95,31 +96,34 @@ impl FewNarrow<'_> {
 }
 
 /// One task's product.
-struct Problem<'a, D: Dots> {
+struct QuantizedGemvPart<'a, D: WeightDots> {
     left: Strided<'a>,
-    elements: &'a [D::Right],
+    elements: &'a [D::Weight],
     scales: Option<&'a [f32]>,
     bias: Option<Strided<'a>>,
     rows: usize,
     columns: std::ops::Range<usize>,
     depth: usize,
-    out: &'a Target<'a>,
-    places: Places,
+    out: &'a SharedOutput<'a>,
+    result: ResultMatrix,
 }
 
-compiled! {
-    fn solve[D: Dots](problem: &Problem<'_, D>, memory: &mut [D::Left]), solve_portable
+multiversion! {
+    fn solve[D: WeightDots](part: &QuantizedGemvPart<'_, D>, memory: &mut [D::Activation]), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FAST: bool, D: Dots>(problem: &Problem<'_, D>, memory: &mut [D::Left]) {
-    problem.solve::<FAST>(memory);
+fn solve_portable<const FAST: bool, D: WeightDots>(
+    part: &QuantizedGemvPart<'_, D>,
+    memory: &mut [D::Activation],
+) {
+    part.solve::<FAST>(memory);
 }
 
-impl<D: Dots> Problem<'_, D> {
+impl<D: WeightDots> QuantizedGemvPart<'_, D> {
     #[inline(always)]
-    fn solve<const FAST: bool>(&self, memory: &mut [D::Left]) {
-        let many = FAST && has_avx512();
+    fn solve<const FAST: bool>(&self, memory: &mut [D::Activation]) {
+        let many = FAST && has(Feature::Avx512);
         let mut i = 0;
         while i < self.rows {
             i += match self.rows - i {
@@ -149,7 +153,7 @@ impl<D: Dots> Problem<'_, D> {
     fn side_by_side<const FAST: bool, const R: usize, const C: usize>(
         &self,
         i: usize,
-        memory: &mut [D::Left],
+        memory: &mut [D::Activation],
     ) -> usize {
         let len = self.padded_depth();
         let mut scales = [Scales::default(); R];
@@ -161,7 +165,7 @@ impl<D: Dots> Problem<'_, D> {
                 scales[c] = D::prepare(row.from(0, c * CHUNK), filled, to);
             }
         }
-        let left: [&[D::Left]; R] = std::array::from_fn(|r| &memory[r * len..][..len]);
+        let left: [&[D::Activation]; R] = std::array::from_fn(|r| &memory[r * len..][..len]);
         let mut j = self.columns.start;
         while j + C <= self.columns.end {
             let sums = self.sums::<FAST, R, C>(left, &scales, j);
@@ -178,21 +182,22 @@ impl<D: Dots> Problem<'_, D> {
     #[inline(always)]
     fn sums<const FAST: bool, const R: usize, const C: usize>(
         &self,
-        left: [&[D::Left]; R],
+        left: [&[D::Activation]; R],
         scales: &[Scales; R],
         j: usize,
     ) -> [[f32; C]; R] {
         let mut total = [[0f32; C]; R];
         for (chunk, k) in (0..self.depth).step_by(CHUNK).enumerate() {
             let len = CHUNK.min(self.depth - k);
-            let x: [&[D::Left]; R] =
+            let x: [&[D::Activation]; R] =
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
-            let w: [&[D::Right]; C] =
+            let w: [&[D::Weight]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            // The machine itself sees a single column go on, in pages as large as these weights have.
+            // The machine itself prefetches a single column, in pages as large as those of these
+            // weights.
             let ahead = match C {
                 1 => 0,
-                _ => ahead::<D::Right>(self.depth, C),
+                _ => ahead::<D::Weight>(self.depth, C),
             };
             let sums = D::dots::<FAST, R, C>(x, w, ahead);
             for r in 0..R {
@@ -218,17 +223,20 @@ impl<D: Dots> Problem<'_, D> {
                 let bias = bias.from(i + r, j);
                 add_scaled(&mut sums, bias.data, bias.column_stride, 1.0);
             }
-            let together = self.places.together(j, C);
+            let is_contiguous = self.result.is_contiguous(j, C);
             for (c, sum) in sums
                 .iter()
                 .enumerate()
-                .step_by(if together { C } else { 1 })
+                .step_by(if is_contiguous { C } else { 1 })
             {
-                let (at, len) = (self.places.at(i + r, j + c), if together { C } else { 1 });
-                // SAFETY: tasks have different columns, the layout does not overlap itself, and
-                // one slice is borrowed at a time.
+                let (at, len) = (
+                    self.result.position(i + r, j + c),
+                    if is_contiguous { C } else { 1 },
+                );
+                // SAFETY: tasks have different columns, the layout does not overlap itself, and one
+                // slice is borrowed at a time.
                 let to = unsafe { self.out.slice(at, len) };
-                match together {
+                match is_contiguous {
                     true => to.copy_from_slice(&sums),
                     false => to[0] = *sum,
                 }

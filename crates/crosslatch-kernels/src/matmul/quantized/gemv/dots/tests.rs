@@ -1,0 +1,98 @@
+//! All loops are compared with the portable ones.
+
+use super::*;
+use crate::runtime::instructions::{Feature, has};
+
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    (0..n as u32)
+        .map(|i| ((i ^ (seed << 20)).wrapping_mul(2654435761) >> 8) as f32 * 1.2e-7 - 1.0)
+        .collect()
+}
+
+/// Lengths around blocks, and addresses that fit no vector.
+fn lengths() -> impl Iterator<Item = (usize, usize)> {
+    let lengths = [0, 1, 7, 15, 16, 17, 31, 63, 64, 65, 200, 513, CHUNK];
+    lengths
+        .into_iter()
+        .flat_map(|n| (0..3).map(move |offset| (n, offset)))
+}
+
+fn prepared<D: WeightDots>(row: &[f32]) -> (Vec<D::Activation>, f32) {
+    let mut to = vec![bytemuck::Zeroable::zeroed(); row.len().next_multiple_of(BLOCK)];
+    let row_of = |data| Strided {
+        data,
+        row_stride: 1,
+        column_stride: 1,
+    };
+    let scale = D::prepare(row_of(row), row.len(), &mut to);
+    (to, scale)
+}
+
+fn every_loop_gives_the_same_bits<D: WeightDots>(stored: impl Fn(u32) -> D::Weight) {
+    for (n, offset) in lengths() {
+        let x: [Vec<D::Activation>; 3] =
+            std::array::from_fn(|r| prepared::<D>(&numbers(n, r as u32)).0);
+        let w: [Vec<D::Weight>; 5] = std::array::from_fn(|c| {
+            (0..(n + offset) as u32)
+                .map(|i| stored(i * 7 + c as u32 * 31))
+                .collect()
+        });
+        let left: [&[D::Activation]; 3] = std::array::from_fn(|r| &x[r][..]);
+        let right: [&[D::Weight]; 5] = std::array::from_fn(|c| &w[c][offset..]);
+        let plain = D::dots::<false, 3, 5>(left, right, 0);
+        let single = D::dots::<false, 1, 1>([left[2]], [right[3]], 0);
+        assert_eq!(single[0][0].to_bits(), plain[2][3].to_bits());
+        if has(Feature::Avx2) {
+            // A single row has loops of its own.
+            let [one] = D::dots::<true, 1, 5>([left[0]], right, 40);
+            let [_, two, three] = D::dots::<true, 3, 5>(left, right, 40);
+            let fast = [one, two, three];
+            for (f, p) in fast.as_flattened().iter().zip(plain.as_flattened()) {
+                let near = (f - p).abs() <= 1e-5 * (1.0 + n as f32);
+                assert!(near || f.to_bits() == p.to_bits(), "{n}: {f} {p}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_loops_agree_at_odd_lengths_and_addresses() {
+    every_loop_gives_the_same_bits::<Bf16Weights>(|i| {
+        half::bf16::from_f32((i * 37 % 61) as f32 / 30.0 - 1.0).to_bits()
+    });
+    if !has(Feature::Avx2) {
+        return;
+    }
+    // With fused multiply-adds, the bits are equal too.
+    #[cfg(target_arch = "x86_64")]
+    for (n, offset) in lengths() {
+        #[target_feature(enable = "avx2,fma")]
+        fn fused(x: &[f32], w: &[u16]) -> f32 {
+            portable::bf16::<true, 1, 1>([x], [w], 0)[0][0]
+        }
+        let (x, _) = prepared::<Bf16Weights>(&numbers(n, 5));
+        let w: Vec<u16> = numbers(n + offset, 9)
+            .iter()
+            .map(|w| half::bf16::from_f32(*w).to_bits())
+            .collect();
+        // SAFETY: the machine has AVX2 and FMA.
+        let wanted = unsafe { fused(&x, &w[offset..]) }.to_bits();
+        let fast = Bf16Weights::dots::<true, 1, 1>([&x], [&w[offset..]], 0)[0][0];
+        let fast_too = Bf16Weights::dots::<true, 2, 1>([&x, &x], [&w[offset..]], 0)[1][0];
+        assert_eq!([fast, fast_too].map(f32::to_bits), [wanted; 2]);
+    }
+}
+
+#[test]
+fn int8_loops_agree_in_every_bit_also_at_the_limits() {
+    every_loop_gives_the_same_bits::<Int8Weights>(|i| (i * 37) as i8);
+    let (x, w) = (vec![-32767i16; CHUNK], vec![-127i8; CHUNK]);
+    let exact = 32767.0 * 127.0 * CHUNK as f32;
+    assert_eq!(
+        portable::int8::<false, 1, 1>([&x[..]], [&w[..]], 0)[0][0],
+        exact
+    );
+    if has(Feature::Avx2) {
+        assert_eq!(Int8Weights::dots::<true, 1, 1>([&x], [&w], 0)[0][0], exact);
+    }
+}

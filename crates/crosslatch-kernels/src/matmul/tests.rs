@@ -1,0 +1,131 @@
+//! The fast ways against plain loops.
+
+use super::*;
+use crate::Storage;
+use crate::movement::quantize::quantize;
+use crate::tensor::quantized::WeightFormat;
+
+#[test]
+fn quantized_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 300, 65),
+        (2, 63, 16),
+        (3, 65, 15),
+        (4, 17, 17),
+        (5, 129, 63),
+        (16, 9, 64),
+        (17, 33, 300),
+        (40, 5, 0),
+        // More than one block, strip and slice.
+        (200, 40, 531),
+    ] {
+        let (mut a, w, c) = (filled(2 * m * k, 1), filled(n * k, 2), filled(n, 3));
+        // Left rows that rounding leaves as they are: whole numbers up to 127, which occurs often.
+        let data: &mut [f32] = bytemuck::cast_slice_mut(a.bytes_mut());
+        for (i, x) in data.iter_mut().enumerate() {
+            *x = (127.0 * *x).round();
+            if i % 5 == 0 {
+                *x = 127.0;
+            }
+        }
+        // The left rows lie in order, or as columns; the result's columns together or in groups
+        // that lie apart.
+        let rows = Layout::contiguous(&[2, m, k]);
+        let columns = Layout::contiguous(&[2, k, m]).transpose(1, 2);
+        let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
+        let plain_out = Layout::contiguous(&[2, m, n]);
+        let transposed = Layout::contiguous(&[2, n, m]).transpose(1, 2);
+        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+            let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
+            let from = bytemuck::cast_slice(w.bytes());
+            let threads = Threads::new(1);
+            quantize(format, from, [n, k], stored.bytes_mut(), &threads, &|_| {}).unwrap();
+            let weight = QuantizedMatrix::new(format, n, k, stored.bytes()).unwrap();
+            for la in [&rows, &columns] {
+                let run_with = |epilogue, lo: &Layout, plain, threads| {
+                    let linear = QuantizedLinear {
+                        epilogue,
+                        a: TensorRef::new(DType::F32, la, a.bytes()).unwrap(),
+                        weight,
+                        bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                    };
+                    let mut out = Storage::zeroed(4 * lo.numel());
+                    let mut view = TensorMut::new(DType::F32, lo, out.bytes_mut()).unwrap();
+                    quantized_linear(&mut view, &linear, plain, &Threads::new(threads));
+                    view.as_ref().to_vec::<f32>()
+                };
+                let run = |lo: &Layout, plain, threads| run_with(None, lo, plain, threads);
+                let oracle = run(&plain_out, true, 1);
+                let mut one = run(&plain_out, false, 1);
+                assert_eq!(one, run(&plain_out, false, 3));
+                assert_eq!(one, run(&transposed, false, 2));
+                for (x, y) in oracle.iter().zip(&one) {
+                    assert!(
+                        (x - y).abs() < 127.0 * (4e-5 + 4e-6 * k as f32),
+                        "{format:?} {m} {n} {k}: {x} {y}"
+                    );
+                }
+                Function::Gelu.map(&mut one);
+                assert_eq!(one, run_with(Some(Function::Gelu), &plain_out, false, 2));
+                assert_eq!(one, run_with(Some(Function::Gelu), &transposed, false, 1));
+            }
+        }
+    }
+}
+
+fn filled(n: usize, seed: usize) -> Storage {
+    let mut storage = Storage::zeroed(4 * n);
+    let data: &mut [f32] = bytemuck::cast_slice_mut(storage.bytes_mut());
+    for (i, x) in data.iter_mut().enumerate() {
+        *x = ((i * 31 + seed * 17) % 23) as f32 / 11.0 - 1.0;
+    }
+    storage
+}
+
+#[test]
+fn the_fast_ways_agree_with_plain_loops_for_odd_sizes_and_strides() {
+    let threads = Threads::new(2);
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 300, 65),
+        (2, 5, 3),
+        (17, 33, 63),
+        (64, 7, 129),
+        (1, 9, 0),
+    ] {
+        for transposed in [false, true] {
+            let (a, b, c) = (filled(2 * m * k, 1), filled(k * n, 2), filled(n, 3));
+            let la = Layout::contiguous(&[2, m, k]);
+            let lb = match transposed {
+                true => Layout::contiguous(&[n, k]).transpose(0, 1),
+                false => Layout::contiguous(&[k, n]),
+            };
+            let lb = lb.expand(&[2, k, n]).unwrap();
+            let lc = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
+            let lo = Layout::contiguous(&[2, m, n]);
+            let product = |epilogue| Product {
+                epilogue,
+                a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
+                b: TensorRef::new(DType::F32, &lb, b.bytes()).unwrap(),
+                bias: Some(TensorRef::new(DType::F32, &lc, c.bytes()).unwrap()),
+                alpha: 1.0,
+                beta: 1.0,
+            };
+            let run = |epilogue, plain| {
+                let mut out = Storage::zeroed(4 * lo.numel());
+                let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+                matmul(&mut view, &product(epilogue), plain, &threads);
+                view.as_ref().to_vec::<f32>()
+            };
+            for plain in [true, false] {
+                let mut one = run(None, plain);
+                for (x, y) in run(None, true).iter().zip(&one) {
+                    assert!((x - y).abs() < 1e-4, "{m} {n} {k}: {x} {y}");
+                }
+                Function::Silu.map(&mut one);
+                assert_eq!(one, run(Some(Function::Silu), plain));
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Converting matrices to quantized storage, and rows of them back to `f32`.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::Threads;
+use crate::runtime::shared_output::SharedOutput;
+use crate::simd::convert::{bf16_to_f32, f32_to_bf16, f32_to_int8, int8_to_f32};
+use crate::tensor::quantized::{
+    QuantizeError, QuantizedElements, QuantizedMatrix, WeightFormat, scales_bytes,
+};
+
+/// Elements that a task converts.
+const GRAIN: usize = 1 << 16;
+
+/// Stores a matrix of `[rows, columns]`, given row by row, in `to`, which is aligned to 4 bytes and
+/// as long as [`WeightFormat::bytes`] says. `passed` is told which elements of `from` have been
+/// read, a few rows at a time, so that memory that only held them can be released.
+///
+/// # Errors
+/// If the matrix is too large, or an element has no form in this format; `to` then holds anything.
+///
+/// # Panics
+/// If a slice has another length.
+pub fn quantize(
+    format: WeightFormat,
+    from: &[f32],
+    [rows, columns]: [usize; 2],
+    to: &mut [u8],
+    threads: &Threads,
+    passed: &(dyn Fn(Range<usize>) + Sync),
+) -> Result<(), QuantizeError> {
+    assert_eq!(to.len(), format.bytes(rows, columns)?);
+    assert_eq!(from.len(), rows * columns);
+    if from.is_empty() {
+        return Ok(());
+    }
+    let each = (GRAIN / columns).max(1);
+    let tasks = rows.div_ceil(each);
+    let rows_of = |task: usize| task * each..rows.min((task + 1) * each);
+    let elements_of = |rows: &Range<usize>| rows.start * columns..rows.end * columns;
+    match format {
+        WeightFormat::Bf16 => {
+            let to = SharedOutput::new(bytemuck::cast_slice_mut::<u8, u16>(to));
+            threads.run(tasks, &|task| {
+                let range = elements_of(&rows_of(task));
+                // SAFETY: tasks have different rows.
+                let to = unsafe { to.slice(range.start, range.len()) };
+                f32_to_bf16(&from[range.clone()], to);
+                passed(range);
+            });
+            Ok(())
+        }
+        WeightFormat::Int8 => {
+            let (scales, elements) = to.split_at_mut(scales_bytes(rows));
+            let scales = SharedOutput::new(bytemuck::cast_slice_mut::<u8, f32>(scales));
+            let elements = SharedOutput::new(bytemuck::cast_slice_mut::<u8, i8>(elements));
+            let all_finite = AtomicBool::new(true);
+            threads.run(tasks, &|task| {
+                let rows = rows_of(task);
+                for row in rows.clone() {
+                    // SAFETY: tasks have different rows.
+                    let scale = unsafe { scales.slice(row, 1) };
+                    // SAFETY: as above.
+                    let to = unsafe { elements.slice(row * columns, columns) };
+                    match f32_to_int8(&from[row * columns..][..columns], to) {
+                        Some(s) => scale[0] = s,
+                        None => all_finite.store(false, Ordering::Relaxed),
+                    }
+                }
+                passed(elements_of(&rows));
+            });
+            match all_finite.into_inner() {
+                true => Ok(()),
+                false => Err(QuantizeError::NotFinite),
+            }
+        }
+    }
+}
+
+/// Widens columns `columns` of a row into `to`.
+///
+/// # Panics
+/// If there are no such elements, or `to` has another length.
+pub fn dequantize_row(
+    matrix: &QuantizedMatrix<'_>,
+    row: usize,
+    columns: Range<usize>,
+    to: &mut [f32],
+) {
+    assert!(columns.end <= matrix.columns() && to.len() == columns.len());
+    let start = row * matrix.columns() + columns.start;
+    match matrix.elements() {
+        QuantizedElements::Bf16(elements) => bf16_to_f32(&elements[start..][..to.len()], to),
+        QuantizedElements::Int8 { scales, rows } => {
+            int8_to_f32(&rows[start..][..to.len()], scales[row], to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Storage;
+
+    fn numbers(n: usize, seed: u32) -> Vec<f32> {
+        (0..n as u32)
+            .map(|i| ((i ^ seed).wrapping_mul(2654435761) >> 8) as f32 * 1.2e-7 - 1.0)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_the_nearest_value_of_the_format() {
+        let threads = Threads::new(2);
+        for (rows, columns) in [(0, 3), (1, 1), (3, 17), (5, 64), (70, 1000)] {
+            let from = numbers(rows * columns, 7);
+            for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+                let mut to = Storage::zeroed(format.bytes(rows, columns).unwrap());
+                let size = [rows, columns];
+                quantize(format, &from, size, to.bytes_mut(), &threads, &|_| {}).unwrap();
+                let matrix = QuantizedMatrix::new(format, rows, columns, to.bytes()).unwrap();
+                let mut values = vec![0f32; columns];
+                for i in 0..rows {
+                    dequantize_row(&matrix, i, 0..columns, &mut values);
+                    let row = &from[i * columns..][..columns];
+                    let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
+                    for (x, y) in row.iter().zip(&values) {
+                        let step = match format {
+                            WeightFormat::Bf16 => x.abs() / 256.0,
+                            WeightFormat::Int8 => largest / 127.0 / 2.0 * 1.001,
+                        };
+                        assert!((x - y).abs() <= step, "{format:?}: {x} {y}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_zeros_and_of_tiny_numbers_are_zeros_and_infinity_is_refused() {
+        let threads = Threads::new(1);
+        let format = WeightFormat::Int8;
+        let mut to = Storage::zeroed(format.bytes(2, 2).unwrap());
+        let tiny = [0.0, 0.0, 1e-44, -1e-44];
+        quantize(format, &tiny, [2, 2], to.bytes_mut(), &threads, &|_| {}).unwrap();
+        let matrix = QuantizedMatrix::new(format, 2, 2, to.bytes()).unwrap();
+        let mut values = [1f32; 2];
+        for i in 0..2 {
+            dequantize_row(&matrix, i, 0..2, &mut values);
+            assert_eq!(values, [0.0, 0.0]);
+        }
+        let bad = [0.0, 1.0, f32::INFINITY, 2.0];
+        assert_eq!(
+            quantize(format, &bad, [2, 2], to.bytes_mut(), &threads, &|_| {}),
+            Err(QuantizeError::NotFinite)
+        );
+    }
+}
