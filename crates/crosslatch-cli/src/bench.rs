@@ -2,8 +2,8 @@
 //!
 //! A decoder step reads all of its weights once, so its floor is the number of bytes that it reads
 //! divided by the bandwidth of memory. The bandwidth is measured between the passes, because it
-//! changes with what else runs on the machine. Several precisions are measured in turns, so that the
-//! rows of one table are comparable.
+//! changes with what else runs on the machine. Several precisions are measured in turns, so that
+//! the rows of one table are comparable.
 
 mod measure;
 mod methods;

@@ -6,8 +6,8 @@ use crosslatch::{Access, Error, Model};
 
 use crate::CommandError;
 
-/// Where the bundled model lies, relative to the folder of the program: beside an installed program, or
-/// in the source tree above a built one.
+/// Where the bundled model lies, relative to the folder of the program: beside an installed
+/// program, or in the source tree above a built one.
 const BUNDLED: [&str; 3] = [
     "model.pt2",
     "../share/crosslatch/model.pt2",
@@ -45,7 +45,8 @@ impl ModelArgs {
 }
 
 impl FileArgs {
-    /// How to read the file: as asked for on the command line, otherwise as is usual for the command.
+    /// How to read the file: as asked for on the command line, otherwise as is usual for the
+    /// command.
     pub fn access(&self, usual: Access) -> Access {
         match self.no_map {
             true => Access::Copy,

@@ -1,8 +1,8 @@
 //! Which exception an error becomes.
 //!
-//! There is one exception for everything that Crosslatch itself reports, with the text that the command
-//! prints. What the operating system refuses is an `OSError`, as everywhere in Python: a file that does
-//! not exist is a `FileNotFoundError`.
+//! There is one exception for everything that Crosslatch itself reports, with the text that the
+//! command prints. What the operating system refuses is an `OSError`, as everywhere in Python: a
+//! file that does not exist is a `FileNotFoundError`.
 
 use std::path::Path;
 

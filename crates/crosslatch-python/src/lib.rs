@@ -2,13 +2,14 @@
 //!
 //! Everything here is about the border between the two: what a Python object means as a tensor
 //! (`inputs`), what a tensor is as a NumPy array (`outputs`), which exception an error becomes
-//! (`error`), and who may use a session when (`session`). The engine itself knows nothing of Python.
-//! The interpreter's lock is released whenever the engine works, so that sessions run side by side.
+//! (`error`), and who may use a session when (`session`). The engine itself knows nothing of
+//! Python. The interpreter's lock is released whenever the engine works, so that sessions run side
+//! by side.
 //!
 //! Inputs are read where they lie, through DLPack, by which array libraries lend each other memory.
-//! For the rest the interpreter's stable interface is used, so that one binary serves CPython 3.10 and
-//! all later versions. `python/crosslatch/_engine.pyi` describes the module for Python, and tests
-//! compare the two.
+//! For the rest the interpreter's stable interface is used, so that one binary serves CPython 3.10
+//! and all later versions. `python/crosslatch/_engine.pyi` describes the module for Python, and
+//! tests compare the two.
 
 mod error;
 mod idle;

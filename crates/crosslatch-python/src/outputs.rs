@@ -1,8 +1,8 @@
 //! From the engine's tensors to NumPy arrays.
 //!
-//! A session uses the same memory again at its next run, so what goes out is a copy. The copy is owned
-//! by a `bytearray`, of which the array is a view: NumPy is called like any Python function, and this
-//! crate does not depend on a version of NumPy's C interface.
+//! A session uses the same memory again at its next run, so what goes out is a copy. The copy is
+//! owned by a `bytearray`, of which the array is a view: NumPy is called like any Python function,
+//! and this crate does not depend on a version of NumPy's C interface.
 //!
 //! NumPy has no bfloat16. If the package `ml_dtypes` is installed, which adds it, that is used;
 //! otherwise such a tensor comes out as float32, which can hold each of its values.

@@ -1,9 +1,9 @@
 //! Values that belong to the process that made them.
 //!
-//! A session has threads. When a process forks, as `multiprocessing` does on Linux, the child gets a
-//! copy of the session's memory and none of its threads: using the session, or waiting for its threads
-//! at the end, would take forever. So a value remembers its process; a child is refused the value, and
-//! leaks it instead of dropping it.
+//! A session has threads. When a process forks, as `multiprocessing` does on Linux, the child gets
+//! a copy of the session's memory and none of its threads: using the session, or waiting for its
+//! threads at the end, would take forever. So a value remembers its process; a child is refused the
+//! value, and leaks it instead of dropping it.
 
 use pyo3::PyResult;
 

@@ -17,11 +17,12 @@ use crate::session::Session;
 /// Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
 /// methods and their files, one model of several files.
 ///
-/// Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
-/// with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of linear
-/// layers are converted, once, when the first session is made. `threads` is the number of threads that each
-/// session uses, all cores if it is `None`. `latch` names inputs that stay the same for many runs:
-/// what depends on them alone is computed again only when one of them changes.
+/// Weights stay in the file, mapped into memory, and the file must then not be changed or
+/// shortened; with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8"
+/// those of linear layers are converted, once, when the first session is made. `threads` is the
+/// number of threads that each session uses, all cores if it is `None`. `latch` names inputs that
+/// stay the same for many runs: what depends on them alone is computed again only when one of them
+/// changes.
 #[pyfunction]
 #[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None))]
 pub fn load(

@@ -76,8 +76,8 @@ impl Session {
     /// Runs a method and returns its outputs by name, as NumPy arrays of their own memory.
     ///
     /// Inputs are given by name: NumPy arrays, PyTorch tensors, anything with `__dlpack__`, Python
-    /// numbers and lists of them, or an `Output` of this session. Arrays are read where they lie and
-    /// must not be written before `run` returns. `outputs` names those to return; all if it is
+    /// numbers and lists of them, or an `Output` of this session. Arrays are read where they lie
+    /// and must not be written before `run` returns. `outputs` names those to return; all if it is
     /// `None`. State is then what the run made of it.
     #[pyo3(signature = (method, inputs, *, outputs = None))]
     fn run<'py>(
@@ -120,9 +120,9 @@ impl Session {
 
     /// A session that goes on from where this one is, by itself.
     ///
-    /// What has been computed so far is shared: of the state, each of the two copies what it writes,
-    /// when it writes it. Both share their threads, so give sessions that are to run at the same time
-    /// threads of their own, with `program.session()`.
+    /// What has been computed so far is shared: of the state, each of the two copies what it
+    /// writes, when it writes it. Both share their threads, so give sessions that are to run at the
+    /// same time threads of their own, with `program.session()`.
     fn fork(&self, py: Python<'_>) -> PyResult<Session> {
         let fork = self.lock()?.get_mut()?.fork().map_err(engine)?;
         Ok(Session {

@@ -25,8 +25,8 @@ const INTERRUPTS: Duration = Duration::from_millis(50);
 
 /// Writes what a model makes of texts: translations, summaries, answers.
 ///
-/// `model` is a `.pt2` file of a text model, mapped into memory, or read into it with `map=False`. Texts
-/// may be written in several threads at once.
+/// `model` is a `.pt2` file of a text model, mapped into memory, or read into it with `map=False`.
+/// Texts may be written in several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Generator {
     pipeline: TextPipeline,
@@ -113,9 +113,9 @@ impl Generator {
     ///
     /// `prefix` is put before every text: the task in words, as T5 wants it. `source_language` and
     /// `target_language` are named as the model names them, such as "eng_Latn". `beam_size` is the
-    /// number of texts followed at once, `alternatives` how many of the next best to return as well.
-    /// `truncate` cuts off the end of a text that is too long for the model. The others are those of
-    /// transformers' `generate`. What is `None` is as the model's files say.
+    /// number of texts followed at once, `alternatives` how many of the next best to return as
+    /// well. `truncate` cuts off the end of a text that is too long for the model. The others are
+    /// those of transformers' `generate`. What is `None` is as the model's files say.
     #[pyo3(signature = (text, *, prefix = None, source_language = None, target_language = None,
                         beam_size = None, alternatives = None, max_new_tokens = None,
                         min_new_tokens = None, no_repeat_ngram_size = None,

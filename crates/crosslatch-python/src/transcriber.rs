@@ -18,8 +18,8 @@ use crate::transcription::Transcription;
 
 /// Writes down what is said in sound.
 ///
-/// `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with `map=False`.
-/// Transcripts may be made in several threads at once.
+/// `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with
+/// `map=False`. Transcripts may be made in several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Transcriber(Arc<Speech>);
 
@@ -46,8 +46,8 @@ impl Transcriber {
         self.0.pipeline.sample_rate()
     }
 
-    /// Transcribes a sound file (WAV, FLAC or MP3), by name or as its contents (`bytes`), or samples:
-    /// float32, one channel, at `sample_rate` Hz.
+    /// Transcribes a sound file (WAV, FLAC or MP3), by name or as its contents (`bytes`), or
+    /// samples: float32, one channel, at `sample_rate` Hz.
     ///
     /// Returns an iterator over segments, each of which comes out as soon as it is decoded.
     /// `language` is the one spoken, such as "en"; it is detected, where the model can, if it is

@@ -1,8 +1,8 @@
 //! A transcript while it is made: an iterator over segments.
 //!
-//! Decoding runs in a thread of its own and hands each segment over as soon as it is decoded, so that
-//! the model works on while Python looks at the text, and an interrupt is noticed at once. It may be
-//! one segment ahead. If nobody asks any more, decoding ends with the segment in progress.
+//! Decoding runs in a thread of its own and hands each segment over as soon as it is decoded, so
+//! that the model works on while Python looks at the text, and an interrupt is noticed at once. It
+//! may be one segment ahead. If nobody asks any more, decoding ends with the segment in progress.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,7 +1,8 @@
 //! The form of a request: a file, and how to transcribe it.
 //!
-//! The fields are those of OpenAI's interface. What this server cannot do is refused with the field's
-//! name, never ignored: a client that asked for the times of words must not believe that it got them.
+//! The fields are those of OpenAI's interface. What this server cannot do is refused with the
+//! field's name, never ignored: a client that asked for the times of words must not believe that it
+//! got them.
 
 use std::time::Duration;
 
@@ -12,18 +13,18 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
 
-use crate::config::{Limits, Patience};
 use crate::http::{ApiError, shown};
+use crate::limits::{Limits, Patience};
 
-/// Greatest number of bytes of a prompt. A model looks only at its last few hundred tokens, a kilobyte
-/// or two.
+/// Greatest number of bytes of a prompt. A model looks only at its last few hundred tokens, a
+/// kilobyte or two.
 const MOST_PROMPT: usize = 64 << 10;
 
 /// Greatest number of bytes of every other field except the file.
 const MOST_TEXT: usize = 1 << 10;
 
-/// Number of characters of a file's name that are kept. They are its end, which says what kind of file
-/// it is.
+/// Number of characters of a file's name that are kept. They are its end, which says what kind of
+/// file it is.
 const MOST_NAME: usize = 128;
 
 /// The fields, for messages.
@@ -59,8 +60,8 @@ impl ResponseFormat {
         })
     }
 
-    /// The format of a transcript that is written in this one; `None` for the kinds of JSON, which are
-    /// this interface's own.
+    /// The format of a transcript that is written in this one; `None` for the kinds of JSON, which
+    /// are this interface's own.
     pub fn subtitles(self) -> Option<Format> {
         match self {
             Self::Json | Self::VerboseJson => None,

@@ -17,16 +17,17 @@
 //! connection → router → service → form → queue → worker (a session each) → response
 //! ```
 //!
-//! Nothing is assumed about a request. Sound is decoded from memory, within [`Limits`]. A slow client
-//! is waited for as long as [`Patience`] says; a page of another host that uses a browser on this
-//! machine is refused ([`Hosts`]). The server speaks plain HTTP/1.1; encryption and limits for each
-//! client are left to a proxy in front.
+//! Nothing is assumed about a request. Sound is decoded from memory, within [`Limits`]. A slow
+//! client is waited for as long as [`Patience`] says; a page of another host that uses a browser on
+//! this machine is refused ([`Hosts`]). The server speaks plain HTTP/1.1; encryption and limits for
+//! each client are left to a proxy in front.
 
 #![forbid(unsafe_code)]
 
 mod config;
 mod form;
 mod http;
+mod limits;
 mod metrics;
 mod response;
 mod router;
@@ -37,9 +38,10 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Limits, Patience};
+pub use config::Config;
 // For the fuzz targets.
 #[doc(hidden)]
 pub use form::Form;
 pub use http::Hosts;
+pub use limits::{Limits, Patience};
 pub use server::{ServeError, Server};

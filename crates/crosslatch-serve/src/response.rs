@@ -1,9 +1,9 @@
 //! Transcripts as OpenAI's interface writes them: whole, or event by event.
 //!
 //! Text, SRT and VTT are what the command writes, byte for byte. A stream has one
-//! `transcript.text.delta` for each segment, as soon as it is decoded, and `transcript.text.done` at
-//! the end; the deltas, joined, are the text. An error that occurs when the stream has begun is an
-//! event with the error's body.
+//! `transcript.text.delta` for each segment, as soon as it is decoded, and `transcript.text.done`
+//! at the end; the deltas, joined, are the text. An error that occurs when the stream has begun is
+//! an event with the error's body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

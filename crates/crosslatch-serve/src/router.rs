@@ -1,8 +1,8 @@
 //! Which path is answered by what.
 //!
-//! The interface under `/v1` may ask for a key; the page, `/health` and `/metrics` do not, since they
-//! show nothing of anybody's sound. Every answer is counted and logged, and every error has the shape
-//! of OpenAI's errors, also that of a path which does not exist.
+//! The interface under `/v1` may ask for a key; the page, `/health` and `/metrics` do not, since
+//! they show nothing of anybody's sound. Every answer is counted and logged, and every error has
+//! the shape of OpenAI's errors, also that of a path which does not exist.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! The server: bound to an address, it runs until a signal.
 //!
-//! At SIGTERM or an interrupt the listener closes, so that the system refuses new connections; requests
-//! on open connections are answered with 503; and every request that was accepted is finished, also
-//! those in the queue. A second signal ends the server at once.
+//! At SIGTERM or an interrupt the listener closes, so that the system refuses new connections;
+//! requests on open connections are answered with 503; and every request that was accepted is
+//! finished, also those in the queue. A second signal ends the server at once.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

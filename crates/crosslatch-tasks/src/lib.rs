@@ -26,16 +26,18 @@
 //!
 //! A speech model takes a small matrix of numbers and gives back, token by token, a row of scores;
 //! people have a sound file and want text. This crate is the way between the two. It reads the file
-//! ([`audio`]), turns samples into the features that the model was trained on ([`LogMel`]), reads the
-//! model's own files and makes the prompt and the rules for choosing tokens of them, finds the tokens
-//! ([`search`], which knows nothing of speech), runs the loop over windows ([`speech`]), turns tokens
-//! into text ([`TextTokenizer`]), and writes text or subtitles ([`Format`]). A text model takes
-//! tokens, so the way there and back is shorter ([`text`]); rules and search are the same.
+//! ([`audio`]), turns samples into the features that the model was trained on ([`LogMel`]), reads
+//! the model's own files and makes the prompt and the rules for choosing tokens of them, finds the
+//! tokens ([`search`], which knows nothing of speech), runs the loop over windows ([`speech`]),
+//! turns tokens into text ([`TextTokenizer`]), and writes text or subtitles ([`Format`]). A text
+//! model takes tokens, so the way there and back is shorter ([`text`]); rules and search are the
+//! same.
 //!
 //! The idea is that every step has a published definition (Hugging Face's `transformers`) and that
 //! each module is tested against numbers that it produced. The model itself is known only by the
 //! traits [`SpeechModel`] and [`TextModel`]: one encoder run for each window or text, then decoder
-//! steps. [`ExportedSpeechModel`] and [`ExportedTextModel`] implement them with the engine's sessions.
+//! steps. [`ExportedSpeechModel`] and [`ExportedTextModel`] implement them with the engine's
+//! sessions.
 //!
 //! Files and configurations are not trusted: every failure is an error value that says which file,
 //! why and what to do. Nothing here prints or ends the process.

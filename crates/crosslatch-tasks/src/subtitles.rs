@@ -1,11 +1,11 @@
 //! A transcript as text, JSON, SubRip, WebVTT or tab-separated values.
 //!
-//! The five formats are written the way openai-whisper and faster-whisper write them, so that a file
-//! from one tool can replace a file from another. Plain text has one line for each segment; JSON has
-//! the text, the language and the numbered segments; SRT and VTT have one cue for each segment, TSV
-//! one row. A segment without words makes no cue. Whatever a model writes stays text: line breaks
-//! become spaces (an empty line would end a cue), and what a player would read as markup or as an
-//! arrow is escaped or replaced.
+//! The five formats are written the way openai-whisper and faster-whisper write them, so that a
+//! file from one tool can replace a file from another. Plain text has one line for each segment;
+//! JSON has the text, the language and the numbered segments; SRT and VTT have one cue for each
+//! segment, TSV one row. A segment without words makes no cue. Whatever a model writes stays text:
+//! line breaks become spaces (an empty line would end a cue), and what a player would read as
+//! markup or as an arrow is escaped or replaced.
 
 use std::fmt::Write as _;
 use std::str::FromStr;

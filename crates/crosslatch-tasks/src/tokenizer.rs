@@ -1,8 +1,8 @@
 //! From text to token ids and back, by a model's `tokenizer.json`.
 //!
-//! Models describe their tokens in a file that the `tokenizers` library defines and reads. This is a
-//! thin layer over the library, so that the rest of the crate and its callers see a few operations
-//! and one error. Regular expressions are those in pure Rust, so no C library is needed.
+//! Models describe their tokens in a file that the `tokenizers` library defines and reads. This is
+//! a thin layer over the library, so that the rest of the crate and its callers see a few
+//! operations and one error. Regular expressions are those in pure Rust, so no C library is needed.
 //!
 //! The library trusts its file and panics at some that are malformed. Text that is not JSON is
 //! refused before the library sees it, and every other panic becomes an error here, in the only
@@ -53,8 +53,8 @@ impl TextTokenizer {
         Ok(Self { inner })
     }
 
-    /// The token ids of a text; with `special_tokens` also those that the model puts around one, such
-    /// as `</s>`.
+    /// The token ids of a text; with `special_tokens` also those that the model puts around one,
+    /// such as `</s>`.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
@@ -64,8 +64,8 @@ impl TextTokenizer {
             .map_err(TokenizerError::Encode)
     }
 
-    /// The token ids of a text and of what the model puts around one; each says whether it is such an
-    /// addition.
+    /// The token ids of a text and of what the model puts around one; each says whether it is such
+    /// an addition.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].

@@ -40,8 +40,8 @@ pub fn measure(
             let mut times = Vec::new();
             let begin = Instant::now();
             while times.len() < 4 || begin.elapsed().as_secs_f64() < SECONDS {
-                // A latched method is measured with its latched values at hand. The method that computes
-                // them has a row of its own.
+                // A latched method is measured with its latched values at hand. The method that
+                // computes them has a row of its own.
                 if method.latch.is_none() {
                     session.reset();
                 }

@@ -1,14 +1,14 @@
 //! Which layer of the model a step belongs to.
 //!
 //! A file says which module each node comes from, but only where a module was called. What stands
-//! between the calls (a reshape, a residual sum, attention that is written as a function) has the path
-//! of the module around it, which is often the whole program, or no path at all. Since the steps are in
-//! the order in which they run, such a step is counted to the innermost module that contains both the
-//! step before it and the step after it; between two items of a list, such as two decoder layers, to
-//! the first of the two.
+//! between the calls (a reshape, a residual sum, attention that is written as a function) has the
+//! path of the module around it, which is often the whole program, or no path at all. Since the
+//! steps are in the order in which they run, such a step is counted to the innermost module that
+//! contains both the step before it and the step after it; between two items of a list, such as two
+//! decoder layers, to the first of the two.
 
-/// Completes the paths of steps, which are in the order in which they run. A step keeps its own path if
-/// that says more.
+/// Completes the paths of steps, which are in the order in which they run. A step keeps its own
+/// path if that says more.
 pub fn complete(modules: &[Option<&str>]) -> Vec<String> {
     let known: Vec<Vec<&str>> = modules
         .iter()

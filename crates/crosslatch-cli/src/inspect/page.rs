@@ -1,8 +1,8 @@
 //! The facts as a page.
 //!
-//! The page is one file that needs nothing else: a template with style and script, and the facts in it
-//! as JSON. The script builds everything that is seen from the facts and inserts names from the model
-//! only as text, and the page's own policy forbids it to load anything.
+//! The page is one file that needs nothing else: a template with style and script, and the facts in
+//! it as JSON. The script builds everything that is seen from the facts and inserts names from the
+//! model only as text, and the page's own policy forbids it to load anything.
 
 use serde_json::Value;
 

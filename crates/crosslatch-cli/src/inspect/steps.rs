@@ -45,8 +45,8 @@ struct Known<'p> {
 }
 
 impl<'p> Known<'p> {
-    /// The module that a node comes from. For a node in a branch the file tells only that it belongs to
-    /// the program, but the name of a weight that it uses tells more.
+    /// The module that a node comes from. For a node in a branch the file tells only that it
+    /// belongs to the program, but the name of a weight that it uses tells more.
     fn module(&self, node: &'p Node) -> Option<&'p str> {
         let recorded = node.provenance.module.as_deref();
         let mut weights = node.operands().filter_map(|id| self.weights.get(&id));
@@ -77,8 +77,8 @@ struct Described<'p> {
 }
 
 impl<'p> Walk<'p> {
-    /// Describes the steps of a graph. If a pass made the graph, not all of its nodes are known. `path`
-    /// names the branch; `always` says whether every run takes these steps.
+    /// Describes the steps of a graph. If a pass made the graph, not all of its nodes are known.
+    /// `path` names the branch; `always` says whether every run takes these steps.
     fn steps(&mut self, steps: &'p [Step], known: Option<Known<'p>>, path: &str, always: bool) {
         let graph = known.as_ref().map(|known| known.graph);
         let nodes: HashMap<String, &Node> = graph

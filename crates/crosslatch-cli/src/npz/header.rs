@@ -1,9 +1,9 @@
 //! The header of a NumPy array: its element type, its order and its shape.
 //!
 //! The format is `numpy.lib.format`, versions 1.0 to 3.0. After a magic number follows a Python
-//! dictionary with three entries, of which NumPy writes only one spelling. It is read as three entries
-//! in any order and not as Python, because crates that parse Python bring a parser generator and a C
-//! compiler into the build.
+//! dictionary with three entries, of which NumPy writes only one spelling. It is read as three
+//! entries in any order and not as Python, because crates that parse Python bring a parser
+//! generator and a C compiler into the build.
 
 use std::io::{self, Read, Write};
 

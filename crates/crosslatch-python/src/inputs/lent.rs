@@ -1,9 +1,9 @@
 //! Tensors that borrow the memory of Python objects, through DLPack.
 //!
-//! An object hands out a pointer, an element type, a shape and strides, and keeps the memory until it
-//! is given back, which happens when the run is over. The engine reads any strides that are not
-//! negative. What NumPy cannot lend like that (reversed, unaligned, byte-swapped or, in old versions,
-//! write-protected arrays) it is asked to copy first.
+//! An object hands out a pointer, an element type, a shape and strides, and keeps the memory until
+//! it is given back, which happens when the run is over. The engine reads any strides that are not
+//! negative. What NumPy cannot lend like that (reversed, unaligned, byte-swapped or, in old
+//! versions, write-protected arrays) it is asked to copy first.
 //!
 //! Assumed: nobody writes an array while a run reads it. The engine stays within the memory that it
 //! was lent, but what it computes then is undefined.
@@ -80,7 +80,8 @@ fn is_lendable(array: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(aligned && strides.iter().all(|stride| *stride >= 0))
 }
 
-/// Borrows an object's memory. `meaning` is the element type, if the object does not know it itself.
+/// Borrows an object's memory. `meaning` is the element type, if the object does not know it
+/// itself.
 pub fn lend(object: &Bound<'_, PyAny>, meaning: Option<DType>) -> Result<Lent, Refusal> {
     let request = ImportRequest::new(object.as_borrowed())?;
     if let Ok(device) = request.device()

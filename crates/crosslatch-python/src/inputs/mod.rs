@@ -1,9 +1,10 @@
 //! From Python objects to tensors, without a copy wherever that is possible.
 //!
-//! Array libraries lend each other memory through DLPack. NumPy arrays, PyTorch tensors and whatever
-//! else has `__dlpack__` come in that way ([`lent`]). Python's own numbers and lists of them are
-//! converted to the type that the program declares ([`numbers`]). Arrays never are, because a program
-//! that gets another type than it was exported for is most likely called by mistake.
+//! Array libraries lend each other memory through DLPack. NumPy arrays, PyTorch tensors and
+//! whatever else has `__dlpack__` come in that way ([`lent`]). Python's own numbers and lists of
+//! them are converted to the type that the program declares ([`numbers`]). Arrays never are,
+//! because a program that gets another type than it was exported for is most likely called by
+//! mistake.
 
 mod lent;
 mod numbers;

@@ -1,9 +1,9 @@
 //! Python's own numbers, and lists of them, as tensors.
 //!
-//! A Python number has no element type, so it takes the one that the program declares, provided that
-//! there is only one way to do so: integers become integers that can hold them, or floats; floats
-//! become floats; truth values become `bool`. Everything else is refused, because it would change the
-//! number or guess what was meant.
+//! A Python number has no element type, so it takes the one that the program declares, provided
+//! that there is only one way to do so: integers become integers that can hold them, or floats;
+//! floats become floats; truth values become `bool`. Everything else is refused, because it would
+//! change the number or guess what was meant.
 
 use crosslatch::{DType, Tensor, TensorRef};
 use crosslatch_kernels::{Element, with_element};

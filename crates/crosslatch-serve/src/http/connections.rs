@@ -2,10 +2,10 @@
 //!
 //! A client that opens a connection and sends nothing, or sends half a header, or does not read the
 //! answer, costs only a connection; but with enough such clients the server has none left. So there
-//! are time limits: for the request line and the headers, which include the wait for the next request
-//! on a connection that is kept open, and for a write that the client does not take. (A body that does
-//! not arrive is noticed by the [form](crate::form), since the client can still be told.) Beyond a
-//! number of connections, the system lets clients wait.
+//! are time limits: for the request line and the headers, which include the wait for the next
+//! request on a connection that is kept open, and for a write that the client does not take. (A
+//! body that does not arrive is noticed by the [form](crate::form), since the client can still be
+//! told.) Beyond a number of connections, the system lets clients wait.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutWriter;
 
-use crate::config::Patience;
+use crate::limits::Patience;
 
 /// Greatest number of a request's headers.
 pub const MOST_HEADERS: usize = 100;

@@ -1,10 +1,10 @@
 //! Discards what a refused client is still sending, so that the refusal reaches it.
 //!
 //! A request may be refused before its body has been read: the key is wrong, no place is free, the
-//! body is too large. If the server then closed the connection with the rest of the body on its way,
-//! the system would answer that rest with a reset, and the client would see a broken connection
-//! instead of the refusal. So what is left of the body is read and discarded for a while. A client
-//! that asked first (`Expect: 100-continue`) has sent no body, and nothing is read.
+//! body is too large. If the server then closed the connection with the rest of the body on its
+//! way, the system would answer that rest with a reset, and the client would see a broken
+//! connection instead of the refusal. So what is left of the body is read and discarded for a
+//! while. A client that asked first (`Expect: 100-continue`) has sent no body, and nothing is read.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};

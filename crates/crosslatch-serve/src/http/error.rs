@@ -3,11 +3,11 @@
 //! The body is `{"error": {"message", "type", "param", "code"}}`; official clients turn the status
 //! into an exception and show the message. The statuses mean: 400 a parameter is wrong or asks for
 //! too much, 401 the key is missing or wrong, 403 the request came from another host's page or was
-//! meant for another host, 404 there is no such path or model, 405 the path takes another method, 408
-//! the upload took too long, 413 the body is too large, 414 the path is too long, 415 the body is not
-//! a multipart form or the sound cannot be read, 422 the sound can be read and holds nothing usable,
-//! 429 the queue is full, 431 the headers are too large, 500 the model failed, 503 the server is
-//! ending.
+//! meant for another host, 404 there is no such path or model, 405 the path takes another method,
+//! 408 the upload took too long, 413 the body is too large, 414 the path is too long, 415 the body
+//! is not a multipart form or the sound cannot be read, 422 the sound can be read and holds nothing
+//! usable, 429 the queue is full, 431 the headers are too large, 500 the model failed, 503 the
+//! server is ending.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -155,7 +155,8 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        // The rest of the request did not arrive, so no other request can follow on this connection.
+        // The rest of the request did not arrive, so no other request can follow on this
+        // connection.
         if self.status == StatusCode::REQUEST_TIMEOUT {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

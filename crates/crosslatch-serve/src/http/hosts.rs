@@ -2,10 +2,10 @@
 //!
 //! A server that listens only on this machine can still be reached by every page that a browser on
 //! this machine shows: the page's own name may be made to resolve to 127.0.0.1 after the page was
-//! loaded (DNS rebinding), or the page simply sends a form. The first can be told by `Host`, which is
-//! the name by which the page was loaded, and the second by `Origin`, which browsers add and pages
-//! cannot change. So on loopback both have to be names of this machine, or names that whoever runs
-//! the server has given.
+//! loaded (DNS rebinding), or the page simply sends a form. The first can be told by `Host`, which
+//! is the name by which the page was loaded, and the second by `Origin`, which browsers add and
+//! pages cannot change. So on loopback both have to be names of this machine, or names that whoever
+//! runs the server has given.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;

@@ -1,5 +1,5 @@
-//! What the server knows of HTTP apart from transcripts: connections and how long they may take, whom
-//! a request is meant for, and the shape of errors.
+//! What the server knows of HTTP apart from transcripts: connections and how long they may take,
+//! whom a request is meant for, and the shape of errors.
 
 mod connections;
 mod discard;

@@ -1,8 +1,8 @@
 //! A request on its way through the queue, and the replies on the way back.
 //!
-//! These are the two ends of a channel: a worker holds a [`Job`], the connection its [`Replies`]. When
-//! a client goes away, the replies are dropped: the place is free at once, and the worker finds the
-//! channel closed when it next looks.
+//! These are the two ends of a channel: a worker holds a [`Job`], the connection its [`Replies`].
+//! When a client goes away, the replies are dropped: the place is free at once, and the worker
+//! finds the channel closed when it next looks.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,8 +48,8 @@ impl Job {
         place: Place,
         metrics: Arc<Metrics>,
     ) -> (Job, Replies) {
-        // The channel is unbounded, so that a client that reads slowly does not hold up a worker. No
-        // more can pile up than the text of the longest sound accepted.
+        // The channel is unbounded, so that a client that reads slowly does not hold up a worker.
+        // No more can pile up than the text of the longest sound accepted.
         let (sender, receiver) = unbounded_channel();
         let job = Job {
             name,

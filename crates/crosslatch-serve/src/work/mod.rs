@@ -2,8 +2,8 @@
 //! transcribe.
 //!
 //! A request takes a [place](places) before its body is read. With its body it becomes a
-//! [job](job), which waits in the [queue](queue) until a [worker](worker) takes it. The worker replies
-//! segment by segment over the job's channel.
+//! [job](job), which waits in the [queue](queue) until a [worker](worker) takes it. The worker
+//! replies segment by segment over the job's channel.
 
 mod job;
 mod places;

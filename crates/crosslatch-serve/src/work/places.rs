@@ -1,8 +1,8 @@
 //! How many requests may be in the server at a time.
 //!
 //! A place is taken before a request's body is read, and given back when its answer is out or its
-//! client is gone. There are as many as workers and waiting requests together, so memory is bounded by
-//! the places times the largest body, and a request without a place can be refused at once.
+//! client is gone. There are as many as workers and waiting requests together, so memory is bounded
+//! by the places times the largest body, and a request without a place can be refused at once.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! The queue of requests that wait for a worker.
 //!
-//! Its length is bounded by the [places](super::Places). A job whose client went away holds no place
-//! any more; it is dropped as soon as anybody looks at the queue, so that a client which does nothing
-//! but hang up cannot fill it.
+//! Its length is bounded by the [places](super::Places). A job whose client went away holds no
+//! place any more; it is dropped as soon as anybody looks at the queue, so that a client which does
+//! nothing but hang up cannot fill it.
 //!
-//! A worker may take several jobs at once, because a model that decodes several inputs together reads
-//! its weights once for all of them.
+//! A worker may take several jobs at once, because a model that decodes several inputs together
+//! reads its weights once for all of them.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -32,8 +32,8 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes up to `most` jobs, and waits until there is one. An empty result means that the queue is
-    /// closed and empty.
+    /// Takes up to `most` jobs, and waits until there is one. An empty result means that the queue
+    /// is closed and empty.
     pub fn take(&self, most: usize) -> Vec<Job> {
         let mut waiting = self.lock();
         while waiting.jobs.is_empty() && !waiting.is_closed {

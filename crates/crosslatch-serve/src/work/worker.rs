@@ -1,9 +1,9 @@
 //! The threads that transcribe.
 //!
 //! Each worker owns a session on the model that all of them share, takes jobs from the queue and
-//! replies to them. It checks whether the client is still there before it begins, when the sound has
-//! been decoded, and at every segment and window. A panic costs only the job that caused it: its
-//! client is told, and the worker goes on with a fresh session.
+//! replies to them. It checks whether the client is still there before it begins, when the sound
+//! has been decoded, and at every segment and window. A panic costs only the job that caused it:
+//! its client is told, and the worker goes on with a fresh session.
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +18,8 @@ use crosslatch_tasks::{Event, SpeechModel, SpeechPipeline, Transcript};
 use super::job::{Job, Reply};
 use super::places::Places;
 use super::queue::Queue;
-use crate::config::Limits;
 use crate::http::ApiError;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 
 /// Number of jobs that a worker takes at a time: a session decodes one input.
@@ -97,8 +97,8 @@ where
             for mut job in jobs {
                 let decoding = shared.metrics.begin();
                 let last = self.last(&mut job);
-                // Dropped before the client gets the last reply, so that a client never sees a worker
-                // counted that is done with it.
+                // Dropped before the client gets the last reply, so that a client never sees a
+                // worker counted that is done with it.
                 drop(decoding);
                 if let Some(last) = last {
                     job.reply(last);

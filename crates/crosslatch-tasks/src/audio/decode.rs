@@ -1,10 +1,11 @@
 //! From the packets of a file to mono samples.
 //!
-//! `symphonia` finds the container, the track and the codec; what is left is to decide what to trust.
-//! The rate and the channels are checked before a decoder is made, and those of each packet are
-//! checked again, since a FLAC or MP3 stream may change them midway. Packets cannot be larger than
-//! real ones, because symphonia reads in bounded pieces. A hostile file may make a decoder panic; that
-//! becomes an error here, the only place where the crate hands untrusted bytes to a decoder.
+//! `symphonia` finds the container, the track and the codec; what is left is to decide what to
+//! trust. The rate and the channels are checked before a decoder is made, and those of each packet
+//! are checked again, since a FLAC or MP3 stream may change them midway. Packets cannot be larger
+//! than real ones, because symphonia reads in bounded pieces. A hostile file may make a decoder
+//! panic; that becomes an error here, the only place where the crate hands untrusted bytes to a
+//! decoder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -102,15 +103,15 @@ fn read_inner(
     };
     pump(&mut *format, &mut *decoder, track_id, &mut state)?;
     if announced.is_some_and(|announced| plausible(announced) && state.frames < announced) {
-        // The file is cut off, and what is there has been decoded. Packets that failed already explain
-        // the gap.
+        // The file is cut off, and what is there has been decoded. Packets that failed already
+        // explain the gap.
         state.damaged = state.damaged.max(1);
     }
     state.finish()
 }
 
-/// Whether a header's length is meant: one that was written before the length was known says 2³² − 1
-/// bytes or the like.
+/// Whether a header's length is meant: one that was written before the length was known says 2³² −
+/// 1 bytes or the like.
 fn plausible(announced: u64) -> bool {
     announced < (u64::from(u32::MAX) - 4096) / 32
 }

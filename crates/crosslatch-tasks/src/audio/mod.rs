@@ -1,14 +1,14 @@
 //! Sound files in, mono samples at the model's rate out.
 //!
-//! A speech model wants one channel of `f32` samples in `[-1, 1]` at one rate (16 kHz for Whisper); a
-//! person has a WAV, FLAC or MP3 file at any rate with any number of channels. The idea is a stream:
-//! each packet that the decoder yields is averaged to one channel and goes through the resampler at
-//! once, so memory grows with the *result* (64 kB for each second at 16 kHz), never with what a header
-//! claims. The size of the result is bounded as well, since a few kilobytes of FLAC can decode to
-//! hours of silence (see [`AudioLimits`]).
+//! A speech model wants one channel of `f32` samples in `[-1, 1]` at one rate (16 kHz for Whisper);
+//! a person has a WAV, FLAC or MP3 file at any rate with any number of channels. The idea is a
+//! stream: each packet that the decoder yields is averaged to one channel and goes through the
+//! resampler at once, so memory grows with the *result* (64 kB for each second at 16 kHz), never
+//! with what a header claims. The size of the result is bounded as well, since a few kilobytes of
+//! FLAC can decode to hours of silence (see [`AudioLimits`]).
 //!
-//! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do; a file
-//! without any usable audio is an error that says why.
+//! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do; a
+//! file without any usable audio is an error that says why.
 
 mod decode;
 mod resample;
@@ -33,8 +33,9 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels that the file had; [`Audio::samples`] is their mean.
     pub source_channels: usize,
-    /// Number of packets that could not be decoded and were left out. A file that is cut off before the
-    /// end announced by its header counts as one. A caller may want to warn if this is not zero.
+    /// Number of packets that could not be decoded and were left out. A file that is cut off before
+    /// the end announced by its header counts as one. A caller may want to warn if this is not
+    /// zero.
     pub damaged_packets: usize,
 }
 
@@ -47,9 +48,9 @@ impl Audio {
 
 /// How much sound one file may decode to.
 ///
-/// A file may decode to `free_seconds`, plus one second for each `bytes_per_second` bytes of it, and to
-/// `max_seconds` at most. Speech codecs do not go below 500 bytes for each second, so only a file that
-/// was made to exhaust memory, or one of hours of digital silence, reaches the limit.
+/// A file may decode to `free_seconds`, plus one second for each `bytes_per_second` bytes of it,
+/// and to `max_seconds` at most. Speech codecs do not go below 500 bytes for each second, so only a
+/// file that was made to exhaust memory, or one of hours of digital silence, reaches the limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioLimits {
     /// Longest sound accepted, in seconds.

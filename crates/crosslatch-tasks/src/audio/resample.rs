@@ -1,11 +1,11 @@
 //! Conversion from one sample rate to another, as a stream.
 //!
-//! The idea is a band-limited conversion by overlapping FFT blocks (rubato's synchronous resampler):
-//! multiply the spectrum with a windowed sinc, cut or extend it, and transform it back. Three things
-//! make it exact for a whole clip. A block holds an even number of the smallest blocks that the two
-//! rates allow, so that the filter's delay is a whole number of samples on both sides and can be cut
-//! off without shifting the sound by a fraction of a sample. The output has `round(n * to / from)`
-//! samples. Zeros are pushed at the end until the last of these samples has come out.
+//! The idea is a band-limited conversion by overlapping FFT blocks (rubato's synchronous
+//! resampler): multiply the spectrum with a windowed sinc, cut or extend it, and transform it back.
+//! Three things make it exact for a whole clip. A block holds an even number of the smallest blocks
+//! that the two rates allow, so that the filter's delay is a whole number of samples on both sides
+//! and can be cut off without shifting the sound by a fraction of a sample. The output has `round(n
+//! * to / from)` samples. Zeros are pushed at the end until the last of these samples has come out.
 //!
 //! A block is at least 4,096 input or output samples long, which puts the cutoff within 1 % of the
 //! lower of the two Nyquist frequencies.
@@ -18,9 +18,9 @@ use super::{AudioError, SAMPLE_RATES};
 /// Least number of samples of an FFT block, on the side with the higher rate.
 const BLOCK: usize = 4_096;
 
-/// Greatest number of samples of a block. Rates up to half of this convert into any other; higher rates
-/// need a divisor in common with the other rate, as all that are in use have with 16 kHz. A block costs
-/// about a hundred bytes for each of its samples.
+/// Greatest number of samples of a block. Rates up to half of this convert into any other; higher
+/// rates need a divisor in common with the other rate, as all that are in use have with 16 kHz. A
+/// block costs about a hundred bytes for each of its samples.
 const LONGEST_BLOCK: usize = 1 << 17;
 
 /// Converts a stream of mono samples from one rate to another; see the module for the method.
@@ -33,7 +33,8 @@ pub struct Resampler {
 
 /// The converter itself; absent where the two rates are equal.
 struct Stage {
-    /// In `f64` like the features, because the transform for another type would be a large piece of code.
+    /// In `f64` like the features, because the transform for another type would be a large piece of
+    /// code.
     fft: Fft<f64>,
     pending: Vec<f64>,
     block_out: Vec<f64>,

@@ -35,8 +35,8 @@ pub struct DecodingConfig {
 }
 
 impl DecodingConfig {
-    /// How to search with the number of beams and the length penalty that a caller chose, or else with
-    /// those of the file.
+    /// How to search with the number of beams and the length penalty that a caller chose, or else
+    /// with those of the file.
     pub(crate) fn beam_options(
         &self,
         beams: Option<usize>,
@@ -104,8 +104,8 @@ impl ConfigFiles {
         })
     }
 
-    /// The shared settings. Where the decoder starts and what ends a text is looked up in a different
-    /// order for speech and for text, so the caller says it.
+    /// The shared settings. Where the decoder starts and what ends a text is looked up in a
+    /// different order for speech and for text, so the caller says it.
     pub fn decoding(
         &self,
         decoder_start_token_id: u32,

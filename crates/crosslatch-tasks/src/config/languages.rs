@@ -1,9 +1,9 @@
 //! English names of languages and their codes.
 //!
 //! Models mark a language with a token that carries a code, such as `<|de|>`; a person writes `de`,
-//! `german` or `German`. The table holds the languages that Whisper was published with and the other
-//! names that are accepted for some of them. Whether a model knows a language is for its own files to
-//! say.
+//! `german` or `German`. The table holds the languages that Whisper was published with and the
+//! other names that are accepted for some of them. Whether a model knows a language is for its own
+//! files to say.
 
 /// English names in lower case, in alphabetical order, each with its code.
 const NAMES: &[(&str, &str)] = &[

@@ -1,7 +1,7 @@
 //! The settings of one JSON file, looked up by name.
 //!
-//! An absent setting and `null` mean the same. A value is checked when it is looked up, and the error
-//! names file, setting and value.
+//! An absent setting and `null` mean the same. A value is checked when it is looked up, and the
+//! error names file, setting and value.
 
 use std::collections::BTreeMap;
 
@@ -89,8 +89,8 @@ impl Settings {
             .map(Some)
     }
 
-    /// Refuses every setting of `neutral` that is present with another value than the one given here,
-    /// at which it has no effect.
+    /// Refuses every setting of `neutral` that is present with another value than the one given
+    /// here, at which it has no effect.
     pub fn refuse_unless(&self, neutral: &[(&'static str, f64)]) -> Result<(), ConfigError> {
         for &(name, nothing) in neutral {
             if self

@@ -21,8 +21,8 @@ pub(super) struct ExportedDecoder {
     kind: &'static str,
     model: Model,
     options: Options,
-    /// One for each sequence. The first holds what the encoder returned; the others are forks of it or
-    /// of one another. There is none if they were lost in a batch that failed.
+    /// One for each sequence. The first holds what the encoder returned; the others are forks of it
+    /// or of one another. There is none if they were lost in a batch that failed.
     sessions: Vec<Session>,
     encoder_output: Arc<str>,
     decoder_output: String,
@@ -30,8 +30,8 @@ pub(super) struct ExportedDecoder {
     source_mask: Option<SourceMask>,
     /// Where steps are taken together with those of other models.
     pub(super) participant: Option<Participant>,
-    /// Whether nothing has been decoded since the encoder ran, so that what depends on its output is
-    /// still to be computed.
+    /// Whether nothing has been decoded since the encoder ran, so that what depends on its output
+    /// is still to be computed.
     is_fresh: bool,
 }
 
@@ -166,8 +166,8 @@ impl ExportedDecoder {
         Ok(())
     }
 
-    /// Runs the decoder in these sequences. A prompt, and the step that computes what depends on the
-    /// encoder's output, are enough work to be done alone.
+    /// Runs the decoder in these sequences. A prompt, and the step that computes what depends on
+    /// the encoder's output, are enough work to be done alone.
     fn step(&mut self, feeds: &[Feed<'_>]) -> Result<(), ExportedError> {
         for feed in feeds {
             self.grow(feed.sequence)?;

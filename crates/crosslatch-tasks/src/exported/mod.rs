@@ -2,14 +2,14 @@
 //! [`TextModel`].
 //!
 //! The archive holds two methods. `encoder` takes the source: `input_features`, or `input_ids` with
-//! `attention_mask`. `decoder` takes `input_ids`, `cache_position`, `encoder_hidden_states` and, for
-//! text, `encoder_attention_mask`, and keeps its caches as state. The decoder reads what the encoder
-//! returned where it lies. A new source is a new input: the session's state is reset, so that nothing
-//! of the last source can take part in the next.
+//! `attention_mask`. `decoder` takes `input_ids`, `cache_position`, `encoder_hidden_states` and,
+//! for text, `encoder_attention_mask`, and keeps its caches as state. The decoder reads what the
+//! encoder returned where it lies. A new source is a new input: the session's state is reset, so
+//! that nothing of the last source can take part in the next.
 //!
-//! Both kinds of model decode in the same way, with a session for each sequence (`decoder`), and share
-//! one [`ExportedModel`]; they differ in what their encoders take (`speech`, `text`). Models that
-//! decode at the same time can take their steps together, by a [`StepBatcher`].
+//! Both kinds of model decode in the same way, with a session for each sequence (`decoder`), and
+//! share one [`ExportedModel`]; they differ in what their encoders take (`speech`, `text`). Models
+//! that decode at the same time can take their steps together, by a [`StepBatcher`].
 //!
 //! [`SpeechModel`]: crate::SpeechModel
 //! [`TextModel`]: crate::TextModel
@@ -31,7 +31,8 @@ pub use text::{ExportedTextModel, TextSource, text_pipeline};
 use crate::search::{Decoder, Feed};
 use decoder::ExportedDecoder;
 
-/// A session on an exported model. `Source` is what its encoder takes: [`SpeechSource`] or [`TextSource`].
+/// A session on an exported model. `Source` is what its encoder takes: [`SpeechSource`] or
+/// [`TextSource`].
 pub struct ExportedModel<Source> {
     decoder: ExportedDecoder,
     source: Source,

@@ -2,16 +2,17 @@
 //!
 //! Problem. A step reads all weights of the decoder and computes little with them, so that windows
 //! which are decoded at the same time, each by a thread of its own, read the same weights again and
-//! again. Side by side they read them once ([`Session::run_together`]), but each is at a point of its
-//! own: one has just begun, one is done, one encodes the next window.
+//! again. Side by side they read them once ([`Session::run_together`]), but each is at a point of
+//! its own: one has just begun, one is done, one encodes the next window.
 //!
-//! Idea. A model is *active* from its first step of one token until it works alone (it encodes, or is
-//! fed a prompt) or pauses. An active model hands its step over and waits; the last one to arrive
-//! takes all steps that wait. Nobody waits for a model that is not active. A batch has as many threads
-//! as its models would have by themselves, and at most as many as those that work alone leave.
+//! Idea. A model is *active* from its first step of one token until it works alone (it encodes, or
+//! is fed a prompt) or pauses. An active model hands its step over and waits; the last one to
+//! arrive takes all steps that wait. Nobody waits for a model that is not active. A batch has as
+//! many threads as its models would have by themselves, and at most as many as those that work
+//! alone leave.
 //!
-//! Results are those of each model alone, bit for bit. If a batch fails or panics, every model in it
-//! gets an error and loses its sessions, and begins its next window with a fresh one.
+//! Results are those of each model alone, bit for bit. If a batch fails or panics, every model in
+//! it gets an error and loses its sessions, and begins its next window with a fresh one.
 //!
 //! [`Session::run_together`]: crosslatch::Session::run_together
 
@@ -90,8 +91,8 @@ impl StepBatcher {
         self.teams[size as usize].get_or_init(|| Threads::new(1 << size))
     }
 
-    /// Waits until a step is taken, or takes it with all that wait if no other active model is still to
-    /// arrive. `each` is the number of threads that a model would have by itself.
+    /// Waits until a step is taken, or takes it with all that wait if no other active model is
+    /// still to arrive. `each` is the number of threads that a model would have by itself.
     fn step(&self, step: Step, each: usize) -> Outcome {
         let mut state = self.lock();
         let ticket = state.next_ticket;
@@ -101,8 +102,8 @@ impl StepBatcher {
             if let Some(i) = state.done.iter().position(|(t, _)| *t == ticket) {
                 return state.done.swap_remove(i).1;
             }
-            // While another thread takes this step, it no longer waits but its model is still active,
-            // so that the numbers differ.
+            // While another thread takes this step, it no longer waits but its model is still
+            // active, so that the numbers differ.
             if !state.waiting.is_empty() && state.waiting.len() == state.active {
                 let steps = std::mem::take(&mut state.waiting);
                 let free = self.threads.saturating_sub(state.alone);

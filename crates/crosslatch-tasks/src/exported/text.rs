@@ -1,7 +1,7 @@
 //! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`.
 //!
-//! A program that was exported for texts of a least length, or of one length only, is given padding,
-//! which the mask hides.
+//! A program that was exported for texts of a least length, or of one length only, is given
+//! padding, which the mask hides.
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Program, ValueType};

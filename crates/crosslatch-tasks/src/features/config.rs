@@ -1,10 +1,10 @@
 //! The settings of a feature extractor, from the file that comes with a model.
 //!
-//! `transformers` writes more fields to `preprocessor_config.json` than it reads back: the window is
-//! `chunk_length * sampling_rate` whatever `n_samples` says, and a stored filter bank is computed
-//! again. This reader does the same. What would change the features and is not supported is refused,
-//! never ignored. Sizes are bounded, because memory and time depend on them before the model has been
-//! asked whether it takes features of such a size.
+//! `transformers` writes more fields to `preprocessor_config.json` than it reads back: the window
+//! is `chunk_length * sampling_rate` whatever `n_samples` says, and a stored filter bank is
+//! computed again. This reader does the same. What would change the features and is not supported
+//! is refused, never ignored. Sizes are bounded, because memory and time depend on them before the
+//! model has been asked whether it takes features of such a size.
 
 use serde::Deserialize;
 

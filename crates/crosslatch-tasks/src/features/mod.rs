@@ -1,10 +1,10 @@
 //! From samples to the log-mel features that Whisper takes.
 //!
-//! A Whisper encoder was trained on one exact transformation of sound, and every small difference in
-//! it (which Hann window, how the edges are padded, which mel scale, which frame is dropped) costs
-//! accuracy without any visible error. So this module follows `transformers.WhisperFeatureExtractor`
-//! step by step, driven by the `preprocessor_config.json` that a model comes with, and is tested
-//! against numbers that the extractor produced:
+//! A Whisper encoder was trained on one exact transformation of sound, and every small difference
+//! in it (which Hann window, how the edges are padded, which mel scale, which frame is dropped)
+//! costs accuracy without any visible error. So this module follows
+//! `transformers.WhisperFeatureExtractor` step by step, driven by the `preprocessor_config.json`
+//! that a model comes with, and is tested against numbers that the extractor produced:
 //!
 //! 1. pad or fill with `padding_value` to the window of `chunk_length * sampling_rate` samples;
 //! 2. reflect `n_fft / 2` samples at both edges; cut into frames of `n_fft` every `hop_length`;
@@ -12,9 +12,9 @@
 //! 4. mel filter bank ([`mel_filters`]), then `log10(max(x, 1e-10))`;
 //! 5. raise everything to at least the maximum minus 8, then `(x + 4) / 4`.
 //!
-//! The spectrum is computed in `f64`. That costs a few milliseconds for each window and keeps the error
-//! far below the one that `f32` leaves in `transformers` itself. Frames that are silent throughout,
-//! such as the padding behind a short clip, need no transform.
+//! The spectrum is computed in `f64`. That costs a few milliseconds for each window and keeps the
+//! error far below the one that `f32` leaves in `transformers` itself. Frames that are silent
+//! throughout, such as the padding behind a short clip, need no transform.
 
 mod bands;
 mod config;
@@ -79,8 +79,8 @@ impl std::fmt::Debug for LogMel {
 }
 
 impl LogMel {
-    /// Reads the contents of a `preprocessor_config.json`, or of a `processor_config.json` that has one
-    /// under `feature_extractor`, as transformers writes them.
+    /// Reads the contents of a `preprocessor_config.json`, or of a `processor_config.json` that has
+    /// one under `feature_extractor`, as transformers writes them.
     ///
     /// # Errors
     /// [`FeatureError::Json`] or [`FeatureError::Setting`].
@@ -140,11 +140,11 @@ impl LogMel {
         self.config.sampling_rate
     }
 
-    /// Computes the features of one window, `[mels, frames]` in row-major order, into `out`, which is
-    /// overwritten.
+    /// Computes the features of one window, `[mels, frames]` in row-major order, into `out`, which
+    /// is overwritten.
     ///
-    /// `samples` are one channel at [`LogMel::sample_rate`]. If there are fewer than a window has, they
-    /// are padded at the end.
+    /// `samples` are one channel at [`LogMel::sample_rate`]. If there are fewer than a window has,
+    /// they are padded at the end.
     ///
     /// # Errors
     /// [`FeatureError::TooLong`] or [`FeatureError::NotFinite`].
@@ -202,7 +202,8 @@ impl LogMel {
     }
 }
 
-/// The value below which the features of a sound are cut off, if their highest logarithm is `highest`.
+/// The value below which the features of a sound are cut off, if their highest logarithm is
+/// `highest`.
 fn lowest(highest: f64) -> f32 {
     (highest - 8.0) as f32
 }

@@ -1,11 +1,11 @@
 //! Features of a sound of any length, for windows that begin anywhere.
 //!
 //! Following a long sound by the timestamps that the model writes takes windows that begin anywhere
-//! in features of the whole sound. transformers computes these at once (edges are reflected, and low
-//! values cut off, for the whole sound), takes pieces of them, and fills the last piece with zeros.
-//! For an hour of sound that is 115 MB. So here one pass over the sound finds the highest value, by
-//! which low values are cut off, and each window is computed when it is asked for, with the same
-//! result.
+//! in features of the whole sound. transformers computes these at once (edges are reflected, and
+//! low values cut off, for the whole sound), takes pieces of them, and fills the last piece with
+//! zeros. For an hour of sound that is 115 MB. So here one pass over the sound finds the highest
+//! value, by which low values are cut off, and each window is computed when it is asked for, with
+//! the same result.
 //!
 //! A sound that fits one window is padded to the window first, as transformers does by default; its
 //! pieces then hold the features of padding, not zeros, behind the end.
@@ -90,8 +90,8 @@ impl WholeSound<'_> {
         self.frames
     }
 
-    /// Computes the features of the window that begins at frame `start`, `[mels, frames of a window]` in
-    /// row-major order, into `out`, which is overwritten.
+    /// Computes the features of the window that begins at frame `start`, `[mels, frames of a
+    /// window]` in row-major order, into `out`, which is overwritten.
     ///
     /// # Errors
     /// [`FeatureError::Fft`].

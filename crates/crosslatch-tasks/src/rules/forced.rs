@@ -1,7 +1,7 @@
 //! A position of the text at which the token is given.
 //!
-//! Some translation models are told the language by the first token that they are made to write, and
-//! a text that is cut off at its greatest length can be given a proper end.
+//! Some translation models are told the language by the first token that they are made to write,
+//! and a text that is cut off at its greatest length can be given a proper end.
 
 use super::{History, Rule};
 

@@ -1,10 +1,10 @@
 //! Rules that change a row of scores before a token is chosen from it.
 //!
 //! A decoder scores every token at every step; which of them make sense next depends on what has
-//! been chosen so far: some tokens are never wanted, some not first, some only in pairs. The idea is
-//! that each such condition is one [`Rule`], a function of the tokens so far and the row, and that a
-//! search applies a list of them in order. A rule forbids a token by scoring it −∞. Rules know
-//! neither the model nor how the search chooses, so speech and text share them. The rule for
+//! been chosen so far: some tokens are never wanted, some not first, some only in pairs. The idea
+//! is that each such condition is one [`Rule`], a function of the tokens so far and the row, and
+//! that a search applies a list of them in order. A rule forbids a token by scoring it −∞. Rules
+//! know neither the model nor how the search chooses, so speech and text share them. The rule for
 //! timestamps is Whisper's alone and stands [with it](crate::speech::whisper::Timestamps).
 
 mod forced;

@@ -1,8 +1,8 @@
 //! Runs of tokens that must not be repeated.
 //!
-//! A summary that repeats itself repeats whole phrases, so it helps to forbid every run of `n` tokens
-//! that has occurred before: if the last `n - 1` tokens have occurred in this order, the token that
-//! followed them then is forbidden now.
+//! A summary that repeats itself repeats whole phrases, so it helps to forbid every run of `n`
+//! tokens that has occurred before: if the last `n - 1` tokens have occurred in this order, the
+//! token that followed them then is forbidden now.
 
 use super::{History, Rule};
 

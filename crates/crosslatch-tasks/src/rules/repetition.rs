@@ -15,8 +15,8 @@ pub struct Repetition {
 }
 
 impl Repetition {
-    /// Penalises tokens of the text so far, its prompt included
-    /// (`RepetitionPenaltyLogitsProcessor` of transformers). The penalty is positive; 1 has no effect.
+    /// Penalises tokens of the text so far, its prompt included (`RepetitionPenaltyLogitsProcessor`
+    /// of transformers). The penalty is positive; 1 has no effect.
     pub fn of_text(penalty: f32) -> Self {
         Self {
             penalty,
@@ -24,8 +24,8 @@ impl Repetition {
         }
     }
 
-    /// Favours tokens of the source (`EncoderRepetitionPenaltyLogitsProcessor`), so that above 1 the
-    /// text stays closer to it. The penalty is positive; 1 has no effect.
+    /// Favours tokens of the source (`EncoderRepetitionPenaltyLogitsProcessor`), so that above 1
+    /// the text stays closer to it. The penalty is positive; 1 has no effect.
     pub fn of_source(penalty: f32, source: &[u32]) -> Self {
         // In double precision and rounded once, as in transformers.
         let penalty = (1.0 / f64::from(penalty)) as f32;

@@ -6,8 +6,8 @@ use super::{History, Rule};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suppress {
     tokens: Vec<u32>,
-    /// The step at which they are forbidden, given by the number of tokens chosen before it; `None` for
-    /// every step.
+    /// The step at which they are forbidden, given by the number of tokens chosen before it; `None`
+    /// for every step.
     step: Option<usize>,
 }
 

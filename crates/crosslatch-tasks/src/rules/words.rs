@@ -12,8 +12,8 @@ pub struct BadWords {
 }
 
 impl BadWords {
-    /// Forbids these words, none of which is empty. A token that ends the text stays allowed even if it
-    /// is listed as a word.
+    /// Forbids these words, none of which is empty. A token that ends the text stays allowed even
+    /// if it is listed as a word.
     pub fn new(mut words: Vec<Vec<u32>>, ends: &[u32]) -> Self {
         words.retain(|word| !matches!(word.as_slice(), [only] if ends.contains(only)));
         Self { words }

@@ -3,16 +3,17 @@
 //! Greedy choice cannot take back a token that looked best and led nowhere. Beam search follows the
 //! `beams` most probable texts at once: at each step every one of them is continued by every token,
 //! and the most probable continuations are kept. Texts that end are put aside, scored by the mean
-//! logarithm of their tokens' probabilities (`length_penalty` is the exponent of the length by which
-//! the sum is divided), and the search stops when no unfinished text can be expected to beat them.
+//! logarithm of their tokens' probabilities (`length_penalty` is the exponent of the length by
+//! which the sum is divided), and the search stops when no unfinished text can be expected to beat
+//! them.
 //!
 //! The rules, including when to stop, are those of `GenerationMixin._beam_search` of transformers
 //! (5.23) without sampling. Scores are compared in `f32`, as there.
 //!
-//! Each hypothesis goes to the [sequence](super::Sequences) that holds most of it already. The first
-//! continuation of a text stays where the text is and costs one token. A second one takes over the
-//! sequence of a text that was dropped, which becomes a branch of the sequence where the two were one.
-//! A decoder that cannot branch is fed the tokens since then once more.
+//! Each hypothesis goes to the [sequence](super::Sequences) that holds most of it already. The
+//! first continuation of a text stays where the text is and costs one token. A second one takes
+//! over the sequence of a text that was dropped, which becomes a branch of the sequence where the
+//! two were one. A decoder that cannot branch is fed the tokens since then once more.
 
 use std::cmp::Reverse;
 
@@ -76,8 +77,8 @@ pub fn beam_search<D: Decoder>(
     ended.into_iter().next().ok_or_else(|| nothing(request))
 }
 
-/// Follows several hypotheses and returns those that have ended, best first. There are as many as beams,
-/// or fewer if the rules allow fewer.
+/// Follows several hypotheses and returns those that have ended, best first. There are as many as
+/// beams, or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].

@@ -1,11 +1,11 @@
 //! From a decoder's scores to tokens: greedily, by sampling, or with several hypotheses at once.
 //!
-//! A decoder is asked for one token after another until it says that the text has ended. This module
-//! does the asking and knows nothing else: what is encoded, what tokens mean, and which are allowed
-//! is the caller's business. The caller gives a [`Decoder`], a prompt, a list of
+//! A decoder is asked for one token after another until it says that the text has ended. This
+//! module does the asking and knows nothing else: what is encoded, what tokens mean, and which are
+//! allowed is the caller's business. The caller gives a [`Decoder`], a prompt, a list of
 //! [rules](crate::rules), the tokens that end a text, and a greatest length ([`Request`]). It gets
-//! the tokens ([`Generated`]) from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use the
-//! same functions.
+//! the tokens ([`Generated`]) from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use
+//! the same functions.
 //!
 //! The results are those of transformers' `generate` (5.23) with the same settings.
 
@@ -23,15 +23,15 @@ use crate::rules::{History, Rule};
 
 /// A decoder that keeps the self-attention cache of one or several *sequences* between calls.
 ///
-/// Each sequence has a cache of its own, so that hypotheses in different sequences do not disturb each
-/// other. All sequences read the same encoder output.
+/// Each sequence has a cache of its own, so that hypotheses in different sequences do not disturb
+/// each other. All sequences read the same encoder output.
 pub trait Decoder {
     /// The error of the model's runtime.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Asks for `wanted` sequences and returns how many there are, at least one. With fewer sequences
-    /// than hypotheses, a search takes turns and feeds again what was overwritten, which is slower and
-    /// just as right.
+    /// Asks for `wanted` sequences and returns how many there are, at least one. With fewer
+    /// sequences than hypotheses, a search takes turns and feeds again what was overwritten, which
+    /// is slower and just as right.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -40,9 +40,9 @@ pub trait Decoder {
         Ok(1)
     }
 
-    /// Makes sequence `to` hold what sequence `from` holds; from then on each goes its own way. `to` is
-    /// a sequence that was fed or branched to before, or the first that was not. Returns `false`, and
-    /// changes nothing, if this decoder cannot do it.
+    /// Makes sequence `to` hold what sequence `from` holds; from then on each goes its own way.
+    /// `to` is a sequence that was fed or branched to before, or the first that was not. Returns
+    /// `false`, and changes nothing, if this decoder cannot do it.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -51,11 +51,11 @@ pub trait Decoder {
         Ok(false)
     }
 
-    /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a sequence and
-    /// returns the scores of the token after the last one, `[vocabulary]`.
+    /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a sequence
+    /// and returns the scores of the token after the last one, `[vocabulary]`.
     ///
-    /// `position` is at most the number of tokens that the sequence holds; what it held from there on
-    /// is forgotten. What depends only on the encoder's output is computed when `position` is 0.
+    /// `position` is at most the number of tokens that the sequence holds; what it held from there
+    /// on is forgotten. What depends only on the encoder's output is computed when `position` is 0.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -66,8 +66,9 @@ pub trait Decoder {
         position: usize,
     ) -> Result<&[f32], Self::Error>;
 
-    /// Does what [`decode`](Decoder::decode) does for several sequences, none of them twice, and gives
-    /// `take` the scores of each in order. A decoder that can reads its weights once for all of them.
+    /// Does what [`decode`](Decoder::decode) does for several sequences, none of them twice, and
+    /// gives `take` the scores of each in order. A decoder that can reads its weights once for all
+    /// of them.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -82,8 +83,8 @@ pub trait Decoder {
         Ok(())
     }
 
-    /// Says that nothing will be decoded for a while, so that models whose steps are batched with those
-    /// of this one need not wait for it.
+    /// Says that nothing will be decoded for a while, so that models whose steps are batched with
+    /// those of this one need not wait for it.
     fn pause(&mut self) {}
 }
 
@@ -133,9 +134,9 @@ pub struct Generated {
     /// Mean natural logarithm of the probability of each token among those allowed, the end token
     /// included.
     pub avg_logprob: f32,
-    /// What texts are compared by. With beams this is the sum of the tokens' log-probabilities among all
-    /// tokens, after the rules, divided by the number of tokens to the power of the length penalty;
-    /// with one hypothesis it is `avg_logprob`.
+    /// What texts are compared by. With beams this is the sum of the tokens' log-probabilities
+    /// among all tokens, after the rules, divided by the number of tokens to the power of the
+    /// length penalty; with one hypothesis it is `avg_logprob`.
     pub score: f32,
 }
 

@@ -1,11 +1,11 @@
 //! The best token of a row of scores, and how probable the model found it.
 //!
 //! A vocabulary has some 50,000 tokens and this runs once for each token written, so it must cost
-//! microseconds. The first pass finds the maximum and any NaN, in independent lanes that the compiler
-//! turns into vector instructions; a search then finds the place of the maximum; the last pass sums
-//! `exp(score - maximum)`. Since the chosen token is the maximum, its log-probability is minus the
-//! logarithm of that sum, and no other probability has to be computed. Among equal scores the lowest
-//! id wins, as with `torch.argmax`. Forbidden tokens have the score −∞.
+//! microseconds. The first pass finds the maximum and any NaN, in independent lanes that the
+//! compiler turns into vector instructions; a search then finds the place of the maximum; the last
+//! pass sums `exp(score - maximum)`. Since the chosen token is the maximum, its log-probability is
+//! minus the logarithm of that sum, and no other probability has to be computed. Among equal scores
+//! the lowest id wins, as with `torch.argmax`. Forbidden tokens have the score −∞.
 
 const LANES: usize = 16;
 

@@ -2,10 +2,10 @@
 //!
 //! The same window of sound is decoded several times: to detect its language, to write it down, to
 //! try again with another temperature, to follow several hypotheses. Each pass names all the tokens
-//! after which it wants scores; those that the sequence holds already are skipped, and only the rest
-//! is fed. A pass that begins as the last one did thus costs one token, and the keys and values of
-//! the encoder's output are not computed again. If another sequence holds more of the tokens, the
-//! sequence is made a branch of that one first, provided that the decoder can do it.
+//! after which it wants scores; those that the sequence holds already are skipped, and only the
+//! rest is fed. A pass that begins as the last one did thus costs one token, and the keys and
+//! values of the encoder's output are not computed again. If another sequence holds more of the
+//! tokens, the sequence is made a branch of that one first, provided that the decoder can do it.
 
 use super::{Decoder, Feed, SearchError};
 
@@ -55,8 +55,8 @@ impl Sequences {
         Ok(scores)
     }
 
-    /// Gives `take`, in order, the scores of the token after each of these texts. No text is empty, and
-    /// each has a sequence of its own.
+    /// Gives `take`, in order, the scores of the token after each of these texts. No text is empty,
+    /// and each has a sequence of its own.
     ///
     /// # Errors
     /// [`SearchError::Decoder`].
@@ -97,8 +97,8 @@ impl Sequences {
         Ok(())
     }
 
-    /// If another sequence holds more of `tokens` than this one does, makes this one a branch of the
-    /// one that holds most.
+    /// If another sequence holds more of `tokens` than this one does, makes this one a branch of
+    /// the one that holds most.
     fn branch<D: Decoder>(
         &mut self,
         model: &mut D,

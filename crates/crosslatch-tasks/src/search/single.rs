@@ -1,7 +1,7 @@
 //! Search with a single hypothesis: the best token at each step, or one drawn at random.
 //!
-//! The steady loop allocates nothing: the token list is made for its greatest length, and one row of
-//! scores is reused.
+//! The steady loop allocates nothing: the token list is made for its greatest length, and one row
+//! of scores is reused.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -12,7 +12,8 @@ use super::{Decoder, Generated, Request, SearchError, Sequences};
 /// How to draw a token at random.
 #[derive(Debug)]
 pub struct Sampling<'r> {
-    /// Positive number by which scores are divided: above 1 it evens them out, below 1 it sharpens them.
+    /// Positive number by which scores are divided: above 1 it evens them out, below 1 it sharpens
+    /// them.
     pub temperature: f32,
     /// Draw from so many of the best tokens; 0 stands for all.
     pub top_k: usize,
@@ -64,8 +65,8 @@ fn one_by_one<D: Decoder>(
     mut choose: impl FnMut(&mut [f32]) -> Result<Choice, &'static str>,
 ) -> Result<Generated, SearchError<D::Error>> {
     request.check()?;
-    // The greatest length may come from a file and be any number, so it decides about memory only up
-    // to a usual length.
+    // The greatest length may come from a file and be any number, so it decides about memory only
+    // up to a usual length.
     let mut tokens = Vec::with_capacity(request.max_length.min(USUAL_LENGTH));
     tokens.extend(request.prompt);
     let mut row = Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! Following the timestamps that the model writes is work for one decoder: where the next window
 //! begins is not known before the last one is done. A sound can also be cut beforehand, where it is
-//! quiet, into pieces that fit a window, and the pieces can be decoded side by side, each by a model
-//! of its own. That uses several cores better than the small products of one decoder step do.
+//! quiet, into pieces that fit a window, and the pieces can be decoded side by side, each by a
+//! model of its own. That uses several cores better than the small products of one decoder step do.
 //!
 //! Each piece is transcribed as if it were the whole sound, so the result depends on the pieces and
 //! not on how many are decoded at a time. The price is that no piece sees the text before it, and
@@ -23,8 +23,8 @@ use crate::transcript::Transcript;
 const QUIET: f64 = 0.2;
 
 impl SpeechPipeline {
-    /// Transcribes `samples` in pieces, as many at a time as there are models. `observer` is told of
-    /// segments and progress in order of time; if it breaks, the transcript ends there.
+    /// Transcribes `samples` in pieces, as many at a time as there are models. `observer` is told
+    /// of segments and progress in order of time; if it breaks, the transcript ends there.
     ///
     /// A language that has to be detected is detected in the first piece.
     ///
@@ -208,8 +208,8 @@ impl Whole<'_> {
     }
 }
 
-/// Cuts a sound into pieces of at most `window` samples. Each cut lies in the middle of the quietest
-/// `quiet` samples in the last third of a window.
+/// Cuts a sound into pieces of at most `window` samples. Each cut lies in the middle of the
+/// quietest `quiet` samples in the last third of a window.
 fn pieces(samples: &[f32], window: usize, quiet: usize) -> Vec<Range<usize>> {
     let quiet = quiet.clamp(1, (window / 3).max(1));
     let mut pieces = Vec::new();

@@ -1,8 +1,8 @@
 //! What is put in front of a window's own prompt: the caller's prompt and the text so far.
 //!
-//! A model spells names right and keeps its style better if it sees what came before. The text so far
-//! takes at most half of the decoder's positions, and its end is what is kept. After a window that had
-//! to be decoded at a high temperature it is left out once, because it may be wrong.
+//! A model spells names right and keeps its style better if it sees what came before. The text so
+//! far takes at most half of the decoder's positions, and its end is what is kept. After a window
+//! that had to be decoded at a high temperature it is left out once, because it may be wrong.
 //!
 //! The rules are those of `_prepare_decoder_input_ids` in transformers (5.23), except that a prompt
 //! that does not fit loses its beginning here, where transformers refuses it.
@@ -96,7 +96,8 @@ impl Context {
         all
     }
 
-    /// Adds a segment's tokens. Of two timestamps at its end, the second belongs to the next segment.
+    /// Adds a segment's tokens. Of two timestamps at its end, the second belongs to the next
+    /// segment.
     pub fn add(&mut self, tokens: &[u32], time_zero: Option<u32>) {
         let is_time = |token: u32| time_zero.is_some_and(|zero| token >= zero);
         let tokens = match tokens {
@@ -117,12 +118,12 @@ pub(super) fn wants_history(options: &TranscribeOptions, file: &WhisperConfig) -
         .unwrap_or(file.condition_on_prev_tokens)
 }
 
-/// So many tokens are encoded beyond those that are wanted, because cutting the text in front of them may
-/// change the first ones.
+/// So many tokens are encoded beyond those that are wanted, because cutting the text in front of
+/// them may change the first ones.
 const MARGIN: usize = 16;
 
-/// At least the last `most` tokens of a text, if it has so many. Little more of the text is encoded, so
-/// that nobody who gives a book as a prompt waits for all of it.
+/// At least the last `most` tokens of a text, if it has so many. Little more of the text is
+/// encoded, so that nobody who gives a book as a prompt waits for all of it.
 fn last_tokens(
     text: &str,
     most: usize,
@@ -150,8 +151,8 @@ fn tail(text: &str, length: usize) -> &str {
     }
 }
 
-/// The tokens of a prompt, as `get_prompt_ids` of transformers makes them: a space is put in front, and
-/// special tokens inside are refused.
+/// The tokens of a prompt, as `get_prompt_ids` of transformers makes them: a space is put in front,
+/// and special tokens inside are refused.
 fn encode(
     text: &str,
     file: &WhisperConfig,

@@ -1,9 +1,9 @@
 //! Whether a window's text is good enough.
 //!
-//! A model that has lost its way repeats itself, or writes what it finds improbable. Both can be seen
-//! without knowing the right text: repetition in how well the tokens can be compressed, doubt in their
-//! mean log-probability. Such a window is decoded again at a higher temperature. A window that the
-//! model takes for silent, and whose text it doubts, is dropped.
+//! A model that has lost its way repeats itself, or writes what it finds improbable. Both can be
+//! seen without knowing the right text: repetition in how well the tokens can be compressed, doubt
+//! in their mean log-probability. Such a window is decoded again at a higher temperature. A window
+//! that the model takes for silent, and whose text it doubts, is dropped.
 //!
 //! The measures and the order are those of `_need_fallback` in transformers (5.23).
 
@@ -71,11 +71,11 @@ impl Thresholds {
     }
 }
 
-/// The number of bytes of the tokens, each as wide as the vocabulary needs, divided by the number of
-/// bytes of their zlib stream.
+/// The number of bytes of the tokens, each as wide as the vocabulary needs, divided by the number
+/// of bytes of their zlib stream.
 ///
-/// transformers uses zlib at its default level. The best level of zlib-rs comes closest to that: for
-/// made-up texts five lengths in six were equal, and the others were a few bytes off.
+/// transformers uses zlib at its default level. The best level of zlib-rs comes closest to that:
+/// for made-up texts five lengths in six were equal, and the others were a few bytes off.
 pub(super) fn compression_ratio(tokens: &[u32], vocabulary: usize) -> f32 {
     let width = ((vocabulary.max(1) as f64).log2() / 8.0) as usize + 1;
     let mut bytes = Vec::with_capacity(tokens.len() * width);

@@ -1,8 +1,8 @@
 //! Joins the texts of neighbouring windows.
 //!
-//! Some models begin each text with a space and some do not; some languages have spaces between words
-//! and some do not. So texts are trimmed, and a space is put between two of them unless the letter on
-//! either side belongs to a script that is written without spaces.
+//! Some models begin each text with a space and some do not; some languages have spaces between
+//! words and some do not. So texts are trimmed, and a space is put between two of them unless the
+//! letter on either side belongs to a script that is written without spaces.
 
 /// Appends `next`, which is trimmed, to `text`.
 pub fn append(text: &mut String, next: &str) {

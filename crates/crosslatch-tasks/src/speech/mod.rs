@@ -1,8 +1,8 @@
 //! Sound to text with any model that can encode a window and decode a step.
 //!
 //! The problem is a loop: put a window on the sound, run the encoder once for it, let a
-//! [search](crate::search) find the text, decide whether it is good enough, cut it into segments, and
-//! place the next window. The idea is to keep the loop apart from whatever runs the model
+//! [search](crate::search) find the text, decide whether it is good enough, cut it into segments,
+//! and place the next window. The idea is to keep the loop apart from whatever runs the model
 //! ([`SpeechModel`]), and to keep everything that decides *what* to decode (the prompt, the tokens
 //! that are allowed, the length) apart from the loop: that comes from a [`whisper::WhisperPlan`]. A
 //! test drives the same loop with a scripted model.
@@ -58,7 +58,8 @@ pub enum Event<'a> {
 }
 
 impl<E: std::error::Error + 'static> TranscribeError<E> {
-    /// The error with its times moved `by` seconds later, for a window in a piece of a longer sound.
+    /// The error with its times moved `by` seconds later, for a window in a piece of a longer
+    /// sound.
     fn later(mut self, by: f64) -> Self {
         if let TranscribeError::Encoder { seconds, .. }
         | TranscribeError::Decoder { seconds, .. }

@@ -25,23 +25,25 @@ impl Task {
 /// transformers gives by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TranscribeOptions {
-    /// The language spoken, as `de`, `german` or `<|de|>`; with `None` it is detected, where the model
-    /// can.
+    /// The language spoken, as `de`, `german` or `<|de|>`; with `None` it is detected, where the
+    /// model can.
     pub language: Option<String>,
     /// The task; `None` for the model's own choice.
     pub task: Option<Task>,
-    /// What the transcript will be written as. A format with times, such as SRT, has the model write
-    /// timestamps wherever it can.
+    /// What the transcript will be written as. A format with times, such as SRT, has the model
+    /// write timestamps wherever it can.
     pub format: Format,
-    /// Whether the model writes timestamps, by which its text is cut into segments and the next window
-    /// is placed. With `None` a model that has timestamps writes them if its file says so, if the sound
-    /// is longer than one window, or if `format` needs them. `Some(false)` cuts long sound into
-    /// consecutive windows.
+    /// Whether the model writes timestamps, by which its text is cut into segments and the next
+    /// window is placed. With `None` a model that has timestamps writes them if its file says so,
+    /// if the sound is longer than one window, or if `format` needs them. `Some(false)` cuts long
+    /// sound into consecutive windows.
     pub timestamps: Option<bool>,
-    /// Text that comes before the transcript: names and words to be expected, or what was said earlier.
+    /// Text that comes before the transcript: names and words to be expected, or what was said
+    /// earlier.
     pub prompt: Option<String>,
-    /// Whether the prompt stays in front of the text so far (`prompt_condition_type="all-segments"`);
-    /// otherwise it moves out of sight as text is added. Needs `condition_on_previous`.
+    /// Whether the prompt stays in front of the text so far
+    /// (`prompt_condition_type="all-segments"`); otherwise it moves out of sight as text is added.
+    /// Needs `condition_on_previous`.
     pub prompt_always: bool,
     /// Whether each window is shown the text of those before it; `None` for what the file says.
     pub condition_on_previous: Option<bool>,
@@ -53,18 +55,19 @@ pub struct TranscribeOptions {
     /// At 0 the best token is taken (or beams are searched), above 0 tokens are drawn at random. An
     /// empty list means 0 alone.
     pub temperatures: Vec<f32>,
-    /// A text is not good enough if its tokens, as bytes, can be compressed by more than this factor,
-    /// because it then repeats itself. transformers' documentation suggests 1.35.
+    /// A text is not good enough if its tokens, as bytes, can be compressed by more than this
+    /// factor, because it then repeats itself. transformers' documentation suggests 1.35.
     pub compression_ratio_threshold: Option<f32>,
     /// A text is not good enough if its mean log-probability is below this. −1 is usual.
     pub logprob_threshold: Option<f32>,
-    /// A window is silent, and its text is dropped, if the probability of "no speech" is above this and
-    /// the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is usual.
+    /// A window is silent, and its text is dropped, if the probability of "no speech" is above this
+    /// and the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is
+    /// usual.
     pub no_speech_threshold: Option<f32>,
     /// Seed of the random draws at temperatures above 0: the same seed gives the same text.
     pub seed: u64,
-    /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is not
-    /// decoded. With `None` everything is decoded.
+    /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is
+    /// not decoded. With `None` everything is decoded.
     pub skip_silence: Option<f32>,
 }
 

@@ -1,9 +1,9 @@
 //! From a window's tokens to segments, and to the place where the next window begins.
 //!
-//! A window ends where its 30 s end, most often inside a sentence. Where the model writes timestamps,
-//! what it wrote after the last closed segment is thrown away, and the next window begins there. Two
-//! timestamps side by side close one segment and open the next; a single one at the end says that
-//! nothing is spoken after it.
+//! A window ends where its 30 s end, most often inside a sentence. Where the model writes
+//! timestamps, what it wrote after the last closed segment is thrown away, and the next window
+//! begins there. Two timestamps side by side close one segment and open the next; a single one at
+//! the end says that nothing is spoken after it.
 //!
 //! The rules are those of `_retrieve_segment` in transformers (5.23).
 
@@ -26,7 +26,8 @@ pub(super) struct Piece {
     pub closed: bool,
 }
 
-/// The segments of a window that has `frames` frames of sound, and the number of frames to go on by.
+/// The segments of a window that has `frames` frames of sound, and the number of frames to go on
+/// by.
 pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>, usize) {
     let is_time = |i: usize| tokens.get(i).is_some_and(|&token| token >= time_zero);
     let timestamp = |i: usize| {
@@ -81,7 +82,8 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
     } else {
         timestamp(start - 2) * FRAMES_PER_TIMESTAMP
     };
-    // The rule for timestamps does not allow zero. Without the rule, zero would mean an endless loop.
+    // The rule for timestamps does not allow zero. Without the rule, zero would mean an endless
+    // loop.
     (pieces, if advance == 0 { frames } else { advance })
 }
 

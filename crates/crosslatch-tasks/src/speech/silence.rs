@@ -1,9 +1,9 @@
 //! Stretches of silence that need not be decoded.
 //!
-//! Decoding silence costs as much as decoding speech and invites invented words. So the level of the
-//! sound is measured in short frames, and a stretch of at least a second in which no frame reaches the
-//! threshold is skipped where a window would begin with it. A little of it is kept before the sound
-//! that follows, so that a soft beginning is heard.
+//! Decoding silence costs as much as decoding speech and invites invented words. So the level of
+//! the sound is measured in short frames, and a stretch of at least a second in which no frame
+//! reaches the threshold is skipped where a window would begin with it. A little of it is kept
+//! before the sound that follows, so that a soft beginning is heard.
 
 /// Length in seconds of the frames whose level is measured.
 const FRAME: f64 = 0.03;
@@ -35,8 +35,8 @@ impl<'a> Silence<'a> {
         }
     }
 
-    /// Where to go on from sample `at`: at `at` itself, or after the silence that begins there. This is
-    /// the end of the sound if nothing more is heard.
+    /// Where to go on from sample `at`: at `at` itself, or after the silence that begins there.
+    /// This is the end of the sound if nothing more is heard.
     pub fn skip(&self, at: usize) -> usize {
         let rest = self.samples.get(at..).unwrap_or_default();
         let loud = rest.chunks(self.frame).position(|frame| {

@@ -3,10 +3,10 @@
 //! Sound that is longer than the model's window is decoded window by window. Where the model writes
 //! timestamps, the next window begins at the last of them ([`seek`]); otherwise windows follow each
 //! other without overlap, each with features of its own. A language that has to be detected is
-//! detected in the first window and kept, as in transformers. Without timestamps, a remainder of less
-//! than a tenth of a second behind the last full window is not decoded: it holds no word and would
-//! only invite an invented one. It still counts in the duration. (With timestamps transformers
-//! decodes it, and so does this loop.)
+//! detected in the first window and kept, as in transformers. Without timestamps, a remainder of
+//! less than a tenth of a second behind the last full window is not decoded: it holds no word and
+//! would only invite an invented one. It still counts in the duration. (With timestamps
+//! transformers decodes it, and so does this loop.)
 
 use std::ops::ControlFlow;
 
@@ -97,9 +97,9 @@ impl SpeechPipeline {
         self.transcribe_with(model, samples, options, |_| ControlFlow::Continue(()))
     }
 
-    /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does. `observer` is told of each segment
-    /// as soon as it is decoded, and of progress at the start and after each window. If it breaks, the
-    /// transcript ends there.
+    /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does. `observer` is told of each
+    /// segment as soon as it is decoded, and of progress at the start and after each window. If it
+    /// breaks, the transcript ends there.
     ///
     /// # Errors
     /// Any [`TranscribeError`].
@@ -255,7 +255,8 @@ fn check_temperatures(options: &TranscribeOptions) -> Result<(), OptionsError> {
 struct Cursor<'a> {
     extractor: &'a LogMel,
     samples: &'a [f32],
-    /// If timestamps tell where to go on: the features of the whole sound, and the token of time zero.
+    /// If timestamps tell where to go on: the features of the whole sound, and the token of time
+    /// zero.
     seeking: Option<(WholeSound<'a>, u32)>,
     /// In frames of features if `seeking`, else in samples.
     at: usize,

@@ -1,8 +1,8 @@
 //! One window: encoded once, then decoded as often as it takes.
 //!
-//! Detecting the language, judging silence, and each attempt at a text are passes of the decoder over
-//! one encoder output. [`Sequences`] makes sure that a pass feeds only what the pass before did not,
-//! so that the keys and values of the encoder's output are computed only once.
+//! Detecting the language, judging silence, and each attempt at a text are passes of the decoder
+//! over one encoder output. [`Sequences`] makes sure that a pass feeds only what the pass before
+//! did not, so that the keys and values of the encoder's output are computed only once.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -79,8 +79,8 @@ impl<M: SpeechModel> Windows<'_, M> {
         Ok(self.plan.prompt(self.detected))
     }
 
-    /// Decodes the encoded window after a prompt, of which the last `own` tokens are the window's own.
-    /// Whether this succeeds or not, the decoder is paused afterwards.
+    /// Decodes the encoded window after a prompt, of which the last `own` tokens are the window's
+    /// own. Whether this succeeds or not, the decoder is paused afterwards.
     pub fn decode(
         &mut self,
         prompt: &[u32],

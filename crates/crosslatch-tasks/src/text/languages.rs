@@ -37,8 +37,9 @@ impl Languages {
         self.known.iter().any(|language| language.id == id)
     }
 
-    /// The language that a person calls `wanted`: by its token or the name in the token, in any case;
-    /// by the part before `_`; or by its English name where the tokens carry codes of two letters.
+    /// The language that a person calls `wanted`: by its token or the name in the token, in any
+    /// case; by the part before `_`; or by its English name where the tokens carry codes of two
+    /// letters.
     pub fn find(&self, wanted: &str) -> Result<&Language, OptionsError> {
         let lower = wanted.to_lowercase();
         let bare = language(0, wanted).map_or(lower.clone(), |l| l.name.to_lowercase());

@@ -1,12 +1,12 @@
 //! Text to text with any model that can encode tokens and decode a step: translation, summaries,
 //! answers.
 //!
-//! The way is short: text to tokens, one encoder run, a [search](crate::search), tokens to text. What
-//! makes it long is that models differ in what has to be around the tokens (a language before or
-//! behind the source, or as the first word of the text; a task in words) and in what they must not
-//! write; their own files say so. The idea is that of [`speech`](crate::speech): the loop
-//! ([`TextPipeline`]) knows a model by a trait ([`TextModel`]), and everything that decides *what* to
-//! decode comes from a [`TextPlan`], which is made of the model's files ([`TextConfig`]) and a
+//! The way is short: text to tokens, one encoder run, a [search](crate::search), tokens to text.
+//! What makes it long is that models differ in what has to be around the tokens (a language before
+//! or behind the source, or as the first word of the text; a task in words) and in what they must
+//! not write; their own files say so. The idea is that of [`speech`](crate::speech): the loop
+//! ([`TextPipeline`]) knows a model by a trait ([`TextModel`]), and everything that decides *what*
+//! to decode comes from a [`TextPlan`], which is made of the model's files ([`TextConfig`]) and a
 //! caller's options ([`GenerateOptions`]).
 //!
 //! The reference is `generate` of transformers (5.23) for encoder–decoder models.
@@ -29,8 +29,8 @@ use crate::tokenizer::TokenizerError;
 
 /// A text model: one encoder run for each text, then decoder steps.
 pub trait TextModel: Decoder {
-    /// Encodes the tokens of a text, at least one, and starts the decoder afresh: no sequence holds any
-    /// token.
+    /// Encodes the tokens of a text, at least one, and starts the decoder afresh: no sequence holds
+    /// any token.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -42,8 +42,8 @@ pub trait TextModel: Decoder {
 pub struct TextLimits {
     /// Greatest number of tokens of a source; `None` for no limit.
     pub source: Option<usize>,
-    /// Number of the decoder's positions; `None` for no limit. A text may be one token longer, because
-    /// its last token is not fed.
+    /// Number of the decoder's positions; `None` for no limit. A text may be one token longer,
+    /// because its last token is not fed.
     pub positions: Option<usize>,
 }
 
@@ -67,8 +67,8 @@ pub struct Candidate {
     pub text: String,
     /// The tokens that the model chose, without start and end.
     pub tokens: Vec<u32>,
-    /// With beams, what they are compared by: the sum of the tokens' log-probabilities, divided by their
-    /// number to the power of the length penalty. Without beams, the mean log-probability.
+    /// With beams, what they are compared by: the sum of the tokens' log-probabilities, divided by
+    /// their number to the power of the length penalty. Without beams, the mean log-probability.
     pub score: f32,
     /// Whether the model ended the text itself; `false` if it was cut off at the greatest length.
     pub complete: bool,

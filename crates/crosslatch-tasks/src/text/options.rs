@@ -6,15 +6,15 @@
 pub struct GenerateOptions {
     /// Put before every text: the task in words, such as `summarize: ` for T5.
     pub prefix: Option<String>,
-    /// The language of the texts, as the model's tokens name it (`eng_Latn`, `en_XX`, `en`); `None` for
-    /// the one that the tokenizer names by itself.
+    /// The language of the texts, as the model's tokens name it (`eng_Latn`, `en_XX`, `en`); `None`
+    /// for the one that the tokenizer names by itself.
     pub source_language: Option<String>,
     /// The language to write in, named in the same way; `None` for what the files say.
     pub target_language: Option<String>,
     /// Number of beams; 1 for greedy choice, `None` for what the file says.
     pub beam_size: Option<usize>,
-    /// How many of the next best texts to return as well, fewer than there are beams; `None` for what the
-    /// file says (`num_return_sequences` less one).
+    /// How many of the next best texts to return as well, fewer than there are beams; `None` for
+    /// what the file says (`num_return_sequences` less one).
     pub alternatives: Option<usize>,
     /// Greatest number of tokens after the start; `None` for what the files say.
     pub max_new_tokens: Option<usize>,

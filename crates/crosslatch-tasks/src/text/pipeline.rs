@@ -22,8 +22,9 @@ pub struct TextPipeline {
 }
 
 impl TextPipeline {
-    /// Makes a pipeline of the files that come with a model, `tokenizer.json`, `generation_config.json`
-    /// (not every model has one) and `config.json`, and of the lengths that it was exported for.
+    /// Makes a pipeline of the files that come with a model, `tokenizer.json`,
+    /// `generation_config.json` (not every model has one) and `config.json`, and of the lengths
+    /// that it was exported for.
     ///
     /// # Errors
     /// [`GenerateError::Tokenizer`] or [`GenerateError::Config`], whose texts name the file.
@@ -50,8 +51,8 @@ impl TextPipeline {
         self.config.plan(options, &self.languages, self.limits)
     }
 
-    /// Generates what the model makes of a text. A blank text gives an empty one, and the model is not
-    /// run.
+    /// Generates what the model makes of a text. A blank text gives an empty one, and the model is
+    /// not run.
     ///
     /// # Errors
     /// Any [`GenerateError`].

@@ -155,7 +155,8 @@ impl TextPlan {
         self.alternatives
     }
 
-    /// The rules for the next token after a source, in the order in which transformers applies them.
+    /// The rules for the next token after a source, in the order in which transformers applies
+    /// them.
     pub fn rules(&self, source: &[u32]) -> Vec<Box<dyn Rule>> {
         let settings = &self.settings;
         let mut rules: Vec<Box<dyn Rule>> = Vec::new();

@@ -13,8 +13,8 @@ const DEFAULT_TOP_K: usize = 50;
 pub struct WhisperConfig {
     /// What speech and text have in common.
     pub decoding: DecodingConfig,
-    /// The deprecated form of the prompt: the tokens at positions 1, 2, …, with `None` for one that has
-    /// to be detected.
+    /// The deprecated form of the prompt: the tokens at positions 1, 2, …, with `None` for one that
+    /// has to be detected.
     pub forced_decoder_ids: Option<Vec<Option<u32>>>,
     /// Token of each language by its text, such as `<|en|>`; `None` for old and for English models.
     pub lang_to_id: Option<BTreeMap<String, u32>>,
@@ -38,7 +38,8 @@ pub struct WhisperConfig {
     pub condition_on_prev_tokens: bool,
     /// Default of [`TranscribeOptions::compression_ratio_threshold`].
     ///
-    /// [`TranscribeOptions::compression_ratio_threshold`]: crate::TranscribeOptions::compression_ratio_threshold
+    /// [`TranscribeOptions::compression_ratio_threshold`]:
+    /// crate::TranscribeOptions::compression_ratio_threshold
     pub compression_ratio_threshold: Option<f32>,
     /// Default of the threshold of the same name.
     pub logprob_threshold: Option<f32>,
@@ -102,8 +103,8 @@ impl WhisperConfig {
     }
 }
 
-/// Reads pairs of position and token. transformers takes the positions 1, 2, … in order and refuses a
-/// gap between them; a list that does not start at 1 is not used at all.
+/// Reads pairs of position and token. transformers takes the positions 1, 2, … in order and refuses
+/// a gap between them; a list that does not start at 1 is not used at all.
 fn forced_ids(file: &Settings) -> Result<Option<Vec<Option<u32>>>, ConfigError> {
     let name = "forced_decoder_ids";
     let Some(pairs) = file.get::<Vec<(usize, Option<i64>)>>(name)? else {

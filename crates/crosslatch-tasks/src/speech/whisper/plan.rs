@@ -1,9 +1,10 @@
 //! From a model's settings and a caller's options to a prompt, rules and lengths.
 //!
-//! The prompt is built exactly as `_retrieve_init_tokens` of transformers builds it: the start token;
-//! then the old `forced_decoder_ids`, unless a language or a task is set; then the language, appended
-//! or put in second place; then the task; then, unless timestamps are wanted, the no-timestamps
-//! token. A language that is neither set nor forced is left open, to be detected from the sound.
+//! The prompt is built exactly as `_retrieve_init_tokens` of transformers builds it: the start
+//! token; then the old `forced_decoder_ids`, unless a language or a task is set; then the language,
+//! appended or put in second place; then the task; then, unless timestamps are wanted, the
+//! no-timestamps token. A language that is neither set nor forced is left open, to be detected from
+//! the sound.
 
 use super::config::WhisperConfig;
 use super::languages::{code_of, language_token};
@@ -30,8 +31,8 @@ pub struct WhisperPlan {
     first_timestamp: Option<u32>,
 }
 
-/// How long the text of a window may be. This is a state, because transformers raises `max_length` by
-/// the length of each window's prompt and keeps the sum.
+/// How long the text of a window may be. This is a state, because transformers raises `max_length`
+/// by the length of each window's prompt and keeps the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WindowLengths {
     max_length: usize,
@@ -191,8 +192,8 @@ const DEFAULT_MAX_LENGTH: usize = 20;
 
 impl WindowLengths {
     /// Greatest number of tokens of the next window, those of its prompt included, by the rules of
-    /// `_set_max_new_tokens_and_length`: a number of new tokens takes precedence over `max_length`, to
-    /// which the prompt is added.
+    /// `_set_max_new_tokens_and_length`: a number of new tokens takes precedence over `max_length`,
+    /// to which the prompt is added.
     pub fn next(&mut self, prompt: usize) -> Result<usize, OptionsError> {
         let limit = self.limit;
         let too_long = |new, limit| Err(OptionsError::Length { prompt, new, limit });
@@ -213,8 +214,8 @@ impl WindowLengths {
 }
 
 impl WhisperPlan {
-    /// The prompt, with `language` (a token of [`WhisperPlan::languages`]) at the open place, if there is
-    /// one.
+    /// The prompt, with `language` (a token of [`WhisperPlan::languages`]) at the open place, if
+    /// there is one.
     pub fn prompt(&self, language: Option<u32>) -> Vec<u32> {
         self.prompt
             .iter()
@@ -222,14 +223,14 @@ impl WhisperPlan {
             .collect()
     }
 
-    /// The languages to detect one of, each as token and text such as `<|en|>`; empty if the language
-    /// need not be detected.
+    /// The languages to detect one of, each as token and text such as `<|en|>`; empty if the
+    /// language need not be detected.
     pub fn languages(&self) -> &[(u32, String)] {
         &self.languages
     }
 
-    /// The code of the language that the prompt names, such as `en`; `None` if it names none, or if it
-    /// has to be detected.
+    /// The code of the language that the prompt names, such as `en`; `None` if it names none, or if
+    /// it has to be detected.
     pub fn language(&self) -> Option<&str> {
         self.language.as_deref().map(code_of)
     }

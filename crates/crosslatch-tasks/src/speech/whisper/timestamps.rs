@@ -38,8 +38,8 @@ impl Rule for Timestamps {
             [.., before, last] if is_time(*last) => (true, !is_time(*before)),
             _ => (false, false),
         };
-        // The pair is open: the last token closes a segment, and the timestamp that opens the next one
-        // has to follow.
+        // The pair is open: the last token closes a segment, and the timestamp that opens the next
+        // one has to follow.
         if last_is_time && pair_is_open {
             forbid(scores, 0..self.eos as usize);
         } else if last_is_time {
