@@ -1,14 +1,14 @@
-//! Hostile inputs for everything in Crosslatch that reads what others wrote.
+//! Hostile inputs for every reader of foreign data in Crosslatch.
 //!
-//! A *target* is a function from bytes to an answer: it hands the bytes to a reader, goes as far with
-//! the result as a user would, and says in a few words what came of it. Whatever the bytes are, it has
-//! to come back soon, without a panic and without memory that they do not justify. Bytes that are
-//! changed blindly hardly ever get past the first checksum or the first brace, so each target also has
-//! *seeds*, small inputs that are valid, and a *mutation* that knows the format.
+//! A *target* is a function from bytes to an answer: it passes the bytes to a reader, goes as far with
+//! the result as a user would, and describes the outcome in a few words. Whatever the bytes are, it must
+//! return soon, without a panic and without memory that they do not justify. Bytes that are mutated
+//! blindly hardly ever get past the first checksum or the first brace, so each target also has *seeds*,
+//! small valid inputs, and a *mutation* that knows the format.
 //!
-//! The targets run in two ways: by the program of this crate, on any toolchain, which changes seeds by
-//! a seeded generator, watches time, memory and the process itself, and keeps the inputs whose answers
-//! are new; and by libFuzzer, on nightly, with the feature `libfuzzer`.
+//! The targets run in two ways. The program of this crate runs on any toolchain: it mutates seeds with a
+//! seeded generator, watches time, memory and the process itself, and keeps the inputs whose answers are
+//! new. libFuzzer runs them on nightly, with the feature `libfuzzer`.
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,8 @@ pub use targets::{TARGETS, Target, target};
 #[doc(hidden)]
 pub use libfuzzer_sys;
 
-/// libFuzzer's two functions for a target: one runs an input, the other changes it by the target's
-/// mutation, half of the time, and else by libFuzzer's.
+/// libFuzzer's two functions for a target: one runs an input; the other mutates it, half of the time by
+/// the target's mutation and half of the time by libFuzzer's own.
 #[cfg(feature = "libfuzzer")]
 #[macro_export]
 macro_rules! libfuzzer_target {

@@ -10,17 +10,17 @@ use clap::{Args, Parser, Subcommand};
 use crosslatch_fuzz::driver::{child, parent};
 use crosslatch_fuzz::{TARGETS, Target, attacks, target};
 
-/// Counts what every input takes.
+/// Counts the memory of every input.
 #[global_allocator]
 static MEMORY: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 
-/// Runs hostile inputs against everything that reads what others wrote.
+/// Runs hostile inputs against every reader of foreign data.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The targets; all of them if none is named.
+    /// The targets; by default all of them.
     targets: Vec<String>,
     #[command(flatten)]
     length: Length,
@@ -34,7 +34,7 @@ struct Length {
     /// Seconds for each target, at most; without --inputs, 10.
     #[arg(long)]
     seconds: Option<f64>,
-    /// The beginning of all chance.
+    /// The seed of the random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where findings and inputs with new answers go, in a folder for each target.
@@ -47,7 +47,7 @@ impl Length {
         let seconds = match (self.seconds, self.inputs) {
             (Some(seconds), _) => seconds,
             (None, u64::MAX) => 10.0,
-            // A day: the inputs end it.
+            // A day: the number of inputs ends the run.
             (None, _) => 86_400.0,
         };
         Duration::try_from_secs_f64(seconds).unwrap_or_default()
@@ -62,7 +62,7 @@ enum Command {
     Seeds { target: String, folder: PathBuf },
     /// Writes the files of `attacks/` into a folder.
     Attacks { folder: PathBuf },
-    /// Prints what a file of `attacks/` gives.
+    /// Prints the result of a file of `attacks/`.
     Answer { file: PathBuf },
     #[command(hide = true)]
     Child {
@@ -109,7 +109,7 @@ fn named(name: &str) -> Result<&'static Target, Failure> {
     })
 }
 
-/// Runs targets and prints a line for each; says whether there is nothing new.
+/// Runs targets and prints a line for each; returns whether there were no new findings.
 fn run(names: &[String], length: &Length) -> Result<bool, Failure> {
     let chosen: Vec<&'static Target> = match names {
         [] => TARGETS.iter().collect(),

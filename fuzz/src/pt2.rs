@@ -1,25 +1,25 @@
 //! Small `.pt2` files, written from programs of the IR.
 //!
-//! What `torch.export.save` writes is large and cannot be told to lie. These files are as small as a
-//! program allows, and each number in the archive's headers can be another one than the truth.
+//! The files of `torch.export.save` are large, and it cannot be made to lie. These files are as small as a
+//! program allows, and each number in the archive's headers can be replaced by a wrong one.
 
 use crosslatch::ir::COND;
 use crosslatch::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
 use crosslatch::{DType, ir::Size};
 use serde_json::{Map, Value, json};
 
-/// An entry of a zip archive, with what its headers say where that is not the truth.
+/// An entry of a zip archive, with the lies in its headers.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// Its name, with the folder that everything is in.
+    /// Its name, with the folder at the top of the archive.
     pub name: Vec<u8>,
     /// Its bytes.
     pub contents: Vec<u8>,
-    /// Another checksum.
+    /// A wrong checksum.
     pub crc: Option<u32>,
-    /// Another length, in both headers.
+    /// A wrong length, in both headers.
     pub len: Option<u32>,
-    /// Another place of the local header.
+    /// A wrong place of the local header.
     pub offset: Option<u32>,
     /// The number of a compression method.
     pub method: u16,
@@ -28,7 +28,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry that tells the truth.
+    /// An honest entry.
     pub fn new(name: impl Into<Vec<u8>>, contents: impl Into<Vec<u8>>) -> Entry {
         Entry {
             name: name.into(),
@@ -61,7 +61,7 @@ pub fn archive(entries: &[Entry]) -> Vec<u8> {
             into.extend((entry.name.len() as u16).to_le_bytes());
             into.extend((extra as u16).to_le_bytes());
         };
-        // PyTorch pads by an extra field, of which the head takes four bytes.
+        // PyTorch pads with an extra field, whose own header takes four bytes.
         let unpadded = start + 30 + entry.name.len() + 4;
         let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
         file.extend(b"PK\x03\x04");
@@ -112,7 +112,7 @@ pub fn entries(program: &Program) -> Vec<Entry> {
         let bytes = sizes.product::<usize>() * ty.dtype.size();
         let contents = match slot.kind {
             SlotKind::State => vec![0; bytes],
-            // Small positive numbers in every type, and in range for truth values.
+            // Small positive numbers in every type, and valid booleans.
             _ => (0..bytes)
                 .map(|i| u8::from(i % ty.dtype.size() == 0))
                 .collect(),

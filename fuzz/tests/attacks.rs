@@ -1,5 +1,5 @@
-//! The folder `attacks/`: each hostile file gives what its row says, within a second and two gigabytes
-//! of address space, whatever that is: an error or a run.
+//! The folder `attacks/`: each hostile file gives the result of its row, an error or a run, within a second
+//! and two gigabytes of address space.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crosslatch_fuzz::attacks::{Attack, attacks};
 
-/// How long a file may take, the start of the process included.
+/// The longest that a file may take, including the start of the process.
 const LONGEST: Duration = Duration::from_secs(1);
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../attacks")
 }
 
-/// A process of its own for each file: it may abort. A file that never ends is ended by the system.
+/// Runs each file in a process of its own, which may abort; the system ends one that never returns.
 fn answer(attack: &Attack) -> (Output, Duration) {
     let start = Instant::now();
     let mut shell = Command::new("sh");
@@ -31,7 +31,7 @@ fn answer(attack: &Attack) -> (Output, Duration) {
     (output, start.elapsed())
 }
 
-/// What is wrong with what a file gives.
+/// How the result of a file differs from its row, if it does.
 fn complaint(attack: &Attack) -> Option<String> {
     let file = attack.file;
     let mut fastest = LONGEST * 10;

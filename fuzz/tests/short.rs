@@ -1,4 +1,4 @@
-//! A short run of every target, as a part of all tests; `cargo xtask fuzz` runs longer.
+//! A short run of every target; `cargo xtask fuzz` runs longer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crosslatch_fuzz::driver::parent;
 /// Seconds for each target.
 const SECONDS: u64 = 3;
 
-/// A busy machine runs a hundred inputs in a moment; fewer mean that a target does not run at all.
+/// Even a busy machine runs a hundred inputs in seconds; fewer mean that a target does not run at all.
 const FEWEST: u64 = 100;
 
 #[test]
@@ -19,7 +19,7 @@ fn no_target_breaks_within_a_few_seconds() {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("fuzz")
             .join(target.name);
-        // What an earlier run has kept would make this one another.
+        // Inputs that an earlier run kept would change this one.
         let _ = std::fs::remove_dir_all(&folder);
         let run = parent::Run {
             program: env!("CARGO_BIN_EXE_crosslatch-fuzz").into(),
@@ -39,7 +39,7 @@ fn no_target_breaks_within_a_few_seconds() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// A driver that finds nothing must be able to find something.
+/// A driver that finds nothing must be able to find every kind of finding.
 #[test]
 fn panics_aborts_loops_and_large_requests_are_findings() {
     for (name, wanted) in [

@@ -1,10 +1,11 @@
 """Crosslatch for Python: encoder–decoder models whose cross-attention cache is part of the graph.
 
-`load` opens a `.pt2` file and its sessions run it; `Transcriber` writes down what is said in sound;
-`Generator` translates and summarises text.  None of them needs torch.  `import crosslatch.ops` defines the two operators that such graphs use, for
-PyTorch.  `latch` finds in any exported decoder what depends on the encoder output alone and computes
-it once per input; `export` writes a Hugging Face model to one `.pt2` file that way, or raises
-`Refused`.  Each part is loaded when it is first used, so that it works without what the others need.
+`load` opens a `.pt2` file, and its sessions run it; `Transcriber` writes down speech; `Generator`
+translates and summarises text.  None of them needs torch.  `import crosslatch.ops` defines the two
+operators of such graphs for PyTorch.  `latch` finds the part of an exported decoder that depends on
+the encoder's output alone, and has it computed once per input; `export` writes a Hugging Face model
+to one `.pt2` file that way, or raises `Refused`.  Each part is loaded when it is first used, so it
+works without the dependencies of the others.
 """
 
 import importlib

@@ -1,8 +1,8 @@
 """The command `crosslatch-export`: a Hugging Face model to one `.pt2` file.
 
-What was written goes to standard output, progress and errors to standard error.  Exit status 0 done, 1
-the model was bad or refused, 2 wrong usage, as for the command `crosslatch`.  PyTorch is imported when it
-is needed, so that help and wrong usage are answered at once.
+The name of the file goes to standard output, progress and errors to standard error.  The exit status
+is 0 for success, 1 for a bad or refused model and 2 for wrong usage, as for the command `crosslatch`.
+PyTorch is imported when it is needed, so that help and wrong usage are answered at once.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def version():
 
 
 def main(arguments=None):
-    """Runs the command and returns its exit status; wrong usage leaves by `SystemExit(2)`."""
+    """Runs the command and returns its exit status; wrong usage raises `SystemExit(2)`."""
     options = parser().parse_args(arguments)
     try:
         from .exporting import Refused, export

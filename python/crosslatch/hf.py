@@ -2,9 +2,9 @@
 
 Whisper's cross-attention already computes its keys and values once, by a Python `if` on a flag that
 the cache object carries.  An exported or compiled graph has no such flag: the `if` is decided while
-tracing, once for all.  `use_conditional_cache` makes it part of the graph.  The predicate is the
+tracing, once and for all.  `use_conditional_cache` makes it part of the graph.  The predicate is the
 position that the tokens have in the self-attention cache: at position 0 a new input starts, and the
-keys and values are computed afresh, whatever is in the cache; no flag has to be reset.
+keys and values are computed afresh, whatever is in the cache.  No flag has to be reset.
 """
 
 import torch
@@ -20,7 +20,7 @@ def use_conditional_cache(model):
     The decision needs caches of fixed size: with a `StaticCache` for both parts of the
     `EncoderDecoderCache` keys and values are computed at the first step of each input and reused at
     the later ones, inside the graph.  With caches that grow, the model works as it did.  Encoder
-    states may be shorter than the cache; what an earlier, longer input left behind it is not seen.
+    states may be shorter than the cache; rows that an earlier, longer input left behind are not read.
 
     `TypeError` if the model has no Whisper decoder.
     """
@@ -40,14 +40,14 @@ _CLASSES = []
 
 
 def _conditional_attention():
-    """The class of the attention, made when Transformers is there to derive it from."""
+    """The attention class, made on demand because it derives from one of Transformers."""
     if _CLASSES:
         return _CLASSES[0]
     from transformers.cache_utils import EncoderDecoderCache, StaticLayer
     from transformers.models.whisper.modeling_whisper import WhisperAttention
 
     class _Computed(EncoderDecoderCache):
-        """Keys and values that need no computing, in the form that the attention looks for."""
+        """Keys and values that are ready, in the form in which the attention looks for them."""
 
         def __init__(self, index, keys, values):
             self.is_updated = {index: True}

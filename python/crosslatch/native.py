@@ -1,8 +1,8 @@
-"""Where the native libraries are.
+"""Finds the native libraries.
 
 There are two: the engine, a Python extension module, and the operators for PyTorch, a plain shared
 object.  In an installed package both lie next to its modules.  In a working tree they are where cargo
-put them, under the names that cargo gives them; `serve_tree` lets Python find the engine there.
+put them, under cargo's names; `serve_tree` lets Python find the engine there.
 """
 
 import importlib.util

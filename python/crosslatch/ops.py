@@ -11,16 +11,16 @@
     cache untouched, if they do not fit.
 
 `torch.cond` forbids a branch to return an operand or to write one, which is what a cache does.  The
-schemas of these operators declare neither, so that `torch.cond` takes them; the parts of PyTorch
-that would draw wrong conclusions from that are told the truth:
+schemas of these operators declare neither, so `torch.cond` accepts them.  The parts of PyTorch that
+would draw wrong conclusions from that are told the truth:
 
 - `torch_operators.library` loads the kernels, which are native and know nothing of tracing,
-- `torch_operators.shapes` says what the results look like,
-- `torch_operators.autograd` gives derivatives, by saying what a write means,
-- `torch_operators.functionalization` makes a write visible to whoever reads the cache after it,
+- `torch_operators.shapes` gives the shapes of the results,
+- `torch_operators.autograd` gives derivatives, by the meaning of a write,
+- `torch_operators.functionalization` makes a write visible to later readers of the cache,
 - `torch_operators.inductor` compiles a write to one copy, in place,
 - `torch_operators.loading` keeps older versions of torch from writing into Python's own memory,
-- `torch_operators.neighbour` gets along with the package that publishes operators of these names.
+- `torch_operators.neighbour` coexists with the package that publishes operators of the same names.
 
 docs/guide/operators.md has the contract in each mode.
 """
@@ -37,7 +37,7 @@ from .torch_operators import library
 
 library.load()
 
-# Only now, because these look the operators up.
+# Only now, because these modules look the operators up.
 from .torch_operators import (  # noqa: E402
     autograd, functionalization, inductor, loading, neighbour, shapes)
 

@@ -1,9 +1,9 @@
 """Many files, many machines: transcripts of a whole Ray Data dataset.
 
-Ray does what an engine for distributed work does (workers, retries, back-pressure); this says what a
-worker is, which is one loaded model, and what it does to a row.  A worker that dies is replaced and its
-files are done again; a row comes out once, because what a dead worker left is dropped with it.  A file
-that cannot be read ends nothing: its row comes out with the reason in the column `error`.
+Ray handles workers, retries and back-pressure; this module defines a worker, which is one loaded model,
+and what it does to a row.  A worker that dies is replaced, and its files are processed again; each row
+comes out once, because the unfinished results of a dead worker are dropped with it.  A file that cannot
+be read stops nothing: its row comes out with the reason in the column `error`.
 
 `pip install "crosslatch[ray]"` on every machine of the cluster.
 """
@@ -39,9 +39,9 @@ def transcribe(
     `audio` is the column with the sound: file names that every machine can open, contents of files
     (`bytes`, as `ray.data.read_binary_files` reads them), or samples, whose rate is in column
     `sample_rate`.  `model` is a file that every machine can open.  Each worker loads it once and uses
-    `threads` cores; `workers` is the most there may be, or the fewest and the most.  The fewest must leave
-    a core of the cluster free, on which rows are read, or all wait for ever.  A task is `files_per_task`
-    rows: what is done again when a worker dies.  `options` are those of
+    `threads` cores; `workers` is the largest number of them, or the fewest and the most.  The fewest
+    must leave a core of the cluster free for reading rows, or everything waits forever.  A task is
+    `files_per_task` rows, the unit that is processed again when a worker dies.  `options` are those of
     `crosslatch.Transcriber.transcribe`.
 
     New columns: `text`, `language`, `duration` (seconds), `segments` (a list of `start`, `end`, `text`,
@@ -58,7 +58,7 @@ def transcribe(
             "sample_rate": sample_rate,
             "options": options,
         },
-        # One task at a time: what waits in line for a worker could not go to another one.
+        # One task at a time: a task that is queued for one worker could not move to another.
         compute=ray.data.ActorPoolStrategy(
             min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=1),
         num_cpus=_cores(threads),
@@ -66,7 +66,7 @@ def transcribe(
 
 
 def _cores(threads: int) -> float:
-    """What Ray sets aside for a worker: its threads, but never all of a small cluster."""
+    """The cores that Ray reserves for a worker: its threads, but never all of a small cluster."""
     cores: float = ray.cluster_resources().get("CPU", 0)
     return max(cores - 1, 0) if 0 < cores <= threads else threads
 

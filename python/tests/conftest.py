@@ -1,7 +1,7 @@
-"""Where the built programs are, and how tests call them.
+"""Finds the built programs, and calls them.
 
-`cargo xtask test` builds the command and the examples and says in `CROSSLATCH_TARGET` where they
-lie; run by hand, tests look into `target/release`.
+`cargo xtask test` builds the command and the examples and passes their folder in `CROSSLATCH_TARGET`;
+tests that are run by hand look into `target/release`.
 """
 
 import os

@@ -1,12 +1,12 @@
-"""The examples of the documentation run, and print what it says.
+"""The examples of the documentation run, and print the output that it shows.
 
 Each `sh` or `python` block of a page is run, unless a comment above it gives the reason:
 
     <!-- not run: it needs a running server -->
     <!-- run by: python/tests/package/test_ray.py -->
 
-The blocks of a page run in order, in one folder that has the repository's `demo` in it.  Its Python
-blocks share their names.  A `text` block after a block is what it prints.
+The blocks of a page run in order, in a folder that contains the repository's `demo`.  Its Python blocks
+share their names.  A `text` block after a block is its output.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ RUN_BY = re.compile(r"<!-- run by: (\S+) -->")
 
 
 def blocks(page):
-    """[(language, code, what it prints or None)] of the blocks that are to be run here."""
+    """[(language, code, output or None)] of the blocks to run here."""
     found = []
     for block in BLOCK.finditer(page.read_text()):
         if block["language"] not in ("sh", "python") or NOT_RUN.fullmatch(block["above"]):
@@ -41,7 +41,7 @@ def blocks(page):
 
 
 def run_in_shell(code, folder):
-    """Runs the lines with the command that was built, where a reader would build it."""
+    """Runs the lines with the built command in place of `cargo run`."""
     code = code.replace("cargo run --release --", "crosslatch")
     path = f"{TARGET}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", code], cwd=folder, text=True,

@@ -54,11 +54,11 @@ fn peers(root: &Path, args: &[String]) -> Result<(), Failure> {
     let folder = target(root).join("peers-environment");
     let python = python::filled(root, &folder, python::PEERS_LOCK)?;
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
-    // Its `bench` takes the steps of several sessions together.
+    // `crosslatch bench` measures the steps of several sessions together.
     if args.iter().any(|arg| arg == "--batch") {
         run(cargo(root).args(["build", "--release", "--package", "crosslatch-cli"]))?;
     }
-    // Those that are written in Rust have no wheels, and take minutes to build.
+    // Runtimes in Rust have no wheels, and take minutes to build.
     let only = args.iter().position(|arg| arg == "--only");
     let only = only.and_then(|at| args.get(at + 1));
     let wants = |runtime: &str| only.is_none_or(|only| only.split(',').any(|one| one == runtime));

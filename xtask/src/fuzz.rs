@@ -1,14 +1,13 @@
-//! `cargo xtask fuzz`: hostile inputs against everything that reads what others wrote.
+//! `cargo xtask fuzz`: hostile inputs against every reader of foreign data.
 //!
-//! The program that does it is the crate `crosslatch-fuzz`; this chore builds it as it is to be run and
-//! says where its findings go.
+//! The crate `crosslatch-fuzz` does the work; this chore builds it and chooses the folder of findings.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::{Failure, cargo, run, target};
 
-/// Builds the targets and runs them: those that are named, or all.
+/// Builds and runs the named targets, or all of them.
 pub fn fuzz(root: &Path, args: &[String]) -> Result<(), Failure> {
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-fuzz"]))?;
     let mut program = Command::new(target(root).join("release/crosslatch-fuzz"));

@@ -1,21 +1,21 @@
 //! `cargo xtask miri`: the unsafe code, interpreted by Miri.
 //!
-//! Miri finds reads and writes outside of memory, of memory that is not initialised or aligned, data
-//! races, and borrows that Rust's aliasing rules forbid. It interprets, a thousand times slower than the
-//! machine, and knows neither vector instructions beyond a few nor files in memory. So it runs the unit
-//! tests of the modules whose unsafe code is plain Rust: regions, threads, the writers of elements, the
-//! portable kernels, and the strided copies of the operators for PyTorch.
+//! Miri finds accesses outside of memory or to uninitialised or misaligned memory, data races, and borrows
+//! that Rust's aliasing rules forbid. It interprets a thousand times slower than the machine, and supports
+//! few vector instructions and no mapped files. So it runs the unit tests of the modules whose unsafe code
+//! is plain Rust: regions, threads, the writers of elements, the portable kernels, and the strided copies
+//! of the operators for PyTorch.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::{Failure, run};
 
-/// The modules of a crate, as the names of their tests begin.
+/// The modules of a crate, as they occur in the names of tests.
 struct Part {
     package: &'static str,
     modules: &'static [&'static str],
-    /// Tests among them that take too long, or need what Miri has not.
+    /// Tests among them that take too long or need something that Miri lacks.
     without: &'static [&'static str],
 }
 
@@ -23,24 +23,23 @@ const PARTS: &[Part] = &[
     Part {
         package: "crosslatch-kernels",
         modules: &[
-            "storage::",
-            "layout::",
-            "tensor::",
-            "memory::",
-            "threads::",
-            "blocks::",
-            "copy::",
-            "fill::",
-            "gather::",
-            "indexing::",
-            "scatter::",
-            "masked::",
-            "rearrange::",
-            "scan::",
-            "sort::",
-            "elementwise::",
-            "truth::",
-            "softmax::",
+            "tensor::storage::",
+            "tensor::layout::",
+            "runtime::memory::",
+            "runtime::threads::",
+            "elements::blocks::",
+            "elements::elementwise::",
+            "movement::copy::",
+            "movement::fill::",
+            "movement::gather::",
+            "movement::indexing::",
+            "movement::masked::",
+            "movement::rearrange::",
+            "movement::scatter::",
+            "reduce::any_all::",
+            "reduce::cumulative::",
+            "reduce::sort::",
+            "rows::softmax::",
         ],
         // Megabytes of elements.
         without: &["small_and_large_memory", "large_copies", "long_runs"],
@@ -52,12 +51,12 @@ const PARTS: &[Part] = &[
     },
 ];
 
-/// Miri is a part of nightly toolchains.
-const MISSING: &str = "there is no Miri here. It comes with a nightly toolchain:
+/// What to do where Miri is missing.
+const MISSING: &str = "Miri is not installed. It comes with a nightly toolchain:
   rustup toolchain install nightly --component miri
-and is then run by `cargo xtask miri`";
+then run `cargo xtask miri` again";
 
-/// Runs what Miri can run; `args` go to the tests.
+/// Runs the tests that Miri can run; `args` go to the test programs.
 pub fn miri(root: &Path, args: &[String]) -> Result<(), Failure> {
     let mut asked = rustups_cargo(root);
     asked.args(["+nightly", "miri", "--version"]);
@@ -80,7 +79,7 @@ pub fn miri(root: &Path, args: &[String]) -> Result<(), Failure> {
             .args(part.modules)
             .args(part.without.iter().flat_map(|name| ["--skip", name]))
             .args(args)
-            // Threads wait for each other by the clock; kernels choose by the machine.
+            // Threads read the clock; kernels ask for the machine's instruction sets.
             .env("MIRIFLAGS", "-Zmiri-disable-isolation")
             .env("CROSSLATCH_INSTRUCTIONS", "portable");
         run(&mut command)?;
@@ -88,8 +87,8 @@ pub fn miri(root: &Path, args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The `cargo` that asks rustup for a toolchain: the one that runs this chore is of one already, and
-/// says so to what it starts.
+/// The `cargo` that asks rustup for a toolchain: the one that runs this chore belongs to a toolchain, and
+/// passes it on to its children.
 fn rustups_cargo(root: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root);
@@ -97,4 +96,24 @@ fn rustups_cargo(root: &Path) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_exists() {
+        for part in PARTS {
+            let src = crate::root().join("crates").join(part.package).join("src");
+            for module in part.modules {
+                let path = module.trim_end_matches("::").replace("::", "/");
+                let is_file = src.join(format!("{path}.rs")).exists();
+                assert!(
+                    is_file || src.join(&path).join("mod.rs").exists(),
+                    "{module}"
+                );
+            }
+        }
+    }
 }

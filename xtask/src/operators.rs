@@ -1,8 +1,8 @@
-//! The operators for PyTorch, tried with another version of it.
+//! Tests the operators for PyTorch with another version of torch.
 //!
-//! The library says that it serves several versions of torch, and only running it there shows it.
-//! Each version gets an environment of its own in the target folder: that torch, and of the packages
-//! that the tests import the versions that `python/requirements.lock` pins.
+//! The library claims to serve several versions of torch, and only running it with each shows it. Each
+//! version gets an environment of its own in the target folder, with that torch; the other packages that
+//! the tests import have the versions that `python/requirements.lock` pins.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 use super::python::{self, LOCK};
 use super::{Failure, operators_for_torch, run, target};
 
-/// What the operators' tests import besides torch.
+/// The packages that the operators' tests import besides torch.
 const PACKAGES: [&str; 5] = [
     "numpy",
     "pytest",
@@ -18,11 +18,11 @@ const PACKAGES: [&str; 5] = [
     "transformers",
     "expecttest",
 ];
-/// Older versions of torch import it to compile, and do not say so everywhere.
+/// Older versions of torch import it to compile, but not all of them declare it.
 const BUILD: &str = "setuptools";
 
 const TESTS: &str = "python/tests/torch_operators";
-/// These run the engine, which does not depend on the version of torch.
+/// The engine does not depend on the version of torch.
 const OF_THE_ENGINE: &str = "python/tests/torch_operators/test_engine.py";
 
 /// Runs the operators' tests with this version of torch, `2.12` or `2.12.1`.
@@ -40,13 +40,13 @@ pub fn with_torch(root: &Path, version: &str, pytest_args: &[String]) -> Result<
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 
-/// One requirement a line.
+/// The requirements of the environment, one per line.
 fn requirements(root: &Path, version: &str) -> Result<String, Failure> {
     let numbers: Vec<_> = version.split('.').collect();
     let is_number = |n: &&str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     if !(2..=3).contains(&numbers.len()) || !numbers.iter().all(is_number) {
         return Err(format!(
-            "{version:?} is no version of torch; say 2.12 or 2.12.1"
+            "{version:?} is not a version of torch; expected 2.12 or 2.12.1"
         ));
     }
     let any = if numbers.len() == 2 { ".*" } else { "" };
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_refused() {
+    fn anything_but_a_version_is_refused() {
         for word in ["", "2", "2.", "latest", "2.12; os_name", "2.12.1.0"] {
             assert!(
                 requirements(&root(), word)
                     .unwrap_err()
-                    .contains("no version of torch")
+                    .contains("is not a version of torch")
             );
         }
     }

@@ -1,22 +1,22 @@
 //! The Python environment of the tests.
 //!
-//! It lies in `.venv` in the root (`CROSSLATCH_VENV` names another place) and holds exactly what
-//! `python/requirements.lock` pins. A stamp with the lock file's contents says that it is complete,
-//! so that a second run costs nothing and a changed lock file makes a new one.
+//! It lies in `.venv` in the root (or where `CROSSLATCH_VENV` says) and holds exactly what
+//! `python/requirements.lock` pins. A stamp with the contents of the lock file marks it as complete, so a
+//! second run costs nothing, and a changed lock file updates the environment.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Failure, run};
 
-/// What the tests need, pinned.
+/// The pinned requirements of the tests.
 pub const LOCK: &str = "python/requirements.lock";
 const PEERS: &str = "python/benches/peers/requirements.in";
-/// What the benchmark of other runtimes needs.
+/// The pinned requirements of the benchmark of other runtimes.
 pub const PEERS_LOCK: &str = "python/benches/peers/requirements.lock";
 const UV: &str = "uv==0.13.9";
 
-/// Makes the environment if it is not there or out of date; returns its interpreter.
+/// Makes the environment if it is missing or out of date; returns its interpreter.
 pub fn environment(root: &Path) -> Result<PathBuf, Failure> {
     let folder = match std::env::var_os("CROSSLATCH_VENV") {
         Some(folder) => root.join(folder),
@@ -25,7 +25,7 @@ pub fn environment(root: &Path) -> Result<PathBuf, Failure> {
     filled(root, &folder, LOCK)
 }
 
-/// An environment in this folder with exactly what this file pins; returns its interpreter.
+/// Makes an environment in this folder with exactly what the lock file pins; returns its interpreter.
 pub fn filled(root: &Path, folder: &Path, lock_file: &str) -> Result<PathBuf, Failure> {
     let python = folder.join("bin/python");
     let stamp = folder.join("crosslatch.lock");
@@ -44,7 +44,7 @@ pub fn filled(root: &Path, folder: &Path, lock_file: &str) -> Result<PathBuf, Fa
     Ok(python)
 }
 
-/// An environment in this folder with these requirements, one a line, and what they need in turn;
+/// Makes an environment in this folder with these requirements, one per line, and their dependencies;
 /// returns its interpreter.
 pub fn with_packages(root: &Path, folder: &Path, requirements: &str) -> Result<PathBuf, Failure> {
     let python = folder.join("bin/python");
@@ -53,7 +53,7 @@ pub fn with_packages(root: &Path, folder: &Path, requirements: &str) -> Result<P
         return Ok(python);
     }
     empty(folder)?;
-    // Not under the stamp's own name: that would say that all is there.
+    // Not under the name of the stamp, which would mark the environment as complete.
     let wanted = folder.join("requirements.in");
     let write = |path: &Path| {
         std::fs::write(path, requirements).map_err(|e| format!("{}: {e}", path.display()))
@@ -69,7 +69,7 @@ pub fn with_packages(root: &Path, folder: &Path, requirements: &str) -> Result<P
     Ok(python)
 }
 
-/// Makes an environment without packages, if there is none.
+/// Makes an environment without packages unless there is one.
 fn empty(folder: &Path) -> Result<(), Failure> {
     if folder.join("bin/python").exists() {
         return Ok(());
@@ -79,7 +79,7 @@ fn empty(folder: &Path) -> Result<(), Failure> {
         .arg(folder))
 }
 
-/// The installer: the one on PATH, or else the pinned one, put into the environment.
+/// The installer: the one on PATH, or otherwise the pinned one, installed into the environment.
 fn uv(folder: &Path) -> Result<PathBuf, Failure> {
     if Command::new("uv")
         .arg("--version")
@@ -96,7 +96,7 @@ fn uv(folder: &Path) -> Result<PathBuf, Failure> {
     Ok(own)
 }
 
-/// Resolves the requirements anew, those of the tests and those of the benchmark.
+/// Resolves the requirements of the tests and of the benchmark.
 pub fn lock(root: &Path) -> Result<(), Failure> {
     let python = environment(root)?;
     let folder = python.ancestors().nth(2).unwrap_or(root);
@@ -122,5 +122,7 @@ fn system_python() -> Result<String, Failure> {
                 .is_ok_and(|s| s.success())
         })
         .map(str::to_owned)
-        .ok_or_else(|| "Python 3.11 or later is needed for the tests (torch 2.15 asks for it), and none is on PATH".into())
+        .ok_or_else(|| {
+            "the tests need Python 3.11 or later (as torch 2.15 does), and none is on PATH".into()
+        })
 }

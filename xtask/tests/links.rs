@@ -153,3 +153,42 @@ fn the_pages_of_packages_have_absolute_links() {
         }
     }
 }
+
+/// The paths in a walk through the code are those of today.
+#[test]
+fn the_walk_through_the_code_names_files_that_exist() {
+    let mut all = Vec::new();
+    let is_source = |name: &str| name.ends_with(".rs") || name.ends_with(".py");
+    sources(&root(), &mut all);
+    for page in [
+        "ARCHITECTURE.md",
+        "docs/internals/effects.md",
+        "docs/guide/latching.md",
+    ] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for (line, prose) in prose(&text) {
+            for span in prose.split('`').skip(1).step_by(2) {
+                let exists = || {
+                    let wanted = format!("/{}", span.trim_end_matches('/'));
+                    all.iter().any(|path| path.ends_with(&wanted))
+                };
+                let is_path = is_source(span) || span.ends_with('/');
+                assert!(!is_path || exists(), "{page}:{}: `{span}`", line + 1);
+            }
+        }
+    }
+}
+
+/// Files and folders of the repository, as text.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if FOREIGN.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        found.push(entry.path().to_string_lossy().into_owned());
+        if entry.file_type().unwrap().is_dir() {
+            sources(&entry.path(), found);
+        }
+    }
+}

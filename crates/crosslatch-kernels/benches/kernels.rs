@@ -1,10 +1,10 @@
 //! Each kernel at the sizes of whisper-base, and what part of its floor it reaches.
 //!
-//! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the longer of
-//! two times: its multiply-adds at the rate of arithmetic in registers on the numbers that it multiplies
-//! (where the machine has no instruction for these, on `f32`), and its bytes at the rate at which memory is
-//! read. Both are measured in the same run, before the kernels and after them. A kernel whose operands stay
-//! in the cache can be faster than its floor.
+//! `cargo bench -p crosslatch-kernels`; a name behind `--` picks. The floor of a kernel is the
+//! longer of two times: its multiply-adds at the rate of arithmetic in registers on the numbers
+//! that it multiplies (where the machine has no instruction for these, on `f32`), and its bytes at
+//! the rate at which memory is read. Both are measured in the same run, before the kernels and
+//! after them. A kernel whose operands stay in the cache can be faster than its floor.
 
 use std::path::Path;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Bench {
         let left = Layout::contiguous(&[rows, depth]);
         let result = Layout::contiguous(&[rows, columns]);
         let weight = Layout::contiguous(&[columns, depth]).transpose(0, 1);
-        let spread = broadcast(&[columns], &[rows, columns]);
+        let broadcast_bias = broadcast(&[columns], &[rows, columns]);
         let work = |bytes: usize| {
             let others = 4 * (rows * depth + rows * columns);
             Work::of(rows * depth * columns, bytes + others)
@@ -128,7 +128,7 @@ impl Bench {
             let product = Product {
                 a: view(&left, &a),
                 b: view(&weight, &w),
-                bias: Some(view(&spread, &bias)),
+                bias: Some(view(&broadcast_bias, &bias)),
                 alpha: 1.0,
                 epilogue: None,
                 beta: 1.0,
@@ -162,7 +162,7 @@ impl Bench {
                 let linear = QuantizedLinear {
                     a: view(&left, &a),
                     weight,
-                    bias: Some(view(&spread, &bias)),
+                    bias: Some(view(&broadcast_bias, &bias)),
                     epilogue: None,
                 };
                 quantized_linear(&mut view_mut(&result, &mut out), &linear, false, threads);
@@ -210,7 +210,7 @@ impl Bench {
     fn rows(&mut self, kernel: &str) {
         for (rows, width) in [(POSITIONS, WIDTH), (1, WIDTH), (HEADS, POSITIONS)] {
             let layout = Layout::contiguous(&[rows, width]);
-            let spread = broadcast(&[width], &[rows, width]);
+            let broadcast_bias = broadcast(&[width], &[rows, width]);
             let (x, scale) = (numbers(rows * width), numbers(width));
             let mut out = Storage::zeroed(4 * rows * width);
             let name = format!("{kernel} {rows}x{width}");
@@ -221,8 +221,8 @@ impl Bench {
                     return;
                 }
                 let how = Norm {
-                    weight: Some(view(&spread, &scale)),
-                    bias: Some(view(&spread, &scale)),
+                    weight: Some(view(&broadcast_bias, &scale)),
+                    bias: Some(view(&broadcast_bias, &scale)),
                     epsilon: 1e-5,
                     centred: true,
                     plain: false,

@@ -1,9 +1,9 @@
 //! Convolution along one or two dimensions.
 //!
 //! The fast way is a matrix product: the weight, `[out, in / groups * taps]`, times the matrix
-//! whose column `t` is what output `t` sees. That matrix is never in memory: the product packs
-//! slices of its right side anyway ([`crate::matmul::packing`]), and here it packs them from the
-//! input. The oracle is the definition.
+//! whose column `t` is the window of output `t`. That matrix is never in memory: the product packs
+//! slices of its right side anyway (`matmul::packing`), and here it packs them from the input. The
+//! oracle is the definition.
 
 use smallvec::smallvec;
 
@@ -21,11 +21,11 @@ use crate::{DType, Dims, Element, Layout, TensorMut, TensorRef, Threads, with_el
 pub struct Convolution {
     /// Steps between outputs.
     pub stride: [usize; 2],
-    /// Zeros in front; behind are as many as the outputs need.
+    /// Zeros in front; behind, as many as the outputs need are assumed.
     pub padding: [usize; 2],
     /// Steps between the inputs of one output.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
+    /// Groups of channels, each convolved for itself.
     pub groups: usize,
     /// The function of each element of an `f32` result.
     pub epilogue: Option<Function>,
@@ -45,7 +45,7 @@ impl Convolution {
         plain: bool,
         threads: &Threads,
     ) {
-        // Weights that do not lie together are rare, and may take their time.
+        // Weights that are not contiguous are rare, and may be slow.
         let weight_rows = weight.layout().reshape(&[
             self.groups,
             weight.shape()[0] / self.groups,
@@ -65,7 +65,7 @@ impl Convolution {
         }
     }
 
-    /// The position that an output sees at a tap, if it is inside.
+    /// The position that an output reads at a tap, if it lies inside.
     #[inline(always)]
     fn source(&self, dim: usize, output: usize, tap: usize, len: usize) -> Option<usize> {
         let at = output * self.stride[dim] + tap * self.dilation[dim];
@@ -194,7 +194,7 @@ impl Convolution {
     }
 }
 
-/// What the outputs see: a matrix with a row for each channel and tap and a column for each
+/// The windows of the outputs: a matrix with a row for each channel and tap and a column for each
 /// output position. Batches of the product are pairs of batch and group.
 struct Windows<'a> {
     convolution: Convolution,
@@ -227,12 +227,12 @@ impl Pack for Windows<'_> {
 }
 
 impl Windows<'_> {
-    /// What the outputs from `first` on see of the channel that begins at `start`, at one tap.
+    /// The inputs at one tap of the outputs from `first` on, of the channel that begins at `start`.
     fn line(&self, start: usize, taps: [usize; 2], first: usize, line: &mut [f32]) {
         let (stride, lens) = (&self.layout.strides, &self.layout.shape);
         let mut done = 0;
         while done < line.len() {
-            // As far as the outputs are in one row.
+            // As far as the outputs lie in one row.
             let (row, column) = ((first + done) / self.width, (first + done) % self.width);
             let run = (self.width - column).min(line.len() - done);
             let part = &mut line[done..][..run];
@@ -244,7 +244,8 @@ impl Windows<'_> {
             let start = start + y * stride[2];
             let see = |t: usize| self.convolution.source(1, column + t, taps[1], lens[3]);
             match (see(0), see(run - 1)) {
-                // Neighbours see neighbours, and the first and the last are inside.
+                // Neighbouring outputs read neighbouring inputs, the first and the last of which
+                // exist.
                 (Some(from), Some(_)) if self.convolution.stride[1] == 1 && stride[3] == 1 => {
                     part.copy_from_slice(&self.data[start + from..][..run]);
                 }

@@ -1,10 +1,10 @@
 //! What a kernel is: a prepared computation over borrowed tensors.
 //!
 //! An operator's attributes (a dimension, a scale, an epsilon) are known when a plan is made, so a
-//! kernel is an object, most often a closure, that has captured them. What differs from run to
-//! run is memory only. A kernel must work for any strides of its operands; it may be faster for
-//! some. It allocates nothing on the heap: working memory is asked for with
-//! [`Kernel::scratch_bytes`] and planned with everything else.
+//! kernel is an object, most often a closure, that has captured them. What differs from run to run
+//! is memory only. A kernel must work for any strides of its operands; it may be faster for some.
+//! It allocates nothing on the heap: working memory is asked for with [`Kernel::scratch_bytes`] and
+//! planned with everything else.
 
 use std::sync::Mutex;
 
@@ -57,10 +57,10 @@ pub trait Kernel: Send + Sync {
         0
     }
 
-    /// Whether the kernel can fill its first result where it is laid out like this. The layout's
-    /// elements, in row-major order, are those of the result in row-major order; its dimensions
-    /// may be finer than the result's: a projection `[t, h * d]` may be asked to fill `[t, h, d]`
-    /// with the heads far apart, which is where a cache wants them.
+    /// Destination passing: whether the kernel can write its first result in this layout. The
+    /// layout's elements, in row-major order, are those of the result in row-major order; its
+    /// dimensions may be finer than the result's: a projection `[t, h * d]` may be asked to fill
+    /// `[t, h, d]` with the heads far apart, which is where a cache wants them.
     fn accepts(&self, _layout: &Layout) -> bool {
         false
     }
@@ -80,9 +80,9 @@ pub trait Kernel: Send + Sync {
     fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError>;
 
     /// Step batching: does the same for several sets of operands, those of sessions that take the
-    /// same step at the same time. The results are those of as many runs, bit for bit; a kernel that
-    /// reads a weight may read it once for all of them. `memory` is grown as needed, and is best kept
-    /// for the next time.
+    /// same step at the same time. The results are those of as many runs, bit for bit; a kernel
+    /// that reads a weight may read it once for all of them. `memory` is grown as needed, and is
+    /// best kept for the next time.
     fn run_batched(
         &self,
         many: &mut [Operands<'_, '_>],
@@ -93,8 +93,8 @@ pub trait Kernel: Send + Sync {
     }
 }
 
-/// Runs a kernel on several sets of operands, each on one thread: most kernels of a decoder step are
-/// too small to be shared.
+/// Runs a kernel on several sets of operands, each on one thread: most kernels of a decoder step
+/// are too small to be worth splitting.
 pub fn run_each<K: Kernel + ?Sized>(
     kernel: &K,
     many: &mut [Operands<'_, '_>],
@@ -125,9 +125,9 @@ where
     }
 }
 
-/// A kernel that can fill its result in other layouts than the contiguous one.
+/// A kernel that can write its result in other layouts than the contiguous one.
 pub struct AnyLayout<A, F> {
-    /// Which layouts ([`Kernel::accepts`]).
+    /// Which layouts it can write ([`Kernel::accepts`]).
     pub accepts: A,
     /// The computation.
     pub run: F,

@@ -3,8 +3,8 @@
 //! This crate knows tensors, not graphs. A kernel gets views of memory (an element type, a shape,
 //! strides, bytes) and fills other views; who owns the memory, why an operand lies where it lies
 //! and in which order kernels run is decided above. Everything unsafe that the engine needs is in
-//! here: handing out disjoint pieces of one arena ([`runtime::memory`]), vector instructions
-//! ([`runtime::instructions`]) and threads ([`runtime::threads`]); the crates above forbid it.
+//! here: handing out disjoint pieces of one arena ([`runtime::Blocks`]), vector instructions
+//! (`runtime/instructions`) and threads ([`runtime::Threads`]); the crates above forbid it.
 //!
 //! [`tensor`] has the nouns and [`kernel`] the verb; read them first. [`runtime`] and [`simd`] are
 //! what kernels are built from. The other modules are the kernels, a wing for each family. A wing
@@ -12,12 +12,12 @@
 //!
 //! | wing | what is in it |
 //! |---|---|
-//! | [`tensor`] | element types, layouts, views, owned memory, quantized matrices |
+//! | [`tensor`] | element types, layouts, views, owned memory, strided matrices, quantized weights |
 //! | [`runtime`] | memory regions, threads, partition of results, instruction sets, prefetch |
-//! | [`simd`] | approximate functions, dot products, axpy, transposes: loops over slices of `f32` |
+//! | [`simd`] | approximate functions, dot products, axpy, transposes, conversions: loops over slices |
 //! | [`kernel`] | what a kernel is, its operands, its errors |
 //! | [`elements`] | elementwise functions |
-//! | [`movement`] | copies, fills, gather, scatter, indexing, embedding |
+//! | [`movement`] | copies, fills, gather, scatter, indexing, embedding, quantization |
 //! | [`reduce`] | reductions, any and all, cumulative folds, sorting |
 //! | [`rows`] | softmax and normalization |
 //! | [`matmul`] | gemm, gemv, quantized products, microkernels |

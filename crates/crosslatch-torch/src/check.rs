@@ -1,7 +1,7 @@
 //! Whether a value fits a cache.
 //!
-//! All of it is asked before anything is written, so that an error leaves the cache as it was.
-//! Each text names the operator, the argument at fault and both shapes.
+//! Everything is checked before anything is written, so that an error leaves the cache as it was.
+//! Each message names the operator, the argument at fault and both shapes.
 
 use std::fmt;
 
@@ -87,7 +87,7 @@ impl fmt::Display for Place<'_> {
         let Self(device, names) = self;
         f.write_str(names.device(device.kind))?;
         match device.index {
-            // The only one of its kind.
+            // There is only one device of this kind.
             ..0 => Ok(()),
             index => write!(f, ":{index}"),
         }

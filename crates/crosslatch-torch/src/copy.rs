@@ -1,11 +1,11 @@
-//! Strided bytes from one place to another, once.
+//! Copies strided bytes, each of them once.
 //!
 //! The values of a cache usually come from a projection `[B, S, H, D]` seen as `[B, H, S, D]`: rows
-//! of `D` elements lie in one piece, the rows do not.  Axes are brought into the order of the
-//! target's memory and merged where both sides allow it.  What is left is one of two things: rows
-//! that are contiguous on both sides, which are moved as bytes, or a target whose neighbours are
-//! not neighbours in the source, which is a transposition and goes tile by tile, so that each cache
-//! line is fetched once.
+//! of `D` elements lie in one piece, the rows do not. Axes are brought into the order of the
+//! destination's memory and merged where both sides allow it. What is left is one of two things:
+//! rows that are contiguous on both sides, which are moved as bytes, or a destination whose
+//! neighbours are not neighbours in the source, which is a transposition and goes tile by tile, so
+//! that each cache line is fetched once.
 //!
 //! A [`Plan`] numbers its pieces; any thread can do any range of them.
 
@@ -30,7 +30,7 @@ struct Axis {
 /// How to copy one shape from some strides to others.
 #[derive(Debug)]
 pub struct Plan {
-    /// The axes that pieces are numbered over, the slowest first.
+    /// The axes over which pieces are numbered, the slowest first.
     outer: [Axis; MAX_RANK],
     rank: usize,
     inner: Inner,
@@ -42,7 +42,7 @@ pub struct Plan {
 enum Inner {
     /// Moves bytes; `per_row` pieces make up a row.
     Row { bytes: usize, per_row: usize },
-    /// Moves a plane of elements: `across` is next to itself in the source, `along` in the target.
+    /// Moves a plane of elements: `across` is contiguous in the source, `along` in the destination.
     Plane {
         across: Axis,
         along: Axis,
@@ -144,7 +144,7 @@ impl Plan {
     /// `from` may be read and `to` written wherever the plan's sizes and strides reach, the two
     /// share no memory, and nobody else reads or writes these pieces of `to` meanwhile.
     pub unsafe fn run(&self, from: *const u8, to: *mut u8, begin: usize, end: usize) {
-        // Axes may have no elements, and then no piece has a place.
+        // An axis may have no elements, and then there are no pieces.
         if begin >= end {
             return;
         }
@@ -196,7 +196,7 @@ impl Plan {
     }
 }
 
-/// Merges axes that are one on both sides; returns how many are left.
+/// Merges axes that are contiguous to each other on both sides, and returns how many are left.
 fn merge(axes: &mut [Axis]) -> usize {
     let mut kept = 0;
     for i in 0..axes.len() {
@@ -265,7 +265,7 @@ unsafe fn plane<T: Copy>(from: *const u8, to: *mut u8, across: Axis, along: Axis
         for j in (0..along.size).step_by(TILE) {
             for i in i..(i + TILE).min(across.size) {
                 for j in j..(j + TILE).min(along.size) {
-                    // SAFETY: the caller vouches for every index within the sizes.  Torch lets
+                    // SAFETY: the caller vouches for every index within the sizes. Torch lets
                     // elements lie at any address, hence the unaligned access.
                     unsafe {
                         let value = from.add(i * across.from + j * along.from).cast::<T>();

@@ -1,11 +1,12 @@
-//! What the dispatcher calls.
+//! The kernels that the dispatcher calls.
 //!
 //! A boxed kernel gets its arguments as handles that it owns and leaves its results in their
-//! place.  `alias` is therefore nothing at all: arguments and results stand in the same places.
+//! place. `alias` therefore has nothing to do: arguments and results stand in the same places.
 //!
-//! The update has two forms.  On the CPU the bytes are moved here.  Elsewhere, for a tensor that is
+//! The update has two forms. On the CPU the bytes are moved here. Elsewhere, for a tensor that is
 //! not what its memory holds (a lazy negation), and wherever autograd has to know, it is the
-//! composition that it is defined by, `cache[:, :, :S].copy_(value)`, called through the dispatcher.
+//! composition that it is defined by, `cache[:, :, :S].copy_(value)`, called through the
+//! dispatcher.
 
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -142,7 +143,7 @@ fn checked(
     Ok((v, c))
 }
 
-/// Copies, on torch's threads if it is worth it.
+/// Copies, on torch's threads if there is enough to copy.
 ///
 /// # Safety
 /// As for [`Plan::run`], for all pieces.
@@ -189,8 +190,8 @@ unsafe fn run(
 
 /// Whether autograd would record what is done with a tensor.
 ///
-/// The C interface has no question for it.  But a view of a tensor is a leaf exactly if nothing is
-/// recorded.
+/// The C interface has no function that tells. But a view of a tensor is a leaf exactly if nothing
+/// is recorded.
 fn records(functions: &Functions, tensor: &Owned<'_>) -> Result<bool, Message> {
     // SAFETY: no arguments.
     if !unsafe { (functions.grad_enabled)() } {
@@ -205,7 +206,7 @@ fn records(functions: &Functions, tensor: &Owned<'_>) -> Result<bool, Message> {
     Ok(!is_leaf(functions, view)?)
 }
 
-/// Whether no history led to a tensor.
+/// Whether a tensor has no recorded history.
 fn is_leaf(functions: &Functions, tensor: Owned<'_>) -> Result<bool, Message> {
     let mut stack = [tensor.into_stack()];
     call(functions, c"aten::is_leaf", c"", &mut stack)?;
@@ -227,7 +228,7 @@ fn note_write(functions: &Functions, cache: &Owned<'_>) -> Result<(), Message> {
     })
 }
 
-/// `cache[:, :, :S].copy_(value)`, of a value that is set aside first if it may overlap the cache.
+/// `cache[:, :, :S].copy_(value)`, with a copy of the value if it may overlap the cache.
 fn slice_and_copy(
     functions: &Functions,
     (value, v): (&Owned<'_>, &Description),
@@ -263,7 +264,7 @@ fn slice_and_copy(
     })
 }
 
-/// Whether the addresses of two tensors lie in ranges that meet.
+/// Whether the address ranges of two tensors overlap.
 fn may_overlap(
     functions: &Functions,
     (value, v): (&Owned<'_>, &Description),
@@ -295,7 +296,7 @@ fn tensor_call<'f>(
     Ok(unsafe { Owned::from_stack(functions, stack[0]) })
 }
 
-/// Calls an operator.  The handles in the stack become the call's.
+/// Calls an operator. The handles in the stack become the call's.
 fn call(
     functions: &Functions,
     name: &CStr,

@@ -3,9 +3,9 @@
 //! `torch.cond` forbids a branch to return an operand or to write one, which is what a cache does.
 //! `executorch::alias(Tensor x, Tensor y) -> (Tensor, Tensor)` returns its operands and
 //! `executorch::update_cross_attn_cache(Tensor value, Tensor cache) -> Tensor` writes `value` into
-//! the first rows of `cache` and returns it; both look pure to `torch.cond`.  This library is a
+//! the first rows of `cache` and returns it; both look pure to `torch.cond`. This library is a
 //! plain shared object: loading it into a process that has libtorch registers both, with kernels
-//! for the CPU and for everything else, through PyTorch's stable C interface.  Neither building
+//! for the CPU and for everything else, through PyTorch's stable C interface. Neither building
 //! nor installing it needs torch, and one binary serves every torch from 2.10 on.
 //!
 //! What tracing and compiling need (shape rules, functionalization, lowerings) is Python's

@@ -1,6 +1,6 @@
 //! An error on its way to Python.
 //!
-//! The only way out of a kernel with an error is a C++ exception, which libtorch throws for us.  It
+//! The only way out of a kernel with an error is a C++ exception, which libtorch throws for us. It
 //! passes through the frame of [`raise`], so nothing in that frame may need cleaning up: the text
 //! is moved to an array on the stack, cut if it is too long, and what it was in is freed first.
 

@@ -1,14 +1,14 @@
-//! Who shares memory with whom.
+//! Whether the elements of a tensor, or two tensors, share memory.
 //!
 //! A cache whose elements share memory has no contents that a write could give it, and is refused.
-//! A value that shares memory with the cache is copied away before the cache is written.
+//! A value that shares memory with the cache is copied elsewhere before the cache is written.
 
-/// Whether two elements of a tensor have one address.
+/// Whether two elements of a tensor have the same address.
 ///
-/// Almost always the strides prove that there is none: taken from the smallest up, each is larger
-/// than everything that the smaller ones can reach.  Where that fails, the addresses are counted,
-/// with one bit for each element that the tensor's memory has.  Where they are too many to count,
-/// as they can be in a tensor without memory only, the answer is that two may meet.
+/// Almost always the strides prove that there are none: taken from the smallest up, each is larger
+/// than everything that the smaller ones can reach. Where that fails, the addresses are counted,
+/// with one bit for each element that the tensor's memory has. Where they are too many to count,
+/// as they can be only in a tensor without memory, the answer is that two may coincide.
 pub fn within(sizes: &[i64], strides: &[i64]) -> bool {
     if sizes.contains(&0) {
         return false;

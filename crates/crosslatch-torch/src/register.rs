@@ -1,9 +1,9 @@
-//! The definitions, made when the library is loaded.
+//! The definitions of the operators, which are made when the library is loaded.
 //!
-//! An operator has one definition in a process, and another package may have made it already.  Who
+//! An operator has one definition in a process, and another package may have made it already. Who
 //! loads the library from Python therefore asks first and says with `CROSSLATCH_TORCH_DEFINE` which
 //! operators to define (`alias`, `update`, `alias,update` or nothing); kernels are registered in
-//! any case.  Without that variable, as from C++, both are defined.
+//! any case. Without that variable, as from C++, both are defined.
 
 use std::ffi::{CStr, CString, c_char};
 use std::sync::OnceLock;
@@ -44,7 +44,7 @@ extern "C" fn at_load() {
     });
 }
 
-/// Why the operators were not registered, or null if they were.  The text lives as long as the
+/// Why the operators were not registered, or null if they were. The text lives as long as the
 /// library.
 #[unsafe(no_mangle)]
 pub extern "C" fn crosslatch_torch_failure() -> *const c_char {
@@ -80,9 +80,9 @@ fn register(functions: &Functions, define: &str) -> Result<(), String> {
         &[alias, elsewhere].concat(),
     )?;
     implement(functions, c"CPU", &[alias, cpu].concat())?;
-    // A tensor may be lazy: the negation or the conjugate of what its memory holds, or zeros without
-    // memory.  PyTorch's own rule hands a computed copy to an operator whose schema declares no
-    // write, which the write then goes to.
+    // A tensor may be lazy: the negation or the conjugate of what its memory holds, or zeros
+    // without memory. PyTorch's own rule hands a computed copy to an operator whose schema declares
+    // no write, which the write then goes to.
     for lazy in [c"Negative", c"Conjugate", c"ZeroTensor"] {
         implement(functions, lazy, &[alias, elsewhere].concat())?;
     }
@@ -91,7 +91,7 @@ fn register(functions: &Functions, define: &str) -> Result<(), String> {
 
 fn implement(functions: &Functions, key: &CStr, kernels: &[(&CStr, Kernel)]) -> Result<(), String> {
     let mut library: LibraryHandle = std::ptr::null_mut();
-    // SAFETY: as for the definitions.  The library is never deleted, as the kernels stay for good.
+    // SAFETY: as for the definitions. The library is never deleted, as the kernels stay for good.
     let status = unsafe {
         (functions.library_impl)(
             NAMESPACE.as_ptr(),

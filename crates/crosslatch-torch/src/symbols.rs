@@ -1,10 +1,10 @@
 //! The C functions of the libtorch that the process has loaded.
 //!
 //! Linking against libtorch would tie the library to one build of it, and would need torch to
-//! build and to install.  Instead each function is looked up by name when the library is loaded:
+//! build and to install. Instead each function is looked up by name when the library is loaded:
 //! first among the symbols that everybody can see (a C++ program that links libtorch), then in
 //! the loaded object called `libtorch_cpu` (Python loads it privately, so that the first search
-//! finds nothing).  All of them belong to PyTorch's stable C interface, whose promise is that a
+//! finds nothing). All of them belong to PyTorch's stable C interface, whose promise is that a
 //! function keeps its name, its arguments and its meaning; the youngest one used came with torch
 //! 2.10, which is why older ones are refused.
 
@@ -19,7 +19,7 @@ pub type LibraryHandle = *mut c_void;
 pub type StableValue = u64;
 /// What every function that can fail returns: 0 for success.
 pub type Status = i32;
-/// A boxed kernel.  It may leave by a C++ exception.
+/// A boxed kernel. It may leave by a C++ exception.
 pub type Kernel = unsafe extern "C-unwind" fn(*mut StableValue, u64, u64);
 /// A piece of a parallel loop.
 pub type Piece = unsafe extern "C" fn(i64, i64, *mut c_void);

@@ -1,4 +1,4 @@
-//! Handles, and what they say about a tensor.
+//! Handles of tensors, and the descriptions that they give.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::message::{Message, message};
 use crate::symbols::{Functions, Handle, StableValue};
 
-/// The most dimensions that are described; a tensor of more fits nothing here.
+/// Greatest number of dimensions that are described. No tensor with more fits a cache.
 pub const MAX_RANK: usize = 8;
 
 /// A handle that is deleted when dropped.
@@ -122,7 +122,7 @@ impl<'f> Owned<'f> {
 
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours and is not used again.  Deleting cannot fail in a way that
+        // SAFETY: the handle is ours and is not used again. Deleting cannot fail in a way that
         // could be acted on.
         unsafe { (self.functions.delete)(self.handle) };
     }
@@ -136,16 +136,16 @@ pub fn succeeded(status: i32, name: &str) -> Result<(), Message> {
     }
 }
 
-/// Where a tensor lies.
+/// The device that has a tensor's memory.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Device {
     /// The kind of device, in libtorch's numbers.
     pub kind: i32,
-    /// Which one.
+    /// The index of the device.
     pub index: i32,
 }
 
-/// What there is to know about a strided tensor.
+/// The description of a strided tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
     /// Its sizes.
@@ -154,14 +154,14 @@ pub struct Description {
     pub strides: [i64; MAX_RANK],
     /// Its data type, in libtorch's numbers.
     pub dtype: i32,
-    /// Where it lies.
+    /// The device that has its memory.
     pub device: Device,
 }
 
 /// Sizes, shown as Python shows them.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// How many there are; those after the eighth are not kept.
+    /// How many there are. Those after the eighth are not kept.
     pub rank: usize,
     /// The sizes themselves.
     pub sizes: [i64; MAX_RANK],

@@ -57,7 +57,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "archive_entry_of_another.pt2",
         || lying(|e| e.offset = Some(0)),
-        "entry `models/model.json`: is called otherwise where it lies",
+        "entry `models/model.json`: has another name in its local header",
     ),
     Attack::new(
         "archive_entry_too_long.pt2",
@@ -84,7 +84,7 @@ pub const ATTACKS: &[Attack] = &[
         || lying(|e| e.method = 99),
         "entry `models/model.json`: is compressed or encrypted; PyTorch stores entries as they are",
     ),
-    // Reading gigabytes of weights for their checksum would cost more than it tells.
+    // Checksums are not verified: reading gigabytes of weights for them would cost too much.
     Attack::new(
         "archive_wrong_checksum.pt2",
         || lying(|e| e.crc = Some(7)),
@@ -94,7 +94,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "archive_million_entries_announced.pt2",
         announced,
-        "its list has 5 entries, its end says 65278",
+        "its directory lists 5 entries, its end record says 65278",
     ),
     // The description of weights.
     Attack::new(
@@ -110,12 +110,12 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "weight_negative_size.pt2",
         || weight("/tensor_meta/sizes/0/as_int", json!(-4)),
-        "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
+        "entry `data/weights/weight_0`: `w`: has sizes or strides that are not plain numbers",
     ),
     Attack::new(
         "weight_negative_offset.pt2",
         || weight("/tensor_meta/storage_offset/as_int", json!(-1)),
-        "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
+        "entry `data/weights/weight_0`: `w`: has sizes or strides that are not plain numbers",
     ),
     Attack::new(
         "weight_offset_outside.pt2",
@@ -135,7 +135,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "weight_with_too_few_strides.pt2",
         || weight("/tensor_meta/strides", json!([])),
-        "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
+        "entry `data/weights/weight_0`: `w`: has sizes or strides that are not plain numbers",
     ),
     Attack::new(
         "weight_of_unknown_type.pt2",
@@ -150,7 +150,7 @@ pub const ATTACKS: &[Attack] = &[
                 json!({"as_expr": {"expr_str": "s0"}}),
             )
         },
-        "entry `data/weights/weight_0`: `w`: has sizes or strides that are no plain numbers",
+        "entry `data/weights/weight_0`: `w`: has sizes or strides that are not plain numbers",
     ),
     Attack::new(
         "weight_sparse.pt2",

@@ -1,7 +1,7 @@
-//! Hostile files, one for each kind that Crosslatch has met or expects, and what each must give.
+//! Hostile files, one for each kind of attack that was seen or is expected, and the result of each.
 //!
-//! The files lie in the folder `attacks/` of the repository, written by what stands here
-//! (`crosslatch-fuzz attacks FOLDER`). A test goes through the folder: each file has to give its answer
+//! The files lie in the folder `attacks/` of the repository; this module writes them
+//! (`crosslatch-fuzz attacks FOLDER`). A test goes through the folder: each file has to give its result
 //! within a second and two gigabytes of address space. An input that fuzzing finds becomes a row here.
 
 mod archives;
@@ -17,19 +17,18 @@ use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
 use crosslatch::{Input, MemoryLimit, Model, Options, Precision, Session, Tensor};
-use crosslatch_tasks::audio::{Limits, read_bytes};
-use crosslatch_tasks::{GenerationConfig, LogMel, TextTokenizer};
+use crosslatch_tasks::audio::{AudioLimits, read_bytes};
+use crosslatch_tasks::{LogMel, TextTokenizer, WhisperConfig};
 
 use crate::targets;
 
 /// A hostile file.
 pub struct Attack {
-    /// Its name in the folder; the ending says who reads it.
+    /// Its name in the folder; the extension selects the reader.
     pub file: &'static str,
     /// Its bytes.
     pub make: fn() -> Vec<u8>,
-    /// What its reader says, without the name of the file; `runs` if nothing is wrong with it in the
-    /// end.
+    /// The error of its reader, without the name of the file; `runs` if there is none.
     pub gives: &'static str,
 }
 
@@ -48,10 +47,10 @@ pub fn attacks() -> impl Iterator<Item = &'static Attack> {
     tables.into_iter().flatten()
 }
 
-/// What a file gives.
+/// The result of a file.
 ///
 /// # Errors
-/// If the file cannot be read, or nobody reads files of its kind.
+/// If the file cannot be read, or there is no reader for its extension.
 pub fn answer(path: &Path) -> std::io::Result<String> {
     let bytes = std::fs::read(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -64,7 +63,7 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
             arrays.map(drop)
         }
         "wav" | "flac" | "mp3" => {
-            let sound = read_bytes("sound", bytes, 16_000, Limits::default());
+            let sound = read_bytes("sound", bytes, 16_000, AudioLimits::default());
             sound.map(drop).map_err(|e| e.to_string())
         }
         "json" if name.starts_with("tokenizer") => tokenizer(&bytes),
@@ -72,7 +71,7 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
             .map(drop)
             .map_err(|e| e.to_string()),
         "json" => {
-            let config = GenerationConfig::from_json(None, &bytes);
+            let config = WhisperConfig::from_json(None, &bytes);
             config.map(drop).map_err(|e| e.to_string())
         }
         "form" => targets::read_form(&bytes),
@@ -134,7 +133,7 @@ fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
             }
         });
         let tensors = tensors.map(|(name, ty)| {
-            // What cannot be computed may be anything.
+            // A size that cannot be computed may be anything.
             let sizes = ty.sizes.iter().map(|s| s.eval(&symbols).unwrap_or(1));
             let shape: Vec<usize> = sizes.map(|s| usize::try_from(s).unwrap_or(1)).collect();
             let tensor = Tensor::zeros(ty.dtype, &shape).map_err(|e| e.to_string())?;

@@ -8,12 +8,12 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "text_string_without_end.ir",
         || b"program p\ninput %x: f32[1] = \"x".to_vec(),
-        "line 2: a string does not end",
+        "line 2: a string is not terminated",
     ),
     Attack::new(
         "text_type_without_end.ir",
         || b"program p\ninput %x: f32[1".to_vec(),
-        "line 2: a type does not end",
+        "line 2: a type is not terminated",
     ),
     Attack::new(
         "text_list_without_end.ir",
@@ -154,7 +154,7 @@ pub const ATTACKS: &[Attack] = &[
     ),
 ];
 
-/// A merge whose second half is shorter than what is to be cut off it.
+/// A merge whose second half is shorter than the prefix that is cut off it.
 const MERGE: &str = r#"{"version": "1.0", "added_tokens": [], "model": {"type": "BPE",
 "continuing_subword_prefix": "a long prefix", "vocab": {"a": 0, "b": 1, "ab": 2},
 "merges": [["a", "b"]]}}"#;

@@ -99,7 +99,7 @@ pub const ATTACKS: &[Attack] = &[
                 json!({"buffer_mutation": {"arg": {"name": "y"}, "buffer_name": "nothing"}}),
             )
         },
-        "entry `models/model.json`: the signature writes `nothing`, which is no input",
+        "entry `models/model.json`: the signature writes `nothing`, which is not an input",
     ),
     Attack::new(
         "program_input_is_a_token.pt2",

@@ -14,29 +14,29 @@ use super::{FACTOR, FREE_MEMORY, LONGEST_TIME, STACK};
 use crate::Target;
 use crate::mutation::Chance;
 
-/// Inputs with new answers that are kept to make others of.
+/// The most inputs with new answers that are kept as a basis for others.
 const MOST_KEPT: usize = 8192;
 
-/// Inputs among them that were refused: they are not far from good ones, and there are many.
+/// The most refused inputs among them: they are close to good ones, and there are many.
 const MOST_REFUSED: usize = 512;
 
-/// What a child is to do.
+/// The task of a child.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The beginning of all chance.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// Inputs to run at most.
     pub inputs: u64,
     /// Time to run at most.
     pub time: Duration,
-    /// Where the record, what is kept and the findings go.
+    /// The folder of the record, the kept inputs and the findings.
     pub folder: PathBuf,
 }
 
-/// Where the last panic was, and what it said.
+/// The place and the message of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Does what is ordered.
+/// Performs the task.
 ///
 /// # Errors
 /// If the folder cannot be written.
@@ -62,7 +62,7 @@ struct Child {
     kept: Vec<Vec<u8>>,
     refused: usize,
     answers: HashSet<u64>,
-    /// Kinds of findings that were written already.
+    /// The kinds of findings that have been written.
     found: HashSet<String>,
 }
 
@@ -88,7 +88,7 @@ impl Child {
 
     fn work(&mut self) -> io::Result<()> {
         let start = Instant::now();
-        // What is kept runs as it is first: its answers are then not new.
+        // The kept inputs run first, unchanged, so that their answers are not new later.
         for i in 0..self.kept.len() {
             if self.is_done(start) {
                 return Ok(());
@@ -100,7 +100,7 @@ impl Child {
             let input = self.new_input();
             self.input(&input, true)?;
         }
-        // The last word, so that the parent reads the final numbers.
+        // A last record, so that the parent reads the final numbers.
         self.record.begin(self.progress, &[])
     }
 
@@ -111,7 +111,7 @@ impl Child {
     fn new_input(&mut self) -> Vec<u8> {
         let chance = &mut self.chance;
         let count = self.kept.len();
-        // What was kept last has led somewhere new.
+        // Recently kept inputs have led somewhere new.
         let base = match chance.bool() {
             true => chance.usize(0..count),
             false => count - 1 - chance.usize(0..count.min(64)),
@@ -158,7 +158,7 @@ impl Child {
         Ok(())
     }
 
-    /// Runs the target: its answer, or where it panicked.
+    /// Runs the target; returns its answer, or the place of its panic.
     fn once(&self, input: &[u8]) -> (Result<String, String>, Duration) {
         let start = Instant::now();
         let answer = catch_unwind(AssertUnwindSafe(|| (self.target.run)(input)));
@@ -211,7 +211,7 @@ pub fn kind(text: &str) -> String {
     }
 }
 
-/// Writes an input and, beside it, what is wrong with it.
+/// Writes an input and, beside it, a description of the finding.
 pub fn write_finding(folder: &Path, text: &str, input: &[u8]) -> io::Result<()> {
     let name = format!("found-{:016x}", hash(&kind(text)));
     std::fs::write(folder.join(&name), input)?;

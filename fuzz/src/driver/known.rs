@@ -1,7 +1,7 @@
-//! Findings that are known and not mended yet, so that they do not hide new ones.
+//! Findings that are known and not fixed yet, so that they do not hide new ones.
 
-/// One for each line: target, a part of the finding's text, the reason. A run counts them and does not
-/// fail for them.
+/// One per line: target, a part of the finding's text, the reason. A run counts them and does not fail
+/// because of them.
 const KNOWN: &str = include_str!("../../known.txt");
 
 /// Why a finding is known, if it is.

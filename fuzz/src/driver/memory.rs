@@ -1,11 +1,11 @@
-//! How much memory an input took.
+//! Measures the memory that an input takes.
 //!
-//! The program's allocator counts what is asked of it. Large tensors are asked of the system itself,
-//! past the allocator; they show in the process's address space, whose peak Linux tells.
+//! The program's allocator counts its allocations. Large tensors bypass it and come from the system; they
+//! show in the process's address space, whose peak Linux reports.
 
 use peak_alloc::PeakAlloc;
 
-/// The memory before an input.
+/// The memory in use before an input.
 pub struct Meter {
     heap: usize,
     /// Address space now, and its peak so far.
@@ -13,7 +13,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins to count.
+    /// Starts counting.
     pub fn start() -> Meter {
         let space = address_space();
         PeakAlloc.reset_peak_usage();
@@ -23,11 +23,11 @@ impl Meter {
         }
     }
 
-    /// Bytes taken since, at their most.
+    /// The most bytes that were in use since, beyond those before.
     pub fn taken(&self) -> usize {
         let heap = PeakAlloc.peak_usage().saturating_sub(self.heap);
         let space = match (self.space, address_space()) {
-            // A peak that an earlier input made says nothing about this one.
+            // An older peak says nothing about this input.
             (Some((before, peak)), Some((_, now))) if now > peak => now.saturating_sub(before),
             _ => 0,
         };
@@ -35,7 +35,7 @@ impl Meter {
     }
 }
 
-/// Bytes of address space now and at their most; `None` where the system does not tell.
+/// The current and the peak address space in bytes; `None` if the system does not report them.
 fn address_space() -> Option<(usize, usize)> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| {

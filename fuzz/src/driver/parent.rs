@@ -10,43 +10,43 @@ use super::record::{Progress, read};
 use super::{ADDRESS_SPACE, LONGEST_SILENCE, child, known};
 use crate::Target;
 
-/// How often a child is looked at.
+/// The interval between looks at a child.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a target is run, and where its files go.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The program that is a child if it is told so.
+    /// The program that acts as a child when it is told to.
     pub program: PathBuf,
     /// Inputs to run at most.
     pub inputs: u64,
     /// Time to run at most.
     pub time: Duration,
-    /// The beginning of all chance.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// A folder for this target alone.
     pub folder: PathBuf,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// Inputs, slowest, largest, answers, over all children.
+    /// The counts and maxima of all children.
     pub progress: Progress,
     /// How long it took.
     pub time: Duration,
-    /// The findings, each kind once.
+    /// The findings, one of each kind.
     pub findings: Vec<Finding>,
 }
 
-/// An input that a target did not bear.
+/// An input that broke a target.
 #[derive(Debug)]
 pub struct Finding {
     /// What is wrong.
     pub text: String,
     /// The file with the input.
     pub path: PathBuf,
-    /// Why it is known and not mended.
+    /// Why it is known and not fixed.
     pub known: Option<&'static str>,
 }
 
@@ -176,12 +176,12 @@ fn command(target: &Target, run: &Run) -> Command {
         .args(["--seed", &run.seed.to_string()])
         .arg("--folder")
         .arg(&run.folder)
-        // A thread's heap of its own reserves address space that nobody asked for.
+        // Per-thread heaps would reserve address space that nobody asked for.
         .env("MALLOC_ARENA_MAX", "1");
     command
 }
 
-/// What a process said when it ended, or how it ended.
+/// The last words of a process, or its exit status.
 fn why(stderr: &Path, status: ExitStatus) -> String {
     let mut said = String::new();
     if let Ok(file) = File::open(stderr) {
@@ -191,7 +191,7 @@ fn why(stderr: &Path, status: ExitStatus) -> String {
     format!("{} ({status})", lines.next().unwrap_or_default())
 }
 
-/// The files of a folder whose names begin so, in order.
+/// The files of a folder whose names have this prefix, in order.
 pub fn files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let named = entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix));

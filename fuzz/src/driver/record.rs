@@ -1,19 +1,19 @@
-//! The file by which a parent follows its child: how far it is, and the input that it is at.
+//! The file by which a parent follows its child: its progress and its current input.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// How far a child is.
+/// The progress of a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Inputs that were begun.
+    /// The number of inputs that were started.
     pub inputs: u64,
-    /// Nanoseconds that the slowest one took.
+    /// The time of the slowest one, in nanoseconds.
     pub slowest: u64,
-    /// Bytes that the most demanding one took.
+    /// The memory of the largest one, in bytes.
     pub largest: u64,
-    /// Answers that differ.
+    /// The number of distinct answers.
     pub answers: u64,
 }
 
@@ -36,7 +36,7 @@ impl Record {
         })
     }
 
-    /// Writes down an input that is begun now.
+    /// Records an input that is about to run.
     pub fn begin(&mut self, progress: Progress, input: &[u8]) -> io::Result<()> {
         let Progress {
             inputs,
@@ -54,7 +54,7 @@ impl Record {
     }
 }
 
-/// What a child wrote last, read by its parent; `None` if it has written nothing.
+/// The last record of a child, read by its parent; `None` if there is none.
 pub fn read(path: &Path) -> Option<(Progress, Vec<u8>)> {
     let bytes = std::fs::read(path).ok()?;
     let head = bytes.get(..FIELDS * 8)?;

@@ -1,4 +1,4 @@
-//! Blind changes: of bits, of numbers, of pieces.
+//! Blind mutations of bits, numbers and pieces.
 
 use super::{BORDERS, Chance};
 

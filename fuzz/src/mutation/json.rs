@@ -1,7 +1,7 @@
-//! Changes of JSON: of its tree where it can be read, of its bytes now and then.
+//! Mutations of JSON: of its tree if it can be parsed, and sometimes of its bytes.
 //!
-//! The pieces of a document refer to each other by name, so that strings and subtrees are most often
-//! exchanged for others of the same document; numbers are replaced by borders.
+//! The parts of a document refer to each other by name, so strings and subtrees are mostly exchanged for
+//! others of the same document; numbers are replaced by boundary values.
 
 use serde_json::{Map, Number, Value};
 

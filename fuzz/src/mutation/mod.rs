@@ -1,17 +1,17 @@
-//! Changing inputs: bytes where a format is open to them, its own pieces where it is not.
+//! Mutations of inputs: of bytes where a format tolerates that, and otherwise of its own parts.
 //!
-//! Every mutation takes an input and another one that pieces may be taken from, and returns a changed
-//! copy. All chance comes from one seeded generator, so that a run can be repeated.
+//! Every mutation takes an input and another one that may donate pieces, and returns a changed copy. All
+//! random numbers come from one seeded generator, so that a run can be repeated.
 
 pub mod bytes;
 pub mod json;
 pub mod program;
 pub mod zip;
 
-/// Where chance comes from.
+/// The source of random numbers.
 pub type Chance = fastrand::Rng;
 
-/// A change of an input that may take pieces of another one.
+/// Changes an input, perhaps with pieces of another one.
 pub type Mutation = fn(&mut Chance, &[u8], &[u8]) -> Vec<u8>;
 
 /// Integers at which readers break: around zero, around the ends of types, around sizes that overflow
@@ -55,7 +55,7 @@ const BORDERS: &[i64] = &[
     -64,
 ];
 
-/// An integer: mostly a small one, which is what lets an input go deep, sometimes a border.
+/// An integer: mostly a small one, which lets an input get far, and sometimes a boundary value.
 pub fn integer(chance: &mut Chance) -> i64 {
     match chance.u8(0..8) {
         0 => BORDERS[chance.usize(0..BORDERS.len())],
@@ -64,7 +64,7 @@ pub fn integer(chance: &mut Chance) -> i64 {
     }
 }
 
-/// A float, as text that Rust, Python and JSON's readers take or refuse in their own ways.
+/// A float as text; readers in Rust, Python and JSON disagree about some of these.
 pub fn float(chance: &mut Chance) -> &'static str {
     const FLOATS: &[&str] = &[
         "0.0", "-0.0", "1.0", "0.5", "-1.0", "2.5", "1e-30", "1e38", "3.5e38", "1e308", "NaN",

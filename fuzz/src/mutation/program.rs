@@ -1,7 +1,7 @@
-//! Changes of programs in the IR's text form: of words, of lines, and new calls of operators.
+//! Mutations of programs in the text form of the IR: of words, of lines, and new calls of operators.
 //!
-//! A new call is written after its operator's schema, on values that the program has, so that any
-//! sequence of operators can come about; what then does not fit is for the engine to refuse.
+//! A new call follows its operator's schema and uses values of the program, so that any sequence of
+//! operators can arise; the engine has to refuse those that do not fit.
 
 use crosslatch::ir::operator::Operator;
 use crosslatch::ir::schema::{ArgType, Param};
@@ -35,7 +35,7 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || "_.%-+:".contains(c)
 }
 
-/// First byte and end of every word.
+/// The range of every word.
 fn words(text: &str) -> Vec<(usize, usize)> {
     let mut words = Vec::new();
     let mut start = None;
@@ -63,7 +63,7 @@ fn values(text: &str) -> Vec<String> {
 
 fn change_word(chance: &mut Chance, text: &str) -> String {
     let words = words(text);
-    // Numbers decide most, so they are looked for first.
+    // Numbers matter most, so they are preferred.
     let is_number = |(from, to): &&(usize, usize)| text[*from..*to].parse::<f64>().is_ok();
     let numbers: Vec<_> = words.iter().filter(is_number).copied().collect();
     let among = match chance.bool() && !numbers.is_empty() {
@@ -126,7 +126,7 @@ fn change_line(chance: &mut Chance, text: &str, other: &str) -> String {
     lines.join("\n")
 }
 
-/// A program that makes one more call and returns what comes of it.
+/// The program with one more call, whose result it returns.
 fn with_call(chance: &mut Chance, text: &str) -> String {
     let Some(at) = text.rfind("\nreturn ") else {
         return text.to_owned();

@@ -1,15 +1,15 @@
-//! Changes of zip archives: of an entry's contents, by the mutation that its kind asks for, with
-//! headers that are right again; of the headers themselves; of the bytes of the whole, now and then.
+//! Mutations of zip archives: of an entry's contents, by a mutation for its kind and with correct headers
+//! again; of the headers themselves; and sometimes of the bytes of the whole file.
 
 use std::io::{Cursor, Read};
 
 use super::{BORDERS, Chance, Mutation, bytes, json};
 use crate::pt2::{Entry, archive};
 
-/// The longest contents that are taken out of an archive.
+/// The longest contents that are read from an archive.
 const LONGEST: u64 = 1 << 16;
 
-/// Changes an archive; `contents` says how an entry of a name is changed.
+/// Changes an archive; `contents` gives the mutation for an entry by its name.
 pub fn mutate(
     chance: &mut Chance,
     input: &[u8],
@@ -26,7 +26,7 @@ pub fn mutate(
     archive(&entries)
 }
 
-/// How an entry of a `.pt2` is changed.
+/// The mutation for an entry of a `.pt2`.
 pub fn of_pt2(name: &[u8]) -> Mutation {
     match name.ends_with(b".json") {
         true => json::mutate,

@@ -1,7 +1,6 @@
 //! A `.pt2` file: opened, its extra files read, its programs planned and run.
 //!
-//! The engine maps files, so that each input is written to one file, in memory where the system has
-//! such a folder.
+//! The engine maps files, so each input is written to a file, in memory if the system has a folder there.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crosslatch::{Model, Precision};
-use crosslatch_tasks::exported::{pipeline, text_pipeline};
+use crosslatch_tasks::{speech_pipeline, text_pipeline};
 
 use super::{Target, kind_of, running, seeds, tokenizer};
 use crate::mutation::zip;
@@ -23,7 +22,7 @@ pub const TARGET: Target = Target {
     longest: 1 << 16,
 };
 
-/// A path for a file or a folder of this thread, in memory where the system has such a folder.
+/// A path for a file or a folder of this thread, in memory if the system has a folder there.
 pub fn scratch(ending: &str) -> PathBuf {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     let base = BASE.get_or_init(|| {
@@ -49,7 +48,7 @@ fn run(bytes: &[u8]) -> String {
         return format!("cannot be written: {error}");
     }
     let opened = Model::open(&path);
-    // What is mapped stays so; nothing is left behind when the process dies.
+    // The mapping outlives the name, and nothing is left behind when the process dies.
     let _ = std::fs::remove_file(&path);
     let model = match opened {
         Ok(model) => model,
@@ -61,12 +60,13 @@ fn run(bytes: &[u8]) -> String {
     };
     let mut answer = String::new();
     if model.extra_files().next().is_some() {
-        let speech = pipeline(&model).map_or_else(|e| e.to_string(), |_| "speech".to_owned());
+        let speech =
+            speech_pipeline(&model).map_or_else(|e| e.to_string(), |_| "speech".to_owned());
         let text = text_pipeline(&model).map_or_else(|e| e.to_string(), |_| "text".to_owned());
         answer = kind_of(&format!("{speech}; {text}; "));
     }
-    let narrow = [Precision::F32, Precision::Bf16, Precision::Int8];
-    let precision = narrow[bytes.len() % narrow.len()];
+    let precisions = [Precision::F32, Precision::Bf16, Precision::Int8];
+    let precision = precisions[bytes.len() % precisions.len()];
     let run = running::run(&model, precision);
     match answer.is_empty() {
         true => run,

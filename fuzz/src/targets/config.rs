@@ -1,15 +1,15 @@
-//! The configuration files beside a model's weights, and transformers' list of a model's parts.
+//! The configuration files of a model, and transformers' list of a model's parts.
 //!
 //! An input holds four files with a zero byte between them: `generation_config.json`, `config.json`,
-//! `preprocessor_config.json`, `export.json`. The first three then rule a model that draws its scores:
-//! it writes a text, and it transcribes a moment of sound.
+//! `preprocessor_config.json`, `export.json`. The first three then configure a model with random scores,
+//! which generates a text and transcribes a moment of sound.
 
 use std::convert::Infallible;
 
 use crosslatch::Model;
 use crosslatch_tasks::{
-    Decoder, GenerateOptions, GenerationConfig, Limits, LogMel, SpeechModel, SpeechPipeline, Task,
-    TextModel, TextPipeline, TranscribeOptions,
+    Decoder, GenerateOptions, LogMel, SpeechModel, SpeechPipeline, Task, TextLimits, TextModel,
+    TextPipeline, TranscribeOptions, WhisperConfig,
 };
 
 use super::archive::scratch;
@@ -90,7 +90,7 @@ fn run(bytes: &[u8]) -> String {
 }
 
 fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {
-    let config = match GenerationConfig::from_json(generation, config) {
+    let config = match WhisperConfig::from_json(generation, config) {
         Ok(config) => config,
         Err(error) => return kind_of(&error.to_string()),
     };
@@ -114,7 +114,7 @@ fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {
 }
 
 fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
-    let limits = Limits {
+    let limits = TextLimits {
         source: Some(8),
         positions: Some(12),
     };
@@ -140,7 +140,7 @@ fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
     answer
 }
 
-/// A moment of sound, where a window is not much longer.
+/// Transcribes a moment of sound, unless a window is much longer.
 fn transcript(preprocessor: &[u8], generation: Option<&[u8]>, config: &[u8]) -> String {
     let tokenizer = WORD_LEVEL.as_bytes();
     let pipeline =
@@ -158,13 +158,13 @@ fn transcript(preprocessor: &[u8], generation: Option<&[u8]>, config: &[u8]) -> 
         max_new_tokens: Some(6),
         ..TranscribeOptions::default()
     };
-    match pipeline.transcribe(&mut Drawn::new(), &samples, &options, |_, _| {}) {
+    match pipeline.transcribe(&mut Drawn::new(), &samples, &options) {
         Ok(transcript) => format!("good: {} segments", transcript.segments.len().min(9)),
         Err(error) => kind_of(&error.to_string()),
     }
 }
 
-/// A model whose scores are drawn.
+/// A model with random scores.
 struct Drawn {
     chance: Chance,
     scores: [f32; 16],
@@ -200,7 +200,7 @@ impl SpeechModel for Drawn {
     }
 }
 
-/// Larger windows take longer by what they say, which is not the file's fault.
+/// A larger window takes longer because it is large, which is not a finding.
 fn is_large(extractor: &LogMel) -> bool {
     extractor.window_samples() > 1 << 15 || extractor.mels() * extractor.frames() > 1 << 17
 }

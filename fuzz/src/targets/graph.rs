@@ -3,7 +3,7 @@
 
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
-use crosslatch::pt2::convert::{ConvertError, convert};
+use crosslatch::pt2::convert::convert;
 use crosslatch::pt2::schema::ExportedProgram;
 
 use super::{Target, kind_of, program, seeds};
@@ -29,13 +29,12 @@ fn run(bytes: &[u8]) -> String {
     };
     let program = match convert("model", &file, Catalogue::builtin()) {
         Ok(converted) => converted.program,
-        Err(ConvertError::Reason(reason)) => return kind_of(&reason),
-        Err(ConvertError::Missing(missing)) => return kind_of(&missing.to_string()),
+        Err(error) => return kind_of(&error.to_string()),
     };
     if let Err(error) = verify(&program) {
         return kind_of(&error.to_string());
     }
-    // Names may be such that the text cannot be read back; it can be written.
+    // Some names cannot be parsed back from the text, but every program can be printed.
     let _ = program.to_string();
     program::run_program(program)
 }

@@ -1,4 +1,4 @@
-//! The targets: what is read, how far one goes with it, and the seeds.
+//! The targets: what each reads, how far it goes with it, and its seeds.
 
 mod archive;
 mod config;
@@ -16,18 +16,18 @@ pub(crate) use multipart::read_form;
 
 use crate::mutation::Mutation;
 
-/// Something that reads what others wrote.
+/// A reader of foreign data.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// What it is called by.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// Reads bytes and says what came of it, in words that are the same for inputs of one kind.
+    /// Reads bytes and describes the outcome, in words that are the same for inputs of one kind.
     pub run: fn(&[u8]) -> String,
     /// Valid inputs to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Changes an input.
     pub mutate: Mutation,
-    /// Bytes that inputs may have.
+    /// The most bytes of an input.
     pub longest: usize,
 }
 
@@ -43,15 +43,14 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
 ];
 
-/// The target with this name; among them those that break on purpose.
+/// The target with this name, which may be one that breaks on purpose.
 pub fn target(name: &str) -> Option<&'static Target> {
     let mut all = TARGETS.iter().chain(faulty::TARGETS);
     all.find(|target| target.name == name)
 }
 
-/// A message without what differs from input to input: numbers become `#`, and names in quotation marks
-/// become `…`, and only the beginning counts. Two inputs with one answer have most likely gone the same
-/// way.
+/// A message without the parts that differ between inputs: numbers become `#`, quoted names become `…`, and
+/// only the beginning counts. Two inputs with the same answer most likely took the same path.
 fn kind_of(message: &str) -> String {
     let mut kind = String::new();
     let mut quote = None;

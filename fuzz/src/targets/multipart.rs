@@ -25,7 +25,7 @@ pub const TARGET: Target = Target {
     longest: 1 << 13,
 };
 
-/// What means something in a form.
+/// Strings with a meaning in a form.
 const PIECES: &str = "\r\n--b\r\n--b--\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\n\
                       name=\"file\"; filename=\"a\"; filename*=UTF-8''%41; boundary=\"b\" \
                       temperature\r\n\r\n0.5 language\r\n\r\nde";
@@ -47,7 +47,7 @@ fn run(bytes: &[u8]) -> String {
     }
 }
 
-/// Reads a form; what is wrong with it.
+/// Reads a form; returns its error, if any.
 pub fn read_form(bytes: &[u8]) -> Result<(), String> {
     read(bytes).map(drop)
 }
@@ -82,7 +82,7 @@ fn read(bytes: &[u8]) -> Result<Form, String> {
     })
 }
 
-/// One line more, of this input or of another one.
+/// Adds a line of this input or of the other one.
 fn with_line(chance: &mut fastrand::Rng, input: &[u8], other: &[u8]) -> Vec<u8> {
     let lines = |of: &[u8]| -> Vec<Vec<u8>> {
         of.split_inclusive(|b| *b == b'\n')

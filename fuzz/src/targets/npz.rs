@@ -24,7 +24,7 @@ fn run(bytes: &[u8]) -> String {
     }
 }
 
-/// The header is text with numbers in it; what is behind it is open to blind changes.
+/// The header is text with numbers in it; the data after it tolerates blind mutations.
 fn array(_: &[u8]) -> Mutation {
     |chance, input, other| {
         let text = input.get(10..).and_then(|rest| {

@@ -1,4 +1,4 @@
-//! The IR's text form: read, checked, written, read again; planned and run.
+//! The text form of the IR: parsed, verified, printed, parsed again, planned and run.
 
 use crosslatch::ir::graph::{Program, SlotKind, ValueType};
 use crosslatch::ir::parse::parse;
@@ -40,7 +40,7 @@ fn run(bytes: &[u8]) -> String {
     run_program(program)
 }
 
-/// Elements of all weights together.
+/// The most elements of all weights together.
 const MOST_ELEMENTS: usize = 1 << 16;
 
 /// Plans and runs a program whose weights are ones and whose state is zeros.

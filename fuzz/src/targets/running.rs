@@ -1,7 +1,7 @@
 //! A few runs of a model: planned and interpreted, which must agree bit for bit.
 //!
-//! Symbols get their smallest value, inputs small numbers. What is too large for a few thousand
-//! elements of input is planned and not run.
+//! Symbols get their smallest value, inputs small numbers. A program with more than a few thousand
+//! elements of input is planned but not run.
 
 use crosslatch::inputs::{fed_slots, input_slots, types_for};
 use crosslatch::ir::graph::{Node, Program};
@@ -10,10 +10,10 @@ use crosslatch::{DType, Input, Layout, MemoryLimit, Model, Options, Precision, S
 
 use super::kind_of;
 
-/// Elements of all inputs of a run.
+/// The most elements of all inputs of a run.
 const MOST_ELEMENTS: usize = 1 << 14;
 
-/// Bytes of a plan's memory that is still run.
+/// The most memory of a plan that is still run, in bytes.
 const MOST_MEMORY: usize = 1 << 22;
 
 const RUNS: usize = 2;
@@ -21,7 +21,7 @@ const RUNS: usize = 2;
 /// Plans and runs every method.
 ///
 /// # Panics
-/// If the plan's outputs are not the reference's: a finding.
+/// If the plan's outputs differ from the reference's, which is a finding.
 pub fn run(model: &Model, precision: Precision) -> String {
     let mut answers = Vec::new();
     let names = model.methods().iter().map(|m| m.program.name.clone());
@@ -49,7 +49,7 @@ fn run_method(model: &Model, name: &str, precision: Precision) -> Result<String,
     let options = Options {
         threads: 1,
         precision,
-        // What a plan may ask for; a run takes far less (`MOST_MEMORY`).
+        // The limit for plans; runs are limited to far less (`MOST_MEMORY`).
         memory_limit: MemoryLimit::bytes(1 << 24),
         ..Options::default()
     };
@@ -100,7 +100,7 @@ fn run_method(model: &Model, name: &str, precision: Precision) -> Result<String,
     Ok(format!("good: ran, {}", last(program)))
 }
 
-/// The last operators: programs that end differently are worth keeping.
+/// The last operators, because programs that end differently are worth keeping.
 fn last(program: &Program) -> String {
     let name = |node: &Node| node.op.schema.name.clone();
     let last = program.graph.nodes.iter().rev().take(1).map(name);
@@ -114,7 +114,7 @@ fn crosslatch_numel(layout: &Layout) -> Option<usize> {
         .try_fold(1_usize, |n, d| n.checked_mul(*d))
 }
 
-/// Small numbers of a type: of whole ones, those that are valid indices most often.
+/// Small numbers of a type; integers are mostly valid indices.
 fn tensor(numbers: &mut fastrand::Rng, dtype: DType, layout: &Layout) -> Option<Tensor> {
     let count = crosslatch_numel(layout)?;
     let mut bytes = Vec::with_capacity(count * dtype.size());

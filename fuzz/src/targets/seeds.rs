@@ -1,4 +1,4 @@
-//! Programs to start from: those of the engine's own tests, and a call of every operator.
+//! Seeds: the programs of the engine's text tests, and a call of every operator.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub fn texts() -> Vec<String> {
     texts
 }
 
-/// The programs, where their texts are valid.
+/// The programs of the valid texts.
 pub fn programs() -> Vec<Program> {
     let texts = texts().into_iter();
     texts
@@ -95,7 +95,7 @@ pub fn crate_folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The files of a folder that end in this, in order.
+/// The files of a folder with this extension, in order.
 pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();

@@ -1,9 +1,9 @@
 //! Sound files: WAV, FLAC and MP3, decoded to mono at 16 kHz.
 //!
-//! The limits are narrower than those of the command, so that what a file may decode to is a few
-//! seconds and an input takes little time.
+//! The limits are stricter than those of the command: a file may decode to a few seconds, so that an input
+//! takes little time.
 
-use crosslatch_tasks::audio::{Limits, read_bytes};
+use crosslatch_tasks::audio::{AudioLimits, read_bytes};
 
 use super::{Target, kind_of, seeds::crate_folder};
 use crate::mutation::bytes;
@@ -16,14 +16,14 @@ pub const TARGET: Target = Target {
     longest: 1 << 13,
 };
 
-const LIMITS: Limits = Limits {
+const LIMITS: AudioLimits = AudioLimits {
     max_seconds: 20.0,
     free_seconds: 2.0,
     bytes_per_second: 500.0,
 };
 
 fn run(bytes: &[u8]) -> String {
-    // The name is a hint only, and comes from whoever sends the file.
+    // The name is only a hint, and comes from the sender of the file.
     let name = ["s.wav", "s.flac", "s.mp3", "s"][bytes.len() % 4];
     match read_bytes(name, bytes.to_vec(), 16_000, LIMITS) {
         Ok(audio) => format!(
@@ -36,7 +36,7 @@ fn run(bytes: &[u8]) -> String {
     }
 }
 
-/// A WAV file with a `fmt ` chunk of these numbers.
+/// A WAV file with these numbers in its `fmt ` chunk.
 fn wav(format: u16, channels: u16, rate: u32, bits: u16, extension: &[u8], data: &[u8]) -> Vec<u8> {
     let block = channels * bits.div_ceil(8);
     let mut fmt = Vec::new();
@@ -86,7 +86,7 @@ fn seeds() -> Vec<Vec<u8>> {
     for file in ["tone.flac", "tone.mp3"] {
         seeds.extend(std::fs::read(fixtures.join(file)));
     }
-    // Behind a tag, as most files of music are.
+    // After a tag, as in most music files.
     if let Some(mp3) = seeds.last().cloned() {
         let mut tagged =
             b"ID3\x04\x00\x00\x00\x00\x00\x17TIT2\x00\x00\x00\x05\x00\x00\x03tone".to_vec();

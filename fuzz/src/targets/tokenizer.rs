@@ -1,7 +1,6 @@
-//! `tokenizer.json`: read, then used on a few texts and on tokens of any number.
+//! `tokenizer.json`: read, then used on a few texts and on arbitrary tokens.
 
-use crosslatch_tasks::exported::ExportedError;
-use crosslatch_tasks::{Limits, TextPipeline, TextTokenizer};
+use crosslatch_tasks::{ExportedError, TextLimits, TextPipeline, TextTokenizer};
 
 use super::{Target, kind_of};
 use crate::mutation::json;
@@ -65,7 +64,7 @@ const TOKENIZERS: &[&str] = &[
 "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
 "max_input_chars_per_word": 100, "vocab": {"[CLS]": 0, "[SEP]": 1, "[UNK]": 2, "hel": 3,
 "##lo": 4}}}"###,
-    // What decoders there are, one behind the other.
+    // Every decoder, one after the other.
     r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
 "normalizer": null, "pre_tokenizer": {"type": "Punctuation", "behavior": "Isolated"},
 "post_processor": null, "decoder": {"type": "Sequence", "decoders": [{"type": "Replace",
@@ -77,7 +76,7 @@ const TOKENIZERS: &[&str] = &[
 "a": 2, "b": 3, "ab": 4}, "merges": ["a b"]}}"#,
 ];
 
-/// A text of each kind that tokenizers split by: words, case, digits, scripts, marks, nothing.
+/// A text for everything that tokenizers split by: words, case, digits, scripts, marks, nothing.
 const TEXTS: &[&str] = &[
     "Hello, world 42!",
     "Grüße 日本語 e\u{301} 👍🏽",
@@ -109,7 +108,8 @@ fn run(bytes: &[u8]) -> String {
         answer.push_str(&kind_of(&error.to_string()));
     }
     let _ = (tokenizer.id("<|en|>"), tokenizer.vocabulary_size());
-    let pipeline = TextPipeline::from_json::<ExportedError>(bytes, None, CONFIG, Limits::default());
+    let pipeline =
+        TextPipeline::from_json::<ExportedError>(bytes, None, CONFIG, TextLimits::default());
     if let Err(error) = pipeline {
         answer.push_str(&kind_of(&error.to_string()));
     }

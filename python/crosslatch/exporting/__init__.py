@@ -2,8 +2,8 @@
 
 The file holds two programs, `encoder` and `decoder` (`programs`), the cross-attention of the latter
 latched (`latch`), and the tokenizer, the feature extractor and the configurations.  Before it is
-written, the decoder program is run and compared with the model: a family whose cache is used in a
-way that was not foreseen is refused, not exported wrongly.
+written, the decoder program is run and compared with the model, so that a family that uses its cache
+in an unforeseen way is refused instead of exported wrongly.
 """
 
 import sys
@@ -60,7 +60,7 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, to
 
 
 def load(path, tokenizer=None, feature_extractor=None):
-    """A model and what belongs to it, from a folder or the hub."""
+    """A model with its tokenizer and feature extractor, from a folder or the hub."""
     config = transformers.AutoConfig.from_pretrained(path)
     names = config.architectures or []
     kind = next((getattr(transformers, name) for name in names if hasattr(transformers, name)), None)
@@ -147,7 +147,7 @@ def compare(model, decoder, states, masked, max_tokens):
     for _ in range(2):
         states = torch.randn(states.shape, generator=generator)
         ids = torch.randint(0, vocabulary, (states.shape[0], count), generator=generator)
-        # Padding within a text: some models do not count it, and count otherwise step by step.
+        # Padding within a text: some models skip it when they count positions, but not step by step.
         if (padding := getattr(decoder_config, "pad_token_id", None)) is not None:
             ids[ids == padding] = (padding + 1) % vocabulary
         mask = torch.ones(states.shape[:2], dtype=torch.int64)

@@ -1,7 +1,7 @@
 """The files of a model in one `.pt2` archive.
 
-Two things must not get into it: the folders of the machine that made it (the tracer notes source
-files with their paths, configurations note where they were loaded from), and weights twice.
+Two things must not get into it: the paths of the machine that made it (the tracer records source files
+with their paths, and configurations record where they were loaded from), and duplicate weights.
 """
 
 import json
@@ -18,7 +18,7 @@ def write_archive(path, programs, files):
 
 
 def name_sources_only(program):
-    """Keeps the source lines of the model for messages, without the folders they were in."""
+    """Keeps the source lines of the model for messages, without their folders."""
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             if trace := node.meta.get("stack_trace"):
@@ -26,7 +26,7 @@ def name_sources_only(program):
 
 
 def describing_files(model, tokenizer=None, feature_extractor=None):
-    """The extra files, under the names under which such models publish them."""
+    """The extra files, under the names that such models publish them by."""
     config = json.loads(model.config.to_json_string(use_diff=False))
     config["architectures"] = [type(model).__name__]
     files = {"config.json": _without_origin(config)}

@@ -1,9 +1,9 @@
-"""The attention that exported programs use: one call of `scaled_dot_product_attention`, in most.
+"""The attention of exported programs: in most, one call of `scaled_dot_product_attention`.
 
-transformers lets others register an attention function and a mask function, and its own ones do not
-export well for a number of tokens that is an input: they ask `q_length > 1` to choose between a mask
-and the flag `is_causal`, which ties the program to one answer.  Here a mask is always given where
-there is one, so the same program takes a prompt of any length and single tokens.
+transformers lets others register an attention function and a mask function.  Its own do not export well
+if the number of tokens is an input: they test `q_length > 1` to choose between a mask and the flag
+`is_causal`, which ties the program to one outcome.  Here the mask is always passed if there is one, so
+the same program takes a prompt of any length and single tokens.
 """
 
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface, PreTrainedModel
 
 NAME = "crosslatch"
-# How a model says that others may do its attention.
+# The attribute by which a model says that others may replace its attention.
 SUPPORTS = ("_supports_sdpa", "_supports_attention_backend", "_supports_flash_attn",
             "_supports_flex_attn")
 
 
 def attend(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None,
            position_bias=None, **kwargs):
-    """[B, H, T, D] queries to ([B, T, H, D], None), as transformers wants it."""
+    """Attention for queries [B, H, T, D]; returns ([B, T, H, D], None), as transformers expects."""
     mask = attention_mask if position_bias is None else biased(position_bias, attention_mask)
     groups = query.shape[1] // key.shape[1]
     tokens = query.shape[2]
@@ -49,7 +49,7 @@ def capped(query, key, value, mask, scaling, cap):
     """Attention whose scores are squeezed into (-cap, cap) before they are masked."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     batch, heads, _, _ = query.shape
-    # Three axes: of four, the tracer makes a transposed copy of the keys.
+    # Three axes: with four, the tracer makes a transposed copy of the keys.
     query, key, value = (t.flatten(0, 1) for t in (query, key, value))
     scores = torch.bmm(query, key.transpose(1, 2)).unflatten(0, (batch, heads))
     scores = torch.tanh(scores * (scale / cap)) * cap
@@ -60,7 +60,7 @@ def capped(query, key, value, mask, scaling, cap):
 
 
 def biased(position_bias, mask):
-    """A position bias and a mask as one mask to be added."""
+    """A position bias and a mask as one additive mask."""
     if mask is None:
         return position_bias
     if mask.dtype == torch.bool:
@@ -70,7 +70,7 @@ def biased(position_bias, mask):
 
 
 def whole_mask(*args, **kwargs):
-    """A boolean mask, always written out where it says anything."""
+    """A boolean mask, always materialised unless it is trivial."""
     return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})
 
 
@@ -79,9 +79,9 @@ AttentionMaskInterface.register(NAME, whole_mask)
 
 
 def _replaceable(model):
-    """The configurations of those parts that let others do their attention.
+    """The configurations of the parts that let others replace their attention.
 
-    The rest computes scores by itself, for masks of numbers that it adds; it exports as it is.
+    The other parts compute scores themselves, with additive masks; they export as they are.
     """
     parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
     own = {id(part.config) for part in parts if not any(getattr(part, s, False) for s in SUPPORTS)}
@@ -91,7 +91,7 @@ def _replaceable(model):
 
 @contextmanager
 def exportable_attention(model):
-    """The model with this attention while the context lasts."""
+    """Gives the model this attention while the context lasts."""
     before = [(c, c._attn_implementation) for c in _replaceable(model)]
     try:
         for config, _ in before:

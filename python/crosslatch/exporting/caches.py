@@ -1,15 +1,14 @@
-"""Caches in the form that transformers' models ask for, made for export.
+"""Caches with the interface that transformers' models expect, made for export.
 
-A transformers decoder keeps no cache itself: it is handed one, and asks it three things: how many
-tokens were seen (`get_seq_length`), how large the mask is (`get_mask_sizes`), and what the keys and
-values are after new ones came (`update`).  So a decoder is exported by handing it caches of ours:
+A transformers decoder keeps no cache itself.  It is handed one and asks it three things: the number of
+tokens seen (`get_seq_length`), the size of the mask (`get_mask_sizes`), and the keys and values after
+new ones are added (`update`).  So a decoder is exported by handing it caches of ours:
 
 * self-attention: buffers of fixed length, written at `cache_position`, which is an input of the
   program.  "Tokens seen" is then `cache_position[0]`, a tensor, which the models allow because
   transformers' own static cache answers with a tensor too.
-* cross-attention: nothing is kept.  `update` hands back what it was given, so the traced program
-  computes keys and values at every step, and says nothing about when they could be reused; finding
-  that out is the business of `latch`.
+* cross-attention: nothing is kept.  `update` returns its arguments, so the traced program computes
+  keys and values at every step and says nothing about reuse; finding that out is the task of `latch`.
 
 Positions are those of the whole sequence even for layers with a sliding window: such a layer keeps
 all positions and its mask hides the old ones.  That costs memory and keeps the program simple.
@@ -61,7 +60,7 @@ class BufferLayer(CacheLayerMixin):
 
 
 class ThroughLayer(CacheLayerMixin):
-    """Keeps nothing: the keys and values of this step are all that there are."""
+    """Keeps nothing: returns the keys and values of this step."""
 
     is_sliding = False
 
@@ -82,22 +81,22 @@ class ThroughLayer(CacheLayerMixin):
 
 
 def make_cache(layers, cache_position):
-    """What a decoder takes as `past_key_values` for one step."""
+    """The `past_key_values` of a decoder for one step."""
     return EncoderDecoderCache(
         Cache(layers=[BufferLayer(buffers, cache_position) for buffers in layers]),
         Cache(layers=[ThroughLayer() for _ in layers]))
 
 
 def empty_cache():
-    """transformers' own, for any number of layers: made by a model, it may have too few."""
+    """transformers' own cache, for any number of layers: one made by a model may have too few."""
     return EncoderDecoderCache(DynamicCache(), DynamicCache())
 
 
 def observe_layers(run, positions):
     """The buffers that a decoder needs.
 
-    `run` takes a cache and runs one step with it; the shapes of what it leaves there are those of
-    the model, whatever its configuration calls heads and sizes.
+    `run` takes a cache and runs one step with it.  The shapes that it leaves there are the model's,
+    whatever its configuration calls heads and sizes.
     """
     cache = empty_cache()
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """A Hugging Face encoder–decoder model as two exported programs.
 
 The encoder program is the model's encoder.  The decoder program is the whole model, handed an encoder
-output and caches of ours (`caches`), so what comes around the decoder in some families (a projection
-of the encoder output, scaled embeddings, a bias on the logits) is in it without a line for them.
+output and caches of ours (`caches`), so the parts around the decoder in some families (a projection of
+the encoder output, scaled embeddings, a bias on the logits) need no code of their own.
 
 * encoder: the source (`sources`) → `last_hidden_state`
 * decoder: `input_ids` [B, T], `cache_position` [T], `encoder_hidden_states` [B, S, D], for text also
@@ -29,8 +29,8 @@ from .refused import Refused
 from .rewriting import rewritten
 
 EXAMPLE_TOKENS = 4
-MESSAGE_LENGTH = 1000  # of the tracer's own words in a refusal
-# What in the tracer's words means what.
+MESSAGE_LENGTH = 1000  # of the tracer's own message in a refusal
+# Phrases in the tracer's messages, and what they mean.
 SIGNS = {
     "GuardOnDataDependent": "its code decides by what a tensor contains, and a graph cannot",
     "Specializations unexpectedly required": "its code ties the graph to the example's length",
@@ -41,13 +41,13 @@ SIGNS = {
 
 @dataclass
 class EncoderStates(BaseModelOutput):
-    """An encoder output as the models take it; some also ask it for a mask of their own."""
+    """An encoder output as the models expect it; some also read a mask from it."""
 
     attention_mask: torch.Tensor | None = None
 
 
 class EncoderProgram(nn.Module):
-    """The inputs of a program are called as the arguments of `forward`: hence one for each kind."""
+    """A program names its inputs after the arguments of `forward`, hence one class per kind."""
 
     def __init__(self, model):
         super().__init__()
@@ -95,7 +95,7 @@ class DecoderProgram(nn.Module):
 
 
 def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
-    """One call of the decoder.  It gets the encoder output to keep: some models write into it."""
+    """One call of the decoder, with an encoder output of its own: some models write into it."""
     masks = {} if encoder_attention_mask is None else {"attention_mask": encoder_attention_mask}
     return model(encoder_outputs=EncoderStates(last_hidden_state=encoder_hidden_states.clone()),
                  decoder_input_ids=input_ids, past_key_values=cache, use_cache=True, **masks)
@@ -108,7 +108,10 @@ def export_encoder(model, source):
 
 
 def export_decoder(model, states, masked, longest_source, max_tokens):
-    """`states` is an example of an encoder output; `longest_source` is None if its length is fixed."""
+    """Exports the decoder.
+
+    `states` is an example of an encoder output; `longest_source` is None if its length is fixed.
+    """
     if states.dim() != 3:
         raise Refused(f"its encoder's output has the shape {list(states.shape)}; known are positions "
                       "of one size, [B, S, D]")
@@ -138,8 +141,8 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
 def traced(name, module, arguments, shapes):
     """An exported program, with in-place operators replaced.
 
-    Convolutions with strides make the tracer ask things of the lengths that hold for all of them but
-    that it cannot prove; those become assertions, which are checked when the program runs.
+    Strided convolutions make the tracer require facts about the lengths that always hold but that it
+    cannot prove; those become assertions, which are checked when the program runs.
     """
     try:
         with quiet_tracer():
@@ -155,7 +158,7 @@ def traced(name, module, arguments, shapes):
 
 @contextmanager
 def quiet_tracer():
-    """The tracer's failures are told by `Refused`; without this it prints the graph so far as well."""
+    """Silences the tracer: `Refused` reports its failures, and it would print the graph as well."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

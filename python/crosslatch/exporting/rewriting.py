@@ -1,14 +1,14 @@
-"""Calls in models' code that would tie a program to what it was traced with, made otherwise.
+"""Replaces calls in models' code that would tie a program to its example inputs.
 
-A function mode sees the calls of PyTorch functions that a model makes, and puts one that exports in the
-place of one that does not:
+A function mode sees a model's calls of PyTorch functions and replaces those that do not export by
+equivalents that do:
 
-* `arange(start, start + n)` with a tensor `start` asks for the tensor's contents, a number on which the
-  size of everything after it would depend.  `arange(n) + start` is the same, and its size is `n`.
-* `table[start : start + n]` does so as well.  Indexing with that range is the same.
-* Normalisation over a batch that was seen in training is a factor and a summand for each channel.
-* A weight kept as direction and magnitude is put together by an operator of its own, which other
-  runtimes do not have; here by a division and a product.
+* `arange(start, start + n)` with a tensor `start` reads the tensor's contents, a number on which all
+  later sizes would depend.  `arange(n) + start` is the same, and its size is `n`.
+* `table[start : start + n]` does the same.  Indexing with that range is the same.
+* Batch normalisation with the statistics of the training is a factor and a summand per channel.
+* A weight stored as direction and magnitude is assembled by an operator that other runtimes do not
+  have; here by a division and a product.
 """
 
 from functools import wraps
@@ -38,7 +38,7 @@ class Exportable(TorchFunctionMode):
 
 
 def rewritten(forward):
-    """`forward` inside of the mode.  Innermost: the tracer has a mode of its own, for slices too."""
+    """`forward` inside the mode; innermost, because the tracer has a mode of its own for slices."""
     @wraps(forward)
     def inside(*args, **kwargs):
         with Exportable():

@@ -1,7 +1,7 @@
-"""What an encoder takes in: its name, an example, and which of its sizes may vary.
+"""The input of an encoder: its name, an example, and the sizes that may vary.
 
-transformers says only the name of a model's main input; its sizes are in the configuration, under
-names that differ from kind to kind of model.  Text has a mask, because a batch of texts has padding;
+transformers gives only the name of a model's main input; its sizes are in the configuration, under names
+that differ between kinds of models.  Text has a mask, because a batch of texts has padding;
 sounds and pictures have none here (one sound at a time, or windows of one length).
 """
 
@@ -16,7 +16,7 @@ from .refused import Refused
 DEFAULT_TEXT_LENGTH = 512
 DEFAULT_SECONDS = 30
 FRAMES_PER_SECOND = 100
-SUBSAMPLING = 8  # frames for one position, at the most, where the configuration does not say
+SUBSAMPLING = 8  # most frames per position, if the configuration does not say
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Source:
 
 
 def first_of(config, *names):
-    """The first of the settings that a configuration has a number for."""
+    """The value of the first setting that is a number in the configuration."""
     for name in names:
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
@@ -97,7 +97,7 @@ def features(config, batch, longest):
                       torch.zeros(batch, bins, 2 * config.max_source_positions), {})
     longest = longest or first_of(config, "max_source_positions") \
         or DEFAULT_SECONDS * FRAMES_PER_SECOND
-    # More than one position: the tracer takes a size that can be 1 for one that is broadcast.
+    # More than one position: the tracer assumes that a size that can be 1 is broadcast.
     least = (first_of(config, "subsampling_factor") or SUBSAMPLING) + 1
     return Source("input_features", torch.zeros(batch, min(50, longest), bins),
                   {1: Dim("frames", min=min(least, longest), max=longest)})

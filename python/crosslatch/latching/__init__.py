@@ -1,26 +1,26 @@
 """`latch`: values of an exported decoder that stay the same for one input are computed once.
 
-The problem.  A decoder that was exported with no thought of caching computes the cross-attention
-keys and values at every step, from an encoder output that does not change.  A person would write
-`torch.cond` around them; here a pass over the graph does.
+The problem.  A decoder that was exported without caching computes the cross-attention keys and values
+at every step, from an encoder output that does not change.  A person would write a `torch.cond` around
+them; here a pass over the graph does.
 
 The idea.  `frontier` says which values to keep.  Each gets a buffer.  One `torch.cond` at the
 beginning of the graph either computes them all and writes them into their buffers
-(`executorch::update_cross_attn_cache`), or hands the buffers out as they are (`executorch::alias`);
-what was there before reads its result.  One `cond`, not one a layer, so that what several values
-share is computed once.
+(`executorch::update_cross_attn_cache`), or returns the buffers as they are (`executorch::alias`); the
+former readers of the values read its results.  There is one `cond`, not one per layer, so that work
+shared by several values is done once.
 
-A kept value whose length varies has a buffer of the greatest length, and the graph reads only as
-much of it as the present input has: what a longer input left behind is never seen.
+A kept value of varying length has a buffer of the greatest length, and the graph reads only as much of
+it as the current input has: rows that a longer input left behind are never read.
 
-When to compute.  The predicate must not call an input the one before.  Where the program takes the
-position of its tokens, the first step of an input is the one whose first position is 0, and no flag
-is needed that somebody would have to reset.  Where it takes none, the named inputs themselves are
-kept as well and compared with those of the present step, which is always right and costs one pass
-over them a step.
+When to compute.  The predicate must not mistake a new input for the previous one.  If the program takes
+the positions of its tokens, the first step of an input is the one whose first position is 0, and no
+flag is needed that somebody would have to reset.  If it does not, the named inputs themselves are kept
+as well and compared to those of the current step, which is always right and costs one pass over them
+per step.
 
-Assumptions.  Between steps of one input the named inputs are the same; that is what naming them
-says.  The first step of every input has position 0.
+Assumptions.  The named inputs stay the same during the steps of one input; naming them promises that.
+The first step of every input has position 0.
 """
 
 import torch
@@ -42,9 +42,9 @@ def latch(exported_program, inputs=("encoder_hidden_states",), position=None):
 
     `inputs` are names of tensor inputs that stay the same while one input is decoded.  `position`
     names the integer input whose first element is 0 in the first step of every input and in no
-    other; if None, the first of `cache_position`, `decoder_position_ids`, `position_ids` and
-    `positions` that the program has.  If it has none of them, the program keeps the named inputs
-    and compares: it computes again whenever they differ from those of the step before.
+    other.  By default it is the first of `cache_position`, `decoder_position_ids`, `position_ids` and
+    `positions` that the program has.  If it has none of them, the program keeps the named inputs and
+    computes again whenever they differ from those of the previous step.
 
     Returns a new, ordinary ExportedProgram (functional: `run_decompositions({})` is applied), whose
     attribute `latch_report` says what is computed once.  It can be saved and loaded wherever
@@ -54,7 +54,7 @@ def latch(exported_program, inputs=("encoder_hidden_states",), position=None):
 
 
 def latch_functional(program, inputs=("encoder_hidden_states",), position=None):
-    """`latch` for a program that is functional already, and nobody else's: it is changed."""
+    """`latch` for a functional program that nobody else uses: the program itself is changed."""
     names = set(program.graph_signature.user_inputs)
     if unknown := [name for name in inputs if name not in names]:
         raise ValueError(f"no input {', '.join(map(repr, unknown))}; the program has "
@@ -88,7 +88,7 @@ def _with_report(program, report):
 
 
 def _take_sizes_from_inputs(program, inputs):
-    """Sizes that a named input has are asked of it, not of another input with the same size.
+    """Reads the sizes of a named input from it, not from another input of the same size.
 
     `encoder_attention_mask` and `encoder_hidden_states` have one length; if only the latter is
     named, its length must not look as if it came from the former.

@@ -1,4 +1,4 @@
-"""Where a kept value is kept: a buffer of the program, in the form that the cache operator writes."""
+"""The buffer of a kept value, in the form that the cache operator writes."""
 
 import math
 
@@ -12,10 +12,11 @@ aten, executorch = torch.ops.aten, torch.ops.executorch
 
 
 class Buffer:
-    """A kept value's buffer: how the value is laid out there.
+    """The buffer of a kept value, and the layout of the value in it.
 
     The operator writes the third of four axes.  Values with four axes that vary in the third or
-    nowhere go in as they are; of others, all axes before the varying one become one, and all after.
+    not at all are stored as they are; of others, the axes before the varying one become one axis,
+    and so do the axes after it.
     """
 
     def __init__(self, node, name, sizes):
@@ -44,7 +45,7 @@ class Buffer:
     def write(self, graph, value, length, cache):
         """In the branch: `value`, of `length` along its varying axis, into `cache`."""
         if value.target is aten.clone.default and self.plain:
-            value = value.args[0]  # a change of layout on the way is made by the write
+            value = value.args[0]  # the write changes the layout anyway
         if not self.plain:
             shape = [*self.shape[:2], length if self.axis is not None else 1, self.shape[3]]
             if not is_contiguous(value.meta["val"]):
@@ -54,8 +55,8 @@ class Buffer:
         return call(graph, executorch.update_cross_attn_cache.default, value, cache)
 
     def read(self, graph, cache, length):
-        """Behind the cond: the value, a view of the cache."""
-        if not self.plain:  # the whole of it first: a piece of unknown length may not have a view
+        """After the cond: the value, a view of the cache."""
+        if not self.plain:  # reshape the whole first: a slice of unknown length may not have that view
             cache = call(graph, aten.view.default, cache, self.largest)
         if self.axis is not None:
             cache = call(graph, aten.slice.Tensor, cache, self.axis, 0, length)

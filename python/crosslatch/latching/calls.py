@@ -1,6 +1,6 @@
-"""New calls in a graph that was traced: each gets the value that the tracer would have noted.
+"""Adds calls to a traced graph, with the values that the tracer would have recorded.
 
-Later passes, saving and the compiler all read `meta["val"]`; a call without it is not part of an
+Later passes, saving and the compiler all read `meta["val"]`; a call without it is not valid in an
 exported program.
 """
 
@@ -10,7 +10,7 @@ import torch
 
 
 def call(graph, target, *args, **kwargs):
-    """A call at the insertion point, with the value that it has for the tracer."""
+    """Adds a call at the insertion point, with the value that the tracer would give it."""
     node = graph.call_function(target, args, kwargs)
     values = torch.fx.node.map_arg((args, kwargs), lambda arg: arg.meta["val"])
     mode = next((v.fake_mode for v in torch.utils._pytree.tree_leaves(values)

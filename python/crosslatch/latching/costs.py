@@ -1,8 +1,8 @@
 """What a node of an exported graph costs: operations, bytes moved, bytes of its result.
 
-The numbers steer a choice (`frontier`) and go into a report; they need not be exact, but they must
-not depend on the example inputs that a program was traced with.  So a size that is a symbol counts
-with its upper bound.  Assumption: the graph is functional and its operators are those that
+The numbers guide a decision (`frontier`) and go into a report.  They need not be exact, but they must
+not depend on the example inputs that a program was traced with, so a symbolic size counts with its
+upper bound.  Assumption: the graph is functional and its operators are those that
 `run_decompositions({})` leaves.
 """
 
@@ -16,7 +16,7 @@ from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 aten = torch.ops.aten
 
-# How many operations a CPU does while it fetches one byte from memory; within a factor of a few.
+# Operations that a CPU does while it fetches one byte from memory, within a small factor.
 OPERATIONS_PER_BYTE = 10
 
 
@@ -27,8 +27,8 @@ class UnboundedSize(ValueError):
 class Sizes:
     """Sizes of a program as numbers: upper bounds by its range constraints.
 
-    Where `at_their_largest` is given, other symbols count with their lower bound: so a step is one
-    of a single token, against the longest source.
+    If `at_their_largest` is given, other symbols count with their lower bounds: a step then has a
+    single token, against the longest source.
     """
 
     def __init__(self, range_constraints, at_their_largest=None):
@@ -66,7 +66,7 @@ def tensors(value):
 
 
 def is_view(node):
-    """Whether a node only looks at memory that exists: it costs nothing."""
+    """Whether a node is a view of existing memory, which costs nothing."""
     if node.target is operator.getitem:
         return True
     schema = getattr(node.target, "_schema", None)
@@ -76,7 +76,7 @@ def is_view(node):
 
 
 def is_projection(node):
-    """A product of matrices or a convolution."""
+    """Whether a node is a matrix product or a convolution."""
     return getattr(node.target, "overloadpacket", None) in (
         aten.linear, aten.mm, aten.bmm, aten.matmul, aten.addmm, aten.baddbmm, aten.convolution,
         aten.conv1d, aten.conv2d, aten.conv3d)
@@ -104,7 +104,7 @@ def operations(node, sizes):
 
 
 def total_operations(graph, sizes):
-    """Of a whole graph without branches; what has no bound is not counted."""
+    """The operations of a whole graph without branches; unbounded nodes are not counted."""
     total = 0
     for node in graph.nodes:
         if node.op == "call_function":
@@ -114,7 +114,7 @@ def total_operations(graph, sizes):
 
 
 def work(node, sizes):
-    """The cost of computing a node once, in bytes: those moved, and operations at their worth."""
+    """The cost of computing a node once, in bytes: those moved, and the operations converted."""
     if is_view(node):
         return 0
     results = tensors(node.meta.get("val"))

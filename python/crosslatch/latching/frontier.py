@@ -1,23 +1,23 @@
-"""Which values of a decoder are worth computing once per input.
+"""Chooses the values of a decoder that are worth computing once per input.
 
-The problem.  Some nodes of the graph depend on nothing but weights and the named inputs; call them
-*fixed*.  What the rest of the graph needs of them must be at hand at every step: each such value is
-either kept from the first step (it costs memory) or computed again (it costs work, and then
-its own operands must be at hand).  Choose so that the total cost is least.
+The problem.  Some nodes of the graph depend only on weights and the named inputs; call them *fixed*.
+The fixed values that the rest of the graph needs must be available at every step: each is either kept
+from the first step (which costs memory) or computed again (which costs work, and then its own operands
+must be available).  Minimise the total cost.
 
-The idea.  That is a minimum cut.  Every fixed node has an entry and an exit.  On the sink's side of
-the cut lies what is at hand at every step: an exit there with its entry on the other side is a kept
-value, and the edge between them, cut, costs its bytes; an entry there is a node computed at every
-step, and the edge from the source, cut, costs its work.  A node can only be computed from operands at
-hand: an edge that cannot be cut leads from the operand's exit to the entry.  Weights and inputs are at
-hand for nothing.  Of several least cuts the one nearest to the uses is taken, so that keys and values
-are kept in the layout in which attention reads them, if they can be written so without a copy.  One
-byte kept is held to be worth one byte moved at each step: an expanded view is never kept, what it
-expands costs less, and a projection always is.
+The idea.  This is a minimum cut.  Every fixed node has an entry and an exit.  The sink's side of the cut
+holds what is available at every step.  An exit there whose entry is on the other side is a kept value,
+and the cut edge between them costs its bytes.  An entry there is a node computed at every step, and
+the cut edge from the source costs its work.  A node can only be computed from available operands, so
+an edge that cannot be cut leads from the operand's exit to the entry.  Weights and inputs are available
+for free.  Of several minimum cuts, the one nearest to the uses is taken, so that keys and values are
+kept in the layout in which attention reads them, if they can be written that way without a copy.  One
+byte kept weighs as much as one byte moved per step: an expanded view is never kept, because its
+operand is smaller, and a projection always is.
 
-Not everything can be kept: no sizes, no tuples, no values that depend on weights alone (one copy per
-session of what belongs to the program), no mere copies of an input, nothing whose size has no bound,
-and nothing with more than one size that varies.
+Some values cannot be kept: sizes, tuples, values that depend on weights alone (they belong to the
+program, not to a session), mere copies of an input, values without a bound on their size, and values
+with more than one varying size.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ aten = torch.ops.aten
 CONSTANTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 COPIES = (aten.clone.default, aten._to_copy.default, aten.lift_fresh_copy.default)
 SOURCE, SINK = "source", "sink"
-# A value that has to be rearranged for its buffer is copied once per input: a share of its bytes.
+# A value that must be rearranged for its buffer is copied once per input; it costs this share of its bytes.
 REARRANGING = 8
 
 
@@ -61,8 +61,8 @@ def placeholder_specs(program):
 def _state(program):
     """Names of placeholders whose contents may change from step to step.
 
-    A buffer is written where the signature says so, or behind its back by one of the two operators,
-    directly or in a branch; what goes into a branch is taken to be written.
+    A buffer is written if the signature says so, or by one of the two operators without the signature's
+    knowledge, directly or in a branch; operands of a branch are assumed to be written.
     """
     signature = program.graph_signature
     state = {name for name, target in signature.inputs_to_buffers.items()
@@ -76,7 +76,7 @@ def _state(program):
 
 
 def _is_repeatable(node):
-    """Whether computing the node at another time gives the same: no state, no chance, no branch."""
+    """Whether computing the node again gives the same: no state, no randomness, no branch."""
     if node.op != "call_function" or isinstance(node.target, torch._ops.HigherOrderOperator):
         return False
     if not isinstance(node.target, torch._ops.OpOverload):
@@ -128,7 +128,7 @@ def why_not_kept(node, fixed, sizes):
 
 
 def is_check(node):
-    """A node that computes nothing and only asserts."""
+    """Whether a node computes nothing and only asserts."""
     return node.target is aten._assert_tensor_metadata.default
 
 
@@ -150,7 +150,7 @@ def choose_kept(program, fixed):
         except UnboundedSize:
             network.add_edge(SOURCE, (node, "in"), capacity=0)
         if why_not_kept(node, fixed, sizes) is None:
-            # A view weighs as much as what it looks at, or more; never less.
+            # A view weighs at least as much as its operand.
             value = node.meta["val"]
             rearranging = sizes.bytes(value) // REARRANGING if needs_copy(value) else 0
             network.add_edge((node, "in"), (node, "out"), capacity=sizes.bytes(value) + rearranging)
@@ -166,7 +166,7 @@ def choose_kept(program, fixed):
 
 
 def needed_for(kept, fixed):
-    """All fixed nodes that computing `kept` takes, in the order of the graph."""
+    """All fixed nodes that are needed to compute `kept`, in the order of the graph."""
     needed, todo = set(), list(kept)
     while todo:
         node = todo.pop()

@@ -1,7 +1,7 @@
-"""How a value lies in memory, and whether the cache operator can write it as it is.
+"""The layout of a value, and whether the cache operator can write it directly.
 
-`update_cross_attn_cache` writes the third of four axes.  Such a value goes in whatever its strides
-are; another one goes in under another shape, for which it must be contiguous.
+`update_cross_attn_cache` writes the third of four axes.  A value of that form can have any strides; any
+other value is written under another shape, for which it must be contiguous.
 """
 
 from torch.fx.experimental.symbolic_shapes import statically_known_true
@@ -17,7 +17,7 @@ def is_plain(value):
 
 
 def is_contiguous(value):
-    """Whether it is for all sizes; asking the tensor would ask the sizes of the example."""
+    """Whether a value is contiguous for all sizes; the tensor itself knows only the example's."""
     expected = 1
     for size, stride in reversed(list(zip(value.shape, value.stride()))):
         if not statically_known_true(size == 1):
@@ -28,5 +28,5 @@ def is_contiguous(value):
 
 
 def needs_copy(value):
-    """Whether writing the value takes a copy of it first."""
+    """Whether the value must be copied before it can be written."""
     return not is_plain(value) and not is_contiguous(value)

@@ -8,8 +8,8 @@ class LatchedValue:
     """One value that is computed once per input."""
 
     buffer: str      # the name of its buffer in the state dict
-    name: str        # what the graph called it
-    module: str      # the module that computes it, where the program says
+    name: str        # its name in the graph
+    module: str      # the module that computes it, if the program says so
     shape: list      # at its largest
     dtype: str
     bytes: int

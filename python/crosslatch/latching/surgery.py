@@ -1,7 +1,7 @@
-"""Moving kept values of a program into a `cond`.
+"""Moves the kept values of a program into a `cond`.
 
-One branch computes them all and writes each into its buffer; the other hands the buffers out.  What
-read a value before reads the buffer behind the `cond`.
+One branch computes them all and writes each into its buffer; the other returns the buffers.  Readers of
+a value read the result of the `cond` instead.
 """
 
 import copy
@@ -36,10 +36,10 @@ class Surgery:
         self.lengths = {}
 
     def result(self, report):
-        """The program; says in the report what is kept where, and when it is computed.
+        """Returns the program; records in the report what is kept where, and when it is computed.
 
-        Types of new nodes are found by trying them on the example's sizes.  What the tracer learns
-        there about them (is this as long as the buffer?) is no condition of the program.
+        The types of new nodes are found by running them on the example's sizes.  What the tracer learns
+        about the sizes there (is this as long as the buffer?) is not a condition of the program.
         """
         shapes = self.fake_mode and self.fake_mode.shape_env
         with shapes.suppress_guards() if shapes else nullcontext():
@@ -102,8 +102,8 @@ class Surgery:
     def _same_inputs_as_before(self):
         """[(buffer, cache, input)] to be written with the kept values, and the predicate.
 
-        Besides the inputs their lengths are kept: a shorter input that begins like the one before
-        is another one.  The lengths are -1 at first, so the first step computes.
+        The lengths of the inputs are kept as well: a shorter input that begins like the previous one is
+        a different input.  The lengths are -1 at first, so the first step computes.
         """
         watched, same = [], None
         for node in self.named:
@@ -128,7 +128,7 @@ class Surgery:
     # The cond
 
     def _length(self, buffer):
-        """The present size along the varying axis of a buffer, or None."""
+        """The current size along the varying axis of a buffer, or None."""
         if buffer.axis is None:
             return None
         expression = buffer.node.meta["val"].shape[buffer.axis].node.expr
@@ -144,7 +144,7 @@ class Surgery:
         return self._computed_size(expression)
 
     def _computed_size(self, expression):
-        """A size that is no input's own, such as half of one: the nodes that compute it, again."""
+        """A size that no input has, such as half of one; the nodes that compute it are repeated."""
         source = next((n for n in self.fixed.nodes if isinstance(n.meta.get("val"), torch.SymInt)
                        and n.meta["val"].node.expr == expression), None)
         if source is None:
@@ -156,7 +156,7 @@ class Surgery:
         return copies[source]
 
     def _cond(self, predicate, moved, buffers, caches, watched):
-        """The cond; returns nodes for the kept values' caches, in order."""
+        """Adds the cond; returns nodes for the caches of the kept values, in order."""
         leaves = dict.fromkeys(arg for node in moved for arg in node.all_input_nodes
                                if arg in self.fixed.leaves)
         leaves.update(dict.fromkeys(
@@ -194,7 +194,7 @@ class Surgery:
         return self.graph.get_attr(f"{name}_{number}")
 
     def _hand_out(self, graph, caches):
-        """`alias` takes two: an odd one goes with the first, whose second result is not used."""
+        """`alias` takes two operands: an odd one is paired with the first, whose extra result is unused."""
         outputs = []
         for i in range(0, len(caches), 2):
             pair = caches[i:i + 2]
@@ -218,7 +218,7 @@ class Surgery:
         return outputs
 
     def _length_in_branch(self, graph, args, buffer, copies):
-        """Needed where a value is written in another shape: asked of the value itself."""
+        """The length, read from the value itself; needed if the value is written in another shape."""
         if buffer.axis is None or buffer.plain:
             return None
         value = copies.get(buffer.node)
@@ -227,7 +227,7 @@ class Surgery:
     # Afterwards
 
     def _copy_kept_outputs(self, values):
-        """An output that would look into a buffer is copied: the next input overwrites that."""
+        """Copies outputs that would be views of a buffer, which the next input overwrites."""
         output = next(n for n in self.graph.nodes if n.op == "output")
 
         def own(node):
@@ -260,8 +260,8 @@ class Surgery:
                                          output_specs=old.output_specs)
         self.graph.lint()
         self.module.recompile()
-        # An exported program only infers; a weight that wants a gradient would make autograd look
-        # for derivatives of the two operators, which have none.
+        # An exported program only infers; a weight that requires a gradient would make autograd look
+        # for derivatives of the two operators.
         state = {name: torch.nn.Parameter(value.detach(), requires_grad=False)
                  if isinstance(value, torch.nn.Parameter) else value
                  for name, value in self.state.items()}

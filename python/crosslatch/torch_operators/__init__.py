@@ -1,1 +1,1 @@
-"""What PyTorch has to know about the two operators; `crosslatch.ops` puts it together."""
+"""What PyTorch must know about the two operators; `crosslatch.ops` registers it."""

@@ -1,22 +1,22 @@
-"""Gradients, and everything else that wants to see the write.
+"""Gradients, and all other transformations that must see the write.
 
-The kernels move bytes; who differentiates has to know which.  The rules here stand in front of the
-kernels, where PyTorch asks for derivatives, and come down to one thing: wherever somebody records,
-an update is `cache[:, :, :S] = value`, in PyTorch's own operators, on the tensors that were given.
-Their derivatives are right in every mode, reverse, forward and nested; later readers of the cache
-see them through any name it has; and where PyTorch refuses such a write (to a leaf, to a tensor
-that a transformation captured), it refuses this one.  Where nobody records, the call goes on to the
-kernels.  `vmap` and `torch.jit.trace` get the same assignment.
+The kernels move bytes, and whoever differentiates has to know which.  The rules here run before the
+kernels, where PyTorch asks for derivatives, and come down to one thing: if operations are recorded, an
+update is `cache[:, :, :S] = value`, in PyTorch's own operators, on the given tensors.  Their derivatives
+are right in every mode, reverse, forward and nested; later readers of the cache see them through any
+alias; and if PyTorch refuses such a write (to a leaf, to a tensor that a transformation captured), it
+refuses this one.  If nothing is recorded, the call goes on to the kernels.  `vmap` and
+`torch.jit.trace` get the same assignment.
 
-One case differs.  A tracer that only looks (Dynamo, `torch.export`) runs the operators on tensors
-without data to learn what the results look like.  A write or a returned operand would be forbidden in
-a branch of `torch.cond`, so there the results are new tensors, with the right history.  The
-program is not decided there: the compiler traces it again.
+One case differs.  Dynamo and `torch.export` first run the operators on tensors without data, only to
+learn the shapes of the results.  A write or a returned operand would be forbidden there in a branch of
+`torch.cond`, so the results are new tensors, with the right history.  This does not determine the
+program: the compiler traces it again.
 
-A `cond` whose branches contain the operators follows the same two rules.  With real tensors the
-branch that is chosen simply runs.  In a trace, each branch works on copies of the operands that it
-writes and returns them; PyTorch knows how to differentiate such a `cond`; and what was returned is
-then assigned to the operands.
+A `cond` whose branches contain the operators follows the same two rules.  With real tensors, the chosen
+branch simply runs.  In a trace, each branch works on copies of the operands that it writes and returns
+them; PyTorch knows how to differentiate such a `cond`; the returned values are then assigned to the
+operands.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ BELOW = torch._C._after_autograd_keyset
 
 
 def assign(value, cache):
-    """What the update means, in PyTorch's own operators."""
+    """The meaning of the update, in PyTorch's own operators."""
     check(value, cache)
     check_history(value, cache)
     if may_overlap(value, cache):
@@ -53,27 +53,27 @@ def assign(value, cache):
 
 
 def may_overlap(value, cache):
-    """Whether the two may have memory in common; a tensor of a transformation does not tell."""
+    """Whether the two may share memory; a tensor inside a transformation does not tell."""
     return is_transformed() or torch._C._is_alias_of(value, cache)
 
 
 def is_transformed():
-    """Whether this runs inside of `torch.func.grad`, `jvp`, `vmap` or their kind."""
+    """Whether this runs inside `torch.func.grad`, `jvp`, `vmap` or a similar transformation."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def is_recorded(*tensors):
-    """Whether somebody wants derivatives of what is done with these tensors."""
+    """Whether operations on these tensors are recorded for derivatives."""
     return (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             or forward_ad._current_level >= 0)
 
 
 def is_looked_at():
-    """Whether a tracer runs this only to learn what the results look like, or what is written.
+    """Whether a tracer runs this only to learn the shapes of the results, or what is written.
 
-    The compiler, which decides what the program does, has a mode of the dispatcher for that.  And
-    Dynamo follows `torch.func.grad` and its kind as they differentiate, so there a write has to be
-    seen; no `torch.cond` can be in them.
+    The compiler, which determines what the program does, sets a mode of the dispatcher and is not
+    meant here.  Nor are `torch.func.grad` and similar transformations: Dynamo follows them while they
+    differentiate, so the write must be visible, and they cannot contain a `torch.cond`.
     """
     functional = torch._C._TorchDispatchModeKey.FUNCTIONAL
     return (is_traced() and torch._C._get_dispatch_mode(functional) is None
@@ -81,12 +81,12 @@ def is_looked_at():
 
 
 def levels():
-    """The transformations that this runs inside of, the innermost last."""
+    """The transformations around this call, the innermost last."""
     return torch._C._functorch.get_interpreter_stack() or ()
 
 
 def trace(value, cache):
-    """The same for `torch.jit.trace`, in which sizes are tensors that ask for being recorded."""
+    """The assignment for `torch.jit.trace`, where sizes are tensors that must be recorded."""
     state = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)
     try:
@@ -103,7 +103,7 @@ def copied(tensor):
 
 
 def packed(tensor):
-    """A copy without gaps in its memory, which no output of a `cond` may have."""
+    """A copy without gaps in its memory; outputs of a `cond` may have none."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
@@ -112,7 +112,7 @@ def same(x, y):
 
 
 def alias(keys, x, y):
-    # Nobody traces: the operands are the result, history and all.
+    # Not traced: the operands are the result, with their history.
     if not keys.has(PYTHON):
         return x, y
     if not is_recorded(x, y):
@@ -134,7 +134,7 @@ def assign_or_look(value, cache):
 
 
 class Meaning(torch.fx.Interpreter):
-    """Runs a branch with the operators replaced by what they mean."""
+    """Runs a branch with the operators replaced by their meaning."""
 
     def call_function(self, target, args, kwargs):
         if target in UPDATES:
@@ -151,7 +151,7 @@ class Form:
     """A branch that writes no operand and returns none."""
     branch: torch.fx.GraphModule
     written: list[int]
-    # The outputs that stay, each with whether it is a copy of what the branch returns.
+    # The remaining outputs, each with whether it is a copy of what the branch returns.
     kept: list[tuple[int, bool]]
 
     def __call__(self, *operands):
@@ -181,7 +181,7 @@ def cond(original, predicate, true_branch, false_branch, operands):
 
 
 def assigning(cond, predicate, true_branch, false_branch, operands):
-    """A `cond` with branches in the form that can be differentiated, and what it writes."""
+    """A `cond` whose branches can be differentiated, followed by the assignments to its operands."""
     branches = (true_branch, false_branch)
     seen = [look(branch, operands) for branch in branches]
     written = sorted(seen[0].written | seen[1].written)
@@ -190,8 +190,8 @@ def assigning(cond, predicate, true_branch, false_branch, operands):
     keep = [j for j, root in enumerate(roots) if root is None]
     forms = (Form(branch, written, [(j, j in outcome.shared) for j in keep])
              for branch, outcome in zip(branches, seen, strict=True))
-    # The backward pass reads predicate and operands once more.  What is written, here or later in
-    # the program as a flag is, has other contents by then.
+    # The backward pass reads the predicate and the operands again.  Those that are written, here or
+    # (like a flag) later in the program, have different contents by then.
     if isinstance(predicate, torch.Tensor):
         predicate = predicate.clone()
     passed = tuple(packed(operand) if i in written else operand
@@ -204,7 +204,7 @@ def assigning(cond, predicate, true_branch, false_branch, operands):
 
 
 def look(branch, operands):
-    """What a branch writes and returns, found out by running it on stand-ins."""
+    """What a branch writes and returns, determined by running it on stand-ins."""
     inner = [torch._from_functional_tensor(operand.elem) if isinstance(operand, FunctionalTensor)
              else operand for operand in operands]
     with (torch.no_grad(), torch._C._AutoDispatchBelowAutograd(), disable_proxy_modes_tracing(),
@@ -217,7 +217,7 @@ def register():
                                            (UPDATE, update, assign_or_look, trace)):
         name = operator.name().split("::")[1]
         registrations.impl(name, rule, "Autograd", with_keyset=True, allow_override=True)
-        # In front of `torch.func`, so that it sees each part, and can refuse it.
+        # Before `torch.func`, so that it sees each part and can refuse it.
         registrations.impl(name, transformed, "FuncTorchDynamicLayerFrontMode",
                            allow_override=True)
         registrations.impl(name, traced, "Tracer", allow_override=True)

@@ -1,24 +1,23 @@
 """Makes a hidden write visible.
 
-The compiler, and `run_decompositions`, first bring a program into a form without writes: each write
-becomes a new value, and whoever reads the tensor later reads the new value.  The schema of the
-update declares no write, so without help later readers of the cache would go on reading the old
-value, and an update whose result nobody uses would look like dead code.  The rules here say what
-happens.
+The compiler and `run_decompositions` first bring a program into a form without writes: each write
+becomes a new value, and later readers of the tensor read the new value.  The schema of the update
+declares no write, so without help later readers of the cache would go on reading the old value, and an
+update whose result is unused would look like dead code.  The rules here declare the write.
 
-Outside of `torch.cond` that is simple: an alias is its operand, and an update makes a new value of
-its cache.
+Outside `torch.cond` that is simple: an alias is its operand, and an update makes a new value of its
+cache.
 
 A branch of `torch.cond` may neither return an operand nor write one.  So a `cond` whose branches
-contain the operators is taken apart: each branch is run on stand-ins to see which operands it
-writes and which outputs are an operand as a whole.  The `cond` that goes into the graph returns the
-new value of each operand that a branch writes (in a branch that does not, the operand itself, through
-an `alias` that hides it from the check), and outputs that are the same operand in both branches are
-no outputs any more: they are replaced by that operand, after the writes.  Thus a program's values
-form chains, each link made from the one before, and only an operator that is known to return its
-operand's memory stands between them.  Nothing is copied, in any mode that runs node by node.
+contain the operators is taken apart: each branch is run on stand-ins to find the operands that it
+writes and the outputs that are a whole operand.  The `cond` in the graph then returns the new value of
+each operand that a branch writes (in the other branch the operand itself, through an `alias` that hides
+it from the check).  Outputs that are the same operand in both branches are dropped and replaced by that
+operand, after the writes.  So a program's values form chains, each link made from the previous one, and
+between them stand only operators that are known to return their operand's memory.  Nothing is copied in
+any mode that runs node by node.
 
-An output that is an operand in one branch and something else in the other is copied in the first:
+An output that is an operand in one branch and something else in the other is copied in the former:
 only a copy is right whatever the program does with it later.
 """
 
@@ -40,7 +39,7 @@ ALIAS = torch.ops.executorch.alias.default
 UPDATE = torch.ops.executorch.update_cross_attn_cache.default
 COND = torch.ops.higher_order.cond
 
-# A graph from `torch.compile` calls an operator by its name, others by its one overload.
+# A graph from `torch.compile` calls an operator by its name, other graphs by its only overload.
 ALIASES = (ALIAS, torch.ops.executorch.alias)
 UPDATES = (UPDATE, torch.ops.executorch.update_cross_attn_cache)
 
@@ -58,14 +57,14 @@ def update(context, value, cache):
 
 
 def become(context, tensor, value):
-    """From here on, `tensor` and everything that shares its memory has the new value."""
+    """Gives `tensor`, and everything that shares its memory, the new value."""
     context.replace(tensor, value)
     context.commit_update(tensor)
     context.sync(tensor)
 
 
 def calls(module, operators):
-    """Whether a graph, or a graph in it, calls one of the operators."""
+    """Whether a graph, or a graph nested in it, calls one of the operators."""
     return isinstance(module, torch.fx.GraphModule) and any(
         node.op == "call_function" and node.target in operators
         for part in module.modules() if isinstance(part, torch.fx.GraphModule)
@@ -76,7 +75,7 @@ def calls(module, operators):
 class Outcome:
     """What running a branch does to its operands."""
     written: set[int]
-    # For each output, the operand that it is as a whole, or None.
+    # For each output, the whole operand that it is, or None.
     roots: list[int | None]
     # The outputs that share memory with an operand or with an earlier output.
     shared: set[int]
@@ -122,8 +121,8 @@ def observe(stand_ins, outputs):
 
 
 def finish_branch(keep, written, stand_ins, outputs):
-    """The outputs that are left, and the last value of each written operand."""
-    # Whatever shares memory with an operand, or with an earlier output, is copied.
+    """The remaining outputs, and the last value of each written operand."""
+    # An output that shares memory with an operand or with an earlier output is copied.
     taken = {storage(t) for t in stand_ins if isinstance(t, FunctionalTensor)}
     results = []
     for j in keep:
@@ -188,7 +187,7 @@ def run_traced(mode, branch, finish, *operands):
 
 
 def ignoring_fresh_symbols(tensors):
-    """A branch that is only looked at must not leave sizes behind that nothing binds."""
+    """Ignores fresh symbols: a branch on stand-ins must not leave sizes behind that nothing binds."""
     from contextlib import nullcontext
     from torch._guards import detect_fake_mode
     mode = detect_fake_mode(tensors)
@@ -198,7 +197,7 @@ def ignoring_fresh_symbols(tensors):
 
 
 def refuse_shared_memory(operands, written):
-    """Two operands with one memory cannot be told apart from two values once one is written."""
+    """Refuses operands that share memory: as values, they could not both see a write to one."""
     for i in written:
         for k, other in enumerate(operands):
             if (k != i and isinstance(other, FunctionalTensor)
@@ -210,7 +209,7 @@ def refuse_shared_memory(operands, written):
 
 
 def keep_writes():
-    """Tells dead code elimination, and whoever moves nodes, what writes."""
+    """Tells dead code elimination, and passes that move nodes, which nodes write."""
     for operator in UPDATES:
         has_side_effect(operator)
     # A `cond` writes if a branch does; PyTorch asks about the operator alone.
@@ -236,7 +235,7 @@ def register():
     keep_writes()
     for operator, rule in ((ALIAS, alias), (UPDATE, update)):
         operator.py_functionalize_impl(rule)
-        # The same rule for who functionalizes without the Python dispatcher.
+        # The same rule for functionalization without the Python dispatcher.
         registrations.impl(operator.name().split("::")[1], partial(rule, CppFunctionalizeAPI()),
                            "Functionalize")
     original = COND.python_key_table[FunctionalTensorMode]

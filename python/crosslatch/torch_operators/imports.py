@@ -1,7 +1,7 @@
-"""Acts when a module is imported, without importing it.
+"""Runs code when a module is imported, without importing it.
 
-The compiler takes long to import, and the neighbour's package may never be there; both only matter
-once somebody imports them.
+The compiler takes long to import, and the neighbour's package may never be there; both matter only once
+somebody imports them.
 """
 
 import importlib.abc
@@ -12,7 +12,7 @@ import sys
 def around(name, before=lambda: None, after=lambda: None):
     """Calls `before` when the module is about to be executed and `after` when it has been.
 
-    A module that is there already only gets `after`.
+    For a module that is imported already, only `after` is called.
     """
     if name in sys.modules:
         after()
@@ -27,7 +27,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name != self.name:
             return None
-        # From here on the module is found as if nobody had been watching.
+        # From here on the module is found as usual.
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None:

@@ -1,18 +1,17 @@
 """Compiles the operators: an alias to nothing, an update to one copy, in place.
 
-What reaches the compiler is a program without writes (see `functionalization`): an update makes a
-new value of its cache.  Writing that value over the old one is right if nobody reads the old one
-any more.  That is proved here for each update, at the last moment, when the compiler has decided on
-the order of everything: no tensor that lies in the cache's memory may have a reader further down, and
-a cache that came from outside must be one that the program overwrites anyway.  Where the proof fails,
-the update becomes what it means, a copy of the cache with some rows replaced.  No earlier pass can do
-harm, whether it drops a clone or moves a reader.
+The compiler receives a program without writes (see `functionalization`): an update makes a new value of
+its cache.  Writing that value over the old one is right if nobody reads the old one any more.  This is
+proved here for each update, at the last moment, when the compiler has fixed the order of everything: no
+tensor in the cache's memory may have a later reader, and a cache that came from outside must be one
+that the program overwrites anyway.  If the proof fails, the update becomes its meaning, a copy of the
+cache with some rows replaced.  So no earlier pass can do harm by dropping a clone or moving a reader.
 
-The result of an update in place is the cache itself, not a buffer of its own, so the compiler
-cannot give its memory to anything else.  The same goes for the outputs of a `cond`: those that both
-branches leave in an operand's memory are taken off the list of outputs and replaced by the operand,
-with the `cond` as its writer.  The compiler would otherwise take them for fresh memory, and let the
-next operator work in place on the cache.
+The result of an update in place is the cache itself, not a buffer of its own, so the compiler cannot give
+its memory to anything else.  The same holds for the outputs of a `cond`: those that both branches leave
+in an operand's memory are removed from the outputs and replaced by the operand, with the `cond` as its
+writer.  Otherwise the compiler would assume that they are fresh memory, and let the next operator work
+in place on the cache.
 """
 
 import hashlib
@@ -30,12 +29,12 @@ aten = torch.ops.aten
 
 def register():
     imports.around("torch._inductor.lowering", after=_register)
-    # Compiled programs are kept on disk, under keys that do not see how operators are lowered.
+    # Compiled programs are cached on disk, under keys that do not reflect how operators are lowered.
     torch.compiler.config.cache_key_tag += f"crosslatch {_digest()}"
 
 
 def refresh():
-    """Puts the lowerings back, after somebody else registered theirs."""
+    """Restores the lowerings after another package registered its own."""
     if "torch._inductor.lowering" in sys.modules:
         _register()
 
@@ -71,7 +70,7 @@ def update(value, cache):
 
 
 def memory(box):
-    """The name of the buffer that a tensor lies in, or None if it is not computed yet."""
+    """The name of the buffer that holds a tensor, or None if it is not computed yet."""
     from torch._inductor import ir
     while not isinstance(box, ir.Buffer):
         if isinstance(box, (ir.TensorBox, ir.StorageBox, ir.ReinterpretView)):
@@ -84,7 +83,7 @@ def memory(box):
 
 
 def reads(box):
-    """The names of the buffers that a tensor is read from."""
+    """The names of the buffers from which a tensor is computed."""
     name = memory(box)
     return {name} if name is not None else set(box.get_read_names())
 
@@ -102,7 +101,7 @@ def may_overwrite(cache, node):
     same = [other for other, value in graph.env.items() if any(
         memory(leaf) == name for leaf in pytree.tree_leaves(value) if is_tensor(leaf))]
     outside = [other for other in same if other.op in ("placeholder", "get_attr")]
-    # An attribute may be fetched by several nodes, some of which the compiler has not come to.
+    # An attribute may be fetched by several nodes, some of which are not lowered yet.
     targets = {other.target for other in outside if other.op == "get_attr"}
     fetched = [other for other in later if other.op == "get_attr" and other.target in targets]
     if any(user in later and not overwrites(user, other)
@@ -123,13 +122,13 @@ def is_tensor(leaf):
 
 
 def overwrites(user, tensor):
-    """Whether `user` gives an input of the program its last contents."""
+    """Whether `user` stores the final contents of an input of the program."""
     return (user.target is aten.copy_.default and user.args[0] is tensor
             and user.args[1] is not tensor and tensor.op in ("placeholder", "get_attr"))
 
 
 def written(module):
-    """The operands that a branch writes, and for each node the operand that it is, if it is one."""
+    """The operands that a branch writes, and the operand that each node is, if it is one."""
     roots, found = {}, set()
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     roots.update((node, i) for i, node in enumerate(inputs))
@@ -161,8 +160,7 @@ def written(module):
 
 
 def _cond_after(original):
-    """The compiler's own lowering, kept for a `cond` without the operators, and wrapped for one with.
-    """
+    """The compiler's own lowering for a `cond` without the operators, wrapped for one with them."""
     def lowering(predicate, true_branch, false_branch, operands):
         branches = (true_branch, false_branch)
         if not any(calls(branch.graph_module, ALIASES + UPDATES) for branch in branches):
@@ -195,7 +193,7 @@ def cond(original, predicate, branches, operands):
     for branch in branches:
         with V.set_graph_handler(branch.graph):
             branch.graph.graph_outputs = fresh(branch.graph, keep, values)
-    # Who reads the old contents has to be computed before the branches write.
+    # Readers of the old contents must be computed before the branches write.
     for i in writes:
         graph.mark_buffer_mutated(memory(operands[i]))
     node.meta["val"] = tuple(values[j] for j in keep)
@@ -217,7 +215,7 @@ def cond(original, predicate, branches, operands):
 
 
 def own(operand, node, fake):
-    """The operand, if the `cond` may overwrite it; else a copy that it may."""
+    """The operand, if the `cond` may overwrite it; otherwise a copy."""
     from torch._inductor import ir
     if not may_overwrite(operand, node):
         operand = ir.ExternKernel.copy_input(operand)
@@ -226,18 +224,18 @@ def own(operand, node, fake):
         operand = ir.ExternKernel.require_exact_strides(operand, strides)
     before = memory(operand)
     realized = ir.ExternKernel.realize_input(operand)
-    # A view that code cannot name is copied; then the copy is what gets written.
+    # A view that the generated code cannot name is copied, and the copy is written.
     return operand if memory(realized) == before else boxed(realized)
 
 
 def boxed(tensor):
-    """A tensor as lowerings hand it on: in one box, however much of one it has."""
+    """A tensor as lowerings pass it on: in exactly one box."""
     from torch._inductor import ir
     return tensor if isinstance(tensor, ir.TensorBox) else ir.TensorBox(tensor)
 
 
 def root_of(output, graph):
-    """The operand that an output of a branch is as a whole, or None."""
+    """The whole operand that an output of a branch is, or None."""
     from torch._inductor import ir
     while isinstance(output, (ir.TensorBox, ir.StorageBox)):
         output = output.data
@@ -248,7 +246,7 @@ def root_of(output, graph):
 
 
 def fresh(graph, keep, values):
-    """The outputs of a branch that are left, none in an operand's memory or in another's."""
+    """The remaining outputs of a branch; none shares memory with an operand or another output."""
     from torch._inductor import ir
     taken = set(graph.graph_inputs)
     results = []

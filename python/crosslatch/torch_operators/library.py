@@ -1,9 +1,9 @@
 """Finds the native library and loads it.
 
 Loading it registers the operators with PyTorch's dispatcher.  They are defined here and not by the
-library, because only here TorchScript can be told to expect a write (`CONSERVATIVE`): its optimiser
-would believe the schemas, which show none.  Should another package have defined an operator of one
-of the names already, that definition stays (programs may hold it) and gets the native kernels.
+library, because only here can TorchScript be told to expect a write (`CONSERVATIVE`): its optimiser
+would believe the schemas, which declare none.  If another package has already defined an operator of
+the same name, that definition stays (programs may hold it) and gets the native kernels.
 """
 
 import ctypes
@@ -16,8 +16,7 @@ from .. import native
 SCHEMAS = {"alias": "(Tensor x, Tensor y) -> (Tensor, Tensor)",
            "update_cross_attn_cache": "(Tensor value, Tensor cache) -> Tensor"}
 
-# Python drops a registration when the object that made it dies; a module global lives as long as
-# torch does.
+# A registration lasts as long as the object that made it; a module global lives as long as torch.
 registrations = torch.library.Library("executorch", "FRAGMENT")
 
 
@@ -31,7 +30,7 @@ def find():
 
 
 def load():
-    """Registers the operators; `ImportError` if this torch cannot have them."""
+    """Registers the operators; raises `ImportError` if this torch does not support them."""
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < (2, 10):
         raise ImportError(f"crosslatch.ops needs torch 2.10 or later, not {torch.__version__}")

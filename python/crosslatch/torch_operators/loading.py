@@ -1,10 +1,10 @@
 """Gives the buffers of a loaded program memory of their own.
 
 Up to torch 2.12, `torch.export.load` makes each buffer a view of the `bytes` object that was read,
-although Python never lets those be written.  For a buffer of one byte, such as a flag that says
-whether the cache is filled, that object is the one that the interpreter shares among everybody who
-has a single zero byte: a program that sets its flag turns zeros all over the process into ones, and
-the next program fails to load, with "Trying to resize storage that is not resizable".
+although `bytes` are immutable.  For a buffer of one byte, such as a flag that says whether the cache is
+filled, the interpreter shares that object among all users of a single zero byte: a program that sets its
+flag turns zeros all over the process into ones, and the next program fails to load with "Trying to
+resize storage that is not resizable".
 """
 
 import torch

@@ -1,10 +1,10 @@
-"""Gets along with the `executorch` package, which publishes operators of the same names.
+"""Coexists with the `executorch` package, which publishes operators of the same names.
 
 An operator has one definition in a process.  If that package was imported first, its definition
 stays and gets our kernels, shapes and lowerings (`library`, `shapes` and `inductor` see to that).  If
-it is imported later, its module would define the operators a second time and fail as a whole; so
-while that one module is executed, its two definitions are passed over, and afterwards our lowerings
-are put back in the place of its own.
+it is imported later, its module would define the operators a second time and fail as a whole.  So its
+two definitions are skipped while that one module is executed, and afterwards our lowerings replace its
+own.
 """
 
 import torch
@@ -17,7 +17,7 @@ OURS = {f"executorch::{name}" for name in SCHEMAS}
 
 
 class _PassedOver:
-    """Stands in for a definition that is not made; its kernels and shapes are not taken."""
+    """Stands in for a skipped definition, and ignores its kernels and shapes."""
 
     def __init__(self, function):
         self._function = function

@@ -1,9 +1,8 @@
-"""What the results look like, for tensors without data.
+"""The results of the operators for tensors without data.
 
-They are the operands, as with data, unless a tracer is at work: who traces a branch of `torch.cond`
-would take a returned operand for forbidden aliasing, and gets new tensors.  Sizes may be symbolic;
-what the kernels refuse is refused here, with the same words, or becomes a guard where it depends on
-symbols.
+They are the operands, as with data, unless a tracer is active: a tracer of a branch of `torch.cond`
+would reject a returned operand as aliasing, so it gets new tensors.  Sizes may be symbolic.  What the
+kernels refuse is refused here, in the same words, or becomes a guard if it depends on symbols.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""A browser to open our pages with, as a person would."""
+"""A browser that opens our pages as a person would."""
 
 import shutil
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @contextmanager
 def browser(profile, *flags):
-    """A headless Chromium with a fresh profile in this folder; skips the test where there is none."""
+    """A headless Chromium with a fresh profile in this folder; skips the test if none is installed."""
     if not CHROMIUM:
         pytest.skip("no chromium on PATH to open the page with; on Debian: apt-get install chromium")
     from playwright.sync_api import sync_playwright

@@ -1,4 +1,4 @@
-"""The command as a user meets it: results, messages, exit status."""
+"""The command from a user's view: results, messages, exit status."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def test_verify_proves_the_demo_model_and_refuses_a_hazard(crosslatch, tmp_path)
     assert "%getitem (then: executorch::alias; else: executorch::update_cross_attn_cache)" in out
 
     class Undecided(torch.nn.Module):
-        """Which memory the result is depends on the branch, and then the cache is written."""
+        """The memory of the result depends on the branch, and then the cache is written."""
 
         def __init__(self):
             super().__init__()

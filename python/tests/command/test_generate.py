@@ -1,7 +1,7 @@
 """`crosslatch generate` and `crosslatch.Generator` against `model.generate`: the same tokens.
 
-Checkpoints with a tokenizer (`texts`) go through `crosslatch.export` from their folder, as published ones
-do.  Several texts are given in a row in one process, long, then short, then long.
+Checkpoints with a tokenizer (`texts`) are exported from their folders, like published ones.  Several
+texts follow each other in one process: long, then short, then long.
 """
 
 import functools
@@ -23,7 +23,7 @@ from crosslatch.exporting import describing_files, write_archive
 from crosslatch.exporting.programs import export_decoder, export_encoder
 from crosslatch.exporting.sources import source_of
 
-# What transformers is asked, and what that is for the command.
+# Options of transformers, and the equivalent flags of the command.
 OPTIONS = {
     "as the file says": ({}, []),
     "greedy": (dict(num_beams=1, max_new_tokens=30), ["--beam-size", 1, "--max-tokens", 30]),
@@ -37,7 +37,7 @@ OPTIONS = {
         dict(num_beams=3, max_new_tokens=25, no_repeat_ngram_size=2, repetition_penalty=1.5),
         ["--beam-size", 3, "--max-tokens", 25, "--no-repeat-ngram", 2, "--repetition-penalty", 1.5]),
 }
-# The names of the same in Python.
+# The equivalent keywords in Python.
 KEYWORDS = {"num_beams": "beam_size"}
 
 
@@ -49,7 +49,7 @@ class Written:
 
 
 class Case:
-    """A checkpoint, exported, and what transformers makes of texts."""
+    """An exported checkpoint, and what transformers generates for texts."""
 
     def __init__(self, index, folder):
         torch.set_num_threads(1)
@@ -69,7 +69,7 @@ class Case:
         written = []
         for i, sequence in enumerate(out.sequences.tolist()):
             tokens = sequence[1:]
-            # What is behind the end is padding.
+            # Tokens after the end are padding.
             complete = end in tokens
             tokens = tokens[:tokens.index(end)] if complete else tokens
             written.append(Written(tokens, complete, None if scores is None else scores[i].item()))

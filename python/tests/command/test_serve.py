@@ -1,4 +1,4 @@
-"""The server as clients meet it: OpenAI's own client, a browser, and clients that behave badly."""
+"""The server from the clients' view: OpenAI's own client, a browser, and misbehaving clients."""
 
 import base64
 import concurrent.futures
@@ -359,7 +359,7 @@ def opened(page, server):
     complaints = []
 
     def complain(message):
-        # A refusal shows in the browser's log as well, which is as it should be.
+        # The browser logs a refusal as well, as expected.
         if message.type == "error" and "status of 400" not in message.text:
             complaints.append(message.text)
 

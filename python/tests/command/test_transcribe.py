@@ -1,8 +1,8 @@
 """Long sound through the command and through transformers' generate: the same tokens.
 
 The demo model hears sentences of its language, one after the other; a model with random weights hears
-noise and writes nonsense, with many points in time.  Both are also asked for beams, a prompt, the
-text so far, and what is too little or too much.
+noise and writes nonsense with many timestamps.  Both are also run with beams, a prompt, the previous
+text, and values that are too small or too large.
 """
 
 import json
@@ -48,8 +48,8 @@ class Heard:
             self.sound = np.frombuffer(file.readframes(file.getnframes()), np.int16) / np.float32(32768)
 
     def segments(self, **arguments):
-        """What transformers finds: (start, end, tokens)."""
-        # generate changes what it is given.
+        """The segments that transformers finds: (start, end, tokens)."""
+        # `generate` changes its arguments.
         self.model.generation_config = type(self.generation).from_dict(self.generation.to_dict())
         features = self.extractor(self.sound, sampling_rate=RATE, return_tensors="pt",
                                   truncation=False, padding="longest").input_features

@@ -121,8 +121,8 @@ def test_narrow_weights_are_near_and_planned_as_the_reference(crosslatch, export
             f32, out, oracle, loops = map(only, (f32, out, oracle, loops))
             assert out.tobytes() == oracle.tobytes()
             assert out.tobytes() != f32.tobytes(), "the precision makes no difference"
-            # Plain loops round weights and caches alone; where the processor multiplies short numbers,
-            # the kernels round what they are multiplied with, too.
+            # Portable kernels quantize only weights and caches; where the processor multiplies short numbers,
+            # the kernels quantize the other operand too.
             rounded = np.linalg.norm(out - loops) / np.linalg.norm(f32)
             assert rounded <= {"bf16": 1e-2, "int8": 2e-2}[precision]
             error = np.linalg.norm(out - f32) / np.linalg.norm(f32)
@@ -150,7 +150,7 @@ def test_no_cache_bytes_are_copied(crosslatch, exported):
     out, _ = crosslatch("inspect", path, "--json")
     (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
     assert decoder["plan"]["cache_bytes_copied"] == 0
-    # Nor is anything stored by a copy: each projection writes its keys or values into the cache.
+    # Nothing is stored by a copy either: each projection writes its keys or values into the cache.
     assert not [copy for copy in decoder["plan"]["copies"] if copy["state"]]
     assert len(decoder["state"]) == 4 * len(model.model.decoder.layers)
 

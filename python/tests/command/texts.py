@@ -22,17 +22,17 @@ FAIRSEQ = ["<s>", "<pad>", "</s>", "<unk>"]
 
 
 def text(length, step):
-    """So many words."""
+    """A text of this many words."""
     return " ".join(WORDS[(7 + i * step) % len(WORDS)] for i in range(length))
 
 
-# Long, short, long again: what one leaves behind must not be seen by the next.
+# Long, short, long again: a text must not see what the previous one left behind.
 TEXTS = [text(30, 7), text(2, 3), text(17, 11), text(1, 1), text(33, 13), text(9, 17)]
 
 
 @dataclass
 class Checkpoint:
-    """A model that is made when it is asked for."""
+    """A model that is made on demand."""
 
     name: str
     kind: str                                 # the class of transformers
@@ -83,7 +83,7 @@ class Checkpoint:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        # Read back: of some families not all is written, positions for one.
+        # Read back, because some families do not save everything (positions, for example).
         return kind.from_pretrained(folder).eval(), tokenizer
 
 

@@ -1,4 +1,4 @@
-"""docs/guide/families.md: which families are exported, what latching saves in each, and who is refused and why.
+"""docs/guide/families.md: the exported families, what latching saves in each, and the refused ones.
 
 Run as a program (`cargo xtask families`), it exports every family and writes the table.  The tests
 compare each row with what they find.
@@ -59,7 +59,7 @@ def refused_row(family, reason):
 def classes():
     """{class: whether it is an encoder–decoder model} of transformers' sequence-to-sequence models.
 
-    Of those that take pictures and text only encoder–decoder models: the others are legion.
+    Of the classes for pictures and text only encoder–decoder models, because the others are too many.
     """
     found = {}
     for mapping in MAPPINGS:
@@ -77,7 +77,7 @@ def one_stack_line():
 
 
 def whole(supported, refused):
-    """The page of these rows."""
+    """The page with these rows."""
     def table(titles, rows):
         return "\n".join([row(*titles), "|---" * len(titles) + "|", *rows]) + "\n"
 

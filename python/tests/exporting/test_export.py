@@ -1,9 +1,8 @@
 """`crosslatch.export`, family by family: the file that it writes, run by the engine.
 
 Eager PyTorch is the oracle.  Three inputs of different lengths are decoded one after the other in one
-session that nobody resets.  The tokens fed are those that `model.generate` chose; if at every
-position the engine's logits have their maximum where the next of them is, the engine would have
-chosen the same ones.
+session without a reset.  The tokens that are fed are those that `model.generate` chose; if the engine's
+logits are largest at the next of them at every position, the engine would have chosen the same.
 """
 
 import json
@@ -48,7 +47,7 @@ class Case:
 
     @torch.no_grad()
     def steps(self, inputs):
-        """The decoder's inputs and, for each, the logits that are right and the tokens to choose."""
+        """The decoder's inputs and, for each, the expected logits and tokens."""
         tokens = self.generated(inputs)
         states = self.model.get_encoder()(**inputs).last_hidden_state
         logits = self.model(**inputs, decoder_input_ids=tokens[:, :-1]).logits
@@ -102,7 +101,7 @@ def test_saved_program_equals_eager_in_pytorch(case):
 
 
 def test_later_steps_do_not_read_the_encoder_output(crosslatch, case, tmp_path):
-    """Whatever is computed from it would be not-a-number."""
+    """Anything computed from it would be NaN."""
     steps = [inputs for inputs, _, _ in case.session()]
     poisoned = [inputs if inputs["cache_position"][0] == 0 else
                 {**inputs, "encoder_hidden_states": inputs["encoder_hidden_states"] * np.nan}

@@ -1,4 +1,4 @@
-"""The command `crosslatch-export`, run as people run it."""
+"""The command `crosslatch-export`, run as a user runs it."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def export(*arguments, status=0):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model as it is published: a folder with weights and configurations."""
+    """A model in its published form: a folder with weights and configurations."""
     (marian,) = [family for family in FAMILIES if family.name == "Marian"]
     folder = tmp_path_factory.mktemp("marian")
     marian.model().save_pretrained(folder)

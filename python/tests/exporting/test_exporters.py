@@ -1,7 +1,7 @@
 """Models that transformers' own exporters wrote: `prefill` and `decode` as separate programs.
 
-Loaded as one model, they must give the logits of the model in eager mode, over several inputs of
-several lengths in one session, with the weights there once and the caches kept by the session.
+Loaded as one model, they must give the logits of eager mode for several inputs of several lengths in one
+session, with the weights held once and the caches kept by the session.
 """
 
 import json
@@ -43,7 +43,7 @@ PROMPT, STEPS, BATCH = 3, 5, 2
 
 
 def source(name, length, seed):
-    """What an encoder takes: a batch of texts or of sounds."""
+    """The input of an encoder: a batch of texts or of sounds."""
     random = torch.Generator().manual_seed(seed)
     if name == "Whisper":  # whose encoder takes one length only
         return {"input_features": torch.randn(BATCH, 8, 40, generator=random)}
@@ -109,7 +109,7 @@ def test_weights_are_there_once_and_no_cross_attention_cache_is_copied(crosslatc
     described = json.loads(crosslatch("inspect", exported.folder, "--json")[0])
     decode, prefill = described["methods"]
     assert (decode["name"], prefill["name"]) == ("decode", "prefill")
-    # What one file has, the other has too.
+    # Both files hold everything.
     each = [method["weights"]["bytes"] for method in (decode, prefill)]
     assert 0 < described["weight_bytes"] == max(each)
     assert [slot["name"] for slot in decode["carried"]] == [f"past_key_values_{i}" for i in range(8)]
@@ -180,8 +180,8 @@ def test_a_folder_that_is_no_export_is_refused_with_the_reason(exported, tmp_pat
     shutil.copytree(exported.folder, folder)
     listed = json.loads((folder / "export.json").read_text())
     for change, expected in [
-        ({"file": "../prefill.pt2"}, "no file of this folder"),
-        ({"file": "/etc/passwd"}, "no file of this folder"),
+        ({"file": "../prefill.pt2"}, "not a file of this folder"),
+        ({"file": "/etc/passwd"}, "not a file of this folder"),
         ({"file": "absent.pt2"}, "absent.pt2"),
         ({}, "missing field `file`"),
     ]:
@@ -199,7 +199,7 @@ def test_caches_of_a_fixed_length_are_carried_too(tmp_path):
     config.cache_implementation, config.max_cache_len = "static", length
     exported = Exported("T5", tmp_path, config)
     session = load(tmp_path).session()
-    # The exporter fixes the length of the text, and asks for what the caches have seen (nothing).
+    # The exporter fixes the length of the text, and takes the number of positions seen so far (none).
     seen = {f"past_key_values_{i}": np.zeros((), np.int64) for i in range(4)}
     for seed in range(2):
         (_, prompt, expected), *steps = exported.steps("T5", 7, seed)

@@ -1,7 +1,7 @@
-"""What a family is, and what the small configurations have in common.
+"""Defines a family, and what the small configurations have in common.
 
-Weights are drawn so that every part of a model has a say: with transformers' own initial values biases
-are zero and scores nearly equal, and much could be wrong unseen.
+Weights are drawn so that every part of a model matters: with transformers' own initial values, biases are
+zero and scores nearly equal, and many errors would not show.
 """
 
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Family:
         return self.name.replace(" ", "-")
 
     def model(self):
-        """The model with its weights drawn anew, and nothing that bends greedy decoding."""
+        """The model with freshly drawn weights and plain greedy decoding."""
         torch.manual_seed(7)
         model = getattr(transformers, self.kind)(self.config()).eval()
         generator = torch.Generator().manual_seed(self.seed)
@@ -62,7 +62,7 @@ class Family:
 
 
 def config(name, **sizes):
-    """A configuration that is made when it is asked for."""
+    """A configuration that is made on demand."""
     return lambda: getattr(transformers, name)(**sizes)
 
 

@@ -1,4 +1,4 @@
-"""Families that `crosslatch.export` refuses, each with words of the reason."""
+"""Families that `crosslatch.export` refuses, each with a part of the reason."""
 
 from .family import (DECODER_LAYERS, DECODES, SIZES, STACK, VOCABULARY, Family, config, seq2seq,
                      t5, text)

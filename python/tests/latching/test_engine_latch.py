@@ -1,7 +1,7 @@
 """A plain exported decoder, with no cache for cross-attention, latched by the engine.
 
-Latching changes no result: with `--latch` the engine must return, bit for bit, what its reference
-interpreter returns for the program as it is, which is near what eager PyTorch returns.
+Latching changes no result: with `--latch` the engine must return bit for bit what its reference
+interpreter returns for the original program, which is close to eager PyTorch.
 """
 
 import json
@@ -76,13 +76,13 @@ def test_a_step_does_no_work_of_the_source(crosslatch, plain):
     assert len([ty for ty in numbers if ty.count(",") >= 2]) >= 4
     assert flops(each) < flops(before) <= flops(each) + flops(once)
     assert each["plan"]["cache_bytes_copied"] == 0
-    # The pass that works on programs of PyTorch finds as much.
+    # The pass for PyTorch's programs finds as much.
     report = latch(program, inputs=LATCHED.split(",")).latch_report
     assert len(each["latched"]) == len(report.values)
 
 
 class Attention(nn.Module):
-    """Written with no thought of exporting: one query attends to a memory."""
+    """Not written for export: one query attends to a memory."""
 
     def __init__(self):
         super().__init__()

@@ -17,7 +17,7 @@ SIZE, HEADS, LONGEST = 8, 2, 12
 
 
 class Attention(nn.Module):
-    """Cross-attention as people write it, on a projection that keys and values share."""
+    """Ordinary cross-attention, on a projection that keys and values share."""
 
     def __init__(self):
         super().__init__()
@@ -133,7 +133,7 @@ def test_without_a_position_the_inputs_are_compared():
     latched = reloaded(latch(program, ["states"]))
     inputs = [{k: v for k, v in arrays.items() if k != "cache_position"}
               for arrays in inputs_of(6, 6, 3)]
-    inputs[0]["states"].zero_()  # what an empty buffer looks like
+    inputs[0]["states"].zero_()  # like an empty buffer
     shorter = dict(inputs[2])    # the beginning of the input before
     shorter["states"], shorter["mask"] = shorter["states"][:, :2], shorter["mask"][:, :2]
     run_both(program, latched, [*inputs, shorter, inputs[1]])
@@ -180,7 +180,7 @@ def test_a_length_without_bound_is_not_kept_and_the_report_says_so():
 
 
 class Scaled(nn.Module):
-    """Nothing here is worth keeping: a copy and an expanded view of an input, a weight alone."""
+    """Values that are not worth keeping: a copy and an expanded view of an input, a weight alone."""
 
     def __init__(self):
         super().__init__()

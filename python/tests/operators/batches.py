@@ -1,9 +1,9 @@
 """Many calls in one program: exporting tens of thousands of calls in minutes.
 
 An export of one call takes a tenth of a second, nearly all of it the same for a program of fifty
-calls.  So calls are made in batches, each a program with all their tensors as inputs and all their
-results as outputs.  A batch that cannot be exported is halved until the call that is to blame stands
-alone; the same is done, by another round, with batches that the engine refuses.
+calls.  So calls are exported in batches, each a program with all their tensors as inputs and all their
+results as outputs.  A batch that cannot be exported is halved until the culprit is alone; batches that
+the engine refuses are treated the same way in another round.
 
     FOLDER/cases.json                  for the engine, as `generate.py` writes it
     FOLDER/calls.json                  which outputs of a case belong to which call
@@ -46,7 +46,7 @@ class Batches:
     programs: dict[str, list[Wanted]] = field(default_factory=dict)
 
     def add_batch(self, batch: list[Wanted]) -> None:
-        """Makes one program of them, or several if that cannot be."""
+        """Makes one program of them, or several if one is impossible."""
         try:
             program = export(batch)
             here = [w for w, names in zip(batch, targets_of(program, len(batch)), strict=True)
@@ -55,7 +55,7 @@ class Batches:
                 self.add_batch(here)
             elif here:
                 self.save(here, program)
-        except Exception as error:  # whatever the exporter stumbles on
+        except Exception as error:  # any failure of the exporter
             if len(batch) == 1:
                 self.refuse(batch[0], f"export: {first_line(error)}")
                 return
@@ -64,7 +64,7 @@ class Batches:
             self.add_batch(batch[half:])
 
     def has(self, wanted: Wanted, names: set[str]) -> bool:
-        """Whether the engine has all these operators; else the call is refused."""
+        """Whether the engine has all these operators; if not, the call is refused."""
         missing = {name for name in names if name.startswith("aten::")} - self.operators
         if missing:
             self.refuse(wanted, f"no operator {', '.join(sorted(missing))}")

@@ -11,7 +11,7 @@ from operators.coverage import TOLERANCES, Entry
 
 def difference(entry: Entry, index: int, expected: torch.Tensor, actual: torch.Tensor,
                integers: bool) -> str | None:
-    """What is wrong with an output; `None` if nothing is."""
+    """How an output differs; `None` if it does not."""
     if actual.dtype != expected.dtype or actual.shape != expected.shape:
         return (f"is {kind(actual)}, PyTorch has {kind(expected)}")
     if integers and index in entry.free:

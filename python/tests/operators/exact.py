@@ -1,9 +1,9 @@
-"""How near a result has to be to PyTorch's: as near as the mathematics allows.
+"""How close a result must be to PyTorch's: as close as the mathematics allows.
 
-Integers and truth values are equal.  NaN stands where PyTorch has it, infinities and zeros have the
-same sign.  Other floats differ by a few units in the last place: of the element itself where each
-element is a function of a few numbers, of the largest element of the result where elements are sums,
-whose rounding errors are as large as what cancelled.
+Integers and booleans are equal.  NaN occurs in the same places, and infinities and zeros have the same
+sign.  Other floats differ by a few units in the last place: of the element itself if each element is a
+function of a few numbers, and of the largest element of the result if elements are sums, whose rounding
+errors are as large as the terms that cancelled.
 """
 
 import torch
@@ -29,7 +29,7 @@ def difference(expected: torch.Tensor, alternative: torch.Tensor | None, actual:
 
 def close(expected: torch.Tensor, actual: torch.Tensor, elementwise: bool,
           at_least: torch.Tensor | float = 0.0) -> torch.Tensor:
-    """Whether each element is near enough."""
+    """Whether each element is close enough."""
     if not expected.is_floating_point():
         return actual == expected
     info = torch.finfo(expected.dtype)

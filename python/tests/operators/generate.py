@@ -96,7 +96,7 @@ class Operator:
                 exported.append(trace(case, make(), form))
             except Refused as reason:
                 self.refuse(case, form, str(reason))
-            except Exception as error:  # whatever the exporter stumbles on
+            except Exception as error:  # any failure of the exporter
                 lines = str(error).strip().splitlines() or [""]
                 self.refuse(case, form, f"export: {type(error).__name__}: {lines[0]}")
         return exported
@@ -113,7 +113,7 @@ class Operator:
             for exported in traced:
                 try:
                     program = exported.program.run_decompositions({})
-                except Exception as error:  # whatever a decomposition stumbles on
+                except Exception as error:  # any failure of a decomposition
                     self.refuse(exported.case, "decomposed", f"decompose: {error}")
                     decomposed.append(None)
                     continue
@@ -128,7 +128,7 @@ class Operator:
         try:
             with warnings.catch_warnings(action="ignore"):
                 torch.export.save(exported.program, path)
-        except Exception as error:  # what cannot be written cannot be read
+        except Exception as error:  # a program that cannot be written cannot be read
             path.unlink(missing_ok=True)
             self.refuse(exported.case, exported.form, f"save: {error}")
             return
@@ -168,7 +168,7 @@ def own(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def spread(items: list, most: int) -> list:
-    """At most so many of them, evenly."""
+    """At most this many of them, evenly distributed."""
     if len(items) <= most:
         return items
     return [items[i * len(items) // most] for i in range(most)]

@@ -1,13 +1,13 @@
 """Calls with odd values, of every elementwise operator, reduction and softmax that the engine has.
 
-PyTorch's sample inputs avoid what a formula gets wrong first: NaN, infinities, zeros of either
+PyTorch's sample inputs avoid the values that a formula gets wrong first: NaN, infinities, zeros of either
 sign, numbers near the ends of a type, large exponents.  Here every operator in the tables of the
-engine's families is called with all of them, with all pairs of them where it takes two tensors, and
-with odd numbers where it takes numbers; the schema in the table says what it takes.
+engine's families is called with all of them, with all pairs of them if it takes two tensors, and with
+odd numbers if it takes numbers; the schema in the table lists its operands.
 
-PyTorch itself does not always give one answer: its vectors and the loop over what is left behind
-them may use different formulas.  Such a result comes with an alternative, computed element by
-element, and either is right.
+PyTorch itself does not always give one answer: its vector code and the loop over the remaining elements
+may use different formulas.  Such a result comes with an alternative, computed element by element, and
+either is right.
 """
 
 import itertools
@@ -20,11 +20,11 @@ import torch
 
 from operators.samples import Call, make_call
 
-ELEMENTWISE = tuple(f"elements/{name}" for name in (
-    "activations", "arithmetic", "comparisons", "conversions", "division", "powers", "select", "unary"))
-FAMILIES = (*ELEMENTWISE, "reduce/cumulative", "reduce/extremes", "reduce/reductions",
-            "reduce/statistics", "rows/softmax")
 OPS = Path(__file__).resolve().parents[3] / "crates" / "crosslatch" / "src" / "ops"
+#: A family is a file of operators.
+FILES = [file for folder in ("elements", "reduce", "rows") for file in sorted((OPS / folder).glob("*.rs"))
+         if file.stem not in ("normalization", "sort")]
+ELEMENTWISE = {file.stem for file in FILES if file.parent.name == "elements"}
 
 INF, NAN = float("inf"), float("nan")
 NUMBERS = (0, 1, -1, 3, 300, -300, 2**40, True, 0.0, -0.0, 0.1, 2.5, -1.5, 1e30, INF, -INF, NAN)
@@ -39,7 +39,7 @@ OPTIONS = {"approximate": ("none", "tanh"), "rounding_mode": (None, "floor", "tr
 MOST = 12
 """Combinations of other arguments for one shape of operands."""
 
-# What an argument without a default gets, by its type.
+# Values of an argument without a default, by its type.
 REQUIRED = {"number": NUMBERS, "int": (-1,), "List[int]": ((-1,),), "bool": (False,),
             "Optional[number]": (2, 0, 3.5, INF, -INF), "Optional[List[int]]": ((-1,),),
             "Optional[str]": (None,), "ScalarType": (), "Device": ()}
@@ -65,18 +65,18 @@ def values(dtype: torch.dtype) -> torch.Tensor:
 
 def operators() -> Iterator[tuple[str, torch._ops.OpOverload]]:
     """Family and operator, for each row of the tables that PyTorch has an operator for."""
-    for family in FAMILIES:
-        for name in re.findall(r'"aten::([a-zA-Z0-9_.]+)\(', (OPS / f"{family}.rs").read_text()):
+    for file in FILES:
+        for name in re.findall(r'"aten::([a-zA-Z0-9_.]+)\(', file.read_text()):
             base, _, overload = name.partition(".")
             packet = getattr(torch.ops.aten, base)
-            yield family, getattr(packet, overload or "default")
+            yield file.stem, getattr(packet, overload or "default")
 
 
 def calls(family: str, op: torch._ops.OpOverload, dtype: torch.dtype) -> Iterator[Call]:
     """The calls of an operator with odd values of a type."""
     arguments = op._schema.arguments
     tensors = [a for a in arguments if str(a.type) in ("Tensor", "Optional[Tensor]")
-               and (not a.has_default_value() or family == "elements/select")]
+               and (not a.has_default_value() or family == "select")]
     odd = values(dtype)
     if family == "division" or op._schema.name == "aten::gcd":
         # The smallest integer divided by -1 ends PyTorch's process.
@@ -97,7 +97,7 @@ def is_signed_integer(dtype: torch.dtype) -> bool:
 
 
 def shapes(family: str, count: int, odd: torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """Operands: long enough for vectors and something behind them, turned, one, none."""
+    """Operands: long enough for vectors and a remainder, transposed, one element, none."""
     if family not in ELEMENTWISE:
         yield from ([x] for x in lines(odd))
         return
@@ -119,7 +119,7 @@ def shapes(family: str, count: int, odd: torch.Tensor) -> Iterator[list[torch.Te
 
 
 def lines(odd: torch.Tensor) -> Iterator[torch.Tensor]:
-    """What to reduce: usual values with one or two odd ones among them, and nothing but odd ones."""
+    """Values to reduce: usual ones with one or two odd ones among them, and only odd ones."""
     usual = torch.arange(37).remainder(3).to(odd.dtype)
     pairs = list(itertools.product(odd, odd[:: max(1, len(odd) // 4)]))
     table = usual.repeat(len(pairs), 1)
@@ -133,7 +133,7 @@ def lines(odd: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def choices(arguments: list, dtype: torch.dtype) -> Iterator[dict]:
-    """Combinations of what the other arguments can be."""
+    """Combinations of values for the other arguments."""
     offered = []
     for argument in arguments:
         kind = str(argument.type)
@@ -151,7 +151,7 @@ def choices(arguments: list, dtype: torch.dtype) -> Iterator[dict]:
 
 
 def one_by_one(call: Call) -> tuple[torch.Tensor, ...] | None:
-    """What an elementwise call gives for each element by itself; nothing if that has no meaning."""
+    """The results of an elementwise call for each element alone; none if that has no meaning."""
     shape = torch.broadcast_shapes(*[t.shape for t in call.tensors])
     flat = [t.broadcast_to(shape).flatten() for t in call.tensors]
     if not flat or not flat[0].numel():
@@ -162,7 +162,7 @@ def one_by_one(call: Call) -> tuple[torch.Tensor, ...] | None:
 
 
 def in_double(asked) -> tuple[torch.Tensor, ...] | None:
-    """What a call gives in double precision, rounded at the end; nothing for doubles and integers."""
+    """The result of a call in double precision, rounded at the end; none for doubles and integers."""
     if not all(t.is_floating_point() for t in asked.call.tensors):
         return None
     results = asked.call(*[t.double() for t in asked.call.tensors])

@@ -1,4 +1,4 @@
-"""Numbers at the edges: what PyTorch makes of them, the engine makes of them, or both refuse.
+"""Numbers at the edges: the engine gives PyTorch's result, or both refuse.
 
 Each program stands for a kind of mistake; `odd.py` has the kinds in full.
 """
@@ -99,7 +99,7 @@ def call_of(function, args, mode=None):
 
 
 def run(batches: Batches, results: Path) -> dict[str, str]:
-    """Runs the programs; returns what failed."""
+    """Runs the programs; returns the failures."""
     batches.finish()
     results.mkdir()
     subprocess.run([TARGET / "examples" / "conformance", batches.folder, results], check=True)

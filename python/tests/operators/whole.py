@@ -1,4 +1,4 @@
-"""PyTorch's whole database and all odd values through the engine: makes the programs, runs them, judges.
+"""Runs PyTorch's whole database and all odd values through the engine, and judges the results.
 
 By hand, in `python/tests`: `python -m operators.whole FOLDER [--every N] [--only NAME…]`.
 """
@@ -30,7 +30,7 @@ from operators import exact, exceptions, odd
 from operators.batches import MOST, Batches, Wanted, wanted
 from operators.samples import ELEMENT_TYPES, make_call
 
-# Results that are drawn or not determined at all.
+# Results that are random or undefined.
 UNDETERMINED = re.compile(r"empty|rand|bernoulli|multinomial|normal\b|dropout|^new_empty|uniform|"
                           r"cauchy|exponential|geometric|log_normal")
 
@@ -40,7 +40,7 @@ AT_A_TIME = 1024
 
 @dataclass
 class Verdict:
-    """What became of a call."""
+    """The outcome of a call."""
 
     operator: str
     case: str
@@ -92,11 +92,11 @@ def database(every: int, only: set[str]) -> Iterator[Wanted | tuple[str, str, st
                     continue
                 case = f"{str(dtype).removeprefix('torch.')}-{number}"
                 try:
-                    # Some makers of samples go on to change what they have handed out.
+                    # Some sample generators modify samples that they have already returned.
                     arguments = copy.deepcopy(((sample.input, *sample.args), sample.kwargs))
                     call = make_call(op.op, *arguments)
                     yield wanted(name, case, call)
-                except Exception as error:  # PyTorch refuses it, or it is of no kind that we have
+                except Exception as error:  # PyTorch refuses it, or we do not support its kind
                     yield name, case, f"{type(error).__name__} {error}"[:200]
 
 

@@ -18,7 +18,7 @@ def only(outputs):
 
 
 class Twice(torch.nn.Module):
-    """Its input, two times; of any element type, and every element is read where it lies."""
+    """Twice the input, of any element type; every element is read in place."""
 
     def forward(self, x):
         return torch.cat([x, x])

@@ -1,4 +1,4 @@
-"""What a program can be given, and what comes out: element types, strides, owners, numbers."""
+"""Inputs and outputs of programs: element types, strides, owners, numbers."""
 
 import subprocess
 import sys
@@ -148,7 +148,7 @@ def test_strided_arrays_are_not_copied(tmp_path):
 
 
 class Lender:
-    """Lends an array that nobody else holds, the way an array library does."""
+    """Lends an array that nobody else holds, as an array library does."""
 
     def __init__(self, versioned=True):
         self.versioned, self.array = versioned, None

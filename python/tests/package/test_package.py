@@ -63,7 +63,7 @@ def test_everything_public_is_documented():
 
 @pytest.fixture
 def mypy_config(tmp_path):
-    # Reading all of torch takes a minute and tells nothing about this package.
+    # Reading all of torch takes a minute and is irrelevant to this package.
     (tmp_path / "mypy.ini").write_text(f"""
 [mypy]
 cache_dir = {tmp_path}

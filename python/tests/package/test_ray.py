@@ -31,7 +31,7 @@ def cluster():
              runtime_env={"env_vars": places}, configure_logging=False, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # Or the first worker may be done with everything before the others have started.
+    # Otherwise the first worker may finish everything before the others have started.
     context.wait_for_min_actors_s = 120
     yield
     ray.shutdown()

@@ -1,4 +1,4 @@
-"""Sessions: what the command gives, state, outputs as inputs, threads, forks."""
+"""Sessions: the command's results, state, outputs as inputs, threads, forks."""
 
 import os
 import shutil

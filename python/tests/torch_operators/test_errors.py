@@ -1,4 +1,4 @@
-"""What is refused, with which words, and that nothing is left behind."""
+"""What is refused, the error texts, and that nothing is left behind."""
 
 import gc
 import os

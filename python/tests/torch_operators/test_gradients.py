@@ -1,8 +1,8 @@
-"""Gradients are those of plain Python, in every way of asking for them.
+"""Gradients equal those of plain Python, in every way of computing them.
 
 Each program of the matrix is differentiated: a weighted sum of everything that it returns or leaves
-behind, by everything that goes in.  The caches come from leaves by an operator, since PyTorch lets
-nobody write a leaf.
+behind, with respect to every input.  The caches are computed from leaves, since PyTorch forbids writing
+to a leaf.
 """
 
 import copy

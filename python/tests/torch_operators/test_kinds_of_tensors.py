@@ -28,7 +28,7 @@ def test_nothing_to_do_is_done(axis, order):
 
 
 def negated(*shape):
-    """A tensor whose memory holds the opposite of what it says."""
+    """A lazily negated tensor: its memory holds the opposite values."""
     memory = torch.randn(shape)
     return torch._neg_view(memory), memory
 

@@ -1,4 +1,4 @@
-"""What people do with programs besides running them as they are: copy, take apart, quantise, cache."""
+"""Other uses of programs than running them: copying, splitting, quantizing, caching."""
 
 import copy
 import json

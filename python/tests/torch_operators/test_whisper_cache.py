@@ -1,4 +1,4 @@
-"""Hugging Face Whisper with the conditional cache says what the plain model says.
+"""Hugging Face Whisper with the conditional cache gives the results of the plain model.
 
 Two audios are decoded one after the other with the same caches, which nobody clears: only the
 position goes back to 0.  Where sizes may differ, the second audio is shorter.

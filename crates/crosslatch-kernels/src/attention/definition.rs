@@ -1,8 +1,8 @@
 //! Attention by its definition, in double precision, for any element type.
 //!
 //! Slow and obviously right: the other ways are compared with it, the types that have no fast way
-//! take it, and it has the last word where a fast way ends in NaN. Scores and weights have the range
-//! of the type that PyTorch computes in, so that what is infinite or 0 there is so here.
+//! take it, and it has the last word where a fast way ends in NaN. Scores and weights have the
+//! range of the type that PyTorch computes in, so that what is infinite or 0 there is so here.
 
 use std::ops::Range;
 
@@ -24,8 +24,8 @@ pub(super) struct Definition<'a, T, K> {
 }
 
 impl<T: Element, K: Element> Definition<'_, T, K> {
-    /// The results of a query with these numbers: `write` gets each one's place in the range and its
-    /// value. Returns the logarithm of the sum of the exponentials.
+    /// The results of a query with these numbers: `write` gets each one's place in the range and
+    /// its value. Returns the logarithm of the sum of the exponentials.
     pub fn query(
         &self,
         [batch, query]: [usize; 2],

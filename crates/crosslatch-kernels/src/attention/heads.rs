@@ -85,7 +85,7 @@ impl<K: Element> Heads<'_, K> {
         let rank = layout.rank();
         let step = layout.strides[rank - 1];
         let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2] + first * step;
-        // Nothing was visibility: the weighted sum is 0 as well.
+        // Nothing was visible: the weighted sum is 0 as well.
         let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
         if step == 1 {
             // SAFETY: by the caller's promise; these are all of the query's.

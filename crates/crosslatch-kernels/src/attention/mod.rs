@@ -1,22 +1,22 @@
 //! Scaled dot-product attention.
 //!
-//! `out = softmax(q k^T * scale + mask) v`. The scores of all queries and keys together are never in
-//! memory: keys are taken a block at a time, and for each query the greatest score so far, the sum
-//! of the exponentials and the weighted sum of the values are carried along and corrected when a
-//! greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of a
-//! decoder, are done one by one ([`one_query`]); many are done in panels, side by side in the lanes
-//! of vectors ([`panels`]), in `f32` or, if that is allowed, in bf16. Keys and values are read where
+//! `out = softmax(q k^T * scale + mask) v`. The scores of all queries and keys together are never
+//! in memory: keys are taken a block at a time, and for each query the greatest score so far, the
+//! sum of the exponentials and the weighted sum of the values are carried along and corrected when
+//! a greater score turns up (the "online softmax" of FlashAttention). Few queries, as in a step of
+//! a decoder, are done one by one (`one_query`); many are done in panels, side by side in the lanes
+//! of vectors (`panels`), in `f32` or, if that is allowed, in bf16. Keys and values are read where
 //! they lie, in caches with any strides.
 //!
 //! Which way is taken, and where the keys are cut, depends on the shape and the machine alone, so
 //! that results are the same for any strides and any number of threads.
 //!
-//! A hidden key, whether a truth value, causality or minus infinity in a mask of numbers hides it,
-//! has no influence whatever it holds, nor has the value of a key whose weight is 0. (PyTorch
+//! A hidden key, whether a boolean, causality or minus infinity in a mask of numbers hides it, has
+//! no influence whatever it holds, nor has the value of a key whose weight is 0. (PyTorch
 //! multiplies such values by 0, so that NaN and the infinities show.) A query that sees no key gets
-//! 0, as in PyTorch; one that sees a key with a score of NaN gets NaN. The fast ways may let a hidden
-//! NaN through: a result that is NaN is therefore computed again by the definition
-//! ([`definition`]), so that all ways agree.
+//! 0, as in PyTorch; one that sees a key with a score of NaN gets NaN. The fast ways may let a
+//! hidden NaN through: a result that is NaN is therefore computed again by the definition
+//! (`definition`), so that all ways agree.
 
 mod definition;
 mod heads;
@@ -38,10 +38,10 @@ use panels::bf16::Bf16Products;
 use panels::f32::F32Products;
 use problem::{Shape, Visibility};
 
-/// Most queries that are done one by one.
+/// The most queries that are done one by one.
 const MOST_SINGLE_QUERIES: usize = 4;
 
-/// What attention is asked to do beside its operands.
+/// The parameters of attention.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
     /// Factor of the scores.
@@ -50,14 +50,15 @@ pub struct Attention {
     pub causal: bool,
     /// Plain loops in double precision.
     pub plain: bool,
-    /// Whether products of many queries may be computed in bf16, where the machine does that faster.
+    /// Whether products of many queries may be computed in bf16, where the machine does that
+    /// faster.
     pub allow_bf16: bool,
 }
 
-/// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of truth
-/// values or of numbers to be added. The dimensions in front are the same for all, broadcast by
-/// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each
-/// query's scores. Keys and values may be stored in bf16 where all else is `f32`.
+/// `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of booleans
+/// or of numbers to be added. The dimensions in front are the same for all, broadcast by strides.
+/// `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each query's
+/// scores. Keys and values may be stored in bf16 where all else is `f32`.
 pub fn attention(
     out: &mut TensorMut<'_>,
     logarithms: Option<&mut TensorMut<'_>>,

@@ -1,4 +1,5 @@
-//! Attention for few queries: each reads all keys and values once, at the speed of memory.
+//! Attention for few queries, one by one: each reads all keys and values once, at the speed of
+//! memory.
 
 use super::heads::{CacheElement, Heads};
 use crate::Threads;
@@ -57,7 +58,7 @@ fn one_query<K: CacheElement>(
             let first = start + i * SIDE;
             let range = first..first + scores.len();
             if heads.visibility.hides_all([batch, query], range) {
-                // Not even read.
+                // They are not even read.
                 scores.fill(f32::NEG_INFINITY);
             } else {
                 score(&heads.k, batch, first, own, scores, gathered);

@@ -20,10 +20,10 @@ struct Case {
     inner: usize,
     width: usize,
     causal: bool,
-    /// 0: none, 1: truth values, 2: numbers.
+    /// 0: none, 1: booleans, 2: numbers.
     mask: usize,
     /// Positions before heads in memory, as a projection leaves them; else the other way round.
-    turned: bool,
+    transposed: bool,
     plain: bool,
     /// Products of many queries in bf16, by this loop.
     microkernel: Option<ShortMicrokernel<f32>>,
@@ -43,21 +43,21 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         width: d,
         ..
     } = case;
-    let layout = |rows: usize, columns: usize| match case.turned {
+    let layout = |rows: usize, columns: usize| match case.transposed {
         true => Layout::contiguous(&[rows, 2, columns]).transpose(0, 1),
         false => Layout::contiguous(&[2, rows, columns]),
     };
     // The same elements at the same index in both orders.
     let fill = |rows: usize, columns: usize, seed: u32| {
         let straight = numbers(2 * rows * columns, seed);
-        let mut turned = Storage::zeroed(straight.len());
+        let mut transposed = Storage::zeroed(straight.len());
         let from: &[f32] = bytemuck::cast_slice(straight.bytes());
-        let to: &mut [f32] = bytemuck::cast_slice_mut(turned.bytes_mut());
+        let to: &mut [f32] = bytemuck::cast_slice_mut(transposed.bytes_mut());
         layout(rows, columns)
             .positions()
             .zip(from)
             .for_each(|(p, x)| to[p] = *x);
-        turned
+        transposed
     };
     let (mut q, mut k, mut v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
     if let Some((operand, row, odd)) = case.odd {
@@ -217,7 +217,7 @@ fn strides_and_threads_do_not_change_a_bit() {
         assert_eq!(
             one,
             run(Case {
-                turned: true,
+                transposed: true,
                 ..case
             })
         );
@@ -258,17 +258,17 @@ fn all_ways_agree_where_something_is_nan_or_infinite() {
                     Some(ShortMicrokernel::bf16_portable()),
                     ShortMicrokernel::bf16(),
                 ] {
-                    for turned in [false, true] {
+                    for transposed in [false, true] {
                         let (fast, _) = run(Case {
                             microkernel,
-                            turned,
+                            transposed,
                             ..case
                         });
                         let agree = |(a, b): (&f32, &f32)| match b.is_finite() {
                             true => (a - b).abs() <= 3e-3 * (1.0 + b.abs()),
                             false => a == b || a.is_nan() && b.is_nan(),
                         };
-                        let at = (queries, operand, row, odd, causal, mask, turned);
+                        let at = (queries, operand, row, odd, causal, mask, transposed);
                         assert!(fast.iter().zip(&exact).all(agree), "{at:?}");
                     }
                 }

@@ -1,4 +1,5 @@
-//! Elements of any type and strides, brought into the type that is computed in and back.
+//! Blocks of elements: loaded from any type and strides into the type that operators compute in,
+//! and stored back.
 
 use bytemuck::{cast_slice, cast_slice_mut};
 use half::slice::HalfFloatSliceExt;
@@ -15,7 +16,7 @@ pub trait Compute: Element + Default + PartialOrd {
     /// This number as a stored element.
     fn store<T: Element>(self) -> T;
 
-    /// This number as an element of the given type has it: rounded, truncated or wrapped.
+    /// This number as an element of the given type would hold it: rounded, truncated or wrapped.
     fn through(self, dtype: DType) -> Self {
         with_element!(dtype, T => Self::load(self.store::<T>()))
     }
@@ -60,9 +61,8 @@ impl Compute for i64 {
     }
 }
 
-/// Elements from position `start`, `step` apart, as many as `block` has; either `block`, filled,
-/// or the memory of the tensor itself. Those that are not of type `through` are converted to it
-/// first.
+/// Elements from position `start`, `step` apart, as many as `block` has; either `block`, filled, or
+/// the memory of the tensor itself. Those that are not of type `through` are converted to it first.
 pub(crate) fn load<'b, C: Compute>(
     tensor: &'b TensorRef<'_>,
     (start, step): (usize, usize),
@@ -101,7 +101,7 @@ fn read<T: Element, C: Compute>(data: &[T], step: usize, block: &mut [C]) {
     let n = block.len();
     match (step, T::DTYPE, C::DTYPE) {
         (0, ..) => block.fill(C::load(data[0])),
-        // 16-bit floats become `f32` without the detour by way of `f64`.
+        // 16-bit floats are widened to `f32` directly, not by way of `f64`.
         (1, DType::F16, DType::F32) => {
             cast_slice::<T, f16>(&data[..n]).convert_to_f32_slice(cast_slice_mut(block));
         }

@@ -5,17 +5,18 @@
 //! computes in (`f32`, `f64` or `i64`, [`Compute`]), the function runs over the blocks, where the
 //! compiler vectorises it, and the results are converted into the output. Blocks that are in that
 //! type already and lie without gaps are used where they are. 16-bit floats are thus computed in
-//! `f32` and rounded once, truth values are 0 and 1.
+//! `f32` and rounded once, booleans are 0 and 1.
 //!
 //! PyTorch converts operands to their common type before it computes: `x > 0.1` compares with the
-//! nearest 16-bit number if `x` has 16 bits. Blocks of other types are therefore taken through
-//! that type on their way.
+//! nearest 16-bit number if `x` has 16 bits. Blocks of other types are therefore taken through that
+//! type on their way.
 //!
-//! The walk over the operands knows nothing of the function but how to call it with blocks
+//! The loop over the operands knows nothing of the function but how to call it with blocks
 //! ([`Blockwise`]), so it is compiled once and not once for each operator.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::{Feature, has};
+#[cfg(target_arch = "x86_64")]
+use crate::runtime::instructions::{self, Feature};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Layout, TensorMut, TensorRef, Threads};
@@ -38,7 +39,7 @@ pub enum Source<'t, C> {
 /// A function over blocks of operands, all as long as the block of results.
 pub type BlockFunction<'f, C, const N: usize> = &'f (dyn Fn([&[C]; N], &mut [C]) + Sync);
 
-/// A function over blocks that is kept.
+/// An owned function over blocks.
 pub type Blockwise<C, const N: usize> = Box<dyn Fn([&[C]; N], &mut [C]) + Send + Sync>;
 
 /// A function of numbers as one over blocks, for the instructions that this machine has.
@@ -46,7 +47,7 @@ pub fn blockwise<C: Compute, const N: usize>(
     f: impl Fn([C; N]) -> C + Send + Sync + 'static,
 ) -> Blockwise<C, N> {
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has(Feature::Avx2) {
+    if C::VECTORS && instructions::has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return Box::new(move |blocks, results| unsafe { each_avx2(blocks, results, &f) });
     }
@@ -56,7 +57,8 @@ pub fn blockwise<C: Compute, const N: usize>(
 #[inline(always)]
 fn each<C: Compute, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl Fn([C; N]) -> C) {
     let n = out.len();
-    // Equal lengths that the compiler can see. A closure for each element would be in its way.
+    // Make the lengths equal where the compiler sees it; it does not see through a closure for each
+    // element.
     let mut equal: [&[C]; N] = [&[]; N];
     for (equal, block) in equal.iter_mut().zip(blocks) {
         *equal = &block[..n];
@@ -70,8 +72,8 @@ fn each<C: Compute, const N: usize>(blocks: [&[C]; N], out: &mut [C], f: &impl F
     }
 }
 
-/// The same, compiled for more instructions. Nothing is computed in another way: multiplications
-/// and additions are not joined.
+/// The same, compiled for more instructions. The arithmetic is unchanged: multiplications and
+/// additions are not fused.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn each_avx2<C: Compute, const N: usize>(
@@ -82,8 +84,7 @@ fn each_avx2<C: Compute, const N: usize>(
     each(blocks, out, f);
 }
 
-/// `out = f(sources)` for each element, where each operand of another type than its own of `through`
-/// is converted to that first.
+/// `out = f(sources)` for each element. Operand `i` is converted to the type `through[i]` first.
 pub fn apply<C: Compute, const N: usize>(
     out: &mut TensorMut<'_>,
     sources: [Source<'_, C>; N],
@@ -99,20 +100,20 @@ pub fn apply<C: Compute, const N: usize>(
         let target = out.layout().clone();
         let layouts: [Layout; N] = std::array::from_fn(|i| match sources[i] {
             Source::Tensor(_) => part.of(&layouts[i]),
-            // No element of it is looked up: it may go with any strides.
+            // No element of it is looked up, so any strides do.
             Source::Number(_) => Layout {
                 offset: 0,
                 ..target.clone()
             },
         });
-        slab(out, &target, sources, &layouts, through, f);
+        apply_part(out, &target, sources, &layouts, through, f);
     });
 }
 
 /// One operand in one run of elements: where it begins, how far apart its elements are.
 type Walk = (usize, usize);
 
-fn slab<C: Compute, const N: usize>(
+fn apply_part<C: Compute, const N: usize>(
     out: &mut TensorMut<'_>,
     to: &Layout,
     sources: [Source<'_, C>; N],
@@ -183,7 +184,7 @@ fn for_each_block<C: Compute, const N: usize>(
     }
 }
 
-/// Whether an element of a tensor of integers is zero, once it is converted to `through`.
+/// Whether any element of a tensor of integers is zero once converted to `through`.
 pub fn contains_zero(tensor: &TensorRef<'_>, through: DType) -> bool {
     let mut block = [0i64; BLOCK];
     let mut zero = false;
@@ -204,7 +205,7 @@ pub enum Class {
     F32,
     /// 64-bit floats.
     F64,
-    /// Integers and truth values.
+    /// Integers and booleans.
     I64,
 }
 
@@ -267,12 +268,12 @@ mod tests {
         for (n, threads) in [(0, 1), (1, 1), (255, 1), (256, 2), (257, 2), (70_000, 3)] {
             let values: Vec<f32> = (0..2 * n).map(|i| i as f32).collect();
             let (a, one) = (memory(&values), memory(&[1f32]));
-            let wide = Layout::contiguous(&[n, 2]);
-            let (every_other, single) = (wide.slice(1, 0, 1, 1), Layout::contiguous(&[1, 1]));
+            let pairs = Layout::contiguous(&[n, 2]);
+            let (every_other, single) = (pairs.slice(1, 0, 1, 1), Layout::contiguous(&[1, 1]));
             let b = TensorRef::new(DType::F32, &single, one.bytes()).unwrap();
             let a = TensorRef::new(DType::F32, &every_other, a.bytes()).unwrap();
-            let narrow = Layout::contiguous(&[n, 1]);
-            for layout in [&narrow, &wide.slice(1, 1.min(n), 1, 1)] {
+            let column = Layout::contiguous(&[n, 1]);
+            for layout in [&column, &pairs.slice(1, 1.min(n), 1, 1)] {
                 let mut out = Storage::zeroed(8 * n.max(1));
                 let mut to = TensorMut::new(DType::F32, layout, out.bytes_mut()).unwrap();
                 let sources = [Source::Tensor(&a), Source::Tensor(&b)];

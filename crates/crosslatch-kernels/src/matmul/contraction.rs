@@ -1,6 +1,6 @@
 //! Sums of products over any dimensions of any number of tensors: the general case of `einsum`.
 //!
-//! Three plain loops, for what is no matrix product and therefore rare.
+//! Three plain loops, for what is not a matrix product and therefore rare.
 
 use crate::elements::blocks::{Compute, store};
 use crate::elements::elementwise::Class;

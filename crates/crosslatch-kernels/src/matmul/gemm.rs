@@ -51,7 +51,8 @@ pub(crate) struct Gemm<'a, R> {
 }
 
 impl<R: Pack> Gemm<'_, R> {
-    /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be 0.
+    /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
+    /// 0.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let [rows, columns] = layout.size();
         let depth = self.left.layout.shape[self.left.layout.rank() - 1];
@@ -119,51 +120,95 @@ impl<R: Pack> Gemm<'_, R> {
                     _ => gather(block_left, end_row - first_row, depth, memory),
                 };
                 for (s, strip) in packed.chunks_exact(strip_len).enumerate() {
-                    let j = part.columns.start + s * kernel.columns;
-                    let width = kernel.columns.min(part.columns.end - j);
-                    for i in (first_row..end_row).step_by(kernel.rows) {
-                        let rows = kernel.rows.min(end_row - i);
-                        let left = block_left.from(i - first_row, 0);
-                        if width == kernel.columns && result.is_contiguous(j, width) {
-                            for r in 0..rows {
-                                // Only to check the bounds.
-                                // SAFETY: as below, for a whole row of a kernel.
-                                unsafe { out.slice(result.position(i + r, j), width) };
-                            }
-                            let to = out.pointer(result.position(i, j));
-                            let row_stride = result.row;
-                            for r in 0..rows {
-                                // It comes from memory while the tile is computed.
-                                fetch_for_writing(out.pointer(result.position(i + r, j)), width);
-                            }
-                            // SAFETY: these are the rows that have just been checked.
-                            unsafe {
-                                kernel.multiply_to(
-                                    depth, left, rows, strip, to, row_stride, !is_first,
-                                );
-                            }
-                            for r in 0..if is_last { rows } else { 0 } {
-                                // SAFETY: as below.
-                                let to = unsafe { out.slice(result.position(i + r, j), width) };
-                                self.finish(to, bias.map(|b| b.from(i + r, j)));
-                            }
-                            continue;
-                        }
-                        kernel.multiply(depth, left, rows, strip, &mut sums, false);
-                        for (r, sums) in sums.chunks_exact(kernel.columns).enumerate().take(rows) {
-                            for (c, sum) in sums.iter().enumerate().take(width) {
-                                let at = result.position(i + r, j + c);
-                                // SAFETY: tasks have different batches, rows or columns, the
-                                // layout does not overlap itself, and one element is borrowed at
-                                // a time.
-                                let to = unsafe { out.slice(at, 1) };
-                                to[0] = if is_first { *sum } else { to[0] + sum };
-                                if is_last {
-                                    self.finish(to, bias.map(|b| b.from(i + r, j + c)));
-                                }
-                            }
+                    let column = part.columns.start + s * kernel.columns;
+                    let width = kernel.columns.min(part.columns.end - column);
+                    for row in (first_row..end_row).step_by(kernel.rows) {
+                        let tile = Tile {
+                            row,
+                            column,
+                            rows: kernel.rows.min(end_row - row),
+                            width,
+                            depth,
+                            left: block_left.from(row - first_row, 0),
+                            strip,
+                            is_first,
+                            is_last,
+                        };
+                        if width == kernel.columns && result.is_contiguous(column, width) {
+                            self.tile_in_place(kernel, &tile, out, result, bias);
+                        } else {
+                            self.tile_by_element(kernel, &tile, out, result, bias, &mut sums);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Computes a tile whose rows lie in one piece in the result.
+    #[inline(always)]
+    fn tile_in_place(
+        &self,
+        kernel: F32Microkernel,
+        tile: &Tile<'_>,
+        out: &SharedOutput<'_>,
+        result: ResultMatrix,
+        bias: Option<Strided<'_>>,
+    ) {
+        let (i, j, rows, width) = (tile.row, tile.column, tile.rows, tile.width);
+        for r in 0..rows {
+            // Only to check the bounds.
+            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+            // itself, and one row of a tile is borrowed at a time.
+            unsafe { out.slice(result.position(i + r, j), width) };
+        }
+        for r in 0..rows {
+            // The result comes from memory while the tile is computed.
+            fetch_for_writing(out.pointer(result.position(i + r, j)), width);
+        }
+        let to = out.pointer(result.position(i, j));
+        // SAFETY: these are the rows that have just been checked.
+        unsafe {
+            kernel.multiply_to(
+                tile.depth,
+                tile.left,
+                rows,
+                tile.strip,
+                to,
+                result.row,
+                !tile.is_first,
+            );
+        }
+        for r in 0..if tile.is_last { rows } else { 0 } {
+            // SAFETY: as above.
+            let to = unsafe { out.slice(result.position(i + r, j), width) };
+            self.finish(to, bias.map(|b| b.from(i + r, j)));
+        }
+    }
+
+    /// Computes a tile in `sums` and moves it to the result element by element: the last columns of
+    /// a result, and results whose columns lie apart.
+    #[inline(always)]
+    fn tile_by_element(
+        &self,
+        kernel: F32Microkernel,
+        tile: &Tile<'_>,
+        out: &SharedOutput<'_>,
+        result: ResultMatrix,
+        bias: Option<Strided<'_>>,
+        sums: &mut [f32; LARGEST],
+    ) {
+        let (i, j, rows) = (tile.row, tile.column, tile.rows);
+        kernel.multiply(tile.depth, tile.left, rows, tile.strip, sums, false);
+        for (r, sums) in sums.chunks_exact(kernel.columns).enumerate().take(rows) {
+            for (c, sum) in sums.iter().enumerate().take(tile.width) {
+                let at = result.position(i + r, j + c);
+                // SAFETY: tasks have different batches, rows or columns, the layout does not
+                // overlap itself, and one element is borrowed at a time.
+                let to = unsafe { out.slice(at, 1) };
+                to[0] = if tile.is_first { *sum } else { to[0] + sum };
+                if tile.is_last {
+                    self.finish(to, bias.map(|b| b.from(i + r, j + c)));
                 }
             }
         }
@@ -204,4 +249,22 @@ struct GemmPart {
     rows: Range<usize>,
     columns: Range<usize>,
     depth: usize,
+}
+
+/// A tile of the result, over a slice of the depth.
+struct Tile<'t> {
+    row: usize,
+    column: usize,
+    rows: usize,
+    /// Columns that the result has there.
+    width: usize,
+    depth: usize,
+    /// The rows of the left matrix.
+    left: Strided<'t>,
+    /// The packed columns of the right matrix.
+    strip: &'t [f32],
+    /// Whether nothing has been added up before.
+    is_first: bool,
+    /// Whether nothing will be added up after.
+    is_last: bool,
 }

@@ -8,8 +8,8 @@
 //! has neither is done element by element.
 //!
 //! All three give the same bits: an element is always summed in the lanes of
-//! [`crate::simd::dot_products`], step `k` into lane `k % 16`, each lane a chain of fused multiply-adds, and the lanes are added up in one
-//! order at the end.
+//! [`crate::simd::dot_products`], step `k` into lane `k % 16`, each lane a chain of fused
+//! multiply-adds, and the lanes are added up in one order at the end.
 
 use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
@@ -43,8 +43,8 @@ pub(crate) struct Gemv<'a> {
     pub beta: f32,
 }
 
-/// The sums of a task: for each row some columns.
-type Sums<'s> = &'s mut dyn FnMut(usize, usize, f32);
+/// Takes a sum: row, column of the part, sum.
+type Emit<'s> = &'s mut dyn FnMut(usize, usize, f32);
 
 impl Gemv<'_> {
     /// Computes the products into `out`, whose matrices lie as `layout` says.
@@ -105,17 +105,17 @@ struct GemvPart<'a> {
 }
 
 multiversion! {
-    fn solve(part: &GemvPart<'_>, memory: &mut [f32], sums: Sums<'_>), solve_portable
+    fn solve(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FUSED: bool>(part: &GemvPart<'_>, memory: &mut [f32], sums: Sums<'_>) {
-    part.solve::<FUSED>(memory, sums);
+fn solve_portable<const FUSED: bool>(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>) {
+    part.solve::<FUSED>(memory, emit);
 }
 
 impl GemvPart<'_> {
     #[inline(always)]
-    fn solve<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
+    fn solve<const FUSED: bool>(&self, memory: &mut [f32], emit: Emit<'_>) {
         let together = |stride: usize| stride == 1 || self.depth == 1;
         if together(self.left.column_stride) && together(self.right.row_stride) {
             // With AVX-512 a sum is one register of 32, else two of 16.
@@ -125,20 +125,20 @@ impl GemvPart<'_> {
                 i += match self.rows - i {
                     // One column after the other is a long run of memory, which the machine sees
                     // coming; for several rows, arithmetic counts.
-                    1 => self.side_by_side::<1, 1>(i, sums),
-                    2 if many => self.side_by_side::<2, 4>(i, sums),
-                    2 => self.side_by_side::<2, 3>(i, sums),
-                    3 if many => self.side_by_side::<3, 4>(i, sums),
-                    3 => self.side_by_side::<3, 2>(i, sums),
-                    4..8 if many => self.side_by_side::<4, 4>(i, sums),
-                    _ if many => self.side_by_side::<8, 2>(i, sums),
-                    _ => self.side_by_side::<4, 1>(i, sums),
+                    1 => self.side_by_side::<1, 1>(i, emit),
+                    2 if many => self.side_by_side::<2, 4>(i, emit),
+                    2 => self.side_by_side::<2, 3>(i, emit),
+                    3 if many => self.side_by_side::<3, 4>(i, emit),
+                    3 => self.side_by_side::<3, 2>(i, emit),
+                    4..8 if many => self.side_by_side::<4, 4>(i, emit),
+                    _ if many => self.side_by_side::<8, 2>(i, emit),
+                    _ => self.side_by_side::<4, 1>(i, emit),
                 };
             }
         } else if self.right.column_stride == 1 || self.columns == 1 {
-            self.add_rows::<FUSED>(memory, sums);
+            self.add_rows::<FUSED>(memory, emit);
         } else {
-            self.element_by_element::<FUSED>(sums);
+            self.element_by_element::<FUSED>(emit);
         }
     }
 
@@ -147,11 +147,11 @@ impl GemvPart<'_> {
     fn side_by_side<const ROWS: usize, const COLUMNS: usize>(
         &self,
         i: usize,
-        sums: Sums<'_>,
+        emit: Emit<'_>,
     ) -> usize {
         let left: [&[f32]; ROWS] = std::array::from_fn(|r| self.left_row(i + r));
-        // Also for a single column after the other: the machine stops at the end of a page of 4 KiB, and
-        // such are those of a file.
+        // A single column needs it too: the machine stops prefetching at the end of a page, and the
+        // pages of a mapped file have 4 KiB.
         let ahead = ahead::<f32>(self.right.column_stride, COLUMNS);
         let mut j = 0;
         while j + COLUMNS <= self.columns {
@@ -159,7 +159,7 @@ impl GemvPart<'_> {
             let results = dots(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {
-                    sums(i + r, j + c, *sum);
+                    emit(i + r, j + c, *sum);
                 }
             }
             j += COLUMNS;
@@ -167,7 +167,7 @@ impl GemvPart<'_> {
         for j in j..self.columns {
             let results = dots(left, [self.right_column(j)], 0);
             for (r, row) in results.iter().enumerate() {
-                sums(i + r, j, row[0]);
+                emit(i + r, j, row[0]);
             }
         }
         ROWS
@@ -183,7 +183,7 @@ impl GemvPart<'_> {
 
     /// Steps along the depth, each of which adds a row of the right, scaled, to one lane.
     #[inline(always)]
-    fn add_rows<const FUSED: bool>(&self, memory: &mut [f32], sums: Sums<'_>) {
+    fn add_rows<const FUSED: bool>(&self, memory: &mut [f32], emit: Emit<'_>) {
         for first in (0..self.columns).step_by(TABLE) {
             let width = TABLE.min(self.columns - first);
             let table = &mut memory[..self.rows * LANES * TABLE];
@@ -201,14 +201,14 @@ impl GemvPart<'_> {
             for (i, lanes) in table.chunks_exact(LANES * TABLE).enumerate() {
                 for j in 0..width {
                     let sum = sum(std::array::from_fn(|l| lanes[l * TABLE + j]));
-                    sums(i, first + j, sum);
+                    emit(i, first + j, sum);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn element_by_element<const FUSED: bool>(&self, sums: Sums<'_>) {
+    fn element_by_element<const FUSED: bool>(&self, emit: Emit<'_>) {
         for j in 0..self.columns {
             for i in 0..self.rows {
                 let mut lanes = [0f32; LANES];
@@ -218,7 +218,7 @@ impl GemvPart<'_> {
                         self.right.data[k * self.right.row_stride + j * self.right.column_stride];
                     lanes[k % LANES] = multiply_add::<FUSED>(x, w, lanes[k % LANES]);
                 }
-                sums(i, j, sum(lanes));
+                emit(i, j, sum(lanes));
             }
         }
     }

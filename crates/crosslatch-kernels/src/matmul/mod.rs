@@ -2,11 +2,11 @@
 //!
 //! One function for all of them: `out[…, m, n] = sum over k of a[…, m, k] * b[…, k, n]`, plus a
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
-//! are two fast ways: [`gemv`] for the steps of a decoder, which run at the speed of memory, and
-//! [`gemm`] for larger products. Everything else, and the oracle, is three plain loops. Quantized
-//! weights have a function of their own, with the same choice ([`quantized`]); where the machine has
-//! no instructions for a format, many rows are multiplied by [`gemm`], which widens the weights
-//! while it packs them.
+//! are two fast ways: `gemv` for the steps of a decoder, which run at the speed of memory, and
+//! `gemm` for larger products. Everything else, and the oracle, is three plain loops. Quantized
+//! weights have a function of their own, with the same choice (`quantized`); where the machine has
+//! no instructions for a format, many rows are multiplied by `gemm`, which widens the weights while
+//! it packs them.
 
 pub(crate) mod contraction;
 pub(crate) mod epilogue;

@@ -20,7 +20,7 @@ impl<'a> ResultLayout<'a> {
     /// The matrices of a tensor: its last `matrix` dimensions, 2 or 3.
     ///
     /// # Panics
-    /// If elements share memory. Tasks write rows and columns side by side on the strength of this;
+    /// If elements share memory. Tasks rely on it when they write rows and columns side by side;
     /// the layout of a [`TensorMut`](crate::TensorMut) never does.
     pub fn new(layout: &'a Layout, matrix: usize) -> ResultLayout<'a> {
         assert!(
@@ -101,7 +101,7 @@ impl ResultMatrix {
     pub fn position(&self, i: usize, j: usize) -> usize {
         let (i, j) = if self.transposed { (j, i) } else { (i, j) };
         let columns = match self.len {
-            // Divisions take their time.
+            // Divisions are slow.
             usize::MAX => j * self.column,
             len => j / len * self.group + j % len * self.column,
         };

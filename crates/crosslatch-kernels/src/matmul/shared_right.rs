@@ -2,15 +2,15 @@
 //!
 //! A decoder step multiplies a row or two by each weight, and takes as long as reading the weights
 //! takes. Several sessions that take the same step can read them once: their rows are gathered,
-//! multiplied as one matrix, and the results are taken apart again. A product with few rows
-//! ([`MOST_ROWS`](crate::matmul::MOST_ROWS)) sums each row for itself, in the same order for any
-//! number of rows, so that every session gets the bits that it gets alone.
+//! multiplied as one matrix, and the rows of the result are given back to each. A product with few
+//! rows ([`MOST_ROWS`](crate::matmul::MOST_ROWS)) sums each row for itself, in the same order for
+//! any number of rows, so that every session gets the bits that it gets alone.
 
 use crate::movement::copy::copy;
 use crate::tensor::view::TensorError;
 use crate::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
-/// SharedSizes of the products.
+/// Sizes of products that share their right side.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedSizes {
     /// Rows of each left matrix.
@@ -21,12 +21,12 @@ pub struct SharedSizes {
     pub columns: usize,
 }
 
-/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the left
-/// matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
+/// Fills the results, `[rows, columns]` or `[rows, groups, columns / groups]` in `f32`, from the
+/// left matrices, `[rows, depth]`, by one call of `product` with all rows: the result `[all rows,
 /// columns]`, the left matrix `[all rows, depth]`.
 ///
 /// # Errors
-/// If a tensor does not have the size that is said.
+/// If a tensor does not have the size that `sizes` says.
 pub fn with_shared_right(
     results: &mut [TensorMut<'_>],
     lefts: &[TensorRef<'_>],

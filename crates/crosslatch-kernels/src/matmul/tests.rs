@@ -29,10 +29,10 @@ fn quantized_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() 
                 *x = 127.0;
             }
         }
-        // The left rows lie in order, or as columns; the result's columns together or in
-        // groups that lie apart.
+        // The left rows lie in order, or as columns; the result's columns together or in groups
+        // that lie apart.
         let rows = Layout::contiguous(&[2, m, k]);
-        let turned = Layout::contiguous(&[2, k, m]).transpose(1, 2);
+        let columns = Layout::contiguous(&[2, k, m]).transpose(1, 2);
         let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
         let plain_out = Layout::contiguous(&[2, m, n]);
         let transposed = Layout::contiguous(&[2, n, m]).transpose(1, 2);
@@ -42,7 +42,7 @@ fn quantized_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() 
             let threads = Threads::new(1);
             quantize(format, from, [n, k], stored.bytes_mut(), &threads, &|_| {}).unwrap();
             let weight = QuantizedMatrix::new(format, n, k, stored.bytes()).unwrap();
-            for la in [&rows, &turned] {
+            for la in [&rows, &columns] {
                 let run_with = |epilogue, lo: &Layout, plain, threads| {
                     let linear = QuantizedLinear {
                         epilogue,

@@ -5,11 +5,11 @@
 //! suit the memory, not the indices: dimensions are sorted by the destination's strides and merged
 //! where both sides allow it. What is left is one of three cases: rows that are contiguous on both
 //! sides are copied as slices; where the source is contiguous along another dimension than the
-//! destination (a transposition), both are walked in square tiles, so that every cache line that
-//! is fetched is used; anything else goes run by run with strides.
+//! destination (a transposition), both are walked in square tiles, so that every cache line that is
+//! fetched is used; anything else goes run by run with strides.
 //!
-//! The two tensors must have one shape and must not share memory, which the borrow checker sees
-//! to. The destination must not overlap itself: which value wins would be a matter of order.
+//! The two tensors must have one shape and must not share memory, which the borrow checker sees to.
+//! The destination must not overlap itself, or the result would depend on the order.
 
 use bytemuck::Pod;
 use half::f16;
@@ -17,8 +17,8 @@ use half::slice::HalfFloatSliceExt;
 use smallvec::SmallVec;
 
 use crate::runtime::partition::for_each_part;
-use crate::tensor::untyped::{bits, bits_mut};
-use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_bits, with_element};
+use crate::tensor::untyped::{untyped_data, untyped_data_mut};
+use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element, with_untyped};
 
 /// Elements below which a copy is not worth another thread.
 const GRAIN: usize = 32 * 1024;
@@ -36,7 +36,7 @@ pub fn copy(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
     for_each_part(to, threads, GRAIN, &|part, to| {
         let layout = part.of(from.layout());
         if to.dtype() == from.dtype() {
-            with_bits!(from.dtype(), B => copy_bits::<B>(to, bits(from), &layout));
+            with_untyped!(from.dtype(), B => copy_untyped::<B>(to, untyped_data(from), &layout));
         } else {
             with_element!(from.dtype(), F => with_element!(to.dtype(), T => {
                 copy_converted::<F, T>(to, from.data(), &layout)
@@ -45,10 +45,10 @@ pub fn copy(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
     });
 }
 
-/// The same bits, in another order at most.
-fn copy_bits<B: Pod>(to: &mut TensorMut<'_>, from: &[B], from_layout: &Layout) {
+/// Copies elements of one type, in another order at most.
+fn copy_untyped<B: Pod>(to: &mut TensorMut<'_>, from: &[B], from_layout: &Layout) {
     let layout = to.layout().clone();
-    let to = bits_mut::<B>(to);
+    let to = untyped_data_mut::<B>(to);
     for_each_run(&layout, from_layout, &mut |[a, b], steps, n| match steps {
         [1, 1] => to[a..a + n].copy_from_slice(&from[b..b + n]),
         [1, 0] => to[a..a + n].fill(from[b]),
@@ -77,7 +77,7 @@ fn copy_converted<F: Element, T: Element>(
     });
 }
 
-/// One value in another type: through 64 bits, which loses nothing that the result keeps.
+/// Converts a value to another type by way of 64 bits, which loses nothing that the result keeps.
 #[inline(always)]
 pub fn convert<F: Element, T: Element>(value: F) -> T {
     if F::DTYPE.is_float() {
@@ -105,7 +105,7 @@ fn convert_row<F: Element, T: Element>(to: &mut [T], from: &[F]) {
     }
 }
 
-/// A dimension as both tensors have it.
+/// A dimension of both tensors.
 #[derive(Clone, Copy)]
 struct Dim {
     size: usize,
@@ -152,8 +152,8 @@ fn for_each_run(to: &Layout, from: &Layout, visit: Visit<'_>) {
         visit([to.offset, from.offset], [1, 1], 1);
         return;
     };
-    // Where the source is contiguous along another dimension, that one is tiled together with
-    // the innermost.
+    // Where the source is contiguous along another dimension, that one is tiled together with the
+    // innermost.
     let other = match inner.from {
         0 | 1 => None,
         _ => dims.iter().position(|d| d.from == 1),
@@ -165,11 +165,11 @@ fn for_each_run(to: &Layout, from: &Layout, visit: Visit<'_>) {
     });
 }
 
-/// What is done with a run: offsets, strides, length.
+/// Called for each run: offsets, strides, length.
 type Visit<'v> = &'v mut dyn FnMut([usize; 2], [usize; 2], usize);
 
-/// A plane that is copied in squares: along `p` the source is contiguous, along `q` the
-/// destination goes in its shortest steps.
+/// Copies a plane in squares: along `p` the source is contiguous, along `q` the destination has its
+/// shortest stride.
 fn tiles(a: usize, b: usize, p: Dim, q: Dim, visit: Visit<'_>) {
     for i0 in (0..p.size).step_by(TILE) {
         let i1 = (i0 + TILE).min(p.size);

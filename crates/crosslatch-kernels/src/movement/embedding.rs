@@ -52,8 +52,7 @@ pub fn embedding(
     })
 }
 
-/// The same for a quantized table: the rows that are taken are widened. `out` is
-/// contiguous.
+/// The same for a quantized table: the rows that are taken are widened. `out` is contiguous.
 ///
 /// # Errors
 /// As [`embedding`].

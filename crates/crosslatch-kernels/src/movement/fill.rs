@@ -1,16 +1,16 @@
-//! Tensors that are made from nothing: constants, counting, the identity, triangles.
+//! Tensors that are made from nothing: constants, ranges, the identity, triangles.
 //!
-//! The results are defined by their indices alone. Numbers are counted in 64 bits and rounded
-//! once, so that long ranges do not drift.
+//! The results are defined by their indices alone. Numbers are counted in 64 bits and rounded once,
+//! so that long ranges do not drift.
 
 use crate::movement::copy::convert;
 use crate::tensor::layout::for_each_run;
 use crate::{Element, Layout, TensorMut, TensorRef, with_element};
 
-/// A number of no particular element type.
+/// A number without an element type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
-    /// An integer or a truth value.
+    /// An integer or a boolean.
     Int(i64),
     /// A floating point number.
     Float(f64),
@@ -105,8 +105,8 @@ pub enum Triangle {
 }
 
 /// Matrices `[…, n, m]` with everything on one side of diagonal `diagonal` set to zero: element
-/// `(i, j)` of the lower triangle is kept where `j - i <= diagonal`, of the upper one where
-/// `j - i >= diagonal`.
+/// `(i, j)` of the lower triangle is kept where `j - i <= diagonal`, of the upper one where `j - i
+/// >= diagonal`.
 pub fn triangle(to: &mut TensorMut<'_>, from: &TensorRef<'_>, which: Triangle, diagonal: i64) {
     with_element!(to.dtype(), T => triangle_of::<T>(to, from, which, diagonal));
 }

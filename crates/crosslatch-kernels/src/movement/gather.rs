@@ -1,14 +1,14 @@
 //! One index for each element, read: gathering along a dimension, taking.
 //!
 //! `gather` reads `from[i][index[i][j]][k]` for every element `[i][j][k]` of the index (`dim` is 1
-//! here). The trick is one layout: the indexed tensor in the shape of the index, with stride 0
-//! along `dim`, gives the place of each element but for the index itself.
+//! here). One layout does it: the indexed tensor in the shape of the index, with stride 0 along
+//! `dim`, gives the place of each element but for the index itself.
 
 use crate::movement::indexing::{Integers, Negative, position};
 use crate::runtime::partition::try_for_each_part;
 use crate::tensor::layout::for_each_run;
-use crate::tensor::untyped::{bits, bits_mut};
-use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_bits};
+use crate::tensor::untyped::{untyped_data, untyped_data_mut};
+use crate::{KernelError, Layout, TensorMut, TensorRef, Threads, with_untyped};
 
 /// Elements below which the work is not worth another thread.
 const GRAIN: usize = 16 * 1024;
@@ -44,8 +44,8 @@ pub fn gather(
         let base = part.of(&base);
         let integers = Integers::of(index);
         let mut result = Ok(());
-        with_bits!(to.dtype(), B => {
-            let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
+        with_untyped!(to.dtype(), B => {
+            let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(from));
             for_each_run([&to_layout, &index_layout, &base], |[a, i, b], [p, q, r], n| {
                 for k in 0..n {
                     match position(integers.at(i + k * q), len, negative) {
@@ -70,8 +70,8 @@ pub fn take(
     let to_layout = to.layout().clone();
     let integers = Integers::of(index);
     let mut result = Ok(());
-    with_bits!(to.dtype(), B => {
-        let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
+    with_untyped!(to.dtype(), B => {
+        let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(from));
         for_each_run([&to_layout, index.layout()], |[a, i], [p, q], n| {
             for k in 0..n {
                 match position(integers.at(i + k * q), len, negative) {

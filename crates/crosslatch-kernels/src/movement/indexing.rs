@@ -1,4 +1,4 @@
-//! Advanced indexing: reading and writing a tensor at places that other tensors name.
+//! Advanced indexing: reading and writing a tensor at positions that other tensors give.
 //!
 //! `x[i, :, j]` names, for each element of the broadcast index tensors, one block of `x`: the
 //! dimensions that have no index. The result (or the values to be written) has the dimensions of
@@ -12,9 +12,9 @@ use smallvec::SmallVec;
 use crate::runtime::partition::{Part, try_for_each_part};
 use crate::tensor::arithmetic::Accumulate;
 use crate::tensor::layout::for_each_run;
-use crate::tensor::untyped::{bits, bits_mut};
+use crate::tensor::untyped::{untyped_data, untyped_data_mut};
 use crate::{
-    Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_bits, with_element,
+    Dims, Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_element, with_untyped,
 };
 
 /// Elements below which the work is not worth another thread.
@@ -86,7 +86,7 @@ pub struct Index<'a> {
     pub tensor: TensorRef<'a>,
 }
 
-/// Where indices point to, for one call.
+/// The indices of one call.
 pub struct Indexing<'c, 'a> {
     /// The indices, one for each indexed dimension, in order of the dimensions.
     pub indices: &'c [Index<'a>],
@@ -98,7 +98,7 @@ pub struct Indexing<'c, 'a> {
     pub negative: Negative,
 }
 
-/// What becomes of a value that is written.
+/// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Write {
     /// It replaces the element. Where indices repeat, the last one wins.
@@ -117,9 +117,9 @@ pub fn index(
 ) -> Result<(), KernelError> {
     try_for_each_part(to, threads, GRAIN, &|part, to| {
         let layout = to.layout().clone();
-        let blocks = Blocks::new(from.layout(), &layout, indexing, part);
-        with_bits!(from.dtype(), B => {
-            let (target, source) = (bits_mut::<B>(to), bits::<B>(from));
+        let blocks = IndexedBlocks::new(from.layout(), &layout, indexing, part);
+        with_untyped!(from.dtype(), B => {
+            let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(from));
             blocks.for_each(|in_from, in_to| {
                 blocks.for_each_run(|[i, j], strides, len| {
                     let (b, a) = (in_from + i, in_to + j);
@@ -137,8 +137,8 @@ pub fn index(
     })
 }
 
-/// `to[indices] = values`, or `+=`. `values` has been expanded to the shape that
-/// `to[indices]` has, and has the element type of `to`.
+/// `to[indices] = values`, or `+=`. `values` has been expanded to the shape that `to[indices]` has,
+/// and has the element type of `to`.
 pub fn index_put(
     to: &mut TensorMut<'_>,
     values: &TensorRef<'_>,
@@ -146,10 +146,10 @@ pub fn index_put(
     write: Write,
 ) -> Result<(), KernelError> {
     let layout = to.layout().clone();
-    let blocks = Blocks::new(&layout, values.layout(), indexing, Part::Whole);
+    let blocks = IndexedBlocks::new(&layout, values.layout(), indexing, Part::Whole);
     match write {
-        Write::Replace => with_bits!(to.dtype(), B => {
-            let (target, source) = (bits_mut::<B>(to), bits::<B>(values));
+        Write::Replace => with_untyped!(to.dtype(), B => {
+            let (target, source) = (untyped_data_mut::<B>(to), untyped_data::<B>(values));
             blocks.for_each(|in_to, in_values| {
                 blocks.for_each_run(|[i, j], strides, len| {
                     let (a, b) = (in_to + i, in_values + j);
@@ -178,7 +178,7 @@ pub fn index_put(
     }
 }
 
-/// `a + alpha * b`, computed in the wide type.
+/// `a + alpha * b`, computed in the accumulator type.
 #[inline(always)]
 pub fn add_scaled<T: Element<Accumulator: Accumulate>>(a: T, b: T, alpha: f64) -> T {
     let scale = <T::Accumulator as Accumulate>::from_f64(alpha);
@@ -186,7 +186,7 @@ pub fn add_scaled<T: Element<Accumulator: Accumulate>>(a: T, b: T, alpha: f64) -
 }
 
 /// The blocks of `whole` (the indexed tensor) beside those of `block` (result or values).
-struct Blocks<'c, 'a> {
+struct IndexedBlocks<'c, 'a> {
     whole: &'c Layout,
     /// Position of `block`'s first element.
     offset: usize,
@@ -202,14 +202,14 @@ struct Blocks<'c, 'a> {
     rest_of_block: Layout,
 }
 
-impl<'c, 'a> Blocks<'c, 'a> {
+impl<'c, 'a> IndexedBlocks<'c, 'a> {
     /// `block` is the given part of a tensor.
     fn new(
         whole: &'c Layout,
         block: &Layout,
         indexing: &Indexing<'c, 'a>,
         part: Part,
-    ) -> Blocks<'c, 'a> {
+    ) -> IndexedBlocks<'c, 'a> {
         let (at, rank) = (indexing.at, indexing.shape.len());
         let is_index = |d: usize| (at..at + rank).contains(&d);
         let index_layouts = indexing
@@ -244,7 +244,7 @@ impl<'c, 'a> Blocks<'c, 'a> {
             rest_of_block.shape.push(block.shape[b]);
             rest_of_block.strides.push(block.strides[b]);
         }
-        Blocks {
+        IndexedBlocks {
             whole,
             offset: block.offset,
             indices: indexing.indices,

@@ -17,14 +17,14 @@ pub fn fill_masked<C: Compute>(
     threads: &Threads,
 ) {
     let layout = mask.layout().expand(to.shape()).unwrap_or_default();
-    let chosen = mask.data::<Bool>();
+    let selected = mask.data::<Bool>();
     for_each_part(to, threads, GRAIN, &|part, to| {
         let (target, mask) = (to.layout().clone(), part.of(&layout));
         with_element!(to.dtype(), T => {
             let (data, value) = (to.data::<T>(), value.store::<T>());
             for_each_run([&target, &mask], |[a, m], [p, q], len| {
                 for k in 0..len {
-                    if chosen[m + k * q].get() {
+                    if selected[m + k * q].get() {
                         data[a + k * p] = value;
                     }
                 }
@@ -41,7 +41,7 @@ pub fn write_masked(
     values: &TensorRef<'_>,
     write: Write,
 ) {
-    let chosen = mask.data::<Bool>();
+    let selected = mask.data::<Bool>();
     let layout = to.layout().clone();
     with_element!(to.dtype(), T => {
         let (target, source) = (to.data::<T>(), values.data::<T>());
@@ -49,7 +49,7 @@ pub fn write_masked(
             [&layout, mask.layout(), values.layout()],
             |[a, m, v], [p, q, r], len| {
                 for k in 0..len {
-                    if chosen[m + k * q].get() {
+                    if selected[m + k * q].get() {
                         let (place, value) = (&mut target[a + k * p], source[v + k * r]);
                         *place = match write {
                             Write::Replace => value,

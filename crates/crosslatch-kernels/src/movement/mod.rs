@@ -1,4 +1,5 @@
-//! Kernels that move elements without computing on them, and kernels that make tensors from nothing.
+//! Kernels that move elements without computing on them, and kernels that make tensors from
+//! nothing.
 
 pub(crate) mod copy;
 pub(crate) mod embedding;
@@ -18,4 +19,6 @@ pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put,
 pub use masked::{fill_masked, write_masked};
 pub use quantize::{dequantize_row, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};
-pub use scatter::{Combine, ScatterSource, forget, mean_scratch_bytes, scatter, scatter_mean};
+pub use scatter::{
+    Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,
+};

@@ -12,14 +12,14 @@ use smallvec::SmallVec;
 use crate::movement::fill::{Scalar, fill};
 use crate::runtime::partition::{Part, for_each_part};
 use crate::tensor::layout::for_each_run;
-use crate::tensor::untyped::{bits, bits_mut};
-use crate::{Layout, TensorMut, TensorRef, Threads, with_bits};
+use crate::tensor::untyped::{untyped_data, untyped_data_mut};
+use crate::{Layout, TensorMut, TensorRef, Threads, with_untyped};
 
-/// An entry of a [`DimMap`] that is outside of the source.
+/// An entry of a [`DimMap`] that lies outside of the source.
 pub const OUTSIDE: usize = usize::MAX;
 
-/// For each index of a dimension of the result the index in the source, or [`OUTSIDE`]. `None`
-/// is every index at its own place.
+/// For each index of a dimension of the result the index in the source, or [`OUTSIDE`]. `None` is
+/// the identity.
 pub type DimMap = Option<Box<[usize]>>;
 
 /// Elements below which the work is not worth another thread.
@@ -36,15 +36,15 @@ pub fn rearrange(
     threads: &Threads,
 ) {
     for_each_part(to, threads, GRAIN, &|part, to| {
-        // The value outside as bits: written and read back.
+        // The constant as an untyped element: written and read back.
         let mut one = [0u64];
         let layout = Layout::contiguous(&[]);
         let bytes = bytemuck::cast_slice_mut(&mut one);
         if let Ok(mut value) = TensorMut::new(from.dtype(), &layout, bytes) {
             fill(&mut value, outside);
-            with_bits!(from.dtype(), B => {
-                let outside = bits::<B>(&value.as_ref())[0];
-                rearrange_part(to, bits::<B>(from), from.layout(), maps, outside, part);
+            with_untyped!(from.dtype(), B => {
+                let outside = untyped_data::<B>(&value.as_ref())[0];
+                rearrange_part(to, untyped_data::<B>(from), from.layout(), maps, outside, part);
             });
         }
     });
@@ -68,13 +68,13 @@ fn rearrange_part<B: Pod>(
         strides: l.strides[mapped..].into(),
         offset,
     };
-    // Mapped dimensions learn from `place` where the part starts, the others here.
+    // `place` adds the start of the part in mapped dimensions; the others add it here.
     let start = (mapped..to_layout.rank())
         .map(|d| part.start(d) * from_layout.strides[d])
         .sum();
     let (to_tail, from_tail) = (tail(&to_layout, 0), tail(from_layout, start));
     let single = to_tail.numel() == 1;
-    let target = bits_mut::<B>(to);
+    let target = untyped_data_mut::<B>(to);
     let mut block = |a: usize, b: Option<usize>| match b {
         Some(b) if single => target[a] = source[b + from_tail.offset],
         Some(b) => for_each_run(
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_choose_and_fill() {
+    fn maps_select_and_fill() {
         let flip: DimMap = Some([2, 1, 0].into());
         let pad: DimMap = Some([OUTSIDE, 0, 1].into());
         let from = Layout::contiguous(&[2, 3]);

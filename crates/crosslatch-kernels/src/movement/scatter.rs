@@ -1,9 +1,9 @@
 //! One index for each element, written: scattering along a dimension.
 //!
 //! `scatter` writes `to[i][index[i][j]][k]` for every element `[i][j][k]` of the index, by the same
-//! layout as [`gather`](crate::movement::gather) reads. It goes in row-major order of the index, on one
-//! thread: where indices repeat, the last one wins, or sums are rounded after each step, the same
-//! in every run.
+//! layout as [`gather`](fn@crate::movement::gather) reads. It goes in row-major order of the index,
+//! on one thread: where indices repeat, the last one wins, or sums are rounded after each step, the
+//! same in every run.
 
 use crate::movement::fill::{Scalar, fill};
 use crate::movement::gather::without_dim;
@@ -93,9 +93,9 @@ fn combined<T: Element<Accumulator: Accumulate>>(old: T, new: T, combine: Combin
     }
 }
 
-/// Makes the elements that the index names neutral, so that a reduction that follows is over the
-/// source alone. For the largest and the smallest, any source element will do.
-pub fn forget(
+/// Sets the elements that the index names to the neutral element of `combine`, so that a scatter
+/// that follows reduces the source alone. For maxima and minima, any source element will do.
+pub fn clear_scattered(
     to: &mut TensorMut<'_>,
     dim: usize,
     index: &TensorRef<'_>,
@@ -136,7 +136,7 @@ pub fn scatter_mean(
         Combine::Add,
     )?;
     if !include_self {
-        forget(to, dim, index, source, Combine::Add)?;
+        clear_scattered(to, dim, index, source, Combine::Add)?;
     }
     scatter(to, dim, index, source, Combine::Add)?;
     let counts = counts.data::<i64>();

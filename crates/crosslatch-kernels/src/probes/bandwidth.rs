@@ -1,7 +1,7 @@
 //! How fast memory can be read: the floor under everything that reads each byte once.
 //!
 //! The speed of memory is shared with whoever else uses the machine and moves by tens of percent
-//! within a minute, so it is worth something only beside the time that it is to explain.
+//! within a minute, so a measurement explains only times that were taken beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -20,7 +20,7 @@ impl BandwidthProbe {
     /// A probe of `bytes` bytes.
     pub fn new(bytes: usize) -> BandwidthProbe {
         let mut memory = Storage::zeroed(bytes.next_multiple_of(PIECE));
-        // Zeroed memory may be one page of zeros many times.
+        // Zeroed memory may be a single page, mapped many times.
         memory.bytes_mut().fill(1);
         BandwidthProbe { memory }
     }
@@ -35,13 +35,13 @@ impl BandwidthProbe {
             total.fetch_add(sum(pieces[i]), Ordering::Relaxed);
         });
         let seconds = start.elapsed().as_secs_f64();
-        // The sums are used, so that the reads are not left out.
+        // The sums are used, so that the compiler keeps the reads.
         std::hint::black_box(total.into_inner());
         self.memory.len() as f64 / seconds
     }
 }
 
-/// In enough chains that the additions are not what takes the time.
+/// The sum, in enough chains that memory and not additions take the time.
 fn sum(words: &[u64]) -> u64 {
     let (blocks, rest) = words.as_chunks::<16>();
     let mut sums = [0u64; 16];

@@ -7,7 +7,7 @@ use crate::reduce::reduction::split;
 use crate::tensor::layout::for_each_run;
 use crate::{Bool, DType, Element, Layout, TensorMut, TensorRef, with_element};
 
-/// Elements that are looked at between two questions whether the answer is known.
+/// Elements that are looked at between two checks whether the answer is known.
 const BLOCK: usize = 256;
 
 /// For each element of `out`, which is of type `bool` or `u8` and has the kept dimensions only:
@@ -21,10 +21,10 @@ pub fn all(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize]) {
     for_each_output(out, x, reduced, false);
 }
 
-/// `wanted` if there is an element of this truth value, else the contrary.
+/// Writes `wanted` where any element of a run is `wanted`, the contrary elsewhere.
 fn for_each_output(out: &mut TensorMut<'_>, x: &TensorRef<'_>, reduced: &[usize], wanted: bool) {
     let (kept, run) = split(x.layout(), reduced);
-    // However often an element is repeated, it is true or false.
+    // A repeated element decides nothing that it has not decided the first time.
     let run = run.without_repeats();
     let to = out.layout().clone();
     with_element!(x.dtype(), T => {
@@ -46,14 +46,14 @@ fn write(out: &mut TensorMut<'_>, at: usize, value: bool) {
     }
 }
 
-/// Whether an element of a run has the truth value `wanted`.
+/// Whether any element of a run is `wanted`.
 fn exists<T: Element>(data: &[T], from: usize, run: &Layout, wanted: bool) -> bool {
     let is_wanted = |x: T| {
-        let truth = match T::DTYPE.is_float() {
+        let is_true = match T::DTYPE.is_float() {
             true => x.to_f64() != 0.0,
             false => x.to_i64() != 0,
         };
-        truth == wanted
+        is_true == wanted
     };
     let mut found = false;
     for_each_run([run], |[at], [step], n| {
@@ -64,7 +64,7 @@ fn exists<T: Element>(data: &[T], from: usize, run: &Layout, wanted: bool) -> bo
             let len = (n - done).min(BLOCK);
             let start = from + at + done * step;
             found = match step {
-                // Without a way out in between, so that it can be done many at a time.
+                // Without an early exit, so that it can be vectorised.
                 1 => data[start..start + len]
                     .iter()
                     .fold(false, |any, x| any | is_wanted(*x)),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_without_end_is_looked_at_once() {
+    fn a_repeated_element_is_looked_at_once() {
         let data = [1.0f32, 0.0];
         let layout = Layout::contiguous(&[2, 1]).expand(&[2, 1 << 50]).unwrap();
         let x = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&data)).unwrap();

@@ -1,8 +1,8 @@
-//! Running folds along one dimension: cumulative sums, products and extremes.
+//! Cumulative folds along one dimension: sums, products and extremes.
 //!
-//! Each line along the dimension is independent of the others; within a line the elements are
-//! taken one after the other, in blocks for the sake of the conversions. One thread does it: where
-//! models have running sums, they have few lines.
+//! Each line along the dimension is independent of the others; within a line the elements are taken
+//! one after the other, in blocks for the sake of the conversions. One thread does it: where models
+//! have cumulative sums, they have few lines.
 
 use crate::elements::blocks::{Compute, load, store};
 use crate::tensor::layout::for_each_run;

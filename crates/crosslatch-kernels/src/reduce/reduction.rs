@@ -1,9 +1,9 @@
 //! Reductions: many elements become one.
 //!
-//! The dimensions are put in order, those that stay first; each output element then folds the run
-//! of positions that belongs to it. Element number `i` of a run goes to part `i mod 16`, and the
-//! parts are joined at the end, always in one order. The parts are what vector instructions work
-//! on side by side, and since nothing else decides what is added to what, a result depends on the
+//! The dimensions are ordered, the kept ones first; each output element then folds the run of
+//! positions that belongs to it. Element number `i` of a run goes to part `i mod 16`, and the parts
+//! are combined at the end, always in one order. The parts are what vector instructions work on
+//! side by side, and since nothing else decides what is added to what, a result depends on the
 //! values and the shape alone: not on strides, threads or machine. Sums are kept in double
 //! precision, so that they hardly depend on the order anyway.
 //!
@@ -11,7 +11,8 @@
 //! time, so that memory is read in its own order.
 
 use crate::elements::blocks::{Compute, load, store};
-use crate::runtime::instructions::{Feature, has};
+#[cfg(target_arch = "x86_64")]
+use crate::runtime::instructions::{self, Feature};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
 use crate::{DType, Dims, Layout, TensorMut, TensorRef, Threads};
@@ -22,19 +23,19 @@ const GRAIN: usize = 32 * 1024;
 /// Elements converted at a time.
 const BLOCK: usize = 256;
 
-/// Parts of a fold.
+/// Partial accumulators of a fold.
 const PARTS: usize = 16;
 
 /// Outputs that are folded together where runs lie across the memory.
 const COLUMNS: usize = 32;
 
-/// How elements become one.
+/// How many elements become one.
 pub struct Fold<B, S, J> {
     /// An empty part, given the first element of the run (zero if there is none).
     pub begin: B,
-    /// A part and one element more.
+    /// Adds one element to a part.
     pub step: S,
-    /// Two parts as one; the first holds the earlier elements where that has a meaning.
+    /// Combines two parts; the first holds the earlier elements, where that has a meaning.
     pub join: J,
 }
 
@@ -80,7 +81,7 @@ pub fn reduce<C: Compute, P: Copy, T: Compute>(
     });
 }
 
-/// Joins the parts, neighbours of powers of two first.
+/// Combines the parts in a tree: those that are half of them apart first.
 fn join_parts<P: Copy>(mut parts: [P; PARTS], join: impl Fn(P, P) -> P) -> P {
     let mut width = PARTS / 2;
     while width > 0 {
@@ -132,7 +133,7 @@ fn add_block<C: Compute, P: Copy>(
         *part = step(*part, *x);
     }
     #[cfg(target_arch = "x86_64")]
-    if C::VECTORS && has(Feature::Avx2) {
+    if C::VECTORS && instructions::has(Feature::Avx2) {
         // SAFETY: the machine has AVX2 and FMA.
         return unsafe { add_rows_avx2(parts, rest, step) };
     }
@@ -200,7 +201,7 @@ fn fold_columns<C: Compute, P: Copy, T>(
     }
 }
 
-/// Number of the first element that equals `wanted` within the run of an output, whose first element
+/// Index of the first element that equals `wanted` within the run of an output, whose first element
 /// lies at `from`; 0 if none does. NaN counts as equal to itself.
 pub fn find_first<C: Compute>(
     x: &TensorRef<'_>,
@@ -231,7 +232,7 @@ pub fn find_first<C: Compute>(
     found.unwrap_or(0)
 }
 
-/// The layout of the dimensions that stay, and that of those that go, from offset 0.
+/// The layout of the kept dimensions, and that of the reduced ones, from offset 0.
 pub(crate) fn split(layout: &Layout, reduced: &[usize]) -> (Layout, Layout) {
     let pick = |gone: bool, offset: usize| {
         let dims: Dims = (0..layout.rank())
@@ -314,13 +315,13 @@ mod tests {
         let values: Vec<f32> = (0..33 * 50).map(|i| (i as f32).sin()).collect();
         let rows = Layout::contiguous(&[33, 50]);
         let columns = Layout::contiguous(&[50, 33]).transpose(0, 1);
-        let mut turned = vec![0f32; values.len()];
+        let mut transposed = vec![0f32; values.len()];
         for (i, p) in columns.positions().enumerate() {
-            turned[p] = values[i];
+            transposed[p] = values[i];
         }
         for dims in [&[0][..], &[1], &[0, 1]] {
             let mut results = Vec::new();
-            for (layout, values) in [(&rows, &values), (&columns, &turned)] {
+            for (layout, values) in [(&rows, &values), (&columns, &transposed)] {
                 let x = TensorRef::new(DType::F32, layout, bytemuck::cast_slice(values)).unwrap();
                 let lo = split(layout, dims).0;
                 let lo = Layout::contiguous(&lo.shape);

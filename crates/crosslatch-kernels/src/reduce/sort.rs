@@ -1,10 +1,10 @@
-//! Ordering along a dimension: sorting, the largest few, binary search.
+//! Ordering along a dimension: sorting, `topk`, binary search.
 //!
-//! A line of the tensor is copied to working memory as keys beside their places, ordered there,
+//! A line of the tensor is copied to working memory as keys beside their positions, sorted there,
 //! and written back. Keys are 64-bit integers whose order is that of the values: floats compare as
 //! PyTorch has it, with NaN above everything, both zeros equal. Equal keys are ordered by their
-//! places, which makes every order stable, and the fast unstable sort usable. Working memory is
-//! `entry_bytes` for each entry of a line.
+//! positions, which makes every order stable, and the fast unstable sort usable. [`scratch_bytes`]
+//! says how much working memory a line takes.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Element, Layout, TensorMut, TensorRef, with_element};
 
-/// A value's rank among values, and its place in the line.
+/// A value's key, and its position in the line.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Entry {
@@ -82,9 +82,9 @@ pub struct Order {
     pub sorted: bool,
 }
 
-/// The first entries of each line, in order: as many as the results have along the dimension.
-/// With all of them this is a sort, with fewer `topk`. `values` or `indices` (which are `i64`) may
-/// be left out. `scratch` has [`scratch_bytes`] of a line of `from`.
+/// The first entries of each line, in order: as many as the results have along the dimension. With
+/// all of them this is a sort, with fewer `topk`. `values` or `indices` (which are `i64`) may be
+/// left out. `scratch` has [`scratch_bytes`] of a line of `from`.
 pub fn order(
     mut values: Option<&mut TensorMut<'_>>,
     mut indices: Option<&mut TensorMut<'_>>,
@@ -146,8 +146,7 @@ fn first(entries: &mut [Entry], keep: usize, sorted: bool) {
 
 /// For each element of `values` the place where it would be inserted into a sorted line:
 /// `boundaries` has one dimension, or the leading dimensions of `values` and lines along its last.
-/// `right` chooses the place behind equal elements. `to` is `i64` or `i32`. `sorter`, `i64`, says
-/// in which order the line is sorted.
+/// `right` selects the place behind equal elements. `to` is `i64` or `i32`.
 pub fn search_sorted(
     to: &mut TensorMut<'_>,
     boundaries: &TensorRef<'_>,

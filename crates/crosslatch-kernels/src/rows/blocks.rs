@@ -1,9 +1,9 @@
 //! Rows of tensors as blocks of floats to compute with.
 //!
-//! Norms and softmax do the same few things to a row, a block at a time, whatever type its
-//! elements have and however far apart they lie: a block is read into a small buffer of `f32` or
-//! `f64`, computed with, and written back, rounded once. The blocks are cut at the same places
-//! always, so that strides do not change a bit.
+//! Norms and softmax do the same few things to a row, a block at a time, whatever type its elements
+//! have and however far apart they lie: a block is read into a small buffer of `f32` or `f64`,
+//! computed with, and written back, rounded once. The blocks are cut at the same places always, so
+//! that strides do not change a bit.
 
 use bytemuck::Pod;
 
@@ -15,7 +15,7 @@ use crate::{DType, Dims, Element, Layout};
 pub(crate) const BLOCK: usize = 512;
 
 /// A type that rows are computed in, and what is done to blocks of it.
-pub(crate) trait Real: Pod + Send + Sync {
+pub(crate) trait RowFloat: Pod + Send + Sync {
     const DTYPE: DType;
     fn of(value: f64) -> Self;
     fn to(self) -> f64;
@@ -31,7 +31,7 @@ pub(crate) trait Real: Pod + Send + Sync {
     fn shift_and_scale(x: &mut [Self], shift: Self, factor: Self);
 }
 
-impl Real for f32 {
+impl RowFloat for f32 {
     const DTYPE: DType = DType::F32;
     fn of(value: f64) -> f32 {
         value as f32
@@ -59,7 +59,7 @@ impl Real for f32 {
     }
 }
 
-impl Real for f64 {
+impl RowFloat for f64 {
     const DTYPE: DType = DType::F64;
     fn of(value: f64) -> f64 {
         value
@@ -133,7 +133,7 @@ impl Rows {
     }
 
     /// Reads elements `first ..` of the row that starts at `start`.
-    pub fn read<T: Element, R: Real>(
+    pub fn read<T: Element, R: RowFloat>(
         &self,
         data: &[T],
         start: usize,
@@ -161,8 +161,8 @@ impl Rows {
     /// Writes elements `first ..` of the row that starts at `start`.
     ///
     /// # Safety
-    /// Nobody else uses this row meanwhile.
-    pub unsafe fn write<T: Element, R: Real>(
+    /// Nothing else accesses this row meanwhile.
+    pub unsafe fn write<T: Element, R: RowFloat>(
         &self,
         target: &SharedOutput<'_, T>,
         start: usize,
@@ -187,10 +187,10 @@ impl Rows {
     }
 }
 
-/// Runs an expression with `$T` bound to the element type and `$R` to the type that it is computed
-/// in: `f32` if that holds every value, unless `$exact` asks for `f64`. Other types than floats do
-/// nothing: lowerings refuse them.
-macro_rules! with_real {
+/// Evaluates an expression with `$T` bound to the element type and `$R` to the type that it is
+/// computed in: `f32` if that holds every value, unless `$exact` asks for `f64`. Other types than
+/// floats do nothing: lowerings refuse them.
+macro_rules! with_row_float {
     ($dtype:expr, $exact:expr, $T:ident, $R:ident => $body:expr) => {{
         macro_rules! run {
             ($t:ty, $r:ty) => {{
@@ -211,4 +211,4 @@ macro_rules! with_real {
         }
     }};
 }
-pub(crate) use with_real;
+pub(crate) use with_row_float;

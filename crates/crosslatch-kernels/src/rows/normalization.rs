@@ -1,18 +1,18 @@
 //! Layer norm, group norm and root-mean-square norm: a row is reduced, then rewritten.
 //!
-//! What a row is, is a matter of layouts: the last dimensions of the input, viewed suitably. Scale
-//! and bias are broadcast to the input by strides, so that a channel's scale in a group norm and a
-//! position's in a layer norm are the same thing. The mean is taken first and then the mean square
-//! of the distances from it, which loses no digits to cancellation.
+//! A row is the last dimensions of the input, viewed suitably. Scale and bias are broadcast to the
+//! input by strides, so that a channel's scale in a group norm and a position's in a layer norm are
+//! the same thing. The mean is taken first and then the mean square of the distances from it, which
+//! loses no digits to cancellation.
 
-use crate::rows::blocks::{BLOCK, Real, Rows, with_real};
+use crate::rows::blocks::{BLOCK, RowFloat, Rows, with_row_float};
 use crate::runtime::shared_output::SharedOutput;
 use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 8 * 1024;
 
-/// What a norm is made of.
+/// The parameters of a norm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
     /// Scale of each element, broadcast to the shape of the input.
@@ -21,7 +21,7 @@ pub struct Norm<'a> {
     pub bias: Option<TensorRef<'a>>,
     /// Added to the variance or the mean square.
     pub epsilon: f64,
-    /// Whether the mean is taken off first: layer norm, not root-mean-square norm.
+    /// Whether the mean is subtracted first: layer norm, not root-mean-square norm.
     pub centred: bool,
     /// Whether to compute in double precision.
     pub plain: bool,
@@ -39,14 +39,14 @@ pub fn norm(
     threads: &Threads,
 ) {
     let [mean, deviation] = statistics;
-    // Rows of no elements may be more than anybody can walk over.
+    // There may be more rows of no elements than a loop can visit.
     if out.layout().numel() == 0 && mean.is_none() && deviation.is_none() {
         return;
     }
     let mean = mean.map(Statistic::new);
     let deviation = deviation.map(Statistic::new);
     let statistics = [mean.as_ref(), deviation.as_ref()];
-    with_real!(out.dtype(), norm.plain, T, R => {
+    with_row_float!(out.dtype(), norm.plain, T, R => {
         all_rows::<T, R>(out, statistics, x, norm, dims, threads);
     });
 }
@@ -81,7 +81,7 @@ impl<'a> Statistic<'a> {
     }
 }
 
-fn all_rows<T: Element, R: Real>(
+fn all_rows<T: Element, R: RowFloat>(
     out: &mut TensorMut<'_>,
     statistics: [Option<&Statistic<'_>>; 2],
     x: &TensorRef<'_>,

@@ -4,14 +4,14 @@
 //! overflows; the logarithm is `x - m - ln sum exp(x - m)`. Lines are read twice or three times, a
 //! block at a time, and may lie along any dimension.
 
-use crate::rows::blocks::{BLOCK, Real, Rows, with_real};
+use crate::rows::blocks::{BLOCK, RowFloat, Rows, with_row_float};
 use crate::runtime::shared_output::SharedOutput;
 use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 4 * 1024;
 
-/// Which function of a line.
+/// Which function of a line is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Softmax {
     /// The softmax itself.
@@ -39,7 +39,7 @@ pub fn softmax(
         Rows::new(&layout.permute(&order), 1)
     };
     let (to, from) = (last(out.layout()), last(x.layout()));
-    with_real!(out.dtype(), plain, T, R => {
+    with_row_float!(out.dtype(), plain, T, R => {
         let target = SharedOutput::new(out.data::<T>());
         let write = writer::<T, R>(&target, &to);
         with_element!(x.dtype(), X => {
@@ -52,12 +52,12 @@ pub fn softmax(
 }
 
 /// Reads a block of a line, from an element on.
-type Read<'r, R> = &'r (dyn Fn(usize, usize, &mut [R]) + Sync);
+type ReadBlock<'r, R> = &'r (dyn Fn(usize, usize, &mut [R]) + Sync);
 /// Writes a block of a line, from an element on; a line is written by one thread.
-type Write<'w, R> = &'w (dyn Fn(usize, usize, &[R]) + Sync);
+type WriteBlock<'w, R> = &'w (dyn Fn(usize, usize, &[R]) + Sync);
 
 /// What [`lines`] writes its results with.
-fn writer<'w, T: Element, R: Real>(
+fn writer<'w, T: Element, R: RowFloat>(
     target: &'w SharedOutput<'_, T>,
     to: &'w Rows,
 ) -> impl Fn(usize, usize, &[R]) + Sync + 'w {
@@ -67,11 +67,11 @@ fn writer<'w, T: Element, R: Real>(
     }
 }
 
-/// So many lines of such a length. How elements are stored is the affair of `read` and `write`, so
+/// Computes `count` lines of length `len`. Only `read` and `write` know how elements are stored, so
 /// that this is not compiled for each pair of types.
-fn lines<R: Real>(
-    read: Read<'_, R>,
-    write: Write<'_, R>,
+fn lines<R: RowFloat>(
+    read: ReadBlock<'_, R>,
+    write: WriteBlock<'_, R>,
     (count, len): (usize, usize),
     what: Softmax,
     threads: &Threads,

@@ -1,4 +1,4 @@
-//! Files in memory, and the safe way to read some of it while writing other parts.
+//! Files in memory, and regions of memory that are read and written together.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use crate::Storage;
 
 /// The contents of a file in memory, to be read: mapped, or copied.
 ///
-/// Of a mapped file, pages come in when they are touched, and processes that map the same file share
-/// them. A copy takes as much memory as the file is long, and does not care what becomes of the file.
+/// Pages of a mapped file are loaded when they are touched, and processes that map the same file
+/// share them. A copy takes as much memory as the file is long, and does not depend on the file any
+/// more.
 #[derive(Debug)]
 pub struct FileContents {
     memory: memmap2::Mmap,
@@ -17,10 +18,10 @@ pub struct FileContents {
 impl FileContents {
     /// Maps a file as it is now.
     ///
-    /// The file must not be changed or shortened by anybody while it is mapped: the operating
-    /// system offers no way to forbid that. A change shows in what is read; where a file was
-    /// shortened, reading what is gone ends the process. Replacing it by renaming another file over
-    /// it is safe. [`FileContents::copy`] has no such condition.
+    /// The file must not be changed or truncated while it is mapped: the operating system offers no
+    /// way to forbid that. A change shows in what is read; reading past the end of a file that was
+    /// truncated ends the process. Replacing it by renaming another file over it is safe.
+    /// [`FileContents::copy`] has no such condition.
     ///
     /// # Errors
     /// If the system cannot map it.
@@ -35,12 +36,12 @@ impl FileContents {
         })
     }
 
-    /// Reads `len` bytes into memory of their own.
+    /// Reads `len` bytes into private memory.
     ///
     /// # Errors
-    /// If there is not so much memory, or `file` ends before that.
+    /// If there is not enough memory, or `file` ends before that.
     pub fn copy(mut file: impl std::io::Read, len: usize) -> std::io::Result<FileContents> {
-        // Memory that the system lends page by page: where there is not enough, it says so.
+        // Mapped memory: the system reports it where there is not enough.
         let mut memory = memmap2::MmapMut::map_anon(len)?;
         file.read_exact(&mut memory)?;
         Ok(FileContents {
@@ -54,8 +55,8 @@ impl FileContents {
         &self.memory
     }
 
-    /// Says that a part will not be read soon, so that its pages need not stay in memory. They come
-    /// back when they are touched. Nothing happens to a copy.
+    /// Tells the system that a part will not be read soon, so that its pages need not stay in
+    /// memory; they are loaded again when they are touched. A copy is not affected.
     pub fn release(&self, range: std::ops::Range<usize>) {
         #[cfg(unix)]
         if self.is_mapped && range.start < range.end && range.end <= self.memory.len() {
@@ -96,8 +97,8 @@ impl Region {
     }
 }
 
-/// A piece of a block that has not been copied yet: until it is written, it is read where it lies in
-/// memory that several owners share.
+/// A piece of a block that has not been copied yet. Until it is written, it is read from memory
+/// that several owners share.
 #[derive(Clone, Debug)]
 pub struct Loan {
     /// First byte, in the block and in the lender's memory.
@@ -125,7 +126,7 @@ impl Loan {
     }
 }
 
-/// Why regions cannot be opened together: a bug in the plan that asks for them.
+/// Why regions cannot be opened together. Each is a bug in the plan that asks for them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegionError {
     /// A region reaches outside its block, or the block does not exist.
@@ -148,9 +149,9 @@ struct Block {
 
 /// Borrowed blocks of memory, pieces of which are read and written together.
 ///
-/// Rust lends out a slice or pieces of it that it can see to be disjoint; that two tensors in one
-/// arena are disjoint is known to a plan only. Here it is checked, at each use, and the pieces are
-/// then lent out for as long as `&mut self` is.
+/// Rust can borrow a slice in pieces that it sees to be disjoint; that two tensors in one arena are
+/// disjoint, only a plan knows. Here it is checked at each use, and the pieces are then borrowed
+/// for as long as `&mut self` is.
 pub struct Blocks<'m> {
     blocks: smallvec::SmallVec<[Block; 12]>,
     /// For blocks that are copied when they are written: what of them is not copied yet.
@@ -210,7 +211,7 @@ impl<'m> Blocks<'m> {
         self.push_exclusive(bytes);
     }
 
-    /// Copies what is borrowed and about to be written, or cannot be read in one piece.
+    /// Copies the loans that are about to be written, or that cannot be read in one piece.
     fn end_loans(&mut self, region: &Region, is_written: bool) {
         let Some((_, loans)) = self.loans.iter_mut().find(|(b, _)| *b == region.block) else {
             return;
@@ -289,10 +290,10 @@ impl<'m> Blocks<'m> {
         let mut read_slices = ReadSlices::new();
         for region in reads {
             let block = self.check(&region)?;
-            // SAFETY: the block was borrowed for 'm, which outlives 's; the region lies inside
-            // it, and no region that is written overlaps it (checked above). If it lies in a loan,
-            // that one was not ended for a write above, and nobody writes a lender's memory.
-            // `&'s mut self` keeps anything else from being opened meanwhile.
+            // SAFETY: the block was borrowed for 'm, which outlives 's; the region lies inside it,
+            // and no region that is written overlaps it (checked above). If it lies in a loan, that
+            // one was not ended for a write above, and nobody writes a lender's memory. `&'s mut
+            // self` keeps anything else from being opened meanwhile.
             read_slices.push(unsafe {
                 std::slice::from_raw_parts(self.place(&block, &region), region.len)
             });

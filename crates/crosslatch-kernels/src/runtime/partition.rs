@@ -1,11 +1,12 @@
 //! Partition of a result among threads.
 //!
 //! Threads may write one tensor together if no element belongs to two of them. A tensor is cut
-//! along the dimension with the longest stride, and only where that stride is longer than the
-//! reach of all other dimensions together: then each part lies in a range of memory of its own,
-//! and a task can be given that range as an ordinary exclusive slice. Contiguous tensors, slices
-//! of caches and transposed tensors can be cut so. What cannot (one whose dimensions are
-//! interleaved) or is too small to be worth the waking of a thread is done by the caller alone.
+//! along the dimension with the longest stride, and only where that stride is longer than the reach
+//! of all other dimensions together: then each part lies in a range of memory of its own, and a
+//! task can be given that range as an ordinary exclusive slice. Contiguous tensors, slices of
+//! caches and transposed tensors can be cut this way. A tensor that cannot (because its dimensions
+//! are interleaved), or that is too small for another thread to be worth waking, is left to the
+//! caller alone.
 
 use std::sync::Mutex;
 
@@ -48,12 +49,12 @@ impl Part {
 }
 
 /// The memory that parts are cut from.
-struct Memory(*mut u8);
+struct PartMemory(*mut u8);
 
 // SAFETY: the pointer is only used to make slices that do not overlap, one for each task.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for PartMemory {}
 
-impl Memory {
+impl PartMemory {
     fn at(&self, bytes: usize) -> *mut u8 {
         self.0.wrapping_add(bytes)
     }
@@ -74,7 +75,8 @@ pub fn for_each_part(
     debug_assert!(result.is_ok(), "a part of a tensor is a tensor");
 }
 
-/// As [`for_each_part`], for work that may fail. Returns the error of a part that failed, if one did.
+/// As [`for_each_part`], for work that may fail. Returns the error of a part that failed, if one
+/// did.
 pub fn try_for_each_part<E: From<TensorError> + Send>(
     to: &mut TensorMut<'_>,
     threads: &Threads,
@@ -96,7 +98,7 @@ pub fn try_for_each_part<E: From<TensorError> + Send>(
     let tasks = tasks.min(size);
     let dtype = to.dtype();
     let memory = with_element!(dtype, T => {
-        Memory(bytemuck::cast_slice_mut::<T, u8>(to.data::<T>()).as_mut_ptr())
+        PartMemory(bytemuck::cast_slice_mut::<T, u8>(to.data::<T>()).as_mut_ptr())
     });
     let failed: Mutex<Option<E>> = Mutex::new(None);
     threads.run(tasks, &|task| {

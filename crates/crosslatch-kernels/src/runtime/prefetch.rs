@@ -1,27 +1,29 @@
-//! Asking for memory before it is needed.
+//! Prefetching: asking for memory before it is needed.
 //!
-//! The machine sees a long run of reads coming and fetches ahead of it. Several short rows that are read
-//! side by side are no such run: each page would begin with a wait. So the kernels that read a weight that
-//! way say what they will read next.
+//! The machine sees a long run of reads coming and fetches ahead of it. Several short rows that are
+//! read side by side are no such run: each page would begin with a wait. So the kernels that read
+//! weights that way say what they will read next.
 
 /// Bytes that come from memory together.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const LINE: usize = 64;
 
 /// How far ahead to ask, in bytes: what is asked for then arrives in time.
 const DISTANCE: usize = 16 << 10;
 
-/// How many elements ahead to ask, where slices that lie `stride` elements apart are read one after the
-/// other, `at_once` of them at a time: to the same place in slices that are yet to come.
+/// How many elements ahead to ask, where slices that lie `stride` elements apart are read one after
+/// the other, `at_once` of them at a time: to the same place in slices that are yet to come.
 #[inline(always)]
 pub(crate) fn ahead<T>(stride: usize, at_once: usize) -> usize {
     let slices = DISTANCE.div_ceil((stride * size_of::<T>()).max(1));
     slices.next_multiple_of(at_once) * stride
 }
 
-/// At step `k`, asks for what lies `ahead` elements behind step `k` of each slice, once for each line.
-/// What is not there does no harm. It is asked into the second-level cache: on AMD's Zen 4, asking it into
-/// the first level makes eight rows wait twice as long.
+/// At step `k`, asks for what lies `ahead` elements behind step `k` of each slice, once for each
+/// line. Addresses without memory do no harm. It is asked into the second-level cache: on AMD's Zen
+/// 4, asking it into the first level makes eight rows wait twice as long.
 #[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) fn fetch<T, const N: usize>(k: usize, slices: &[&[T]; N], ahead: usize) {
     if ahead == 0 || !(k * size_of::<T>()).is_multiple_of(LINE) {
         return;
@@ -37,8 +39,8 @@ pub(crate) fn fetch<T, const N: usize>(k: usize, slices: &[&[T]; N], ahead: usiz
     let _ = slices;
 }
 
-/// Asks for `len` elements from `start` on, because they will soon be written. What is not there does no
-/// harm.
+/// Asks for `len` elements from `start` on, because they will soon be written. Addresses without
+/// memory do no harm.
 #[inline(always)]
 pub(crate) fn fetch_for_writing<T>(start: *const T, len: usize) {
     #[cfg(target_arch = "x86_64")]

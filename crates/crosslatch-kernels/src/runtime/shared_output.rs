@@ -1,8 +1,9 @@
-//! A result that several tasks write, each its own part.
+//! An output that several tasks write, each its own part.
 //!
-//! [`for_each_part`](crate::runtime::partition::for_each_part) hands out parts that lie in ranges of their own.
-//! Where tasks write columns of a matrix, or rows of several results, their parts interleave, and
-//! that they are disjoint is known to the kernel only. This is the one place where it says so.
+//! [`for_each_part`](crate::runtime::partition::for_each_part) hands out parts that lie in ranges
+//! of their own. Where tasks write columns of a matrix, or rows of several results, their parts
+//! interleave, and only the kernel knows that they are disjoint. This is the one place where it
+//! says so.
 
 use std::marker::PhantomData;
 
@@ -17,7 +18,7 @@ pub(crate) struct SharedOutput<'a, T = f32> {
 unsafe impl<T: Send> Sync for SharedOutput<'_, T> {}
 
 impl<'a, T> SharedOutput<'a, T> {
-    /// Takes the memory over.
+    /// Borrows the memory of the result.
     pub fn new(data: &'a mut [T]) -> SharedOutput<'a, T> {
         SharedOutput {
             data: data.as_mut_ptr(),
@@ -37,7 +38,8 @@ impl<'a, T> SharedOutput<'a, T> {
     #[inline(always)]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start <= self.len && len <= self.len - start);
-        // SAFETY: inside the borrowed memory; that it is not used elsewhere is the caller's word.
+        // SAFETY: inside the borrowed memory; that it is not used elsewhere is the caller's
+        // promise.
         unsafe { std::slice::from_raw_parts_mut(self.data.wrapping_add(start), len) }
     }
 

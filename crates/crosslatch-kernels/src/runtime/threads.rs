@@ -29,11 +29,11 @@ use crate::Storage;
 /// Elements of [`Threads::run_with_memory`]'s working memory.
 pub const TASK_MEMORY: usize = 64 * 1024;
 
-/// How often a thread looks before it sleeps: some tens of microseconds.
+/// How often a thread polls before it sleeps: some tens of microseconds.
 const SPINS: usize = if cfg!(miri) { 4 } else { 4000 };
 
-/// The word that workers watch: a count of runs in the upper bits, the number of workers that
-/// take part in the lower ones.
+/// The word that workers watch: a count of runs in the upper bits, the number of workers that take
+/// part in the lower ones.
 const PARTICIPANTS_BITS: u32 = 16;
 const SHUT_DOWN: u64 = u64::MAX;
 
@@ -42,7 +42,7 @@ type Task<'t> = &'t (dyn Fn(usize) + Sync);
 /// What the workers of one run need to know.
 #[derive(Clone, Copy)]
 struct Job {
-    /// The lifetime is a lie: the task lives until the run that it belongs to returns.
+    /// Its lifetime is extended: the task really lives until the run that it belongs to returns.
     task: Task<'static>,
     tasks: usize,
 }
@@ -122,15 +122,15 @@ impl Threads {
     /// Runs `task(0)`, …, `task(tasks - 1)`, each once, on any thread; returns when all are done.
     ///
     /// # Panics
-    /// If a task panics, with what it panicked with. Tasks that were not begun are then left out.
+    /// If a task panics, with its payload. Tasks that were not begun are then left out.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let helpers = self.workers.len().min(tasks.saturating_sub(1));
         if helpers == 0 || self.busy.swap(true, Ordering::Acquire) {
             (0..tasks).for_each(task);
             return;
         }
-        // SAFETY: only the lifetime changes. Participants call the task until `working` is 0,
-        // which is awaited below whatever happens; it is not called after that.
+        // SAFETY: only the lifetime changes. Participants call the task until `working` is 0, which
+        // is awaited below whatever happens; it is not called after that.
         let task: Task<'static> = unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(task) };
         let job = Job { task, tasks };
         let shared = &*self.shared;
@@ -192,7 +192,7 @@ impl Drop for Threads {
 }
 
 impl Shared {
-    /// What worker `index` does all its life.
+    /// The loop of worker `index`.
     fn work(&self, index: usize) {
         let mut seen = 0;
         loop {
@@ -203,8 +203,8 @@ impl Shared {
                     spins += 1;
                     std::hint::spin_loop();
                 } else {
-                    // The caller announces first and then looks who is asleep; here it is the
-                    // other way round. One of the two sees the other.
+                    // The caller announces first and then looks who is asleep; here it is the other
+                    // way round. One of the two sees the other.
                     self.asleep[index].store(true, Ordering::SeqCst);
                     if self.announced.load(Ordering::SeqCst) == seen {
                         std::thread::park();
@@ -236,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Does tasks until none is left. A panic is kept for the caller, and ends the run early.
+    /// Runs tasks until none is left. A panic is kept for the caller and ends the run early.
     fn take_tasks(&self, job: Job) {
         let result = catch_unwind(AssertUnwindSafe(|| {
             loop {
@@ -254,7 +254,7 @@ impl Shared {
     }
 }
 
-/// Waits a moment, and a longer one if it has waited for long.
+/// Waits a moment, and longer once it has waited for long.
 fn pause(spins: &mut usize) {
     *spins += 1;
     if *spins < SPINS {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_inside_a_task_is_done_by_its_thread() {
+    fn a_nested_run_stays_on_its_thread() {
         let team = Threads::new(2);
         let sum = AtomicUsize::new(0);
         team.run(3, &|_| {

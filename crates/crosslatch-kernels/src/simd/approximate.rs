@@ -1,9 +1,9 @@
 //! Approximations of `exp`, `tanh`, `erf` and their relatives in `f32`.
 //!
-//! The functions of the standard library are exact to the last digit and take one number at a
-//! time. These take none of the branches that keep a compiler from doing eight at a time, and are
-//! wrong by a few units in the last place at most (the tests say by how much). Where two formulas
-//! are needed, both are computed and one is chosen.
+//! The functions of the standard library are exact to the last digit and take one number at a time.
+//! These take none of the branches that keep a compiler from doing eight at a time, and are wrong
+//! by a few units in the last place at most (the tests say by how much). Where two formulas are
+//! needed, both are computed and one is selected.
 //!
 //! `FUSED` says whether the code is compiled for a machine that multiplies and adds in one
 //! instruction; elsewhere the fused operation would be a call of a library.
@@ -24,11 +24,11 @@ fn polynomial<const FUSED: bool>(x: f32, coefficients: &[f32]) -> f32 {
     sum
 }
 
-/// Adding this rounds a small number to a whole one, which then stands in the lowest bits.
+/// Adding this rounds a small number to an integer, which then stands in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// `x = k ln 2 + r` with whole `k` and `|r| <= ln 2 / 2`, for `-104 <= x <= 89`; `k` as an
-/// integer, `r`.
+/// `x = k ln 2 + r` with whole `k` and `|r| <= ln 2 / 2`, for `-104 <= x <= 89`; `k` as an integer,
+/// `r`.
 #[inline(always)]
 fn reduce<const FUSED: bool>(x: f32) -> (i32, f32) {
     // ln 2 in two parts: products of `k` and the first one are exact.
@@ -61,9 +61,9 @@ fn power_of_two(k: i32) -> f32 {
     f32::from_bits((k.wrapping_add(127) << 23) as u32)
 }
 
-/// `x`, but not beyond `low` and `high`; NaN stays.
+/// `x` clamped to `low` and `high`; NaN stays.
 #[inline(always)]
-fn limit(x: f32, low: f32, high: f32) -> f32 {
+fn clamp(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > high { high } else { x };
     if x < low { low } else { x }
 }
@@ -72,7 +72,7 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
 #[inline(always)]
 pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     // Beyond these the result is 0 or infinity anyway.
-    let (k, r) = reduce::<FUSED>(limit(x, -104.0, 89.0));
+    let (k, r) = reduce::<FUSED>(clamp(x, -104.0, 89.0));
     let p = multiply_add::<FUSED>(polynomial::<FUSED>(r, &EXPM1), r, 1.0);
     // The scale in two halves, so that results near the ends of the range are right.
     let half = k >> 1;
@@ -96,7 +96,7 @@ pub(crate) fn exp_coarse<const FUSED: bool>(x: f32) -> f32 {
 /// `e^x - 1`, also where `x` is small.
 #[inline(always)]
 pub fn expm1<const FUSED: bool>(x: f32) -> f32 {
-    let (k, r) = reduce::<FUSED>(limit(x, -20.0, 80.0));
+    let (k, r) = reduce::<FUSED>(clamp(x, -20.0, 80.0));
     let p = polynomial::<FUSED>(r, &EXPM1) * r;
     // 2^k (p + 1) - 1, in an order that loses nothing where `k` is 0.
     let scale = power_of_two(k);
@@ -125,7 +125,7 @@ pub fn silu<const FUSED: bool>(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
     // The result is 1 to the last digit beyond 9.02.
-    let (k, r) = reduce::<FUSED>(limit(2.0 * x, -20.0, 20.0));
+    let (k, r) = reduce::<FUSED>(clamp(2.0 * x, -20.0, 20.0));
     let p = polynomial::<FUSED>(r, &EXPM1) * r;
     let scale = power_of_two(k);
     let t = multiply_add::<FUSED>(p, scale, scale - 1.0);
@@ -133,8 +133,8 @@ pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
     (t / (t + 2.0)).copysign(x)
 }
 
-/// The error function. Near 0 it is `x + x P(x²)`, elsewhere `1 - e^Q(|x|)`, with polynomials
-/// that minimise the greatest relative error.
+/// The error function. Near 0 it is `x + x P(x²)`, elsewhere `1 - e^Q(|x|)`, with polynomials that
+/// minimise the greatest relative error.
 #[inline(always)]
 pub fn erf<const FUSED: bool>(x: f32) -> f32 {
     const P: [f32; 7] = [
@@ -158,7 +158,7 @@ pub fn erf<const FUSED: bool>(x: f32) -> f32 {
     let a = x.abs();
     let near = multiply_add::<FUSED>(polynomial::<FUSED>(x * x, &P), x, x);
     // The result is 1 to the last digit beyond 3.92.
-    let q = polynomial::<FUSED>(limit(a, 0.0, 4.0), &Q);
+    let q = polynomial::<FUSED>(clamp(a, 0.0, 4.0), &Q);
     let far = (1.0 - exp::<FUSED>(q)).copysign(x);
     if a < 0.92 { near } else { far }
 }
@@ -173,7 +173,7 @@ pub fn gelu<const FUSED: bool>(x: f32) -> f32 {
 #[inline(always)]
 pub fn gelu_tanh<const FUSED: bool>(x: f32) -> f32 {
     // Where `u` would be infinite, of either sign, `x` is no different from a smaller number.
-    let limited = limit(x, -1e3, 1e3);
+    let limited = clamp(x, -1e3, 1e3);
     let u =
         -2.0 * 0.797_884_6 * multiply_add::<FUSED>(0.044_715 * limited * limited, limited, limited);
     x / (1.0 + exp::<FUSED>(u))

@@ -17,7 +17,8 @@ pub(crate) fn round_to_bits(x: f32) -> u32 {
 /// The greatest magnitude; NaN if an element is not finite.
 #[inline(always)]
 pub(crate) fn largest_magnitude(x: &[f32]) -> f32 {
-    // Without the sign, floats are ordered as their bits are, and what is not finite is the greatest.
+    // Without the sign, floats are ordered as their bits are, and what is not finite is the
+    // greatest.
     let magnitude = |x: &f32| (x.to_bits() & 0x7fff_ffff) as i32;
     let largest = x.iter().map(magnitude).fold(0, i32::max);
     match f32::from_bits(largest as u32) {

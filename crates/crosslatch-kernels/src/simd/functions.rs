@@ -1,13 +1,15 @@
-//! Functions of one `f32` that activations and pointwise operators are made of, over slices.
+//! Elementwise functions of `f32`, over slices: what activations and pointwise operators are made
+//! of.
 //!
-//! Each is a formula of [`crate::simd::approximate`], compiled for each set of instructions. A number's result does not depend on where in the slice it stands.
+//! Each is a formula of [`crate::simd::approximate`], compiled for each instruction set. A number's
+//! result does not depend on where in the slice it stands.
 
 use crate::TensorMut;
 use crate::runtime::instructions::multiversion;
 use crate::simd::approximate;
 use crate::tensor::layout::for_each_run;
 
-/// A function of one number.
+/// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     /// `e^x`.
@@ -53,7 +55,7 @@ impl Function {
         });
     }
 
-    /// The same in double precision, by formulas that are obviously right.
+    /// The value in double precision, by formulas that are obviously right.
     pub fn exact(self, x: f64) -> f64 {
         match self {
             Function::Exp => x.exp(),

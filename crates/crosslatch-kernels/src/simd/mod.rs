@@ -1,4 +1,4 @@
-//! Loops over slices that a compiler or a person has made vector instructions of.
+//! Loops over slices in vector instructions, some found by the compiler, some written by hand.
 
 pub(crate) mod approximate;
 pub(crate) mod axpy;

@@ -1,11 +1,11 @@
-//! Vector arithmetic on slices of `f32`: the inner loops that everything fast ends in.
+//! Vector arithmetic on slices of `f32`: reductions and maps of rows.
 //!
-//! Each is written once, portably, and compiled for each set of vector instructions.
+//! Each is written once, portably, and compiled for each instruction set.
 
 use crate::runtime::instructions::multiversion;
 use crate::simd::approximate::{exp, multiply_add};
 
-/// Partial sums that a sum is made of.
+/// Partial sums of a sum.
 pub(crate) const LANES: usize = 8;
 
 /// Sum of eight lanes in a fixed order.

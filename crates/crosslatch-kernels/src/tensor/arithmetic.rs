@@ -1,7 +1,7 @@
-//! Arithmetic on the types that kernels compute in.
+//! Arithmetic on the types that kernels accumulate in.
 
-/// `f32`, `f64` or `i64`: what [`Element::Accumulator`](crate::Element::Accumulator) can be. Integers wrap
-/// around; the larger and the smaller of two floats is NaN if one is.
+/// Arithmetic in `f32`, `f64` or `i64`, the types that
+/// [`Element::Accumulator`](crate::Element::Accumulator) can be. Integers wrap around.
 pub trait Accumulate: Copy {
     /// The number in this type; integers truncate.
     fn from_f64(value: f64) -> Self;
@@ -9,11 +9,11 @@ pub trait Accumulate: Copy {
     fn add(self, other: Self) -> Self;
     /// Product.
     fn mul(self, other: Self) -> Self;
-    /// The larger one.
+    /// The larger one; NaN if one is NaN.
     fn max_or_nan(self, other: Self) -> Self;
-    /// The smaller one.
+    /// The smaller one; NaN if one is NaN.
     fn min_or_nan(self, other: Self) -> Self;
-    /// Divided by a count: floats as usual, integers rounded down.
+    /// The quotient by a count; of integers, rounded down.
     fn divided_by(self, count: i64) -> Self;
 }
 

@@ -1,9 +1,9 @@
 //! Element types, and the arithmetic type that each is computed in.
 //!
 //! PyTorch computes half-precision pointwise operators in `f32` and rounds once at the end, and
-//! integer operators with wrap-around. [`Element`] says so in one place: `widen` to the type that
-//! a kernel computes in, `narrow` to what is stored. A kernel is then written three times at most
-//! (`f32`, `f64`, `i64`) and works for ten element types.
+//! integer operators with wrap-around. [`Element`] says so in one place: `widen` to the type that a
+//! kernel computes in, `from_accumulator` to what is stored. A kernel is then written three times
+//! at most (`f32`, `f64`, `i64`) and works for ten element types.
 
 use std::fmt;
 
@@ -89,8 +89,8 @@ impl fmt::Display for DType {
     }
 }
 
-/// A stored truth value: one byte, as PyTorch stores it. Any byte but zero is true, so that a
-/// hostile file cannot make an invalid `bool`.
+/// A stored boolean: one byte, as PyTorch stores it. Any byte but zero is true, so that a hostile
+/// file cannot make an invalid `bool`.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Bool(u8);
@@ -101,7 +101,7 @@ impl Bool {
         Bool(value as u8)
     }
 
-    /// The truth value.
+    /// The boolean.
     pub fn get(self) -> bool {
         self.0 != 0
     }
@@ -109,7 +109,7 @@ impl Bool {
 
 /// A type that tensors can hold, and the type that its arithmetic is done in.
 pub trait Element: Pod + Send + Sync + fmt::Debug {
-    /// The tag of this type.
+    /// The [`DType`] of this type.
     const DTYPE: DType;
     /// `f32` for 16- and 32-bit floats, `f64` for itself, `i64` for integers and `bool`.
     type Accumulator: Copy + Send + Sync + PartialOrd + fmt::Debug;
@@ -155,7 +155,7 @@ macro_rules! float_element {
             }
             #[inline(always)]
             fn to_i64(self) -> i64 {
-                cut_to_i64($to_f64(self))
+                truncate_to_i64($to_f64(self))
             }
         }
     };
@@ -194,7 +194,7 @@ float_element!(
 );
 
 macro_rules! int_element {
-    ($type:ty, $tag:ident, $cut:ident) => {
+    ($type:ty, $tag:ident, $truncate:ident) => {
         impl Element for $type {
             const DTYPE: DType = DType::$tag;
             type Accumulator = i64;
@@ -208,7 +208,7 @@ macro_rules! int_element {
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                $cut(value) as $type
+                $truncate(value) as $type
             }
             #[inline(always)]
             fn from_i64(value: i64) -> Self {
@@ -226,13 +226,13 @@ macro_rules! int_element {
     };
 }
 
-// PyTorch takes `u8` by way of 64 bits, and what has a sign and is no longer than 32 bits by way of
-// 32; both wrap.
-int_element!(u8, U8, cut_to_i64);
-int_element!(i8, I8, cut_to_i32);
-int_element!(i16, I16, cut_to_i32);
-int_element!(i32, I32, cut_to_i32);
-int_element!(i64, I64, cut_to_i64);
+// PyTorch converts to `u8` by way of 64 bits, and to signed integers of up to 32 bits by way of 32;
+// both wrap.
+int_element!(u8, U8, truncate_to_i64);
+int_element!(i8, I8, truncate_to_i32);
+int_element!(i16, I16, truncate_to_i32);
+int_element!(i32, I32, truncate_to_i32);
+int_element!(i64, I64, truncate_to_i64);
 
 impl Element for Bool {
     const DTYPE: DType = DType::Bool;
@@ -263,10 +263,10 @@ impl Element for Bool {
     }
 }
 
-/// A float cut off to 64 bits, as x86-64 does it: what does not fit, NaN included, is the smallest
-/// number.
+/// A float truncated to 64 bits, as x86-64 does it: what does not fit, NaN included, becomes the
+/// smallest number.
 #[inline(always)]
-fn cut_to_i64(value: f64) -> i64 {
+fn truncate_to_i64(value: f64) -> i64 {
     match value.abs() < 9_223_372_036_854_775_808.0 {
         true => value as i64,
         false => i64::MIN,
@@ -275,14 +275,14 @@ fn cut_to_i64(value: f64) -> i64 {
 
 /// The same to 32 bits.
 #[inline(always)]
-fn cut_to_i32(value: f64) -> i32 {
+fn truncate_to_i32(value: f64) -> i32 {
     match value > -2_147_483_649.0 && value < 2_147_483_648.0 {
         true => value as i32,
         false => i32::MIN,
     }
 }
 
-/// Runs an expression with `$T` bound to the element type that a [`DType`] names.
+/// Evaluates an expression with `$T` bound to the element type that a [`DType`] names.
 #[macro_export]
 macro_rules! with_element {
     ($dtype:expr, $T:ident => $body:expr) => {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_wrap_and_truth_is_any_non_zero_byte() {
+    fn integers_wrap_and_any_non_zero_byte_is_true() {
         assert_eq!(u8::from_f64(-1.0), 255);
         assert_eq!(i8::from_accumulator(200), -56);
         assert!(bytemuck::cast::<u8, Bool>(7).get());

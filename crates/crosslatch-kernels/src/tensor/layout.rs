@@ -27,9 +27,9 @@ pub const MAX_RANK: usize = 64;
 /// More elements than this cannot be addressed, in the widest element type.
 const MOST_ELEMENTS: usize = isize::MAX as usize / 16;
 
-/// Whether a tensor of this shape can exist: everything that is computed from such a shape
-/// (numbers of elements and of bytes, strides, products of some of its sizes) is a number that does
-/// not overflow. Sizes beside a zero count as well, because strides are made of them.
+/// Whether a tensor of this shape can exist: everything that is computed from such a shape (numbers
+/// of elements and of bytes, strides, products of some of its sizes) is a number that does not
+/// overflow. Sizes beside a zero count as well, because strides are made of them.
 pub fn is_addressable(shape: &[usize]) -> bool {
     let elements = shape
         .iter()
@@ -65,7 +65,7 @@ impl Layout {
         self.shape.len()
     }
 
-    /// Number of elements if none of its sizes were 0: a bound for whoever walks over some of its
+    /// Number of elements if none of the sizes were 0: a bound for loops over some of the
     /// dimensions.
     pub fn extent(&self) -> usize {
         self.shape.iter().map(|&size| size.max(1)).product()
@@ -105,9 +105,9 @@ impl Layout {
         last.checked_add(1)
     }
 
-    /// Whether two different indices may be the same element (a broadcast dimension, say). Of a
-    /// layout whose dimensions are interleaved (strides 2 and 3, say) it is said without looking
-    /// closer; views other than `as_strided` never make one.
+    /// Whether two different indices may be the same element (a broadcast dimension, say).
+    /// Conservative: a layout whose dimensions are interleaved (strides 2 and 3, say) counts as
+    /// overlapping; views other than `as_strided` never make one.
     pub fn overlaps_itself(&self) -> bool {
         if self.is_contiguous() {
             return false;
@@ -216,8 +216,8 @@ impl Layout {
         })
     }
 
-    /// The same elements, in the same order, under another shape, without moving any; `None`
-    /// where the strides do not allow it. `shape` must have as many elements as this.
+    /// The same elements, in the same order, under another shape, without moving any; `None` where
+    /// the strides do not allow it. `shape` must have as many elements as this.
     pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
         if self.numel() == 0 {
             return (checked_numel(shape) == Some(0)).then(|| Layout {

@@ -50,12 +50,14 @@ impl<'a, T> Matrices<'a, T> {
 }
 
 /// Position of the first element of matrix number `batch`.
+#[inline]
 pub(crate) fn matrix_offset(layout: &Layout, batch: usize) -> usize {
     batch_offset(layout, layout.rank() - 2, batch)
 }
 
 /// Position of the first element of batch number `batch`, where the first `dims` dimensions count
 /// the batches.
+#[inline]
 pub(crate) fn batch_offset(layout: &Layout, dims: usize, mut batch: usize) -> usize {
     let mut offset = layout.offset;
     for d in (0..dims).rev() {

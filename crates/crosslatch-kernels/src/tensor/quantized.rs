@@ -6,9 +6,9 @@
 //! although bf16 has no scale.
 //!
 //! *bf16* is the upper half of an `f32`, rounded to nearest even. *int8* is symmetric with one
-//! scale for each row (an output channel of a linear layer): `w = scale * q`, where
-//! `scale = max |w| / 127`. The bytes of an int8 matrix are the scales of all rows, zeros up to a
-//! multiple of 64, then the rows; those of a bf16 matrix are its rows.
+//! scale for each row (an output channel of a linear layer): `w = scale * q`, where `scale = max
+//! |w| / 127`. The bytes of an int8 matrix are the scales of all rows, zeros up to a multiple of
+//! 64, then the rows; those of a bf16 matrix are its rows.
 //!
 //! This file is the format alone. [`movement`](crate::movement) converts matrices to it and back,
 //! and [`matmul`](crate::matmul) multiplies by them.
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matrix_must_be_narrow_enough_and_have_all_its_bytes() {
+    fn a_matrix_has_a_limited_width_and_all_its_bytes() {
         assert_eq!(
             WeightFormat::Bf16.bytes(1, MAX_COLUMNS + 1),
             Err(QuantizeError::TooLarge)

@@ -6,16 +6,16 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-/// From this size on, memory is asked of the system itself, in huge pages where it has them: what is
-/// streamed through once a step otherwise looks up a page each 4 KiB.
+/// From this size on, memory is requested from the system itself, in huge pages where it has them:
+/// what is streamed through once a step would otherwise look up a page every 4 KiB.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 const LARGE: usize = 4 << 20;
 
-/// Below this, what is sparse takes no pages of its own.
+/// Below this size, sparse memory takes no pages of its own.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 const SPARSE: usize = 16 << 10;
 
-/// Owned bytes that start at a multiple of 64, as wide vector loads like it.
+/// Owned bytes that start at a multiple of 64, which vector loads want.
 pub struct Storage {
     memory: Memory,
     len: usize,
@@ -37,8 +37,8 @@ pub struct OutOfMemory {
 
 impl Storage {
     /// `len` bytes of zeros. Where the system gives pages of zeros, one that is never touched takes
-    /// no memory. For sizes that are known to be small; others are asked for by
-    /// [`try_zeroed`](Storage::try_zeroed).
+    /// no memory. For sizes that are known to be small; use [`try_zeroed`](Storage::try_zeroed) for
+    /// others.
     ///
     /// # Panics
     /// If the system has no such memory to give.
@@ -49,13 +49,13 @@ impl Storage {
     /// `len` bytes of zeros, if the system has them to give.
     ///
     /// # Errors
-    /// If it has not.
+    /// If the system has no such memory to give.
     pub fn try_zeroed(len: usize) -> Result<Storage, OutOfMemory> {
         #[cfg(all(target_os = "linux", not(miri)))]
         if len >= LARGE
             && let Ok(pages) = memmap2::MmapMut::map_anon(len)
         {
-            // A wish: without huge pages it works as well.
+            // Only a request: it works without huge pages as well.
             let _ = pages.advise(memmap2::Advice::HugePage);
             let memory = Memory::Pages(pages);
             return Ok(Storage { memory, len });
@@ -97,7 +97,7 @@ impl Storage {
     /// A copy of `bytes`, if the system has memory for it.
     ///
     /// # Errors
-    /// If it has not.
+    /// If the system has no such memory to give.
     pub fn try_copy_of(bytes: &[u8]) -> Result<Storage, OutOfMemory> {
         let mut storage = Storage::try_zeroed(bytes.len())?;
         storage.bytes_mut().copy_from_slice(bytes);

@@ -1,10 +1,10 @@
 //! Borrowed tensors: what a kernel reads and what it writes.
 //!
 //! A tensor here is a piece of memory, an element type and a [`Layout`]. The constructors check
-//! once that every element lies inside the memory and is aligned, and of a tensor that is written
-//! also that no two of its elements are one; kernels rely on it. The last is what lets threads
+//! once that every element lies inside the memory and is aligned, and for a tensor that is written
+//! also that no two of its elements share memory; kernels rely on it. This is what lets threads
 //! write parts of one tensor at the same time: where two indices name one place, two threads would
-//! write it together, and the result would be whichever came last.
+//! race for it.
 
 use crate::{DType, Element, Layout};
 
@@ -16,7 +16,7 @@ pub enum TensorError {
     TooShort {
         /// Bytes up to the end of the last element.
         needed: usize,
-        /// Bytes there are.
+        /// Bytes of the memory.
         available: usize,
     },
     /// The size of the tensor is beyond what an address can express.
@@ -66,7 +66,7 @@ impl<'a> TensorRef<'a> {
     /// Views `bytes` as a tensor.
     pub fn new(dtype: DType, layout: &'a Layout, bytes: &'a [u8]) -> Result<Self, TensorError> {
         check(dtype, layout, bytes)?;
-        // No memory at all may be given by any pointer; kernels see an aligned one.
+        // An empty slice may have any pointer; kernels see an aligned one.
         let bytes = match bytes {
             [] => bytemuck::cast_slice::<u64, u8>(&[]),
             bytes => bytes,

@@ -35,14 +35,14 @@ pub struct Symbol {
     pub name: String,
     /// The smallest value that the program was exported for.
     pub min: i64,
-    /// The largest, if there is one.
+    /// The largest value, if there is a bound.
     pub max: Option<i64>,
 }
 
 /// Something that a program gets from outside.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    /// The name that people know it by: of the input, or of the parameter in the model.
+    /// Its name for people: that of the input, or of the parameter in the model.
     pub name: String,
     /// Where it comes from and how long it lives.
     pub kind: SlotKind,
@@ -54,10 +54,9 @@ pub enum SlotKind {
     /// Given at each run.
     Input,
     /// Computed by another method, once for each set of latched inputs, and read at each run
-    /// ([`passes::latch`](crate::passes::latch)).
+    /// (`passes::latch`).
     Latched,
-    /// Left by the last run of this method, or by the method that comes before it
-    /// ([`passes::carry`](crate::passes::carry)).
+    /// Left by the last run of this method, or by the method that runs before it (`passes::carry`).
     Carried,
     /// A parameter, buffer or constant that no run changes. All sessions read the same memory.
     Weight,
@@ -125,7 +124,7 @@ pub enum ValueType {
     Int,
     /// A float that depends on sizes.
     Float,
-    /// A truth value that depends on sizes.
+    /// A bool that depends on sizes.
     Bool,
 }
 
@@ -139,8 +138,8 @@ pub struct TensorType {
 }
 
 impl TensorType {
-    /// Element type and contiguous layout where symbols have these values; `None` if a size cannot
-    /// be computed from them, or is negative.
+    /// Element type and contiguous layout, with the values of symbols from `lookup`; `None` if a size
+    /// cannot be computed from them or is negative.
     pub fn with_sizes(&self, lookup: &dyn Fn(&str) -> Option<i64>) -> Option<(DType, Layout)> {
         let size = |size: &Size| usize::try_from(size.eval(lookup)?).ok();
         let shape: Option<Vec<usize>> = self.sizes.iter().map(size).collect();
@@ -155,7 +154,7 @@ pub struct Node {
     pub op: Arc<Operator>,
     /// One entry for each argument of the schema.
     pub args: Vec<Arg>,
-    /// The branches of a `cond`, taken if the predicate is true and false; else empty.
+    /// The two branches of a `cond`, for a true and for a false predicate; empty for others.
     pub branches: Vec<Graph>,
     /// What the call defines.
     pub results: Vec<ValueId>,
@@ -163,17 +162,17 @@ pub struct Node {
     pub provenance: Provenance,
 }
 
-/// Where in the model a call comes from, as far as the file tells.
+/// Where in the model a call comes from, as far as the file says.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
     /// The line of the model: file, number and text.
     pub line: Option<Arc<str>>,
-    /// The module, as the model calls it: `decoder.layers.0.fc1`; empty for the model itself.
+    /// The module by its name in the model, `decoder.layers.0.fc1`; empty for the model itself.
     pub module: Option<Arc<str>>,
 }
 
 impl Node {
-    /// All values that the node reads as arguments, in order; branches see no others.
+    /// All values among the arguments, in order. Branches see no others.
     pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.args.iter().flat_map(Arg::values)
     }

@@ -18,7 +18,7 @@ use super::nesting::TooDeep;
 use super::schema::{ArgType, Schema};
 use super::size::Size;
 
-/// Text that is not a program.
+/// The text is not a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct ParseError {
@@ -132,7 +132,7 @@ impl<'a> Parser<'a> {
                 c => value.push(c),
             }
         }
-        Err("a string does not end".into())
+        Err("a string is not terminated".into())
     }
 
     fn value_name(&mut self) -> Parsed<String> {
@@ -199,14 +199,14 @@ impl<'a> Parser<'a> {
         }
         match self.rest() {
             "" => Ok(program),
-            _ => Err("expected the end".into()),
+            _ => Err("expected the end of the program".into()),
         }
     }
 
     fn symbol(&mut self) -> Parsed<Symbol> {
         let name = self.word().to_owned();
         self.expect("in")?;
-        // `1..80` is one word, since names may have dots.
+        // `1..80` is one word, because names may contain dots.
         let range = self.word();
         let (min, max) = range.split_once("..").ok_or("expected a range")?;
         Ok(Symbol {
@@ -235,11 +235,11 @@ impl<'a> Parser<'a> {
             "int" => return Ok(ValueType::Int),
             "float" => return Ok(ValueType::Float),
             "truth" => return Ok(ValueType::Bool),
-            name => DType::from_name(name).ok_or_else(|| format!("`{name}` is no type"))?,
+            name => DType::from_name(name).ok_or_else(|| format!("unknown type `{name}`"))?,
         };
         self.expect("[")?;
         let rest = self.rest();
-        let end = rest.find(']').ok_or("a type does not end")?;
+        let end = rest.find(']').ok_or("a type is not terminated")?;
         let sizes = split_sizes(&rest[..end])
             .into_iter()
             .map(|s| Size::parse(s).map_err(|e| e.to_string()))
@@ -250,7 +250,7 @@ impl<'a> Parser<'a> {
 
     fn node(&mut self, graph: &mut Graph, scope: &mut Scope) -> Parsed<()> {
         let mut results = Vec::new();
-        // Results come into scope after the call.
+        // Results are in scope only after the call.
         let mut result_scope = Scope::new();
         while self.rest().starts_with('%') {
             results.push(self.typed_value(graph, &mut result_scope)?.1);
@@ -312,12 +312,12 @@ impl<'a> Parser<'a> {
             .map(|(arg, param)| {
                 arg.or_else(|| param.default.clone())
                     .or_else(|| param.optional.then_some(Arg::None))
-                    .ok_or_else(|| format!("`{}` needs `{}`", schema.name, param.name))
+                    .ok_or_else(|| format!("`{}` needs the argument `{}`", schema.name, param.name))
             })
             .collect()
     }
 
-    /// Reads what is nested one level deeper.
+    /// Reads something that is nested one level deeper.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         self.depth += 1;
         TooDeep::check(self.depth).map_err(|e| e.to_string())?;
@@ -357,7 +357,7 @@ impl<'a> Parser<'a> {
             scope
                 .get(&name)
                 .copied()
-                .ok_or_else(|| format!("`%{name}` is not defined before"))
+                .ok_or_else(|| format!("`%{name}` is used but not defined before"))
         };
         let rest = self.rest();
         if rest.starts_with('%') {
@@ -406,24 +406,24 @@ impl<'a> Parser<'a> {
         }
         word.parse()
             .map(Arg::Float)
-            .map_err(|_| format!("`{word}` is no argument"))
+            .map_err(|_| format!("expected an argument, found `{word}`"))
     }
 }
 
-/// The rest of `\u{7f}`, as Rust writes a character that cannot be seen.
+/// The rest of `\u{7f}`, as Rust prints an invisible character.
 fn code_point(chars: &mut std::str::CharIndices<'_>) -> Parsed<char> {
     let mut digits = chars.map(|(_, c)| c).take_while(|c| *c != '}');
-    let malformed = || "a character's number is written as `\\u{7f}`".to_owned();
+    let malformed = || "expected a code point such as `\\u{7f}`".to_owned();
     if digits.next() != Some('{') {
         return Err(malformed());
     }
-    // A character's number has six digits at most.
+    // A code point has six digits at most.
     let digits: String = digits.take(7).collect();
     let number = u32::from_str_radix(&digits, 16).ok();
     number.and_then(char::from_u32).ok_or_else(malformed)
 }
 
-/// Splits at commas outside brackets.
+/// Splits at commas outside parentheses.
 fn split_sizes(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut depth, mut start) = (0, 0);

@@ -161,7 +161,7 @@ fn write_arg(f: &mut fmt::Formatter<'_>, graph: &Graph, arg: &Arg) -> fmt::Resul
             }
             f.write_str("]")
         }
-        // Debug formatting keeps a point or an exponent, which tells floats from integers.
+        // Debug formatting keeps a point or an exponent, which distinguishes floats from integers.
         Arg::Float(x) => write!(f, "{x:?}"),
         Arg::Bool(b) => write!(f, "{b}"),
         Arg::Str(s) => write!(f, "{s:?}"),

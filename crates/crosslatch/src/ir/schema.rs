@@ -2,11 +2,11 @@
 //!
 //! PyTorch writes the contract of an operator as one line of text,
 //! `aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)`. The
-//! annotation says what an alias analysis needs: arguments and results that share a letter share
-//! memory, `!` marks memory that is written. Crosslatch declares its operators in the same
-//! language, so that an operator's effects stand where the operator is declared and nowhere else.
-//! A result whose letter appears on an argument *may* alias it; whether it does for given sizes
-//! (`reshape`) is decided when the operator is lowered.
+//! annotations say what an alias analysis needs: arguments and results with the same letter share
+//! memory, and `!` marks memory that is written. Crosslatch declares its operators in this notation,
+//! so an operator's effects are stated where it is declared and nowhere else. A result with the
+//! letter of an argument *may* alias it; whether it does for given sizes (`reshape`) is decided when
+//! the call is lowered.
 
 use crosslatch_kernels::DType;
 
@@ -25,15 +25,15 @@ pub enum ArgType {
     Ints,
     /// A floating point number.
     Float,
-    /// A truth value.
+    /// A bool.
     Bool,
     /// Any number.
     Number,
-    /// Text.
+    /// A string.
     Str,
     /// An element type.
     DType,
-    /// Where a tensor lives or how its memory is laid out; the engine does not look at it.
+    /// A device, memory format or the like, which the engine ignores.
     Ignored,
 }
 
@@ -81,7 +81,7 @@ pub struct Schema {
     pub returns: Vec<Return>,
 }
 
-/// What is wrong with the text of a schema.
+/// The text of a schema is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("schema `{schema}`: {reason}")]
 pub struct SchemaError {
@@ -128,12 +128,12 @@ impl Schema {
         self.params.iter().position(|p| p.name == name)
     }
 
-    /// Whether the operator changes what its first argument *is*, but no memory: `squeeze_`, `t_`.
-    /// To an IR of values it is a view, after which the argument's name means the result. Such an
-    /// operator is declared as in place by its name and as a view by its effects.
+    /// Whether the operator changes the shape of its first argument in place, but writes no memory:
+    /// `squeeze_`, `t_`. In an IR of values that is a view, after which the name of the argument means
+    /// the result. Such an operator is in place by its name and a view by its annotations.
     pub fn renames(&self) -> bool {
         let base = self.name.split('.').next().unwrap_or_default();
-        // `__and__` and its like end in a line as well, and make something new.
+        // `__and__` and its relatives end in an underscore as well, but their results are fresh.
         let is_view = self.returns.first().is_some_and(|r| r.alias.is_some());
         base.ends_with('_') && is_view && self.written().next().is_none()
     }
@@ -147,9 +147,9 @@ impl Schema {
             .map(|(i, _)| i)
     }
 
-    /// Positions of the arguments whose memory result `index` may be.
+    /// Positions of the arguments whose memory result `index` may share.
     pub fn aliased_by(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
-        // A list of results has one entry in the schema and many in a node.
+        // A list of results is one return in the schema and many results of a node.
         let ret = self.returns.get(index).or(match self.returns.as_slice() {
             [only] if only.list => Some(only),
             _ => None,
@@ -185,7 +185,7 @@ fn split_list(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Type, alias annotation, whether it is a list, whether it is optional.
+/// The type, its alias set, whether it is a list, and whether it is optional.
 fn parse_type(text: &str) -> Option<(ArgType, Option<AliasInfo>, bool, bool)> {
     let text = text.split(' ').next()?;
     let mut alias = None;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_at_the_end_of_a_name_renames_only_views() {
+    fn an_underscore_at_the_end_of_a_name_renames_only_views() {
         for (text, renames) in [
             ("aten::squeeze_(Tensor(a) self) -> Tensor(a)", true),
             ("aten::relu_(Tensor(a!) self) -> Tensor(a!)", false),

@@ -1,8 +1,8 @@
 //! The rules of the IR.
 //!
-//! Whoever builds or rewrites a program relies on these and has to keep them: values are defined
-//! once and before they are used, arguments have the types that the schema asks for, branches of a
-//! `cond` fit its operands and results, outputs fit the signature.
+//! Whoever builds or rewrites a program must keep them, and may rely on them: a value is defined once
+//! and before it is used, arguments have the types that the schema asks for, the branches of a `cond`
+//! fit its operands and results, and the outputs fit the signature.
 
 use std::collections::HashSet;
 
@@ -11,16 +11,96 @@ use super::graph::{Graph, Node, Output, Program, SlotKind, ValueType};
 use super::nesting::TooDeep;
 use super::schema::ArgType;
 
-/// A broken rule, and where.
+/// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct VerifyError(pub String);
+#[non_exhaustive]
+pub enum VerifyError {
+    /// There is not one slot for each input of the graph.
+    #[error("the numbers of slots and of inputs differ")]
+    SlotCount,
+    /// The signature does not list each output of the graph.
+    #[error("the numbers of outputs in the signature and in the graph differ")]
+    OutputCount,
+    /// An output becomes the contents of a slot that no run may change.
+    #[error("slot `{0}` is written but is not state")]
+    WrittenSlot(String),
+    /// An output that is stored is not a value, or the slot does not exist.
+    #[error("an output is stored to a slot that does not exist, or is not a value")]
+    StoredOutput,
+    /// Two inputs or two outputs have one name.
+    #[error("two {kind} are called `{name}`")]
+    DuplicateName {
+        /// "inputs" or "outputs".
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// An input is a number and the graph reads it.
+    #[error("input `{0}` is a number; export it as a tensor or as a constant")]
+    NumberInput(String),
+    /// The contents of a slot do not fit it.
+    #[error("{0}")]
+    Contents(String),
+    /// Branches are nested too deep.
+    #[error("branches are {0}")]
+    TooDeep(#[from] TooDeep),
+    /// A value is defined more than once.
+    #[error("`{0}` is defined twice")]
+    DefinedTwice(String),
+    /// A definition refers to a value that the graph does not have.
+    #[error("a value that does not exist is defined")]
+    UnknownValue,
+    /// An output of a graph is not defined in it.
+    #[error("an output is not defined")]
+    UndefinedOutput,
+    /// A node breaks a rule.
+    #[error("{node}: {rule}")]
+    Node {
+        /// The node, by its first result and its operator.
+        node: String,
+        /// The rule.
+        rule: NodeRule,
+    },
+}
 
-/// Checks that no `cond` is nested too deep: what walks a graph relies on it, this does not.
+/// A rule that a node breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeRule {
+    /// An argument is not defined before the node.
+    #[error("an argument is used but not defined before")]
+    UndefinedArgument,
+    /// There is not one argument for each of the schema.
+    #[error("the number of arguments is wrong")]
+    ArgumentCount,
+    /// An argument is not of the type that the schema asks for.
+    #[error("argument `{0}` has the wrong type")]
+    ArgumentType(String),
+    /// The node names more results than the operator has.
+    #[error("there are too many results")]
+    ResultCount,
+    /// The operands of a `cond` are not a list of values.
+    #[error("the operands are not a list")]
+    CondOperands,
+    /// A `cond` does not have two branches.
+    #[error("a `cond` needs two branches")]
+    BranchCount,
+    /// A branch has other operands than its `cond`, by number or type.
+    #[error("the inputs of a branch do not match the operands")]
+    BranchInputs,
+    /// A branch does not return one value for each result of its `cond`.
+    #[error("the outputs of a branch do not match the results")]
+    BranchOutputs,
+    /// A branch returns something other than a value.
+    #[error("a branch returns something that is not a value")]
+    BranchOutputKind,
+}
+
+/// Checks that no `cond` is nested too deep. Recursive walks rely on it; this walk is not recursive.
 pub fn verify_depth(graph: &Graph) -> Result<(), VerifyError> {
     let mut open = vec![(graph, 0)];
     while let Some((graph, depth)) = open.pop() {
-        TooDeep::check(depth).map_err(|e| VerifyError(format!("branches are {e}")))?;
+        TooDeep::check(depth)?;
         let branches = graph.nodes.iter().flat_map(|node| &node.branches);
         open.extend(branches.map(|branch| (branch, depth + 1)));
     }
@@ -31,10 +111,10 @@ pub fn verify_depth(graph: &Graph) -> Result<(), VerifyError> {
 pub fn verify(program: &Program) -> Result<(), VerifyError> {
     let graph = &program.graph;
     if program.slots.len() != graph.inputs.len() {
-        return fail("the numbers of slots and of inputs differ");
+        return Err(VerifyError::SlotCount);
     }
     if program.outputs.len() != graph.outputs.len() {
-        return fail("the numbers of outputs in the signature and in the graph differ");
+        return Err(VerifyError::OutputCount);
     }
     for (output, value) in program.outputs.iter().zip(&graph.outputs) {
         let Output::Mutation { slot } = output else {
@@ -42,10 +122,10 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
         };
         match program.slots.get(*slot) {
             Some(s) if matches!(s.kind, SlotKind::Weight | SlotKind::Latched) => {
-                return fail(format!("slot `{}` is written but is no state", s.name));
+                return Err(VerifyError::WrittenSlot(s.name.clone()));
             }
             Some(_) if matches!(value, Arg::Value(_)) => {}
-            _ => return fail("an output writes a slot that does not exist, or no value to it"),
+            _ => return Err(VerifyError::StoredOutput),
         }
     }
     verify_depth(graph)?;
@@ -54,27 +134,30 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
     verify_inputs(program)
 }
 
-/// Inputs are given and outputs are asked for by name.
+/// Checks that names are unique, because inputs are given and outputs are read by name.
 fn verify_names(program: &Program) -> Result<(), VerifyError> {
     let outputs = program.outputs.iter().filter_map(|output| match output {
         Output::User(name) => Some(name.as_str()),
         Output::Mutation { .. } => None,
     });
     let inputs = program.slots.iter().filter(|s| s.kind == SlotKind::Input);
-    for (what, names) in [
+    for (kind, names) in [
         ("outputs", outputs.collect::<Vec<_>>()),
         ("inputs", inputs.map(|s| s.name.as_str()).collect()),
     ] {
         let mut seen = HashSet::new();
         if let Some(name) = names.into_iter().find(|name| !seen.insert(*name)) {
-            return fail(format!("two {what} are called `{name}`"));
+            return Err(VerifyError::DuplicateName {
+                kind,
+                name: name.to_owned(),
+            });
         }
     }
     Ok(())
 }
 
-/// What a caller gives are tensors. An exporter also lists numbers that it burnt into the graph;
-/// those are never used.
+/// Checks that inputs are tensors. An exporter also lists numbers that it has made constants of the
+/// graph, but nothing reads those.
 fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     let graph = &program.graph;
     let operands = graph.nodes.iter().flat_map(Node::operands);
@@ -85,17 +168,10 @@ fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     for (slot, &input) in program.slots.iter().zip(&graph.inputs) {
         let is_tensor = matches!(graph.value(input).ty, ValueType::Tensor(_));
         if !is_tensor && is_used[input.index()] {
-            return fail(format!(
-                "input `{}` is a number; export it as a tensor or as a constant",
-                slot.name
-            ));
+            return Err(VerifyError::NumberInput(slot.name.clone()));
         }
     }
     Ok(())
-}
-
-fn fail<T>(message: impl Into<String>) -> Result<T, VerifyError> {
-    Err(VerifyError(message.into()))
 }
 
 fn verify_graph(graph: &Graph) -> Result<(), VerifyError> {
@@ -105,14 +181,13 @@ fn verify_graph(graph: &Graph) -> Result<(), VerifyError> {
             *d = true;
             Ok(())
         }
-        Some(_) => fail(format!("`{}` is defined twice", graph.value(id).name)),
-        None => fail("a value that does not exist is defined"),
+        Some(_) => Err(VerifyError::DefinedTwice(graph.value(id).name.clone())),
+        None => Err(VerifyError::UnknownValue),
     };
     for &input in &graph.inputs {
         define(input)?;
     }
-    // Definitions come in order, so a second walk with the first one's marks would accept uses
-    // before definitions; check uses as definitions arrive.
+    // Uses are checked as definitions are met, so that a use before its definition is found.
     let mut known = vec![false; graph.values.len()];
     for &input in &graph.inputs {
         known[input.index()] = true;
@@ -120,10 +195,7 @@ fn verify_graph(graph: &Graph) -> Result<(), VerifyError> {
     for node in &graph.nodes {
         for id in node.operands() {
             if !known.get(id.index()).copied().unwrap_or(false) {
-                return fail(format!(
-                    "{}: an argument is not defined before",
-                    label(graph, node)
-                ));
+                return Err(broken(graph, node, NodeRule::UndefinedArgument));
             }
         }
         verify_node(graph, node)?;
@@ -134,7 +206,7 @@ fn verify_graph(graph: &Graph) -> Result<(), VerifyError> {
     }
     for id in graph.outputs.iter().flat_map(Arg::values) {
         if !known.get(id.index()).copied().unwrap_or(false) {
-            return fail("an output is not defined");
+            return Err(VerifyError::UndefinedOutput);
         }
     }
     Ok(())
@@ -153,24 +225,27 @@ pub fn label(graph: &Graph, node: &Node) -> String {
     }
 }
 
+fn broken(graph: &Graph, node: &Node, rule: NodeRule) -> VerifyError {
+    VerifyError::Node {
+        node: label(graph, node),
+        rule,
+    }
+}
+
 fn verify_node(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
-    let at = || label(graph, node);
+    let fail = |rule| Err(broken(graph, node, rule));
     let schema = &node.op.schema;
     if node.args.len() != schema.params.len() {
-        return fail(format!("{}: wrong number of arguments", at()));
+        return fail(NodeRule::ArgumentCount);
     }
     for (arg, param) in node.args.iter().zip(&schema.params) {
         if !fits(graph, arg, param.ty, param.optional) {
-            return fail(format!(
-                "{}: argument `{}` has the wrong type",
-                at(),
-                param.name
-            ));
+            return fail(NodeRule::ArgumentType(param.name.clone()));
         }
     }
-    let list = schema.returns.len() == 1 && schema.returns[0].list;
-    if !list && node.results.len() > schema.returns.len() {
-        return fail(format!("{}: too many results", at()));
+    let is_list = schema.returns.len() == 1 && schema.returns[0].list;
+    if !is_list && node.results.len() > schema.returns.len() {
+        return fail(NodeRule::ResultCount);
     }
     if node.is_cond() {
         verify_cond(graph, node)?;
@@ -178,15 +253,16 @@ fn verify_node(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
     Ok(())
 }
 
+/// Whether an argument is of a type that a schema asks for.
 fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
     let tensor = |id: &ValueId| matches!(graph.value(*id).ty, ValueType::Tensor(_));
     match (arg, ty) {
         (Arg::None, ArgType::Ignored) => true,
         (Arg::None, _) => optional,
-        // PyTorch takes a number where a schema asks for a tensor.
+        // PyTorch accepts a number where a schema asks for a tensor.
         (Arg::Value(_) | Arg::Int(_) | Arg::Float(_) | Arg::Bool(_), ArgType::Tensor) => true,
         (Arg::Values(list), ArgType::Tensors) => list.iter().flatten().all(tensor),
-        // An empty list does not tell what it is a list of.
+        // An empty list does not say what it is a list of.
         (Arg::Ints(list), ArgType::Tensors) => list.is_empty(),
         (Arg::Values(list), ArgType::Ints) => list.is_empty(),
         (Arg::Value(id), ArgType::Int | ArgType::Float | ArgType::Bool | ArgType::Number) => {
@@ -209,17 +285,17 @@ fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
 }
 
 fn verify_cond(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
-    let at = || label(graph, node);
+    let fail = |rule| Err(broken(graph, node, rule));
     let operands: Vec<ValueId> = match node.args.get(1) {
         Some(Arg::Values(list)) => list.iter().flatten().copied().collect(),
-        _ => return fail(format!("{}: operands are no list", at())),
+        _ => return fail(NodeRule::CondOperands),
     };
     if node.branches.len() != 2 {
-        return fail(format!("{}: needs two branches", at()));
+        return fail(NodeRule::BranchCount);
     }
     for branch in &node.branches {
         if branch.inputs.len() != operands.len() {
-            return fail(format!("{}: a branch takes other operands", at()));
+            return fail(NodeRule::BranchInputs);
         }
         for (input, operand) in branch.inputs.iter().zip(&operands) {
             let (inner, outer) = (&branch.value(*input).ty, &graph.value(*operand).ty);
@@ -230,20 +306,14 @@ fn verify_cond(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
                 (a, b) => a == b,
             };
             if !agree {
-                return fail(format!("{}: a branch takes other types", at()));
+                return fail(NodeRule::BranchInputs);
             }
         }
         if branch.outputs.len() != node.results.len() {
-            return fail(format!(
-                "{}: a branch returns another number of results",
-                at()
-            ));
+            return fail(NodeRule::BranchOutputs);
         }
         if !branch.outputs.iter().all(|o| matches!(o, Arg::Value(_))) {
-            return fail(format!(
-                "{}: a branch returns something that is no tensor",
-                at()
-            ));
+            return fail(NodeRule::BranchOutputKind);
         }
         verify_graph(branch)?;
     }

@@ -186,7 +186,7 @@ impl Loading {
         }
         let file: ExportedProgram = serde_json::from_slice(json).map_err(malformed)?;
         let converted = convert(name, &file, Catalogue::builtin()).map_err(|e| match e {
-            ConvertError::Reason(reason) => fail(ArchiveError::entry(&entry, reason)),
+            ConvertError::Invalid(reason) => fail(ArchiveError::entry(&entry, reason)),
             ConvertError::Missing(missing) => Error::MissingOperators {
                 path: path(),
                 missing,

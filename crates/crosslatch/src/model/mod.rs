@@ -174,14 +174,14 @@ impl Model {
                 None => None,
             };
             let contents = contents.ok_or_else(|| {
-                VerifyError(format!(
+                VerifyError::Contents(format!(
                     "slot `{}` has no contents or no fixed size",
                     slot.name
                 ))
             })?;
             bindings.push(Some(weights.add(&contents)));
         }
-        check_bindings(&program, &bindings).map_err(VerifyError)?;
+        check_bindings(&program, &bindings).map_err(VerifyError::Contents)?;
         let method = Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(&[], weight);
         });

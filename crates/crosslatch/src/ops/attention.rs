@@ -1,8 +1,8 @@
 //! Scaled dot-product attention.
 //!
-//! Batch dimensions are broadcast by strides. Grouped heads, where several heads of queries share
-//! one of keys and values, are a broadcast too: the queries' heads become two dimensions, and keys
-//! and values are repeated along the second. Nothing is copied.
+//! Batch dimensions are broadcast by strides. So are grouped heads, where several heads of queries
+//! share one head of keys and values: the heads of queries become two dimensions, and keys and values
+//! are broadcast along the second. Nothing is copied.
 
 use crosslatch_kernels::attention::{Attention, attention};
 use crosslatch_kernels::kernel::AnyLayout;
@@ -34,14 +34,16 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     let mask = call.optional_tensor("attn_mask")?;
     let causal = call.bool("is_causal")?;
     if call.float("dropout_p")? != 0.0 {
-        return Err(OpError::new("attention with dropout is not supported"));
+        return Err(OpError::unsupported(
+            "attention with dropout is not supported",
+        ));
     }
     if causal && mask.is_some() {
-        return Err(OpError::new("attention is either causal or has a mask"));
+        return Err(OpError::new("attention is causal and has a mask as well"));
     }
     let bad = || {
         OpError::new(format!(
-            "query {}{:?}, key {}{:?}, value {}{:?} and mask {:?} do not fit",
+            "query {}{:?}, key {}{:?}, value {}{:?} and mask {:?} do not fit together",
             q.dtype,
             q.shape(),
             k.dtype,
@@ -52,11 +54,11 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         ))
     };
     // Keys and values may be stored in bf16 (`passes::caches`).
-    let is_narrow = q.dtype == DType::F32 && [k, v].iter().all(|t| t.dtype == DType::BF16);
-    let wrong = |t: &TensorArg| t.rank() < 2 || !t.dtype.is_float();
-    let others = [k, v].iter().any(|t| t.dtype != q.dtype) && !is_narrow;
-    let integers = |m: &TensorArg| m.dtype != DType::Bool && !m.dtype.is_float();
-    if others || [q, k, v].into_iter().any(wrong) || mask.is_some_and(integers) {
+    let is_bf16_cache = q.dtype == DType::F32 && [k, v].iter().all(|t| t.dtype == DType::BF16);
+    let is_unfit = |t: &TensorArg| t.rank() < 2 || !t.dtype.is_float();
+    let types_differ = [k, v].iter().any(|t| t.dtype != q.dtype) && !is_bf16_cache;
+    let is_unfit_mask = |m: &TensorArg| m.dtype != DType::Bool && !m.dtype.is_float();
+    if types_differ || [q, k, v].into_iter().any(is_unfit) || mask.is_some_and(is_unfit_mask) {
         return Err(bad());
     }
     let size = |t: &TensorArg, from_end: usize| t.shape()[t.rank() - from_end];
@@ -81,7 +83,7 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         lq = split_dim(&lq, lq.rank() - 3, own);
         lk = lk.unsqueeze(lk.rank() - 2);
         lv = lv.unsqueeze(lv.rank() - 2);
-        // A mask for all heads, or one for each.
+        // The mask is one for all heads, or one for each.
         lm = lm.map(|l| match l.rank().checked_sub(3) {
             Some(d) if l.shape[d] == heads => split_dim(&l, d, own),
             Some(d) => l.unsqueeze(d),
@@ -104,7 +106,7 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     let flops = 2 * pairs as u64 * (inner + width) as u64;
     let lo = Layout::contiguous(&checked_shape(with(&[queries, width]))?);
     let ll = Layout::contiguous(&checked_shape(with(&[queries]))?);
-    // What the program sees has the heads in one dimension.
+    // The program's result has the heads in one dimension.
     let mut shape = lo.shape.clone();
     if groups.is_some() {
         let d = shape.len() - 4;
@@ -114,14 +116,14 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     let mut results = vec![(q.dtype, shape.clone())];
     if call.schema.returns.len() == 2 {
         shape.pop();
-        let wide = if q.dtype == DType::F64 {
+        let logsumexp = if q.dtype == DType::F64 {
             DType::F64
         } else {
             DType::F32
         };
-        results.push((wide, shape));
+        results.push((logsumexp, shape));
     }
-    let what = Attention {
+    let options = Attention {
         scale: call
             .optional_float("scale")?
             .unwrap_or(1.0 / (inner as f64).sqrt()),
@@ -140,25 +142,25 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             (Some(i), Some(l)) => Some(view(&o.inputs[i], l)?),
             _ => None,
         };
-        let [out, logarithms @ ..] = &mut *o.outputs else {
+        let [out, logsumexp @ ..] = &mut *o.outputs else {
             return Ok(());
         };
-        // The plan may have put the result elsewhere: heads behind positions, for example.
-        let place = match grouped {
+        // The plan may have chosen another layout: heads after positions, for example.
+        let layout = match grouped {
             false => out.layout().clone(),
             true => lo.clone(),
         };
-        let mut out = view_mut(out, &place)?;
-        let mut logarithms = match logarithms.first_mut() {
+        let mut out = view_mut(out, &layout)?;
+        let mut logsumexp = match logsumexp.first_mut() {
             None => None,
             Some(t) => Some(view_mut(t, &ll)?),
         };
         attention(
             &mut out,
-            logarithms.as_mut(),
+            logsumexp.as_mut(),
             [&q, &k, &v],
             mask.as_ref(),
-            what,
+            options,
             o.threads,
         );
         Ok(())

@@ -1,12 +1,13 @@
 //! Convolution over one or two dimensions.
 //!
-//! All forms become one kernel over two dimensions; with one, the other has length 1.
+//! All forms become one kernel over two dimensions; over one, the other has length 1.
 
 use crosslatch_kernels::convolution::Convolution;
 use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
+use crate::ir::schema::ArgType;
 use crate::ir::{Call, KernelSet, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::shapes::checked_shape;
@@ -38,21 +39,23 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// `given` is the number of dimensions, where the operator's name says it.
-fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
+/// `named_dims` is the number of dimensions, if the operator's name says it.
+fn lower(call: &Call<'_>, named_dims: Option<usize>) -> Result<Lowering, OpError> {
     let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
     if call.has("transposed") && call.bool("transposed")? {
-        return Err(OpError::new("transposed convolution is not supported"));
+        return Err(OpError::unsupported(
+            "transposed convolution is not supported",
+        ));
     }
-    let dims = given.unwrap_or(w.rank().saturating_sub(2));
+    let dims = named_dims.unwrap_or(w.rank().saturating_sub(2));
     if !(1..=2).contains(&dims) {
-        return Err(OpError::new(format!(
+        return Err(OpError::unsupported(format!(
             "convolution over {dims} dimensions is not supported"
         )));
     }
-    let stride = numbers(call, "stride", dims)?;
-    let dilation = numbers(call, "dilation", dims)?;
+    let stride = per_dimension(call, "stride", dims)?;
+    let dilation = per_dimension(call, "dilation", dims)?;
     let groups = usize::try_from(call.int("groups")?).unwrap_or(0);
     let fits = w.rank() == dims + 2
         && (x.rank() == dims + 2 || x.rank() == dims + 1)
@@ -65,7 +68,7 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
         && bias.is_none_or(|b| b.shape() == &w.shape()[..1] && b.dtype == x.dtype);
     if !fits {
         return Err(OpError::new(format!(
-            "an input {}{:?}, a weight {}{:?}, {groups} groups and this bias do not fit",
+            "input {}{:?}, weight {}{:?}, {groups} groups and the bias do not fit together",
             x.dtype,
             x.shape(),
             w.dtype,
@@ -94,7 +97,7 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
     };
     let taps: usize = w.shape()[1..].iter().product();
     let flops = 2 * (full.iter().product::<usize>() as u64) * taps as u64;
-    let kernel = Convolve {
+    let kernel = ConvolutionKernel {
         convolution,
         x: (x.index, lx),
         weight: (w.index, lw),
@@ -106,9 +109,10 @@ fn lower(call: &Call<'_>, given: Option<usize>) -> Result<Lowering, OpError> {
     Ok(Lowering::compute(x.dtype, &shape, kernel).with_flops(flops))
 }
 
-/// A convolution as a kernel: operands by number, with their layouts in two dimensions.
+/// The kernel. Operands are given by their index among the inputs and their layout in two
+/// dimensions.
 #[derive(Clone)]
-struct Convolve {
+struct ConvolutionKernel {
     convolution: Convolution,
     x: (usize, Layout),
     weight: (usize, Layout),
@@ -118,7 +122,7 @@ struct Convolve {
     is_f32: bool,
 }
 
-impl Kernel for Convolve {
+impl Kernel for ConvolutionKernel {
     fn with_epilogue(&self, function: Function) -> Option<Box<dyn Kernel>> {
         let may = self.is_f32 && !self.plain && self.convolution.epilogue.is_none();
         may.then(|| -> Box<dyn Kernel> {
@@ -139,18 +143,21 @@ impl Kernel for Convolve {
     }
 }
 
-/// A number for each of two dimensions; one number stands for all.
-fn numbers(call: &Call<'_>, name: &str, dims: usize) -> Result<[usize; 2], OpError> {
+/// A number for each of two dimensions; a single number counts for both.
+fn per_dimension(call: &Call<'_>, name: &str, dims: usize) -> Result<[usize; 2], OpError> {
     match (&call.sizes(name)?[..], dims) {
-        // The dimension that is made up has one input and one tap.
+        // The dimension that is added has one input and one tap.
         (&[n], 1) => Ok([if name == "padding" { 0 } else { 1 }, n]),
         (&[n], 2) => Ok([n, n]),
         (&[a, b], 2) => Ok([a, b]),
-        (list, _) => Err(OpError::new(format!("`{name}` has {} entries", list.len()))),
+        (list, _) => Err(OpError::new(format!(
+            "`{name}` has {} elements for {dims} dimensions",
+            list.len()
+        ))),
     }
 }
 
-/// With a batch and two dimensions, as the kernel has it.
+/// The layout with a batch dimension and two dimensions to convolve over.
 fn in_two_dimensions(t: &TensorArg, dims: usize) -> Layout {
     let mut layout = t.layout_from_start();
     if layout.rank() == dims + 1 {
@@ -162,7 +169,7 @@ fn in_two_dimensions(t: &TensorArg, dims: usize) -> Layout {
     layout
 }
 
-/// Zeros in front and number of outputs, in each dimension.
+/// Padding in front, and number of outputs, for each dimension.
 fn padding_and_outputs(
     call: &Call<'_>,
     [x, weight]: &[Layout; 2],
@@ -177,18 +184,18 @@ fn padding_and_outputs(
             .checked_mul(dilation[d])
             .ok_or_else(too_large)?;
     }
-    // Zeros in front and zeros on both sides together.
+    // Padding in front, and on both sides together.
     let (front, both) = match call.arg_type("padding") {
-        Some(crate::ir::schema::ArgType::Str) => match call.optional_str("padding")? {
+        Some(ArgType::Str) => match call.optional_str("padding")? {
             Some("valid") => ([0; 2], [0; 2]),
             Some("same") if stride == [1; 2] => (reach.map(|r| r / 2), reach),
             Some("same") => {
-                return Err(OpError::new("padding `same` goes with a stride of 1 only"));
+                return Err(OpError::new("padding `same` needs a stride of 1"));
             }
-            other => return Err(OpError::new(format!("padding {other:?}"))),
+            other => return Err(OpError::new(format!("unknown padding {other:?}"))),
         },
         _ => {
-            let front = numbers(call, "padding", dims)?;
+            let front = per_dimension(call, "padding", dims)?;
             let mut both = [0; 2];
             for d in 0..2 {
                 both[d] = front[d].checked_mul(2).ok_or_else(too_large)?;

@@ -1,29 +1,29 @@
-//! Carrying: what one program leaves for another is kept by the session, not passed through its
+//! Carrying: what one program leaves for another stays in the session and does not go through its
 //! caller.
 //!
-//! Problem. An exporter that knows no state writes a generating model as two programs: one reads the
-//! prompt and returns the caches, the other takes them, does one step and returns them again. The
-//! caller carries every cache from run to run, and cross-attention keys and values go in and come
-//! out unchanged at each step.
+//! Problem. An exporter without state writes a generating model as two programs: one reads the prompt
+//! and returns the caches, the other takes them, does one step and returns them again. The caller
+//! passes every cache from run to run, and cross-attention keys and values go in and come out
+//! unchanged at each step.
 //!
-//! Idea. Caches are the leaves of a tree, `past_key_values.0`, `past_key_values.1`, … among the
-//! outputs of both programs, `past_key_values_0`, … among the inputs of the second. Where all three
-//! have the same leaves, the second program's inputs become *carried* slots: a session reads them
-//! where the first program left them, or the second one at its last run. A leaf that the second
-//! program returns as it got it is no output any more: it stays where the first program put it, and
-//! nobody copies it.
+//! Idea. Caches are the leaves of a tree: `past_key_values.0`, `past_key_values.1`, … among the
+//! outputs of both programs, `past_key_values_0`, … among the inputs of the second. If all three have
+//! the same leaves, the second program's inputs become *carried* slots, which a session reads where
+//! the first program left them, or where the second one did at its last run. A leaf that the second
+//! program returns unchanged is no longer an output: it stays where the first program put it and is
+//! never copied.
 //!
-//! Assumes that outputs are named by their place in what the model returned, as
+//! Assumes that outputs are named by their position in what the model returned, as
 //! [`pt2`](crate::pt2) names them, and that the second program has no state of its own.
 
 use crate::effects::overwritten;
-use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, ValueId, ValueType};
+use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind, Value, ValueId, ValueType};
 
-/// The second program, once it carries.
+/// The second program with carried slots.
 pub struct Carried {
     /// The program.
     pub program: Program,
-    /// For each of its slots, the slot of the program as it was.
+    /// For each of its slots, the slot of the original program.
     pub slots: Vec<usize>,
     /// Its carried slots.
     pub links: Vec<Link>,
@@ -34,13 +34,14 @@ pub struct Carried {
 pub struct Link {
     /// Index of the slot.
     pub slot: usize,
-    /// The output of the first program that it starts as.
+    /// The output of the first program that is its first contents.
     pub first: String,
-    /// The output of its own program that it becomes; `None` if it stays what it is.
+    /// The output of its own program that becomes its contents; `None` if it stays unchanged.
     pub next: Option<String>,
 }
 
-/// Lets `next` carry what it takes from `first` and hands on to itself. `None` if they do not fit.
+/// Lets `next` carry what it takes from `first` and from its own last run. `None` if the programs do
+/// not fit together.
 pub fn carry(first: &Program, next: &Program) -> Option<Carried> {
     if next.slots.iter().any(|slot| slot.kind == SlotKind::State) {
         return None;
@@ -56,7 +57,7 @@ pub fn carry(first: &Program, next: &Program) -> Option<Carried> {
     }
 }
 
-/// The names before the first point among the outputs of a program, each once.
+/// The distinct prefixes before the first point in the names of a program's outputs.
 fn trees(program: &Program) -> Vec<String> {
     let mut trees: Vec<String> = Vec::new();
     for (name, _) in leaves(program) {
@@ -81,7 +82,7 @@ fn leaves(program: &Program) -> impl Iterator<Item = (&str, ValueId)> {
     })
 }
 
-/// The links of one tree, if it has the same leaves in all three places.
+/// The links of one tree, if inputs and both outputs have the same leaves.
 fn links(first: &Program, next: &Program, tree: &str) -> Option<Vec<Link>> {
     let of_tree = |name: &str| name.strip_prefix(tree).is_some_and(|n| n.starts_with('.'));
     let given: Vec<_> = leaves(first).filter(|(name, _)| of_tree(name)).collect();
@@ -110,8 +111,8 @@ fn links(first: &Program, next: &Program, tree: &str) -> Option<Vec<Link>> {
         .collect()
 }
 
-/// Whether one value may take the place of the other: sizes are known when they run.
-fn alike(a: &crate::ir::graph::Value, b: &crate::ir::graph::Value) -> bool {
+/// Whether one value may replace the other, as far as it is known before sizes are.
+fn alike(a: &Value, b: &Value) -> bool {
     match (&a.ty, &b.ty) {
         (ValueType::Tensor(a), ValueType::Tensor(b)) => {
             a.dtype == b.dtype && a.sizes.len() == b.sizes.len()
@@ -120,8 +121,8 @@ fn alike(a: &crate::ir::graph::Value, b: &crate::ir::graph::Value) -> bool {
     }
 }
 
-/// The program with these slots carried, without outputs that are inputs as they were given, and
-/// without inputs that nothing reads then.
+/// The program with these slots carried, without outputs that are unchanged inputs, and without
+/// inputs that nothing reads any more.
 fn rewrite(program: &Program, links: Vec<Link>) -> Carried {
     let mut program = program.clone();
     for link in &links {
@@ -156,7 +157,7 @@ fn rewrite(program: &Program, links: Vec<Link>) -> Carried {
     let moved = |old: usize| slots.iter().position(|slot| *slot == old);
     for output in &mut program.outputs {
         if let Output::Mutation { slot } = output {
-            // A slot that is written stays.
+            // A slot that is written is kept.
             *slot = moved(*slot).unwrap_or(*slot);
         }
     }

@@ -1,4 +1,4 @@
-//! Passes: programs in, programs out, one pass a module.
+//! Passes: each module decides something about a program before it is planned, or rewrites it.
 
 pub mod caches;
 pub mod carry;

@@ -1,10 +1,10 @@
 //! The zip archive: entries by name, as pieces of the file in memory.
 //!
-//! PyTorch's writer puts everything under one folder named after the file and starts payloads at
-//! multiples of 64 bytes. The folder's name is not fixed, so entries are known here by their path
-//! below it. An archive may list a million entries, and what a reader of zip archives does with a
-//! doubtful one differs; so each costs little here, and whatever could be read in two ways is refused:
-//! a name that occurs twice, headers that disagree, entries that share bytes.
+//! PyTorch's writer puts everything in one folder named after the file and starts payloads at
+//! multiples of 64 bytes. The name of the folder is not fixed, so an entry is known here by its path
+//! below it. An archive may list a million entries, so each must cost little. Readers of zip archives
+//! differ in what they do with doubtful ones, so everything that could be read in two ways is
+//! refused: a name that occurs twice, headers that disagree, entries that share bytes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub struct Archive {
 struct Entries {
     /// In the order of their names.
     sorted: Vec<Entry>,
-    /// By length and checksum, the first entry that has them; found when it is first asked for.
+    /// The first entry with each length and checksum; computed when it is first asked for.
     by_contents: OnceLock<HashMap<(usize, u32), usize>>,
 }
 
@@ -42,7 +42,7 @@ struct Entry {
     /// Below the archive's own folder.
     name: Box<str>,
     range: Range<usize>,
-    /// The checksum that the archive has for it.
+    /// The checksum that the archive records for it.
     crc: u32,
 }
 
@@ -50,9 +50,9 @@ impl Archive {
     /// Opens a file and reads the list of its entries.
     ///
     /// # Errors
-    /// If the file cannot be read, is no zip archive, has no exported program, has compressed,
-    /// encrypted or ambiguous entries, or an entry lies outside the file. What is known to be something
-    /// else than a `.pt2` is called by its name.
+    /// If the file cannot be read, is not a zip archive, has no exported program, has compressed,
+    /// encrypted or ambiguous entries, or an entry lies outside the file. A file that is recognised as
+    /// something other than a `.pt2` is called by its name.
     pub fn open(path: &Path, access: Access) -> Result<Archive, Error> {
         let (contents, copied_for) = file::contents(path, access)?;
         let entries = entries(path, contents.bytes()).map_err(|reason| Error::Archive {
@@ -100,8 +100,8 @@ impl Archive {
             .ok_or_else(|| ArchiveError::entry(entry, "the archive has no such entry"))
     }
 
-    /// Where this archive has the same bytes as an entry of another one. Length and checksum say
-    /// what to compare; the bytes decide.
+    /// Where this archive has the same bytes as an entry of another one. Length and checksum select
+    /// the candidate; the bytes decide.
     pub fn same_as(&self, other: &Archive, entry: &str) -> Option<Range<usize>> {
         let wanted = other.find(entry)?;
         let index = self.entries.by_contents().get(&wanted.key())?;
@@ -157,16 +157,15 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
     let mut bad = None;
     let mut count = 0;
     for record in zip.entries() {
-        let record = record.map_err(|e| {
-            ArchiveError::File(format!("the list of entries ends in the middle: {e}"))
-        })?;
+        let record =
+            record.map_err(|e| ArchiveError::File(format!("its directory is cut short: {e}")))?;
         count += 1;
         if record.is_dir() {
             continue;
         }
         match entry(&zip, &record) {
             Ok(entry) => listed.push(entry),
-            // An archive of another kind is called by its name, not by what is wrong with it.
+            // An archive of another kind is reported by its name, not by what is wrong with it.
             Err((name, error)) => {
                 listed.push(Entry {
                     name,
@@ -179,7 +178,8 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
     }
     let announced = zip.entries_hint();
     if count != announced {
-        let reason = format!("its list has {count} entries, its end says {announced}");
+        let reason =
+            format!("its directory lists {count} entries, its end record says {announced}");
         return Err(ArchiveError::File(reason));
     }
     listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -206,8 +206,8 @@ fn entries(path: &Path, file: &[u8]) -> Result<Entries, ArchiveError> {
     }
 }
 
-/// An entry that has bytes in common with another one. A file of many such entries is a small file that
-/// says it is a large one.
+/// An entry that shares bytes with another one. With many such entries, a small file claims to be a
+/// large one.
 fn overlapping(entries: &[Entry]) -> Option<&str> {
     let mut places: Vec<usize> = (0..entries.len()).collect();
     places.retain(|&i| !entries[i].range.is_empty());
@@ -217,7 +217,7 @@ fn overlapping(entries: &[Entry]) -> Option<&str> {
     Some(&entries[pair[1]].name)
 }
 
-/// An entry by its name below the archive's own folder; else its name and what is wrong with it.
+/// An entry, named below the archive's own folder; or its name and what is wrong with it.
 fn entry(
     zip: &ZipSliceArchive<&[u8]>,
     record: &ZipFileHeaderRecord<'_>,
@@ -235,15 +235,15 @@ fn entry(
         ));
     }
     if matches!(full, std::borrow::Cow::Owned(_)) {
-        return Err(fail("has a name that is no UTF-8"));
+        return Err(fail("has a name that is not UTF-8"));
     }
     if record.compressed_size_hint() != record.uncompressed_size_hint() {
-        return Err(fail("has two lengths"));
+        return Err(fail("has two different lengths"));
     }
     let outside = |_| fail("lies outside the file");
     let local = zip.get_entry(record.wayfinder()).map_err(outside)?;
     if local.local_header().file_path().as_bytes() != path.as_bytes() {
-        return Err(fail("is called otherwise where it lies"));
+        return Err(fail("has another name in its local header"));
     }
     let (start, end) = local.compressed_data_range();
     let [start, end] = [start, end].map(|at| usize::try_from(at).ok());
@@ -266,7 +266,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// An archive of these entries, stored.
+    /// An archive of these entries, stored without compression.
     pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut file = Vec::new();
         let mut archive = ZipArchiveWriter::new(&mut file);
@@ -324,19 +324,19 @@ pub(super) mod tests {
             listed(&file).unwrap_err()
         };
         let [first_local, first_listed] = [0, 1].map(|nth| at(b"m/extra/b", nth));
-        assert!(change(first_local, b'x').contains("called otherwise"));
-        // In a record of the list, the method stands 36 bytes before the name, flags two before that,
-        // and the two lengths 26 and 22.
+        assert!(change(first_local, b'x').contains("another name"));
+        // In a record of the directory, the method is 36 bytes before the name, the flags two before
+        // that, and the two lengths 26 and 22.
         assert!(change(first_listed - 36, 8).contains("compressed or encrypted"));
         assert!(change(first_listed - 38, 1).contains("compressed or encrypted"));
-        assert!(change(first_listed - 26, 9).contains("two lengths"));
+        assert!(change(first_listed - 26, 9).contains("two different lengths"));
         // Where the entry lies.
         assert!(change(first_listed - 3, 9).contains("outside the file"));
     }
 
     #[test]
     fn entries_that_share_bytes_are_refused() {
-        // The second entry's header stands inside the first one's contents.
+        // The second entry's header lies inside the contents of the first.
         let inner = zip(&[("m/extra/b", b"xyz")]);
         let header = &inner[..30 + "m/extra/b".len() + 3];
         let mut file = zip(&[("m/models/a.json", header), ("m/extra/b", b"xyz")]);
@@ -345,7 +345,7 @@ pub(super) mod tests {
             found.nth(nth).unwrap()
         };
         let (inside, listed) = (at(&file, 0), at(&file, 2));
-        // In the list, where the entry's header is stands just before its name.
+        // In the directory, the offset of the entry's header is just before its name.
         let place = u32::try_from(inside - 30).unwrap().to_le_bytes();
         file[listed - 4..listed].copy_from_slice(&place);
         let error = super::entries(Path::new("m.pt2"), &file).unwrap_err();
@@ -373,7 +373,7 @@ pub(super) mod tests {
         assert_eq!(found.sorted.len(), COUNT + 1);
         let each = size_of::<Entry>() + 32;
         assert!(found.sorted.capacity() * each < file.len() * 2);
-        // A machine of its own takes less than a second; this is for one that does something else as well.
+        // An idle machine takes less than a second; this limit is for a busy one.
         let most = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 5 });
         assert!(took < most, "{took:?} for {} bytes", file.len());
         println!("{took:?} for {} bytes", file.len());

@@ -1,4 +1,5 @@
-//! Arguments of nodes: from the file's tagged values to the IR's, in the order of a schema.
+//! Arguments of nodes: from the tagged values of the file to those of the IR, in the order of a
+//! schema.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use crate::ir::graph::{Arg, TensorType, ValueId};
 use crate::ir::schema::Schema;
 use crate::ir::{Operator, Size};
 
-/// The values that are defined so far, by the names that the file gives them.
+/// The values that are defined so far, by their names in the file.
 pub(super) type Names<'f> = HashMap<&'f str, ValueId>;
 
 /// The element type with this number in the file.
@@ -104,7 +105,7 @@ pub(super) fn argument(arg: &Argument, names: &Names<'_>) -> Result<Arg, String>
     })
 }
 
-/// Puts arguments in the order of the schema and fills in defaults.
+/// Puts the arguments of a node in the order of the schema and fills in defaults.
 pub(super) fn bind_args(
     schema: &Schema,
     node: &Node,
@@ -131,7 +132,7 @@ pub(super) fn bind_args(
         .collect()
 }
 
-/// `cond(predicate, graph, graph, operands)`: the graphs are kept apart from the arguments.
+/// The arguments of `cond(predicate, graph, graph, operands)` without the graphs.
 pub(super) fn cond_args(op: &Operator, node: &Node, names: &Names<'_>) -> Result<Vec<Arg>, String> {
     let mut args = Vec::new();
     let mut graphs = 0;
@@ -141,7 +142,7 @@ pub(super) fn cond_args(op: &Operator, node: &Node, names: &Names<'_>) -> Result
             other => args.push(argument(other, names)?),
         }
     }
-    // An empty list of operands has no element that would tell its type.
+    // An empty list of operands has no element to tell its type.
     if let Some(operands @ Arg::Ints(_)) = args.get_mut(1)
         && matches!(operands, Arg::Ints(list) if list.is_empty())
     {

@@ -1,4 +1,4 @@
-//! The folder that transformers' exporters write: an archive for each stage of a model.
+//! A folder that transformers' exporters write: an archive for each stage of a model.
 //!
 //! `export.json` lists the stages by name, each with its file and what the exporter recorded about
 //! it (`transformers/exporters/base.py`, `ExportedModel.save_pretrained`, version 5.23). Only names
@@ -13,10 +13,10 @@ use super::file::{self, Access};
 use super::formats;
 use crate::error::{ArchiveError, Error};
 
-/// The list, in its folder.
+/// The name of the list.
 const MANIFEST: &str = "export.json";
 
-/// The format of the archives that Crosslatch reads.
+/// The format of archives that Crosslatch reads.
 const FORMAT: &str = "dynamo";
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct Stage {
 /// Name and file of each stage.
 ///
 /// # Errors
-/// If the folder has no list, the list is malformed or is of another kind of archives, or names a
+/// If the folder has no list, or the list is malformed, is of archives of another format, or names a
 /// file outside of the folder.
 pub fn components(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let path = folder.join(MANIFEST);
@@ -66,7 +66,7 @@ pub fn components(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
         match (parts.next(), parts.next()) {
             (Some(Component::Normal(file)), None) => Ok((name, folder.join(file))),
             _ => Err(fail(format!(
-                "`{name}` is said to be in `{}`, which is no file of this folder",
+                "`{name}` is said to be in `{}`, which is not a file of this folder",
                 stage.file
             ))),
         }

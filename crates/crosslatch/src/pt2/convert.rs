@@ -1,8 +1,8 @@
 //! From the serialised program to IR.
 //!
-//! Names become indices, arguments are put in the order of the operator's schema and completed by
-//! its defaults, branches of `cond` become graphs of their own. Operators that the catalogue does
-//! not have are collected, all of them, before anything is reported.
+//! Names become indices, arguments are put in the order of the operator's schema and completed by its
+//! defaults, and branches of `cond` become graphs of their own. If the catalogue lacks operators, all
+//! of them are reported at once.
 
 use std::sync::Arc;
 
@@ -17,22 +17,25 @@ use crate::ir::graph::{
 };
 use crate::ir::{Catalogue, TooDeep};
 
-/// Why a program could not be converted.
-#[derive(Debug)]
+/// Why a program cannot be converted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConvertError {
-    /// Something is malformed or not supported.
-    Reason(String),
-    /// Operators are missing.
+    /// Something in it is malformed or not supported.
+    #[error("{0}")]
+    Invalid(String),
+    /// The catalogue lacks operators.
+    #[error("{0}")]
     Missing(MissingOperators),
 }
 
 impl From<String> for ConvertError {
     fn from(reason: String) -> Self {
-        ConvertError::Reason(reason)
+        ConvertError::Invalid(reason)
     }
 }
 
-/// A converted program, and for each slot that is not an input the name of its payload.
+/// A converted program and the payloads that its slots are bound to.
 pub struct Converted {
     /// The program.
     pub program: Program,
@@ -61,7 +64,7 @@ pub fn convert(
         &graph,
         &names,
     )?;
-    leave_out_nones(&mut graph, &mut outputs);
+    remove_nones(&mut graph, &mut outputs);
     if !converter.missing.calls.is_empty() {
         return Err(ConvertError::Missing(converter.missing));
     }
@@ -85,8 +88,8 @@ pub fn convert(
     Ok(Converted { program, payloads })
 }
 
-/// A result that is `None` is nothing that a run could return. The others keep their names.
-fn leave_out_nones(graph: &mut Graph, outputs: &mut Vec<Output>) {
+/// Removes results that are `None`, which a run cannot return. The others keep their names.
+fn remove_nones(graph: &mut Graph, outputs: &mut Vec<Output>) {
     let all = outputs.drain(..).zip(graph.outputs.drain(..));
     let something =
         |(output, value): &(Output, Arg)| !matches!((output, value), (Output::User(_), Arg::None));
@@ -118,7 +121,7 @@ impl Converter<'_> {
                 Argument::AsSymInt(SymArgument::AsName(name)) => {
                     define_number(&mut graph, &mut names, name, ValueType::Int)?
                 }
-                // Constants among the inputs were burnt into the graph by the exporter.
+                // The exporter has made constants of such inputs; nothing reads them.
                 _ => graph.add_value(format!("constant_{}", graph.values.len()), ValueType::Int),
             };
             graph.inputs.push(id);
@@ -250,8 +253,8 @@ fn insert<'f>(names: &mut Names<'f>, name: &'f str, id: ValueId) -> Result<Value
     }
 }
 
-/// `torch.ops.aten.add.Tensor` is `aten::add.Tensor` here, `.default` is left out; Python's own
-/// functions on sizes get the namespace `python`.
+/// The name of an operator in the catalogue: `torch.ops.aten.add.Tensor` is `aten::add.Tensor`,
+/// `.default` is left out, and Python's own functions on sizes are in the namespace `python`.
 fn canonical_name(target: &str) -> String {
     if let Some(rest) = target.strip_prefix("torch.ops.") {
         let mut parts = rest.splitn(3, '.');
@@ -285,8 +288,8 @@ fn node_label(node: &FileNode) -> &str {
         .unwrap_or(&node.target)
 }
 
-/// The innermost line of the model in the recorded stack. Code that a tracer generated, whose file is
-/// called `<…>`, is none of the model's.
+/// The innermost line of the model in the recorded stack. Code that a tracer has generated, in a file
+/// called `<…>`, does not belong to the model.
 fn source_line(trace: &str) -> Option<String> {
     let mut frames = trace.rsplit("File \"");
     let frame = frames.find(|frame| frame.contains("\", line ") && !frame.starts_with('<'))?;
@@ -310,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_get_short_names() {
+    fn targets_are_named_as_in_the_catalogue() {
         for (target, name) in [
             ("torch.ops.aten.add.Tensor", "aten::add.Tensor"),
             ("torch.ops.aten.linear.default", "aten::linear"),

@@ -1,10 +1,10 @@
-//! The file that a path names, brought into memory.
+//! Bringing a file into memory.
 //!
 //! A path may name anything: a pipe, which blocks whoever opens it, a device, which has no end, a
-//! folder. Only a file is opened, and only a file is waited for. Then there are two ways to have its
-//! contents ([`Access`]). A map costs nothing until a page is read, but the file must stay as it is;
-//! a copy costs as much memory as the file is long, and nobody can take it away. Who may change a
-//! file is written in its permissions, so the choice can be made by them.
+//! folder. Only a regular file is opened, and nothing else is waited for. Then there are two ways to
+//! read it ([`Access`]). A map costs nothing until a page is read, but the file must not change; a
+//! copy costs as much memory as the file is long, and cannot be taken away. The permissions of a file
+//! say who may change it, so the choice can be left to them.
 
 use std::fmt;
 use std::fs::{File, FileType, Metadata};
@@ -14,30 +14,29 @@ use crosslatch_kernels::FileContents;
 
 use crate::error::{ArchiveError, Error};
 
-/// How a model's files come into memory.
+/// How a model's files are brought into memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Mapped. The files must not be changed or shortened while the model is used: a change shows in
-    /// what the model computes, and where a file was shortened, the system ends the process.
+    /// Mapped. The files must not be changed or shortened while the model is used: a change affects
+    /// what the model computes, and if a file is shortened, the system may end the process.
     #[default]
     Map,
-    /// Copied into memory, as much as the files are long. What becomes of them after that does not
-    /// matter.
+    /// Copied into memory, as much as the files are long. The files may then change.
     Copy,
-    /// Mapped, if nobody but this process's user and the system's administrator may write the file;
-    /// else copied. [`Model::copied`](crate::Model::copied) says which were.
+    /// Mapped if only this process's user and the administrator may write the file, else copied.
+    /// [`Model::copied`](crate::Model::copied) says which were copied.
     ///
-    /// Permissions are looked at once, when the file is opened. Where the system has none of Unix,
-    /// files are mapped.
+    /// Permissions are checked once, when the file is opened. Without Unix permissions, files are
+    /// mapped.
     MapOwn,
 }
 
-/// Who may write a file, beside the user of this process and the system's administrator.
+/// Who may write a file, apart from the user of this process and the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherWriter {
     /// Everybody.
     Everybody,
-    /// The members of its group, or whom an access control list names.
+    /// The members of its group, or those whom an access control list names.
     Group,
     /// Its owner, who is another user.
     Owner(u32),
@@ -53,10 +52,10 @@ impl fmt::Display for OtherWriter {
     }
 }
 
-/// Opens a file to be read, and nothing but a file.
+/// Opens a regular file for reading.
 ///
 /// # Errors
-/// At once, if it is a folder, a pipe, a socket or a device, or the system refuses.
+/// If it is a folder, a pipe, a socket or a device, or the system refuses. Never blocks.
 pub fn open(path: &Path) -> Result<(File, Metadata), Error> {
     let fail = |source| Error::Io {
         path: path.to_owned(),
@@ -69,14 +68,14 @@ pub fn open(path: &Path) -> Result<(File, Metadata), Error> {
             reason: ArchiveError::File(format!("is {what}, not a file; {remedy}")),
         }),
     };
-    // Opening a device may already do something, so that it is looked at first.
+    // Opening a device may already have an effect, so the kind is checked first.
     check(std::fs::metadata(path).map_err(fail)?.file_type())?;
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // If it has become a pipe meanwhile, nobody waits for its other end.
+        // If it has become a pipe since, opening it must not wait for the other end.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
     let file = options.open(path).map_err(fail)?;
@@ -85,7 +84,7 @@ pub fn open(path: &Path) -> Result<(File, Metadata), Error> {
     Ok((file, meta))
 }
 
-/// What something is that is no file, and what to do then.
+/// What something is that is not a regular file, and what to do instead.
 fn what_else(kind: FileType) -> Option<(&'static str, &'static str)> {
     if kind.is_file() {
         return None;
@@ -107,7 +106,7 @@ fn what_else(kind: FileType) -> Option<(&'static str, &'static str)> {
     Some(("a device", "name a file"))
 }
 
-/// The contents of a file, and if they were copied because of its permissions, who may write it.
+/// The contents of a file. If they were copied because of its permissions, also who may write it.
 ///
 /// # Errors
 /// As [`open`], and if there is not enough memory or the file was shortened while it was read.
@@ -138,12 +137,11 @@ fn other_writer(meta: &Metadata) -> Option<OtherWriter> {
     if mode & 0o002 != 0 {
         return Some(OtherWriter::Everybody);
     }
-    // Where there is an access control list, these bits bound what it grants.
+    // These bits also bound what an access control list grants.
     if mode & 0o020 != 0 {
         return Some(OtherWriter::Group);
     }
-    // The administrator may do anything to this process anyway. An owner without write permission
-    // can give it to himself.
+    // The administrator controls this process anyway. An owner without write permission can grant it.
     (owner != own && owner != 0).then_some(OtherWriter::Owner(owner))
 }
 
@@ -174,7 +172,7 @@ mod tests {
             let (own, found) = contents(&path, Access::MapOwn).unwrap();
             assert_eq!(found, writer, "{mode:o}");
             assert_eq!(own.bytes(), b"contents");
-            // Whoever chose himself is not asked.
+            // An explicit choice is not overridden.
             assert_eq!(contents(&path, Access::Map).unwrap().1, None);
         }
     }

@@ -1,9 +1,9 @@
 //! The JSON of a serialised program, as Rust types.
 //!
-//! The names are those of `torch/_export/serde/schema.py` (schema version 8); only what the
-//! engine reads is here. Unions are objects with one key, which serde's externally tagged enums
-//! match; kinds that the engine does not use end in `Other` variants, so that a file may have them
-//! as long as nothing asks for them.
+//! The names are those of `torch/_export/serde/schema.py` (schema version 8), as far as the engine
+//! reads them. Unions are objects with one key, which serde's externally tagged enums match. Kinds
+//! that the engine does not use are read as `Other`, so a file may contain them as long as nothing
+//! needs them.
 
 // The fields are PyTorch's; its schema.py documents them.
 #![allow(missing_docs)]
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// The schema versions that are understood: the major number changes when old readers break.
+/// The major version that is understood; it changes when old readers break.
 pub const MAJOR_VERSION: i64 = 8;
 
 /// A program.
@@ -25,7 +25,7 @@ pub struct ExportedProgram {
     pub schema_version: SchemaVersion,
 }
 
-/// Just the version, read first: the rest may look different in another version.
+/// The version alone, which is read first: the rest may differ in another version.
 #[derive(Debug, Deserialize)]
 pub struct Versioned {
     pub schema_version: SchemaVersion,
@@ -53,7 +53,7 @@ pub struct GraphModule {
     pub module_call_graph: Vec<ModuleCall>,
 }
 
-/// Structure of the arguments and results of a module; the first entry is the whole program's.
+/// Structure of the arguments and results of a module; the first entry is that of the whole program.
 #[derive(Debug, Deserialize)]
 pub struct ModuleCall {
     pub signature: Option<ModuleSignature>,
@@ -223,7 +223,7 @@ impl TryFrom<FloatText> for Float {
                 "Infinity" => Ok(Float(f64::INFINITY)),
                 "-Infinity" => Ok(Float(f64::NEG_INFINITY)),
                 "NaN" => Ok(Float(f64::NAN)),
-                _ => Err(format!("`{text}` is no number")),
+                _ => Err(format!("`{text}` is not a number")),
             },
         }
     }
@@ -239,7 +239,7 @@ pub struct TensorMeta {
     pub layout: i64,
 }
 
-/// `torch.strided` in the file's numbering.
+/// The number of `torch.strided` in files.
 pub const STRIDED: i64 = 7;
 
 fn strided() -> i64 {

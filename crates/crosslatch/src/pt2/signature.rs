@@ -1,4 +1,5 @@
-//! The signature: which inputs and outputs of the graph are parameters, buffers or the caller's.
+//! The signature: which inputs and outputs of the graph are parameters or buffers, and which belong
+//! to the caller.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use crate::ir::graph::{Arg, Graph, Output, Slot, SlotKind};
 /// Slots, and for each that is not an input the name of its payload.
 pub(super) type SlotsAndPayloads = (Vec<Slot>, Vec<Option<String>>);
 
-/// One slot for each input of the graph.
+/// Makes a slot for each input of the graph.
 pub(super) fn slots(specs: &[InputSpec], graph: &Graph) -> Result<SlotsAndPayloads, String> {
     if specs.len() != graph.inputs.len() {
         return Err("the signature and the graph have different numbers of inputs".into());
@@ -63,7 +64,7 @@ pub(super) fn outputs(
         slots
             .iter()
             .position(|s| s.name == name)
-            .ok_or_else(|| format!("the signature writes `{name}`, which is no input"))
+            .ok_or_else(|| format!("the signature writes `{name}`, which is not an input"))
     };
     let user_count = specs
         .iter()
@@ -89,7 +90,8 @@ pub(super) fn outputs(
                     _ => own,
                 };
                 user += 1;
-                // One value returned twice: both are reachable, the second with a number.
+                // A value that is returned twice has a number in its second name, so that both are
+                // reachable.
                 if !seen.insert(name.clone()) {
                     name = format!("{name}_{user}");
                     seen.insert(name.clone());
@@ -105,7 +107,7 @@ pub(super) fn outputs(
             OutputSpec::UserInputMutation {
                 user_input_name, ..
             } => {
-                // Inputs are named after their value.
+                // Inputs are named after their values.
                 lookup(user_input_name, names)?;
                 Output::Mutation {
                     slot: slot(user_input_name)?,
@@ -121,9 +123,9 @@ pub(super) fn outputs(
     Ok(outputs)
 }
 
-/// Names of the results as the model returned them: keys of a dictionary or of a class of transformers,
-/// dotted where nested.
-/// Empty where the model returned something without names.
+/// The names of the results in what the model returned: the keys of a dictionary or of an output
+/// class of transformers, joined by points where nested. Empty if the model returned something without
+/// names.
 pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
     #[derive(serde::Deserialize)]
     struct Tree {
@@ -132,7 +134,7 @@ pub(super) fn output_names(file: &ExportedProgram) -> Vec<String> {
         context: Option<String>,
         children_spec: Vec<Tree>,
     }
-    /// Dictionaries and transformers' output classes have a list of their keys.
+    /// The keys of a dictionary or of an output class of transformers.
     fn keys(tree: &Tree) -> Vec<String> {
         let context = tree.context.as_deref().unwrap_or("null");
         let keys: Vec<String> = serde_json::from_str(context).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Weights: names tied to payloads in the archive, without copying them.
 //!
-//! Two small JSON entries map a parameter's, buffer's or constant's name to an entry with its
-//! bytes and to a description of the tensor. Names that share an entry share memory (tied
-//! embeddings). A payload that does not start at a multiple of its element size cannot be used in
-//! place; such a one (PyTorch writes none) is copied once.
+//! Two small JSON entries map the name of a parameter, buffer or constant to an entry with its bytes
+//! and to a description of the tensor. Names that share an entry share memory (tied embeddings). A
+//! payload that does not start at a multiple of its element size cannot be used in place and is
+//! copied once; PyTorch writes no such payload.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Some of the bytes.
+    /// A part of the bytes.
     pub(crate) fn part(&self, part: Range<usize>) -> Source {
         let move_by = |start: usize| start + part.start..start + part.end;
         match self {
@@ -35,7 +35,7 @@ impl Source {
         }
     }
 
-    /// Tells the system that the bytes will not be wanted soon, so that those of a file take no memory.
+    /// Tells the system that the bytes are not needed soon, so that those of a file take no memory.
     pub(crate) fn release(&self, files: &[Archive]) {
         if let Source::File(file, range) = self {
             files[*file].contents().release(range.clone());
@@ -52,12 +52,12 @@ pub struct Weight {
     pub layout: Layout,
     /// Its bytes.
     pub source: Source,
-    /// Whether its elements are known to be zeros, all of them; only looked for in state.
+    /// Whether all its elements are known to be zero; this is only checked for state.
     pub is_zero: bool,
 }
 
 impl Weight {
-    /// Makes a payload of zeros one of as many zeros of a smaller type.
+    /// Turns a payload of zeros into as many zeros of a smaller type.
     pub(crate) fn store_zeros_as(&mut self, dtype: DType) {
         let bytes = self.layout.numel() * dtype.size();
         let shorten = |range: &mut Range<usize>| range.end = range.end.min(range.start + bytes);
@@ -86,7 +86,7 @@ impl WeightTable {
     pub fn read(archive: &Archive, name: &str) -> Result<WeightTable, ArchiveError> {
         let read = |folder: &str, kind: &str| {
             let entry = format!("data/{folder}/{name}_{kind}_config.json");
-            // A program without constants may come without the entry that would list them.
+            // A program without constants may lack the entry that lists them.
             let config = match archive.bytes(&entry) {
                 Ok(bytes) => serde_json::from_slice(bytes)
                     .map_err(|e| ArchiveError::entry(&entry, e.to_string()))?,
@@ -118,10 +118,10 @@ impl Default for Weights {
     }
 }
 
-/// Payloads one behind the other.
+/// Payloads, one after another.
 #[derive(Debug)]
 struct Copies {
-    /// Larger than what is in use, so that many payloads are not moved for each one that is added.
+    /// Larger than `len`, so that adding a payload rarely moves the others.
     storage: Storage,
     len: usize,
 }
@@ -138,7 +138,7 @@ impl Copies {
         &self.storage.bytes()[..self.len]
     }
 
-    /// Puts a payload behind those that are there, aligned.
+    /// Appends a payload, aligned.
     fn append(&mut self, payload: &[u8]) -> Range<usize> {
         let start = self.len.next_multiple_of(64);
         let end = start + payload.len();
@@ -159,7 +159,7 @@ impl Weights {
         self.copies.bytes()
     }
 
-    /// Adds a tensor that comes from no file.
+    /// Adds a tensor that does not come from a file.
     pub fn add(&mut self, tensor: &Tensor) -> Weight {
         Weight {
             dtype: tensor.dtype(),
@@ -182,16 +182,16 @@ impl Weights {
         }
     }
 
-    /// Finds out whether a weight holds zeros only.
+    /// Finds out whether all elements of a weight are zero.
     pub fn look_for_zeros(&self, files: &[Archive], weight: &mut Weight) {
-        // Blocks without a way out are done in vectors.
+        // A block without an early exit is vectorised.
         let mut blocks = self.bytes(files, weight).chunks(1024);
         weight.is_zero = blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0);
         weight.source.release(files);
     }
 
-    /// Finds a weight of the last of these files and checks that its payload holds what its
-    /// description says. A payload that an earlier file has as well is used from there.
+    /// Finds a weight of the last of these files and checks that its payload is as large as its
+    /// description says. If an earlier file has the same payload, that one is used.
     pub fn resolve(
         &mut self,
         files: &[Archive],
@@ -215,13 +215,13 @@ impl Weights {
         let meta = payload
             .tensor_meta
             .as_ref()
-            .ok_or_else(|| fail("is no tensor".into()))?;
+            .ok_or_else(|| fail("is not a tensor".into()))?;
         if meta.layout != STRIDED {
             return Err(fail("is not a dense tensor".into()));
         }
         let dtype = dtype_of(meta.dtype).map_err(&fail)?;
         let layout = concrete_layout(meta)
-            .ok_or_else(|| fail("has sizes or strides that are no plain numbers".into()))?;
+            .ok_or_else(|| fail("has sizes or strides that are not plain numbers".into()))?;
         let range = archive.range(&entry)?;
         let needed = layout
             .end()
@@ -237,7 +237,7 @@ impl Weights {
         }
         let mut places = earlier.iter().enumerate().filter_map(|(file, other)| {
             let same = other.same_as(archive, &entry)?;
-            // The pages were only wanted for the comparison.
+            // The pages were needed for the comparison only.
             archive.contents().release(range.clone());
             Some((file, same))
         });

@@ -1,9 +1,9 @@
 //! Attention in bf16, where the machine multiplies such numbers.
 //!
-//! Both products are of words of two bf16 ([`crate::matmul::microkernel::short`]). The keys of a block are rounded as they
-//! lie, its values are turned, so that a word holds the same element of two neighbours, and weights
-//! become words of two neighbouring keys where the softmax computes them. All sums are `f32`, and that
-//! of the weights is the sum of what they were rounded to.
+//! Both products are of words of two bf16 ([`crate::matmul::microkernel::short`]). The keys of a
+//! block are rounded as they lie, its values are transposed, so that a word holds the same element
+//! of two neighbours, and weights become words of two neighbouring keys where the softmax computes
+//! them. All sums are `f32`, and that of the weights is the sum of what they were rounded to.
 
 use super::products::{BLOCK, KeyBlock, Products};
 use super::softmax::{SoftmaxState, Weigh, accumulate, shift};
@@ -131,7 +131,7 @@ fn round_scaled_portable<const FUSED: bool>(
 }
 
 multiversion! {
-    /// Rounds keys, and values into words of two, turned.
+    /// Rounds keys as they lie, and values into transposed words of two.
     fn prepare(block: &mut KeyBlock<'_>), prepare_portable
 }
 
@@ -187,8 +187,8 @@ fn pair(to: &mut [u32], rows: [Strided<'_>; 2], mask: u32) {
 }
 
 impl Weigh for Bf16Products {
-    /// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`, takes the place
-    /// of row `p` of the scores, which has been read.
+    /// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`,
+    /// takes the place of row `p` of the scores, which has been read.
     #[inline(always)]
     fn weigh_lanes<const FUSED: bool, const N: usize>(
         (lanes, l): (usize, usize),
@@ -217,8 +217,8 @@ impl Weigh for Bf16Products {
     }
 }
 
-/// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN, of which one form is left:
-/// rounding could make a number of another.
+/// A weight rounded to bf16, in the upper half. A weight is at most 1, or NaN; every NaN becomes
+/// the same one, because rounding could make a number of another.
 #[inline(always)]
 fn round_weight(weight: f32) -> u32 {
     let bits = weight.to_bits().min(f32::NAN.to_bits());

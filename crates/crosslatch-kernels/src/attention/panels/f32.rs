@@ -1,4 +1,5 @@
-//! Attention in `f32`: keys and values are left matrices, read where they lie; only queries are copied.
+//! Attention in `f32`: keys and values are left matrices, read where they lie; only queries are
+//! copied.
 
 use super::products::{KeyBlock, Products};
 use super::softmax::{SoftmaxState, Weigh, accumulate, shift};

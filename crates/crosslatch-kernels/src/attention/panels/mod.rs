@@ -1,10 +1,10 @@
 //! Attention for many queries, side by side in the lanes of vectors.
 //!
-//! A panel is as many queries as a register tile has columns. Transposed, queries are a packed right
-//! matrix: `scores = keys * panel` are tiles with a row for each key, the softmax is the same
+//! A panel is as many queries as a register tile has columns. Transposed, queries are a packed
+//! right matrix: `scores = keys * panel` are tiles with a row for each key, the softmax is the same
 //! arithmetic in every lane ([`softmax`]), and the scores are then the packed right matrix of
 //! `values^T * scores`. Several panels pass by each block of keys while it is in the cache. The two
-//! products are computed in `f32` ([`f32`](self::f32)) or in bf16 ([`bf16`]).
+//! products are computed in `f32` ([`mod@f32`]) or in bf16 ([`bf16`]).
 
 pub(super) mod bf16;
 pub(super) mod f32;
@@ -33,9 +33,9 @@ struct WorkingMemory {
     lanes: usize,
     /// Keys of a block.
     keys: usize,
-    /// What a block is prepared in.
+    /// Elements that a prepared block takes.
     block: usize,
-    /// What keys, and values, are widened to.
+    /// Elements that the widened keys, and the widened values, take.
     widened: [usize; 2],
     panel: usize,
     /// Panels that fit.
@@ -100,7 +100,7 @@ pub(super) fn run<P: Products, K: CacheElement>(
     }
 }
 
-/// The queries of a panel and what is carried along for them; all transposed.
+/// The queries of a panel and the state of their results; all transposed.
 struct Panel<'m> {
     queries: &'m mut [f32],
     results: &'m mut [f32],

@@ -1,4 +1,4 @@
-//! What the two products of attention are computed in, as panels see it.
+//! The interface between panels and the numbers that their products are computed in.
 
 use super::softmax::Weigh;
 use crate::attention::problem::Shape;
@@ -15,14 +15,14 @@ pub(in crate::attention) trait Products: Weigh + Copy + Sync {
     /// Lanes of a panel.
     fn lanes(self) -> usize;
 
-    /// Rows of a panel that queries of so many elements take.
+    /// Rows of a panel that hold queries of `inner` elements.
     fn query_rows(inner: usize) -> usize;
 
-    /// Working memory for a block.
+    /// Elements of working memory for a block.
     fn block_len(shape: &Shape) -> usize;
 
-    /// Writes `count` queries, scaled, into the lanes of the rows of `to`, which are zeros. `memory` has
-    /// room for as many numbers in as many lanes as a block has keys.
+    /// Writes `count` queries, scaled, into the lanes of the rows of `to`, which are zeros.
+    /// `memory` has room for as many numbers in as many lanes as a block has keys.
     fn put_queries(
         self,
         queries: Strided<'_>,

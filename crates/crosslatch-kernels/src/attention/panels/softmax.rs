@@ -6,13 +6,13 @@ use crate::simd::approximate::exp;
 /// Most lanes of a panel.
 pub(super) const LANES: usize = 32;
 
-/// What is known of each lane's scores.
+/// The state of the online softmax in each lane.
 pub(in crate::attention) struct SoftmaxState<'a> {
     /// The greatest score so far.
     pub greatest: &'a mut [f32],
     /// The sum of the exponentials so far.
     pub sums: &'a mut [f32],
-    /// The factor for what was summed before.
+    /// The factor that corrects what was summed before.
     pub correction: &'a mut [f32; LANES],
 }
 
@@ -50,8 +50,8 @@ fn weigh_portable<const FUSED: bool, W: Weigh>(
     }
 }
 
-/// Takes the scores of lanes `l .. l + N` into account for the greatest ones; what is to be subtracted
-/// from them, and the factor for what was summed before.
+/// Updates the greatest scores of lanes `l .. l + N`. Returns what is to be subtracted from the
+/// scores, and the factor that corrects what was summed before.
 #[inline(always)]
 pub(super) fn shift<const FUSED: bool, const N: usize>(
     (lanes, l): (usize, usize),

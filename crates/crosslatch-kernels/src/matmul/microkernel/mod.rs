@@ -1,11 +1,11 @@
 //! The innermost loops of matrix products: a tile of the result in registers.
 //!
 //! A microkernel computes a tile of a fixed size, a few rows by a few vectors of columns, with one
-//! instruction set on one kind of numbers. There are two families: [`f32`](self::f32), and
-//! [`short`], which multiplies numbers of 8 or 16 bits by dot products of whole words. Within a
-//! family, the loops for an architecture lie in a file of its name beside `portable.rs`, each an
-//! implementation of [`Microkernel`]; the family takes the first in its list that the machine can
-//! run, and the products above ask it for the size of its tiles.
+//! instruction set on one kind of numbers. There are two families: [`mod@f32`], and [`short`],
+//! which multiplies numbers of 8 or 16 bits by dot products of whole words. Within a family, the
+//! loops for an architecture lie in a file of its name beside `portable.rs`, each an implementation
+//! of [`Microkernel`]; the family takes the first in its list that the machine can run, and the
+//! products above ask it for the size of its tiles.
 
 pub(crate) mod f32;
 pub(crate) mod short;
@@ -15,7 +15,7 @@ use crate::runtime::instructions::Features;
 /// A loop that computes a tile.
 pub(crate) trait Microkernel {
     /// What a tile is computed from, and where it goes.
-    type Operands<'a>;
+    type TileOperands<'a>;
     /// The name by which benchmarks and tests speak of it.
     const NAME: &'static str;
     /// The features without which it must not run.
@@ -30,7 +30,7 @@ pub(crate) trait Microkernel {
     /// # Safety
     /// The machine has [`Microkernel::FEATURES`], and the operands are as the family's `multiply`
     /// checks them.
-    unsafe fn run(operands: Self::Operands<'_>);
+    unsafe fn run(operands: Self::TileOperands<'_>);
 }
 
 /// The names of the microkernels that products of each kind of numbers use on this machine.

@@ -1,6 +1,8 @@
-//! How fast the machine multiplies and adds: the floor under everything that computes much with little.
+//! How fast the machine multiplies and adds: the floor under everything that is bound by
+//! arithmetic.
 //!
-//! As the speed of memory ([`crate::probes::bandwidth`]), it moves with the machine's neighbours and its clock.
+//! Like the speed of memory ([`crate::probes::bandwidth`]), it moves with the machine's neighbours
+//! and its clock.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -21,7 +23,7 @@ const CHAINS: usize = 16;
 /// Steps of each chain: some milliseconds.
 const ROUNDS: usize = 1_000_000;
 
-/// What is multiplied.
+/// The numbers that are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
     /// `f32`.
@@ -32,8 +34,8 @@ pub enum Numbers {
     Bytes,
 }
 
-/// Multiply-adds a second, in registers, by all threads with the longest vectors that kernels use for such
-/// numbers; nothing if the machine has no instruction for them.
+/// Multiply-adds a second, in registers, by all threads with the longest vectors that kernels use
+/// for such numbers; nothing if the machine has no instruction for them.
 pub fn multiply_adds_per_second(numbers: Numbers, threads: &Threads) -> Option<f64> {
     let (chain, lanes) = machine::chain(numbers)?;
     let start = Instant::now();

@@ -27,7 +27,7 @@ pub(super) fn chain(numbers: Numbers) -> Option<(fn(), usize)> {
     }
 }
 
-/// A function that adds products to all chains in turns.
+/// Makes a function that adds products to all chains in turn.
 macro_rules! chains {
     ($name:ident, $features:literal, $start:expr, ($sum:ident, $x:ident) $step:expr) => {
         #[target_feature(enable = $features)]

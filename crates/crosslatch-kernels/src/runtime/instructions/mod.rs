@@ -3,8 +3,8 @@
 //! Most inner loops are written once, portably, in a form that compilers turn into vector
 //! instructions. [`multiversion!`] compiles such a function for the baseline and for the
 //! instruction sets below, and runs the best version that the machine has. A loop that is written
-//! in certain instructions lies in a file named after the architecture, `x86_64.rs`, and is
-//! chosen by asking for its [`Feature`]s.
+//! in certain instructions lies in a file named after the architecture, `x86_64.rs`, and is chosen
+//! by asking for its [`Feature`]s.
 //!
 //! Features are a set, not a scale: a machine may have short dot products without long vectors. The
 //! set is found out once per process. `CROSSLATCH_INSTRUCTIONS` in the environment limits it, for
@@ -48,7 +48,7 @@ pub(crate) struct Features(u32);
 
 impl Features {
     /// No features: what every machine has that the program is built for.
-    pub const NONE: Features = Features(0);
+    pub const NONE: Features = Features::of(&[]);
 
     /// The set of these features.
     pub const fn of(features: &[Feature]) -> Features {
@@ -93,6 +93,13 @@ pub(crate) fn features() -> Features {
             None => machine::detect(),
         }
     })
+}
+
+/// Whether [`multiversion!`] runs a version that fuses multiplications with additions. Other loops
+/// that are to give the same bits ask for this.
+#[inline]
+pub(crate) fn is_fused() -> bool {
+    machine::is_fused(features())
 }
 
 /// Whether a feature may be used.

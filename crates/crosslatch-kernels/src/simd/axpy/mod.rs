@@ -8,7 +8,7 @@ mod x86_64;
 use half::bf16;
 
 use crate::Element;
-use crate::runtime::instructions::{Feature, has};
+use crate::runtime::instructions::is_fused;
 use crate::simd::approximate::multiply_add;
 use crate::tensor::matrix::Strided;
 
@@ -40,7 +40,7 @@ pub(crate) fn add_weighted_rows<T: AxpyElement>(
     assert!(last < rows.data.len());
     // SAFETY: rows lie inside `rows.data`, as asserted.
     let done = unsafe { machine::whole_vectors(to, weights, rows) };
-    let fused = has(Feature::Avx2);
+    let fused = is_fused();
     for (x, y) in to.iter_mut().enumerate().skip(done) {
         for (i, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let value = rows.data[i * rows.row_stride + x * rows.column_stride].widen();
@@ -60,10 +60,10 @@ mod tests {
     fn strides_do_not_change_a_bit() {
         let (rows, width) = (11, 107);
         let data: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin()).collect();
-        let mut turned = vec![0f32; rows * width];
+        let mut transposed = vec![0f32; rows * width];
         for i in 0..rows {
             for x in 0..width {
-                turned[x * rows + i] = data[i * width + x];
+                transposed[x * rows + i] = data[i * width + x];
             }
         }
         let weights: Vec<f32> = (0..rows).map(|i| (i % 4) as f32 * 0.3).collect();
@@ -74,7 +74,7 @@ mod tests {
             column_stride: 1,
         };
         let across = Strided {
-            data: &turned,
+            data: &transposed,
             row_stride: 1,
             column_stride: rows,
         };
@@ -82,11 +82,11 @@ mod tests {
         add_weighted_rows(&mut b, &weights, across);
         assert_eq!(a, b);
         // Narrow elements give the bits that they give when they are widened.
-        let narrow: Vec<bf16> = data.iter().map(|x| bf16::from_f32(*x)).collect();
-        let wide: Vec<f32> = narrow.iter().map(|x| x.to_f32()).collect();
+        let stored: Vec<bf16> = data.iter().map(|x| bf16::from_f32(*x)).collect();
+        let widened: Vec<f32> = stored.iter().map(|x| x.to_f32()).collect();
         let (mut c, mut d) = (vec![1f32; width], vec![1f32; width]);
         let stored = Strided {
-            data: &narrow[..],
+            data: &stored[..],
             row_stride: width,
             column_stride: 1,
         };
@@ -95,7 +95,7 @@ mod tests {
             &mut d,
             &weights,
             Strided {
-                data: &wide,
+                data: &widened,
                 ..straight
             },
         );

@@ -40,6 +40,7 @@ impl Load for bf16 {
 ///
 /// # Safety
 /// Rows have at least as many elements as `to`, and there are as many rows as weights.
+#[inline]
 pub(super) unsafe fn whole_vectors<T: AxpyElement>(
     to: &mut [f32],
     weights: &[f32],
@@ -56,8 +57,8 @@ pub(super) unsafe fn whole_vectors<T: AxpyElement>(
 /// at a time.
 ///
 /// # Safety
-/// The rows have at least as many elements as `to`, one after the other, and there are as many
-/// rows as weights.
+/// The rows have at least as many elements as `to`, one after the other, and there are as many rows
+/// as weights.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<T: AxpyElement>(to: &mut [f32], weights: &[f32], rows: Strided<'_, T>) -> usize {
     let mut done = 0;

@@ -13,8 +13,8 @@ use x86_64 as machine;
 /// Side of a block that is transposed in registers.
 const SIDE: usize = 8;
 
-/// Writes column `j < columns`, whose `depth` elements are `data[j * stride ..]`, to
-/// `to[k * width + j]` for all `k`. Other elements of `to` are left alone.
+/// Writes column `j < columns`, whose `depth` elements are `data[j * stride ..]`, to `to[k * width
+/// + j]` for all `k`. Other elements of `to` are left alone.
 ///
 /// # Panics
 /// If a slice is too short, or `columns > width`.

@@ -1,7 +1,7 @@
-//! Checks that an exported program carries with it.
+//! Assertions that exporters write into programs.
 //!
-//! What a check says about sizes and types is decided when a plan is made, and then nothing is
-//! left to run. Only a check of a tensor's contents becomes a kernel, one without results.
+//! An assertion about sizes and types is decided when a plan is made, and nothing is left to run.
+//! Only an assertion about a tensor's contents becomes a kernel, one without results.
 
 use crosslatch_kernels::movement::{Scalar, read_one};
 use crosslatch_kernels::{KernelError, Operands};
@@ -50,7 +50,7 @@ fn message<'c>(call: &'c Call<'_>) -> Result<&'c str, OpError> {
 fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     if this.layout.numel() != 1 {
-        return Err(OpError::new("an assertion about more than one value"));
+        return Err(OpError::new("an assertion about more than one element"));
     }
     let of = this.index;
     let message = message(call)?.to_owned();
@@ -62,7 +62,7 @@ fn assert_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::Compute(Compute::new(Vec::new(), kernel)))
 }
 
-/// Shape and type are checked; strides are the engine's own and may differ from PyTorch's.
+/// Checks shape and type, but not strides: those are the engine's own.
 fn assert_metadata(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensor = call.tensor("a")?;
     if let Some(sizes) = call.optional_ints("size")?

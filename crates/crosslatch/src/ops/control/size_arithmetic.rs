@@ -1,9 +1,9 @@
 //! Arithmetic on sizes: what Python computed while the model was exported.
 //!
-//! A graph with symbolic sizes has nodes for the sums and products of them. Everything that they
-//! depend on is known when a plan is made, so they are computed there, by Python's rules: integers
-//! do not wrap around (too large is an error), `//` and `%` round towards minus infinity, `/` is a
-//! float. What would make a number out of a tensor's contents is refused.
+//! A graph with symbolic sizes has nodes for sums and products of them. All that they depend on is
+//! known when a plan is made, so they are computed then, by Python's rules: integers do not wrap
+//! around (overflow is an error), `//` and `%` round towards minus infinity, `/` gives a float. An
+//! operator that makes a number of a tensor's contents is refused.
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, Number, OpError};
@@ -46,27 +46,27 @@ pub(super) const OPERATORS: Table = &[
         binary(c, i64::checked_mul, |a, b| a * b)
     }),
     op("python::floordiv(Scalar a, Scalar b) -> Scalar", |c| {
-        divisible(c)?;
+        check_divisor(c)?;
         binary(c, floor_div, |a, b| (a / b).floor())
     }),
     op("python::mod(Scalar a, Scalar b) -> Scalar", |c| {
-        divisible(c)?;
+        check_divisor(c)?;
         binary(c, floor_mod, |a, b| a - (a / b).floor() * b)
     }),
     op("python::truediv(Scalar a, Scalar b) -> Scalar", |c| {
-        divisible(c)?;
+        check_divisor(c)?;
         let (a, b) = operands(c)?;
-        one(Number::Float(a.to_f64() / b.to_f64()))
+        number(Number::Float(a.to_f64() / b.to_f64()))
     }),
     op("python::pow(Scalar a, Scalar b) -> Scalar", pow),
     op("python::neg(Scalar a) -> Scalar", |c| {
-        one(match c.number("a")? {
+        number(match c.number("a")? {
             Number::Float(x) => Number::Float(-x),
             other => Number::Int(other.to_i64().checked_neg().ok_or_else(too_large)?),
         })
     }),
     op("python::pos(Scalar a) -> Scalar", |c| {
-        one(plain(c.number("a")?))
+        number(bool_to_int(c.number("a")?))
     }),
     op("python::eq(Scalar a, Scalar b) -> Scalar", |c| {
         compare(c, |o| o.is_eq(), false)
@@ -87,13 +87,13 @@ pub(super) const OPERATORS: Table = &[
         compare(c, |o| o.is_ge(), false)
     }),
     op("python::and_(Scalar a, Scalar b) -> Scalar", |c| {
-        bits(c, |a, b| a & b)
+        bitwise(c, |a, b| a & b)
     }),
     op("python::or_(Scalar a, Scalar b) -> Scalar", |c| {
-        bits(c, |a, b| a | b)
+        bitwise(c, |a, b| a | b)
     }),
     op("python::xor(Scalar a, Scalar b) -> Scalar", |c| {
-        bits(c, |a, b| a ^ b)
+        bitwise(c, |a, b| a ^ b)
     }),
     op("python::lshift(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
@@ -101,36 +101,36 @@ pub(super) const OPERATORS: Table = &[
             .ok()
             .and_then(|b| 2i64.checked_pow(b));
         let value = factor.and_then(|f| a.to_i64().checked_mul(f));
-        one(Number::Int(value.ok_or_else(too_large)?))
+        number(Number::Int(value.ok_or_else(too_large)?))
     }),
     op("python::rshift(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
         match u32::try_from(b.to_i64()) {
-            Ok(b) => one(Number::Int(a.to_i64() >> b.min(63))),
-            Err(_) => Err(OpError::new(format!("a shift by {}", b.to_i64()))),
+            Ok(b) => number(Number::Int(a.to_i64() >> b.min(63))),
+            Err(_) => Err(OpError::new(format!("a shift by {} bits", b.to_i64()))),
         }
     }),
     op("python::sym_max(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
-        choose(a, b, order(a, b).is_some_and(|o| o.is_lt()))
+        select(a, b, order(a, b).is_some_and(|o| o.is_lt()))
     }),
     op("python::sym_min(Scalar a, Scalar b) -> Scalar", |c| {
         let (a, b) = operands(c)?;
-        choose(a, b, order(a, b).is_some_and(|o| o.is_gt()))
+        select(a, b, order(a, b).is_some_and(|o| o.is_gt()))
     }),
     op("python::sym_not(Scalar a) -> Scalar", |c| {
-        one(Number::Bool(!truth(c.number("a")?)))
+        number(Number::Bool(!is_true(c.number("a")?)))
     }),
     op("python::sym_float(Scalar a) -> Scalar", |c| {
-        one(Number::Float(c.float("a")?))
+        number(Number::Float(c.float("a")?))
     }),
     op("python::sym_int(Scalar a) -> Scalar", |c| {
-        rounded(c, "a", f64::trunc)
+        round_with(c, "a", f64::trunc)
     }),
     op(
         "python::sym_ite(Scalar b, Scalar t, Scalar f) -> Scalar",
         |c| {
-            one(if truth(c.number("b")?) {
+            number(if is_true(c.number("b")?) {
                 c.number("t")?
             } else {
                 c.number("f")?
@@ -138,40 +138,40 @@ pub(super) const OPERATORS: Table = &[
         },
     ),
     op("python::_sym_sqrt(Scalar a) -> Scalar", |c| {
-        one(Number::Float(c.float("a")?.sqrt()))
+        number(Number::Float(c.float("a")?.sqrt()))
     }),
     op("python::math_ceil(Scalar x) -> Scalar", |c| {
-        rounded(c, "x", f64::ceil)
+        round_with(c, "x", f64::ceil)
     }),
     op("python::math_floor(Scalar x) -> Scalar", |c| {
-        rounded(c, "x", f64::floor)
+        round_with(c, "x", f64::floor)
     }),
     op("python::math_trunc(Scalar x) -> Scalar", |c| {
-        rounded(c, "x", f64::trunc)
+        round_with(c, "x", f64::trunc)
     }),
-    op("aten::item(Tensor self) -> Scalar", refuse_contents),
+    op("aten::item(Tensor self) -> Scalar", refuse_data_dependence),
     op(
         "aten::_local_scalar_dense(Tensor self) -> Scalar",
-        refuse_contents,
+        refuse_data_dependence,
     ),
 ];
 
-fn one(number: Number) -> Result<Lowering, OpError> {
+fn number(number: Number) -> Result<Lowering, OpError> {
     Ok(Lowering::Numbers(vec![number]))
 }
 
 fn int(value: Option<usize>) -> Result<Lowering, OpError> {
     let value = value.ok_or_else(|| OpError::new("a tensor without dimensions has no sizes"))?;
-    one(Number::Int(i64::try_from(value).map_err(|_| too_large())?))
+    number(Number::Int(i64::try_from(value).map_err(|_| too_large())?))
 }
 
 fn too_large() -> OpError {
-    OpError::new("a number computed from sizes is too large")
+    OpError::new("a number computed from sizes overflows")
 }
 
-fn refuse_contents(call: &Call<'_>) -> Result<Lowering, OpError> {
-    Err(OpError::new(format!(
-        "`{}` makes a number of a tensor's contents, on which sizes could depend; this is not \
+fn refuse_data_dependence(call: &Call<'_>) -> Result<Lowering, OpError> {
+    Err(OpError::unsupported(format!(
+        "`{}` makes a number of a tensor's contents, on which sizes could depend, which is not \
          supported: keep it a tensor in the model",
         call.schema.name
     )))
@@ -181,27 +181,27 @@ fn operands(call: &Call<'_>) -> Result<(Number, Number), OpError> {
     Ok((call.number("a")?, call.number("b")?))
 }
 
-fn truth(number: Number) -> bool {
+fn is_true(number: Number) -> bool {
     match number {
         Number::Float(x) => x != 0.0,
         other => other.to_i64() != 0,
     }
 }
 
-/// A truth value as the integer that it is in arithmetic.
-fn plain(number: Number) -> Number {
+/// A bool as the integer that it is in Python's arithmetic.
+fn bool_to_int(number: Number) -> Number {
     match number {
         Number::Bool(b) => Number::Int(b as i64),
         other => other,
     }
 }
 
-fn choose(a: Number, b: Number, second: bool) -> Result<Lowering, OpError> {
-    let chosen = if second { b } else { a };
-    // As with sizes in Python, a float among the two makes the result one.
-    one(match a.is_float() || b.is_float() {
-        true => Number::Float(chosen.to_f64()),
-        false => plain(chosen),
+fn select(a: Number, b: Number, second: bool) -> Result<Lowering, OpError> {
+    let selected = if second { b } else { a };
+    // As with sizes in Python, the result is a float if either operand is.
+    number(match a.is_float() || b.is_float() {
+        true => Number::Float(selected.to_f64()),
+        false => bool_to_int(selected),
     })
 }
 
@@ -211,16 +211,16 @@ fn binary(
     floats: fn(f64, f64) -> f64,
 ) -> Result<Lowering, OpError> {
     let (a, b) = operands(call)?;
-    one(match a.is_float() || b.is_float() {
+    number(match a.is_float() || b.is_float() {
         true => Number::Float(floats(a.to_f64(), b.to_f64())),
         false => Number::Int(ints(a.to_i64(), b.to_i64()).ok_or_else(too_large)?),
     })
 }
 
-fn divisible(call: &Call<'_>) -> Result<(), OpError> {
-    match truth(call.number("b")?) {
+fn check_divisor(call: &Call<'_>) -> Result<(), OpError> {
+    match is_true(call.number("b")?) {
         true => Ok(()),
-        false => Err(OpError::new("a division of sizes by zero")),
+        false => Err(OpError::new("division of a size by zero")),
     }
 }
 
@@ -242,23 +242,23 @@ fn pow(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (a, b) = operands(call)?;
     let exponent = u32::try_from(b.to_i64());
     match exponent {
-        Ok(exponent) if !a.is_float() && !b.is_float() => one(Number::Int(
+        Ok(exponent) if !a.is_float() && !b.is_float() => number(Number::Int(
             a.to_i64().checked_pow(exponent).ok_or_else(too_large)?,
         )),
-        _ => one(Number::Float(a.to_f64().powf(b.to_f64()))),
+        _ => number(Number::Float(a.to_f64().powf(b.to_f64()))),
     }
 }
 
-fn bits(call: &Call<'_>, op: fn(i64, i64) -> i64) -> Result<Lowering, OpError> {
+fn bitwise(call: &Call<'_>, op: fn(i64, i64) -> i64) -> Result<Lowering, OpError> {
     let (a, b) = operands(call)?;
     let value = op(a.to_i64(), b.to_i64());
-    one(match (a, b) {
+    number(match (a, b) {
         (Number::Bool(_), Number::Bool(_)) => Number::Bool(value != 0),
         _ => Number::Int(value),
     })
 }
 
-/// The order of two numbers; none with NaN.
+/// How two numbers compare; `None` if one is NaN.
 fn order(a: Number, b: Number) -> Option<std::cmp::Ordering> {
     match a.is_float() || b.is_float() {
         true => a.to_f64().partial_cmp(&b.to_f64()),
@@ -272,17 +272,17 @@ fn compare(
     unordered: bool,
 ) -> Result<Lowering, OpError> {
     let (a, b) = operands(call)?;
-    one(Number::Bool(order(a, b).map_or(unordered, holds)))
+    number(Number::Bool(order(a, b).map_or(unordered, holds)))
 }
 
-/// A float rounded to an integer; an integer as it is.
-fn rounded(call: &Call<'_>, name: &str, round: fn(f64) -> f64) -> Result<Lowering, OpError> {
+/// A float rounded to an integer, or an integer as it is.
+fn round_with(call: &Call<'_>, name: &str, round: fn(f64) -> f64) -> Result<Lowering, OpError> {
     match call.number(name)? {
         Number::Float(x) => match round(x) {
-            y if y.abs() < i64::MAX as f64 => one(Number::Int(y as i64)),
+            y if y.abs() < i64::MAX as f64 => number(Number::Int(y as i64)),
             _ => Err(too_large()),
         },
-        other => one(plain(other)),
+        other => number(bool_to_int(other)),
     }
 }
 

@@ -123,7 +123,7 @@ pub(super) const OPERATORS: Table = &[
 ];
 
 /// The two operands of a binary operator, whatever the second is called.
-pub(in crate::ops) fn binary_operands<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
+pub(super) fn binary_operands<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
     let second = ["other", "exponent", "values"]
         .into_iter()
         .find(|name| call.has(name));

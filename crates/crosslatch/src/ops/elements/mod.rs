@@ -1,14 +1,14 @@
 //! Elementwise operators: one function of numbers, applied to each element.
 
-pub(super) mod activations;
-pub(super) mod arithmetic;
-pub(super) mod comparisons;
-pub(super) mod conversions;
-pub(super) mod division;
+mod activations;
+mod arithmetic;
+mod comparisons;
+mod conversions;
+mod division;
 pub(super) mod pointwise;
-pub(super) mod powers;
-pub(super) mod select;
-pub(super) mod unary;
+mod powers;
+mod select;
+mod unary;
 
 use crate::ir::catalogue::Table;
 

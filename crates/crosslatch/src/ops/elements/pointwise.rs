@@ -4,8 +4,7 @@
 //! once for each type that kernels compute in ([`Class`]): `f32`, `f64` and `i64`. Everything else
 //! is the same for all of them.
 
-use crosslatch_kernels::elements::Compute;
-use crosslatch_kernels::elements::{Blockwise, Class, Source, apply, blockwise};
+use crosslatch_kernels::elements::{Blockwise, Class, Compute, Source, apply, blockwise};
 use crosslatch_kernels::kernel::Kernel;
 use crosslatch_kernels::simd::Function;
 use crosslatch_kernels::tensor::broadcast_shapes;
@@ -20,23 +19,20 @@ use crate::ops::operands::shapes::checked_shape;
 
 /// An operand: a tensor or a number.
 #[derive(Clone, Copy)]
-pub(in crate::ops) enum Operand<'a> {
+pub(super) enum Operand<'a> {
     Tensor(&'a TensorArg),
     Number(Number),
 }
 
 impl<'a> Operand<'a> {
     /// The argument with this name.
-    pub(in crate::ops) fn of(call: &'a Call<'_>, name: &str) -> Result<Operand<'a>, OpError> {
+    pub(super) fn of(call: &'a Call<'_>, name: &str) -> Result<Operand<'a>, OpError> {
         Operand::optional(call, name)?
             .ok_or_else(|| OpError::new(format!("argument `{name}` is not given")))
     }
 
     /// The argument with this name, or `None` if it is not given.
-    pub(in crate::ops) fn optional(
-        call: &'a Call<'_>,
-        name: &str,
-    ) -> Result<Option<Operand<'a>>, OpError> {
+    pub(super) fn optional(call: &'a Call<'_>, name: &str) -> Result<Option<Operand<'a>>, OpError> {
         let position = call.schema.position(name);
         match position.and_then(|i| call.args.get(i)) {
             Some(CallArg::Tensor(t)) => Ok(Some(Operand::Tensor(t))),
@@ -48,7 +44,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    pub(in crate::ops) fn shape(&self) -> &'a [usize] {
+    pub(super) fn shape(&self) -> &'a [usize] {
         match self {
             Operand::Tensor(t) => t.shape(),
             Operand::Number(_) => &[],
@@ -64,25 +60,25 @@ impl<'a> Operand<'a> {
     }
 
     /// Whether it is a single number, perhaps in a tensor.
-    pub(in crate::ops) fn is_single(&self) -> bool {
+    pub(super) fn is_single(&self) -> bool {
         match self {
             Operand::Tensor(t) => t.layout.numel() == 1,
             Operand::Number(_) => true,
         }
     }
 
-    pub(in crate::ops) fn is_number(&self) -> bool {
+    pub(super) fn is_number(&self) -> bool {
         matches!(self, Operand::Number(_))
     }
 }
 
 /// The type that operands are converted to before they are computed with.
-pub(in crate::ops) fn common_type(operands: &[Operand<'_>]) -> DType {
+pub(super) fn common_type(operands: &[Operand<'_>]) -> DType {
     promotion::common_type(operands.iter().map(Operand::standing))
 }
 
 /// The common type, or the type that integers become where the operator is defined for floats only.
-pub(in crate::ops) fn common_float_type(operands: &[Operand<'_>]) -> DType {
+pub(super) fn common_float_type(operands: &[Operand<'_>]) -> DType {
     float_type(common_type(operands))
 }
 
@@ -92,7 +88,7 @@ pub(in crate::ops) fn float_type(dtype: DType) -> DType {
 }
 
 /// The type in which elements of this type are computed; integers in their own.
-pub(in crate::ops) fn compute_type(dtype: DType) -> DType {
+pub(super) fn compute_type(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
         other => other,
@@ -100,7 +96,7 @@ pub(in crate::ops) fn compute_type(dtype: DType) -> DType {
 }
 
 /// The shape that operands are broadcast to.
-pub(in crate::ops) fn broadcast_shape(operands: &[Operand<'_>]) -> Result<Dims, OpError> {
+pub(super) fn broadcast_shape(operands: &[Operand<'_>]) -> Result<Dims, OpError> {
     let shapes: Vec<&[usize]> = operands.iter().map(Operand::shape).collect();
     broadcast_shapes(&shapes)
         .ok_or_else(|| OpError::new(format!("shapes {shapes:?} do not broadcast")))
@@ -108,7 +104,7 @@ pub(in crate::ops) fn broadcast_shape(operands: &[Operand<'_>]) -> Result<Dims, 
 }
 
 /// An elementwise operator of `N` operands, except for what it computes.
-pub(in crate::ops) struct Pointwise<const N: usize> {
+pub(super) struct Pointwise<const N: usize> {
     operands: [Bound; N],
     shape: Dims,
     /// The type that each operand is converted to, in which a 16-bit type rounds it.
@@ -124,13 +120,13 @@ enum Bound {
 
 impl<const N: usize> Pointwise<N> {
     /// Operands that are converted to one type and broadcast to one shape.
-    pub(in crate::ops) fn new(operands: [Operand<'_>; N], dtype: DType) -> Result<Self, OpError> {
+    pub(super) fn new(operands: [Operand<'_>; N], dtype: DType) -> Result<Self, OpError> {
         Pointwise::with_types(operands, [dtype; N])
     }
 
     /// Operands that are each converted to a type of their own and broadcast to one shape. The
     /// types must be of one class: the class is what is computed in.
-    pub(in crate::ops) fn with_types(
+    pub(super) fn with_types(
         operands: [Operand<'_>; N],
         operand_types: [DType; N],
     ) -> Result<Self, OpError> {
@@ -148,7 +144,7 @@ impl<const N: usize> Pointwise<N> {
     }
 
     /// The operator with results of type `result`, given its function for each class of types.
-    pub(in crate::ops) fn lower(
+    pub(super) fn lower(
         self,
         result: DType,
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
@@ -164,7 +160,7 @@ impl<const N: usize> Pointwise<N> {
     }
 
     /// The operator, whose operands are converted to floats.
-    pub(in crate::ops) fn lower_floats(
+    pub(super) fn lower_floats(
         self,
         result: DType,
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
@@ -175,7 +171,7 @@ impl<const N: usize> Pointwise<N> {
     }
 
     /// The operator, whose operands are converted to integers or bools.
-    pub(in crate::ops) fn lower_integers(
+    pub(super) fn lower_integers(
         self,
         result: DType,
         i64s: impl Fn([i64; N]) -> i64 + Send + Sync + 'static,
@@ -184,7 +180,7 @@ impl<const N: usize> Pointwise<N> {
     }
 
     /// The operator with this computation, which is in the class of its operands' types.
-    pub(in crate::ops) fn lower_with(self, result: DType, function: Computation<N>) -> Lowering {
+    pub(super) fn lower_with(self, result: DType, function: Computation<N>) -> Lowering {
         let shape = self.shape.clone();
         let kernel = PointwiseKernel {
             operator: self,
@@ -239,7 +235,7 @@ impl<const N: usize> Pointwise<N> {
 }
 
 /// What an elementwise operator computes, in the class of types that it computes in.
-pub(in crate::ops) enum Computation<const N: usize> {
+pub(super) enum Computation<const N: usize> {
     F32(Blockwise<f32, N>),
     F64(Blockwise<f64, N>),
     I64(Blockwise<i64, N>),
@@ -247,7 +243,7 @@ pub(in crate::ops) enum Computation<const N: usize> {
 
 impl<const N: usize> Computation<N> {
     /// A computation on floats of this type.
-    pub(in crate::ops) fn floats(
+    pub(super) fn floats(
         dtype: DType,
         f32s: impl Fn([f32; N]) -> f32 + Send + Sync + 'static,
         f64s: impl Fn([f64; N]) -> f64 + Send + Sync + 'static,
@@ -327,7 +323,7 @@ impl<const N: usize> Kernel for PointwiseKernel<N> {
 }
 
 /// A number in a type that kernels compute in.
-pub(in crate::ops) fn number_as<C: Compute>(number: Number) -> C {
+pub(super) fn number_as<C: Compute>(number: Number) -> C {
     match number {
         Number::Float(x) => C::load(x),
         Number::Int(i) => C::load(i),

@@ -1,7 +1,6 @@
 //! Operators that select: `where`, `clamp`, `masked_fill`.
 
-use crosslatch_kernels::movement::fill_masked;
-use crosslatch_kernels::movement::{Scalar, read_one};
+use crosslatch_kernels::movement::{Scalar, fill_masked, read_one};
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};

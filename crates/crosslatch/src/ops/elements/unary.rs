@@ -75,10 +75,7 @@ pub(super) const OPERATORS: Table = &[
 
 /// A function of the kernels, applied to each element: vectorised, or by plain loops if those are
 /// asked for. Integers become `f32`.
-pub(in crate::ops) fn lower_function(
-    call: &Call<'_>,
-    function: Function,
-) -> Result<Lowering, OpError> {
+pub(super) fn lower_function(call: &Call<'_>, function: Function) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dtype = float_type(x.dtype);
     let computation = match Class::of(dtype) {

@@ -1,13 +1,11 @@
 //! `einsum`: products and sums written as an equation.
 //!
-//! Each label of the equation becomes a dimension that all operands have: those of the result
-//! first, then those that are summed; an operand that lacks a label is broadcast along it, and a
-//! label that stands twice in one operand walks its diagonal. If the labels are those of a batched
-//! matrix product it is computed as one, else by plain loops. Which of the two depends on the
-//! equation alone.
+//! Each label of the equation becomes a dimension that all operands have: first those of the result,
+//! then those that are summed. An operand that lacks a label is broadcast along it; a label that an
+//! operand has twice selects its diagonal. An equation of a batched matrix product is computed as
+//! one, any other by plain loops; which of the two depends on the equation alone.
 
-use crosslatch_kernels::matmul::contract;
-use crosslatch_kernels::matmul::{Product, matmul};
+use crosslatch_kernels::matmul::{Product, contract, matmul};
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
@@ -20,8 +18,7 @@ pub(super) const OPERATORS: Table = &[op(
     einsum,
 )];
 
-/// A dimension of the equation: a letter, or one of those that `...` stands for, counted from the
-/// last one.
+/// A label of a dimension: a letter, or one of those that `...` stands for, counted from the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Label {
     Letter(u8),
@@ -46,7 +43,7 @@ impl Equation {
         let terms: Vec<&str> = left.split(',').collect();
         if terms.len() != ranks.len() {
             return Err(OpError::new(format!(
-                "`{text}` is for {} operands and there are {}",
+                "`{text}` has {} operands, but {} are given",
                 terms.len(),
                 ranks.len()
             )));
@@ -63,7 +60,7 @@ impl Equation {
             let labels = labels(term, hidden)?;
             if labels.len() != rank {
                 return Err(OpError::new(format!(
-                    "`{term}` does not name all {rank} dimensions of its operand"
+                    "`{term}` does not label all {rank} dimensions of its operand"
                 )));
             }
             dots = dots.max(labels.len() - letters);
@@ -83,7 +80,7 @@ impl Equation {
         let unknown = |label: &Label| !operands.iter().flatten().any(|l| l == label);
         if (0..result.len()).any(twice) || result.iter().any(unknown) {
             return Err(OpError::new(format!(
-                "the result of `{text}` has a label twice, or one that no operand has"
+                "the result of `{text}` has a label twice, or a label that no operand has"
             )));
         }
         Ok(Equation {
@@ -93,8 +90,8 @@ impl Equation {
         })
     }
 
-    /// The labels in the order of a batched product `[…, m, k]` times `[…, k, n]`, if it is one:
-    /// at most one label each is in the left only, in the right only, and summed.
+    /// The labels as those of a batched product `[…, m, k]` times `[…, k, n]`, if it is one: at most
+    /// one label is in the left operand only, one in the right only, and one is summed.
     fn as_product(&self) -> Option<ProductLabels> {
         let [left, right] = &self.operands[..] else {
             return None;
@@ -125,7 +122,7 @@ struct ProductLabels {
     depth: Option<Label>,
 }
 
-/// The labels of a term, where `...` stands for `hidden` dimensions.
+/// The labels of a term in which `...` stands for `hidden` dimensions.
 fn labels(term: &str, hidden: usize) -> Result<Vec<Label>, OpError> {
     let mut labels = Vec::new();
     let (before, after) = match term.split_once("...") {
@@ -136,7 +133,7 @@ fn labels(term: &str, hidden: usize) -> Result<Vec<Label>, OpError> {
         for letter in part.bytes() {
             if !letter.is_ascii_alphabetic() {
                 return Err(OpError::new(format!(
-                    "`{term}` has something else than labels"
+                    "`{term}` contains something other than labels"
                 )));
             }
             labels.push(Label::Letter(letter));
@@ -151,8 +148,8 @@ fn labels(term: &str, hidden: usize) -> Result<Vec<Label>, OpError> {
     Ok(labels)
 }
 
-/// The result where the equation does not give it: what `...` stands for, then the letters that
-/// occur once, in their order.
+/// The result where the equation does not say: what `...` stands for, then the letters that occur
+/// once, in alphabetical order.
 fn implied(operands: &[Vec<Label>], dots: usize) -> Vec<Label> {
     let count = |letter: u8| {
         let all = operands.iter().flatten();
@@ -167,7 +164,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let text = call
         .optional_str("equation")?
-        .ok_or_else(|| OpError::new("there is no equation"))?;
+        .ok_or_else(|| OpError::new("argument `equation` is not given"))?;
     let ranks: Vec<usize> = tensors.iter().map(|t| t.rank()).collect();
     let equation = Equation::parse(text, &ranks)?;
     let Some(first) = tensors.first() else {
@@ -181,8 +178,8 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let sizes =
         |labels: &[Label]| -> Result<Dims, OpError> { labels.iter().map(|l| size(*l)).collect() };
     let shape = checked_shape(sizes(&equation.result)?)?;
-    // What one operand alone has is a plain sum, and integers are summed in 64 bits.
-    let alone = |label: &Label| {
+    // A label that only one operand has is summed by itself, and sums of integers are `i64`.
+    let is_alone = |label: &Label| {
         equation
             .operands
             .iter()
@@ -190,7 +187,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
             .count()
             == 1
     };
-    let dtype = match equation.summed.iter().any(alone) && !first.dtype.is_float() {
+    let dtype = match equation.summed.iter().any(is_alone) && !first.dtype.is_float() {
         true => DType::I64,
         false => first.dtype,
     };
@@ -207,11 +204,11 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
         ];
         let mut layouts = Vec::new();
         for ((tensor, own), wanted) in operands().zip(&wanted) {
-            layouts.push(arranged(tensor, own, wanted, &size)?);
+            layouts.push(arrange_operand(tensor, own, wanted, &size)?);
         }
-        // Where each dimension of the kernel's result lies in the program's.
+        // The result of the program, with its dimensions in the order of the kernel's.
         let result = Layout::contiguous(&shape);
-        let out = rearranged(
+        let out = arrange_result(
             &result,
             &equation.result,
             &with([product.rows, product.columns]),
@@ -228,8 +225,8 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
                     epilogue: None,
                     beta: 0.0,
                 };
-                let mut target = view_mut(&mut o.outputs[0], &out)?;
-                matmul(&mut target, &product, plain, o.threads);
+                let mut product_out = view_mut(&mut o.outputs[0], &out)?;
+                matmul(&mut product_out, &product, plain, o.threads);
                 Ok(())
             },
         ));
@@ -242,7 +239,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
         .map(Some)
         .collect();
     let layouts = operands()
-        .map(|(tensor, own)| arranged(tensor, own, &all, &size))
+        .map(|(tensor, own)| arrange_operand(tensor, own, &all, &size))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Lowering::compute(
         dtype,
@@ -258,7 +255,7 @@ fn einsum(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// The length of a label's dimension; where some operands have 1 there, they are broadcast.
+/// The length of the dimensions with a label; an operand with length 1 is broadcast.
 fn size_of<'a>(
     label: Label,
     operands: impl Iterator<Item = (&'a TensorArg, &'a Vec<Label>)>,
@@ -271,7 +268,7 @@ fn size_of<'a>(
                 n if size == 1 || size == n => size = n,
                 n => {
                     return Err(OpError::new(format!(
-                        "one label has the lengths {size} and {n}"
+                        "dimensions with one label have lengths {size} and {n}"
                     )));
                 }
             }
@@ -280,8 +277,8 @@ fn size_of<'a>(
     Ok(size)
 }
 
-/// An operand's memory with the wanted dimensions; `None` is one of length 1.
-fn arranged(
+/// The layout of an operand with the wanted dimensions; `None` is one of length 1.
+fn arrange_operand(
     tensor: &TensorArg,
     own: &[Label],
     wanted: &[Option<Label>],
@@ -309,8 +306,8 @@ fn arranged(
     Ok(layout)
 }
 
-/// A result, whose dimensions have labels, with its dimensions in another order.
-fn rearranged(layout: &Layout, labels: &[Label], wanted: &[Option<Label>]) -> Layout {
+/// The layout of a result, whose dimensions have these labels, with the wanted dimensions.
+fn arrange_result(layout: &Layout, labels: &[Label], wanted: &[Option<Label>]) -> Layout {
     let place = |label: &Option<Label>| labels.iter().position(|l| Some(*l) == *label);
     let dims = wanted.iter().map(|label| match place(label) {
         Some(d) => (layout.shape[d], layout.strides[d]),

@@ -1,7 +1,8 @@
-//! Matrix products and sums of products.
+//! Matrix products and `einsum`.
 
-pub(super) mod einsum;
-pub(super) mod products;
+mod einsum;
+mod kernel;
+mod products;
 
 use crate::ir::catalogue::Table;
 

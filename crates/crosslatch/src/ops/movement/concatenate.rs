@@ -1,4 +1,4 @@
-//! Putting tensors side by side: copies into parts of the result.
+//! Concatenation: copies into parts of the result.
 
 use crosslatch_kernels::{DType, Dims, Operands, movement::copy};
 
@@ -18,10 +18,10 @@ pub(super) const OPERATORS: Table = &[
     op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor", stack),
     op("aten::hstack(Tensor[] tensors) -> Tensor", hstack),
     op("aten::vstack(Tensor[] tensors) -> Tensor", |c| {
-        join(c.tensors("tensors")?, 2, 0)
+        concatenate_at_rank(c.tensors("tensors")?, 2, 0)
     }),
     op("aten::dstack(Tensor[] tensors) -> Tensor", |c| {
-        join(c.tensors("tensors")?, 3, 2)
+        concatenate_at_rank(c.tensors("tensors")?, 3, 2)
     }),
     op(
         "aten::column_stack(Tensor[] tensors) -> Tensor",
@@ -29,7 +29,7 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// One of the tensors that are joined: which, and the dimensions of length 1 that it is given.
+/// One of the tensors that are concatenated, and the dimensions of length 1 that it is given first.
 struct Piece {
     of: usize,
     shape: Dims,
@@ -52,11 +52,11 @@ impl Piece {
     }
 }
 
-/// Joins pieces of equal rank along `dim`.
-fn joined(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
+/// Concatenates pieces of equal rank along `dim`.
+fn concatenate(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
     let first = pieces
         .first()
-        .ok_or_else(|| OpError::new("there are no tensors to join"))?;
+        .ok_or_else(|| OpError::new("there are no tensors to concatenate"))?;
     let mut shape = first.shape.clone();
     let mut dtype = first.dtype;
     let mut total = 0usize;
@@ -65,7 +65,7 @@ fn joined(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
             && (0..shape.len()).all(|d| d == dim || piece.shape[d] == shape[d]);
         if !fits {
             return Err(OpError::new(format!(
-                "the shapes {:?} and {:?} cannot be joined along dimension {dim}",
+                "the shapes {:?} and {:?} cannot be concatenated along dimension {dim}",
                 shape.as_slice(),
                 piece.shape.as_slice()
             )));
@@ -73,7 +73,7 @@ fn joined(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
         dtype = promote(dtype, piece.dtype);
         total = total
             .checked_add(piece.shape[dim])
-            .ok_or_else(|| OpError::new("the joined tensors are too large"))?;
+            .ok_or_else(|| OpError::new("the concatenated tensors are too large"))?;
     }
     shape[dim] = total;
     let shape = checked_shape(shape)?;
@@ -101,45 +101,51 @@ fn joined(pieces: Vec<Piece>, dim: usize) -> Result<Lowering, OpError> {
 fn cat(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     if tensors.iter().any(|t| t.rank() == 0) {
-        return Err(OpError::new("tensors without dimensions cannot be joined"));
+        return Err(OpError::new(
+            "tensors without dimensions cannot be concatenated",
+        ));
     }
-    // PyTorch takes a tensor of shape [0] for nothing at all beside tensors of any rank.
-    let real = tensors
+    // Beside tensors of any rank, PyTorch ignores those of shape [0].
+    let model = tensors
         .iter()
         .find(|t| t.shape() != [0])
         .or(tensors.first());
-    let Some(real) = real else {
-        return Err(OpError::new("there are no tensors to join"));
+    let Some(model) = model else {
+        return Err(OpError::new("there are no tensors to concatenate"));
     };
-    let dim = real.dim(call.int("dim")?)?;
-    let dtype = tensors.iter().fold(real.dtype, |d, t| promote(d, t.dtype));
+    let dim = model.dim(call.int("dim")?)?;
+    let dtype = tensors.iter().fold(model.dtype, |d, t| promote(d, t.dtype));
     let pieces = tensors
         .iter()
-        .filter(|t| t.shape() != [0] || real.shape() == [0])
+        .filter(|t| t.shape() != [0] || model.shape() == [0])
         .map(|t| Piece {
             dtype,
             ..Piece::new(t, &[])
         })
         .collect();
-    joined(pieces, dim)
+    concatenate(pieces, dim)
 }
 
 fn stack(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let rank = tensors.first().map_or(0, |t| t.rank());
     if tensors.iter().any(|t| t.rank() != rank) {
-        return Err(OpError::new("stacked tensors differ in rank"));
+        return Err(OpError::new("`tensors` differ in rank"));
     }
     let dim = wrap_dim(call.int("dim")?, rank + 1)?;
     let pieces: Vec<Piece> = tensors.iter().map(|t| Piece::new(t, &[dim])).collect();
     if pieces.iter().any(|p| p.shape != pieces[0].shape) {
-        return Err(OpError::new("stacked tensors differ in shape"));
+        return Err(OpError::new("`tensors` differ in shape"));
     }
-    joined(pieces, dim)
+    concatenate(pieces, dim)
 }
 
-/// Joins tensors, brought to at least `rank` dimensions, along `dim`.
-fn join(tensors: Vec<&TensorArg>, rank: usize, dim: usize) -> Result<Lowering, OpError> {
+/// Concatenates tensors along `dim` after giving them at least `rank` dimensions.
+fn concatenate_at_rank(
+    tensors: Vec<&TensorArg>,
+    rank: usize,
+    dim: usize,
+) -> Result<Lowering, OpError> {
     let pieces = tensors
         .iter()
         .map(|t| {
@@ -149,13 +155,13 @@ fn join(tensors: Vec<&TensorArg>, rank: usize, dim: usize) -> Result<Lowering, O
             Piece::new(t, &added)
         })
         .collect();
-    joined(pieces, dim)
+    concatenate(pieces, dim)
 }
 
 fn hstack(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let dim = tensors.first().is_some_and(|t| t.rank() > 1) as usize;
-    join(tensors, 1, dim)
+    concatenate_at_rank(tensors, 1, dim)
 }
 
 fn column_stack(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -168,5 +174,5 @@ fn column_stack(call: &Call<'_>) -> Result<Lowering, OpError> {
             _ => Piece::new(t, &[]),
         })
         .collect();
-    joined(pieces, 1)
+    concatenate(pieces, 1)
 }

@@ -1,11 +1,10 @@
-//! Tensors from nothing: constants, ranges, the identity.
+//! Tensors made without operands: constants, ranges, the identity.
 //!
-//! Uninitialised tensors (`empty`) are zeros here, so that a program that reads one by mistake
-//! gives the same answer in every run. Random numbers are refused: an exported model that draws
-//! some at inference was exported in training mode.
+//! Uninitialised tensors (`empty`) are zeros here, so that a program that reads one by mistake gives
+//! the same answer in every run. Random numbers are refused: a model that draws them at inference
+//! was exported in training mode.
 
-use crosslatch_kernels::movement::Integers;
-use crosslatch_kernels::movement::{Scalar, arange, eye, fill, linspace, read_one};
+use crosslatch_kernels::movement::{Integers, Scalar, arange, eye, fill, linspace, read_one};
 use crosslatch_kernels::{DType, Dims, Element, KernelError, Operands, TensorMut, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -84,28 +83,28 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::arange(Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        range,
+        lower_arange,
     ),
     op(
         "aten::arange.start(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        range,
+        lower_arange,
     ),
     op(
         "aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        range,
+        lower_arange,
     ),
     op(
         "aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
         |c| {
             let dtype = c.optional_dtype("dtype")?.unwrap_or(DType::F32);
             let end_of = |name| match (dtype.is_float(), c.number(name)?) {
-                // Between integers PyTorch counts from one to the other.
+                // In an integer type PyTorch converts both ends first.
                 (false, n) => Ok(number_in::<f64>(n, dtype)),
                 (true, n) => Ok(n.to_f64()),
             };
             let (start, end) = (end_of("start")?, end_of("end")?);
             let shape = Dims::from_slice(&[length(c.int("steps")?, "`steps`")?]);
-            made(dtype, shape, move |to| linspace(to, start, end))
+            create(dtype, shape, move |to| linspace(to, start, end))
         },
     ),
     op(
@@ -132,15 +131,15 @@ pub(super) const OPERATORS: Table = &[
         "aten::fill.Scalar(Tensor self, Scalar value) -> Tensor",
         |c| {
             let dtype = c.tensor("self")?.dtype;
-            filled(c, Some(checked_value(c.number("value")?, dtype)?))
+            lower_fill(c, Some(checked_value(c.number("value")?, dtype)?))
         },
     ),
     op_with_in_place(
         "aten::fill.Tensor(Tensor self, Tensor value) -> Tensor",
-        |c| filled(c, None),
+        |c| lower_fill(c, None),
     ),
     op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
-        filled(c, Some(Scalar::Int(0)))
+        lower_fill(c, Some(Scalar::Int(0)))
     }),
     op(
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
@@ -176,8 +175,8 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// A result without operands.
-fn made(
+/// Lowers an operator without operands.
+fn create(
     dtype: DType,
     shape: Dims,
     make: impl Fn(&mut TensorMut<'_>) + Send + Sync + 'static,
@@ -194,12 +193,12 @@ fn made(
 }
 
 fn constant(dtype: DType, shape: Dims, value: Scalar) -> Result<Lowering, OpError> {
-    made(dtype, shape, move |to| fill(to, value))
+    create(dtype, shape, move |to| fill(to, value))
 }
 
-/// Shape and element type of a constant: its own arguments come first, then those of the tensor
-/// that it is modelled on, then `otherwise`.
-fn described(call: &Call<'_>, otherwise: DType) -> Result<(DType, Dims), OpError> {
+/// Element type and shape of a constant: as its own arguments say, else those of the tensor `self`
+/// that it is modelled on, else the default type.
+fn dtype_and_shape(call: &Call<'_>, default: DType) -> Result<(DType, Dims), OpError> {
     let model = match call.has("self") {
         true => Some(call.tensor("self")?),
         false => None,
@@ -207,7 +206,7 @@ fn described(call: &Call<'_>, otherwise: DType) -> Result<(DType, Dims), OpError
     let dtype = match (call.optional_dtype("dtype")?, model) {
         (Some(dtype), _) => dtype,
         (None, Some(model)) => model.dtype,
-        (None, None) => otherwise,
+        (None, None) => default,
     };
     let shape = match (call.has("size"), model) {
         (false, Some(model)) => model.layout.shape.clone(),
@@ -218,40 +217,40 @@ fn described(call: &Call<'_>, otherwise: DType) -> Result<(DType, Dims), OpError
 
 fn full(call: &Call<'_>) -> Result<Lowering, OpError> {
     let number = call.number("fill_value")?;
-    let otherwise = match number {
+    let default = match number {
         Number::Int(_) => DType::I64,
         Number::Float(_) => DType::F32,
         Number::Bool(_) => DType::Bool,
     };
-    let (dtype, shape) = described(call, otherwise)?;
+    let (dtype, shape) = dtype_and_shape(call, default)?;
     constant(dtype, shape, checked_value(number, dtype)?)
 }
 
 fn zeros(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (dtype, shape) = described(call, DType::F32)?;
+    let (dtype, shape) = dtype_and_shape(call, DType::F32)?;
     constant(dtype, shape, Scalar::Int(0))
 }
 
 fn ones(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (dtype, shape) = described(call, DType::F32)?;
+    let (dtype, shape) = dtype_and_shape(call, DType::F32)?;
     constant(dtype, shape, Scalar::Int(1))
 }
 
-/// `self` filled with one value: the number, or the element of the tensor `value`.
-fn filled(call: &Call<'_>, value: Option<Scalar>) -> Result<Lowering, OpError> {
+/// `fill` with a number, or else with the element of the tensor `value`.
+fn lower_fill(call: &Call<'_>, value: Option<Scalar>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let Some(value) = value else {
         let value = call.tensor("value")?;
         if value.layout.numel() != 1 {
-            return Err(OpError::new("a tensor is filled with one value"));
+            return Err(OpError::new("`value` is not a single number"));
         }
         let of = value.index;
-        return Ok(filling(call, this, move |o| read_one(&o.inputs[of])));
+        return Ok(fill_with(call, this, move |o| read_one(&o.inputs[of])));
     };
-    Ok(filling(call, this, move |_| value))
+    Ok(fill_with(call, this, move |_| value))
 }
 
-fn filling(
+fn fill_with(
     call: &Call<'_>,
     this: &TensorArg,
     value: impl Fn(&Operands<'_, '_>) -> Scalar + Send + Sync + 'static,
@@ -263,17 +262,21 @@ fn filling(
     };
     match call.is_in_place() {
         true => Lowering::update(this, kernel),
-        // A new tensor keeps nothing of the old one.
+        // Nothing of `self` is left, so a fresh tensor is filled.
         false => Lowering::compute(this.dtype, this.shape(), kernel),
     }
 }
 
-/// Number of steps from `start` to `end`, which is not reached.
-fn steps(start: Number, end: Number, step: Number) -> Result<usize, OpError> {
-    let wrong = || OpError::new(format!("no range from {start:?} to {end:?} by {step:?}"));
+/// Number of elements from `start` up to `end`, which is excluded.
+fn range_len(start: Number, end: Number, step: Number) -> Result<usize, OpError> {
+    let wrong = || {
+        OpError::new(format!(
+            "there is no range from {start:?} to {end:?} by {step:?}"
+        ))
+    };
     if [start, end, step].iter().any(|n| n.is_float()) {
         let count = ((end.to_f64() - start.to_f64()) / step.to_f64()).ceil();
-        // A range that goes the wrong way, and NaN, are errors; so is what no tensor can hold.
+        // A range in the wrong direction or with NaN is an error, and so is one that is too long.
         return match count {
             n if (0.0..1e18).contains(&n) => Ok(n as usize),
             _ => Err(wrong()),
@@ -291,23 +294,23 @@ fn steps(start: Number, end: Number, step: Number) -> Result<usize, OpError> {
     usize::try_from(count).map_err(|_| wrong())
 }
 
-fn range(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let number = |name: &str, otherwise: i64| match call.has(name) {
+fn lower_arange(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let number = |name: &str, default: i64| match call.has(name) {
         true => call.number(name),
-        false => Ok(Number::Int(otherwise)),
+        false => Ok(Number::Int(default)),
     };
     let (start, end, step) = (number("start", 0)?, number("end", 0)?, number("step", 1)?);
-    let float = [start, end, step].iter().any(|n| n.is_float());
-    let otherwise = if float { DType::F32 } else { DType::I64 };
-    let dtype = call.optional_dtype("dtype")?.unwrap_or(otherwise);
-    // Ends that are not of the result's kind are converted first, as PyTorch does.
+    let is_float = [start, end, step].iter().any(|n| n.is_float());
+    let default = if is_float { DType::F32 } else { DType::I64 };
+    let dtype = call.optional_dtype("dtype")?.unwrap_or(default);
+    // Both are converted to the kind of the result first, as in PyTorch.
     let cast = |n: Number| match dtype.is_float() {
         true => Number::Float(n.to_f64()),
         false => Number::Int(n.to_i64()),
     };
-    let count = steps(start, end, step)?;
+    let count = range_len(start, end, step)?;
     let (start, step) = (value_of(cast(start)), value_of(cast(step)));
-    made(dtype, Dims::from_slice(&[count]), move |to| {
+    create(dtype, Dims::from_slice(&[count]), move |to| {
         arange(to, start, step)
     })
 }
@@ -319,10 +322,10 @@ fn identity(call: &Call<'_>) -> Result<Lowering, OpError> {
         false => rows,
     };
     let dtype = call.optional_dtype("dtype")?.unwrap_or(DType::F32);
-    made(dtype, Dims::from_slice(&[rows, columns]), eye)
+    create(dtype, Dims::from_slice(&[rows, columns]), eye)
 }
 
-/// Row and column of each element on one side of a diagonal, as `[2, count]`.
+/// Row and column of each element below (or above) a diagonal, as `[2, count]`.
 fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
     let (rows, columns) = (
         length(call.int("row")?, "`row`")?,
@@ -331,33 +334,33 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
     let offset = call.int("offset")?;
     let dtype = call.optional_dtype("dtype")?.unwrap_or(DType::I64);
     checked_shape(Dims::from_slice(&[rows, columns]))?;
-    // The columns of row `i` that belong to the triangle.
-    let span = move |i: usize| {
+    // The columns of row `i` that lie in the triangle.
+    let columns_of = move |i: usize| {
         let edge = (i as i64).saturating_add(offset);
         match lower {
             true => (0, edge.saturating_add(1).clamp(0, columns as i64)),
             false => (edge.clamp(0, columns as i64), columns as i64),
         }
     };
-    // The rows that have any: others are not gone through, however many there are.
+    // Only rows that have any are visited, however many rows there are.
     let row = |edge: i128| edge.clamp(0, rows as i128) as usize;
-    let filled = match lower {
+    let rows_with_any = match lower {
         true if columns > 0 => row(-(offset as i128))..rows,
         true => 0..0,
         false => 0..row(columns as i128 - offset as i128),
     };
-    let below = elements_below(rows, columns, offset.saturating_add(lower.into()));
+    let below = count_below(rows, columns, offset.saturating_add(lower.into()));
     let count = match lower {
         true => below,
         false => rows * columns - below,
     };
-    made(dtype, Dims::from_slice(&[2, count]), move |to| {
+    create(dtype, Dims::from_slice(&[2, count]), move |to| {
         let layout = to.layout().clone();
         with_element!(to.dtype(), T => {
             let data = to.data::<T>();
             let mut at = layout.offset;
-            for i in filled.clone() {
-                for j in span(i).0..span(i).1 {
+            for i in rows_with_any.clone() {
+                for j in columns_of(i).0..columns_of(i).1 {
                     data[at] = <T as Element>::from_i64(i as i64);
                     data[at + layout.strides[0]] = <T as Element>::from_i64(j);
                     at += layout.strides[1];
@@ -367,10 +370,10 @@ fn triangle_indices(call: &Call<'_>, lower: bool) -> Result<Lowering, OpError> {
     })
 }
 
-/// How many elements of `rows` by `columns` lie before column `i + offset` of their row `i`.
-fn elements_below(rows: usize, columns: usize, offset: i64) -> usize {
+/// Number of elements of a matrix that lie before column `i + offset` of their row `i`.
+fn count_below(rows: usize, columns: usize, offset: i64) -> usize {
     let [rows, columns, offset] = [rows as i128, columns as i128, offset as i128];
-    // Rows before `first` have none, rows from `full` on have all of theirs.
+    // Rows before `first` have none, rows from `full` on have all their elements.
     let first = (1 - offset).clamp(0, rows);
     let full = (columns - offset).clamp(first, rows);
     let slope = (full - first) * (first + offset) + (full - first) * (full - first - 1) / 2;
@@ -380,7 +383,9 @@ fn elements_below(rows: usize, columns: usize, offset: i64) -> usize {
 fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let classes = usize::try_from(call.int("num_classes")?).map_err(|_| {
-        OpError::new("one_hot without a number of classes has a size that depends on data")
+        OpError::unsupported(
+            "the size of one_hot without `num_classes` depends on data, which is not supported",
+        )
     })?;
     let of = this.index;
     let mut shape = this.layout.shape.clone();
@@ -404,7 +409,7 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
             with_element!(to.dtype(), T => {
                 let data = to.data::<T>();
                 for (a, b) in rows.positions().zip(from.layout().positions()) {
-                    // Negative classes do not wrap here: there is no such class.
+                    // A negative class is an error; it does not count from the end.
                     match usize::try_from(classes_of.at(b)) {
                         Ok(class) if class < classes => {
                             data[a + class * stride] = <T as Element>::from_i64(1);
@@ -424,7 +429,7 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
 }
 
 fn refuse_random(call: &Call<'_>) -> Result<Lowering, OpError> {
-    Err(OpError::new(format!(
+    Err(OpError::unsupported(format!(
         "`{}` draws random numbers, which is not supported: export the model in evaluation mode",
         call.schema.name
     )))
@@ -432,7 +437,7 @@ fn refuse_random(call: &Call<'_>) -> Result<Lowering, OpError> {
 
 #[cfg(test)]
 mod tests {
-    use super::elements_below;
+    use super::count_below;
 
     #[test]
     fn a_triangle_has_as_many_elements_as_are_counted_one_by_one() {
@@ -441,7 +446,7 @@ mod tests {
                 for offset in (-8..9).chain([i64::MIN, i64::MAX]) {
                     let row = |i: i64| i.saturating_add(offset).clamp(0, columns);
                     let counted: i64 = (0..rows).map(row).sum();
-                    let found = elements_below(rows as usize, columns as usize, offset);
+                    let found = count_below(rows as usize, columns as usize, offset);
                     assert_eq!(found, counted as usize, "{rows} by {columns}, {offset}");
                 }
             }

@@ -1,22 +1,21 @@
 //! The two operators that let `torch.cond` choose between computing and reusing a cache.
 //!
-//! Cross-attention keys and values depend on the encoder's output only. A decoder computes them at
-//! its first step and reuses them at every later one, a choice that an exported graph makes with
-//! `torch.cond`. But a branch of `cond` may neither return one of its operands nor write one, and
-//! the two branches want just that: the one returns the caches as they are, the other writes them.
-//! So the operators were given schemas without annotations, which say that `alias` makes new
-//! tensors and that `update_cross_attn_cache` leaves its operand alone. Both are untrue, and every
-//! pass that believes them may drop the write, reorder it against a read, or reuse the memory of a
-//! "fresh" result that is really the cache.
+//! Cross-attention keys and values depend only on the output of the encoder. A decoder computes them
+//! at its first step and reuses them at every later one; an exported graph makes that choice with
+//! `torch.cond`. But a branch of `torch.cond` may neither return an operand nor write one, and that
+//! is exactly what the two branches do: one returns the caches as they are, the other writes them.
+//! So PyTorch's schemas of the two operators have no annotations: they say that `alias` makes new
+//! tensors and that `update_cross_attn_cache` leaves its operand alone. Both statements are false,
+//! and a pass that believes them may drop the write, reorder it against a read, or reuse the memory
+//! of a "fresh" result that is really the cache.
 //!
-//! Nothing forces the lie on this engine: its `cond` has no such rule, and a schema of its own
-//! catalogue is not what a file was exported with but what the engine is to believe. So here the
-//! schemas tell the truth. `alias` returns its operands; `update_cross_attn_cache` writes `cache`
-//! and returns it. From that the analysis of effects knows that the write may not be dropped even
-//! if nobody uses the result, that a read before it must see the old contents, and that in-place
-//! work on a result would be work on the cache. Everything else (a copy where sharing would be
-//! wrong, none where it is right) follows from the general rules, with no special case for these
-//! two operators anywhere.
+//! Nothing forces this engine to repeat them: its `cond` has no such rule, and the schemas in its
+//! catalogue need not be those with which a file was exported. So here the schemas tell the truth.
+//! `alias` returns its operands; `update_cross_attn_cache` writes `cache` and returns it. From that
+//! the analysis of effects knows that the write must not be dropped even if nobody uses the result,
+//! that a read before it must see the old contents, and that in-place work on a result is work on
+//! the cache. Everything else, a copy where sharing would be wrong and none where it is right,
+//! follows from the general rules; these two operators are a special case nowhere.
 
 use crosslatch_kernels::Layout;
 
@@ -34,7 +33,7 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Both operands, as they are.
+/// Returns both operands as they are.
 fn alias(call: &Call<'_>) -> Result<Lowering, OpError> {
     let views = [call.tensor("x")?, call.tensor("y")?].map(|t| View {
         of: t.index,
@@ -43,8 +42,8 @@ fn alias(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::Views(views.into()))
 }
 
-/// `cache[:, :, :S, :] = value`, and all of `cache` as the result: `value` is `[B, H, S, D]`,
-/// `cache` is `[B, H, S_max, D]`, `S <= S_max`.
+/// Writes `cache[:, :, :S, :] = value` and returns all of `cache`. `value` is `[B, H, S, D]`, `cache`
+/// is `[B, H, S_max, D]`, `S <= S_max`.
 fn update(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (value, cache) = (call.tensor("value")?, call.tensor("cache")?);
     if value.rank() != 4 || cache.rank() != 4 {

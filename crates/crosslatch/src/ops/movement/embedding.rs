@@ -1,4 +1,4 @@
-//! Embedding: rows of a table, chosen by index; and dropout, which inference does not have.
+//! Embedding: rows of a table, selected by index.
 
 use crosslatch_kernels::movement::{embedding as embed, quantized_embedding};
 use crosslatch_kernels::{Operands, QuantizedMatrix};
@@ -15,10 +15,6 @@ pub(super) const OPERATORS: Table = &[
         embedding,
     )
     .quantized("weight", Reads::Rows),
-    op(
-        "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
-        dropout,
-    ),
 ];
 
 fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -32,8 +28,8 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     shape.push(table.shape()[1]);
     let shape = checked_shape(shape)?;
     let (table_index, indices_index) = (table.index, indices.index);
-    let chosen = shape.iter().product::<usize>() * table.dtype.size();
-    let bytes = 2 * chosen + indices.layout.numel() * indices.dtype.size();
+    let selected = shape.iter().product::<usize>() * table.dtype.size();
+    let bytes = 2 * selected + indices.layout.numel() * indices.dtype.size();
     let (dtype, rows, columns) = (table.dtype, table.shape()[0], table.shape()[1]);
     let lowering = match table.quantized {
         None => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
@@ -48,15 +44,4 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
         }),
     };
     Ok(lowering.with_bytes(bytes as u64))
-}
-
-/// Dropout, which does nothing outside of training.
-fn dropout(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let x = call.tensor("input")?;
-    match call.bool("train")? && call.float("p")? != 0.0 {
-        false => Ok(Lowering::view(x, x.layout.clone())),
-        true => Err(OpError::new(
-            "the program was exported for training; call .eval() before",
-        )),
-    }
 }

@@ -1,17 +1,16 @@
 //! Indexing with tensors: `x[i, :, j]`, read and written.
 //!
-//! What is checked here is all that can be known without the indices' contents: types, shapes and
-//! where the dimensions of the indices go in the result. A mask of truth values as an index has a
-//! result whose size depends on data, which a planned program cannot have; writing through one
-//! mask has not, and is done as the selection that it is.
+//! A lowering checks all that can be known without the contents of the indices: types, shapes and
+//! where the dimensions of the indices go in the result. To read with a mask as an index gives a
+//! result whose size depends on data, which a planned program cannot have. To write with one mask
+//! does not, and becomes a selection.
 
 use smallvec::SmallVec;
 
-use crosslatch_kernels::movement::write_masked;
 use crosslatch_kernels::movement::{
-    Index, Indexing, Integers, Negative, Write, index, index_put, position,
+    Index, Indexing, Integers, Negative, Scalar, Write, fill, index, index_put, position, read_one,
+    write_masked,
 };
-use crosslatch_kernels::movement::{Scalar, fill, read_one};
 use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
 
@@ -36,23 +35,23 @@ pub(super) const OPERATORS: Table = &[
     ),
     op_with_in_place(
         "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
-        put,
+        lower_index_put,
     ),
     op(
         "aten::_unsafe_index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
-        put,
+        lower_index_put,
     ),
     op_with_in_place(
         "aten::_index_put_impl(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False, bool unsafe=False) -> Tensor",
-        put,
+        lower_index_put,
     ),
     op_with_in_place(
         "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
-        |c| index_write(c, Write::Replace),
+        |c| lower_index_write(c, Write::Replace),
     ),
     op_with_in_place(
         "aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
-        |c| index_write(c, Write::Add(c.float("alpha")?)),
+        |c| lower_index_write(c, Write::Add(c.float("alpha")?)),
     ),
     op_with_in_place(
         "aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
@@ -64,37 +63,39 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// A tensor without dimensions as one with one dimension of length 1: indices speak of that.
-pub(in crate::ops) fn with_a_dim(layout: &Layout) -> Layout {
+/// The layout with a dimension of length 1 if it has none, to which an index can refer.
+pub(super) fn at_least_1d(layout: &Layout) -> Layout {
     match layout.rank() {
         0 => layout.unsqueeze(0),
         _ => layout.clone(),
     }
 }
 
-/// Refuses what is no index. One without entries may have any type, as in PyTorch.
-pub(in crate::ops) fn check_index(index: &TensorArg) -> Result<(), OpError> {
+/// Fails if a tensor is not an index. An empty one may have any type, as in PyTorch.
+pub(super) fn check_index(index: &TensorArg) -> Result<(), OpError> {
     match index.dtype {
         DType::I64 | DType::I32 => Ok(()),
         _ if index.layout.numel() == 0 => Ok(()),
-        other => Err(OpError::new(format!("an index of type {other}"))),
+        other => Err(OpError::new(format!(
+            "an index of type {other}, which is not an integer type"
+        ))),
     }
 }
 
 /// Which dimensions are indexed by which operand, and the shape that results.
-struct Places {
-    /// (dimension, operand).
+struct IndexedShape {
+    /// Pairs of a dimension and the operand that indexes it.
     indices: SmallVec<[(usize, usize); 4]>,
-    /// The shape that the indices broadcast to.
+    /// The shape to which the indices are broadcast.
     shape: Dims,
-    /// Where that stands in the result.
+    /// Position of that shape in the result.
     at: usize,
-    /// The shape of the result, or of the values to be written.
+    /// The shape of the result, or of the values that are written.
     result: Dims,
 }
 
-impl Places {
-    fn new(shape: &[usize], indices: &[Option<&TensorArg>]) -> Result<Places, OpError> {
+impl IndexedShape {
+    fn new(shape: &[usize], indices: &[Option<&TensorArg>]) -> Result<IndexedShape, OpError> {
         if indices.len() > shape.len() {
             return Err(OpError::new(format!(
                 "{} indices for a tensor of rank {}",
@@ -109,7 +110,7 @@ impl Places {
             .collect();
         for (_, index) in &given {
             if matches!(index.dtype, DType::Bool | DType::U8) {
-                return Err(OpError::new(
+                return Err(OpError::unsupported(
                     "the size of a tensor indexed with a mask depends on data, which is not \
                      supported; use `where` or `masked_fill` in the model",
                 ));
@@ -120,9 +121,9 @@ impl Places {
         let broadcast = broadcast_shapes(&shapes).ok_or_else(|| {
             OpError::new(format!("indices of shapes {shapes:?} do not broadcast"))
         })?;
-        let neighbours = given.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
+        let are_adjacent = given.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
         let at = match given.first() {
-            Some((d, _)) if neighbours => *d,
+            Some((d, _)) if are_adjacent => *d,
             _ => 0,
         };
         let is_indexed = |d: &usize| given.iter().any(|(i, _)| i == d);
@@ -134,9 +135,9 @@ impl Places {
         let result = checked_shape(result)?;
         let empty = given.iter().any(|(d, _)| shape[*d] == 0);
         if empty && !result.contains(&0) {
-            return Err(OpError::new("a dimension without entries is indexed"));
+            return Err(OpError::new("a dimension of length 0 is indexed"));
         }
-        Ok(Places {
+        Ok(IndexedShape {
             indices: given.iter().map(|(d, i)| (*d, i.index)).collect(),
             shape: broadcast,
             at,
@@ -144,7 +145,7 @@ impl Places {
         })
     }
 
-    /// The indices, among the operands of a run.
+    /// The indices among the inputs of a kernel.
     fn indices<'m>(&self, inputs: &[TensorRef<'m>]) -> SmallVec<[Index<'m>; 4]> {
         self.indices
             .iter()
@@ -158,19 +159,19 @@ impl Places {
 
 fn index_tensor(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
-    let places = Places::new(this.shape(), &call.optional_tensors("indices")?)?;
+    let indexed = IndexedShape::new(this.shape(), &call.optional_tensors("indices")?)?;
     let of = this.index;
-    let shape = places.result.clone();
+    let shape = indexed.result.clone();
     Ok(Lowering::compute(
         this.dtype,
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let from = o.inputs[of];
-            let indices = places.indices(o.inputs);
+            let indices = indexed.indices(o.inputs);
             let indexing = Indexing {
                 indices: &indices,
-                shape: &places.shape,
-                at: places.at,
+                shape: &indexed.shape,
+                at: indexed.at,
                 negative: Negative::FromEnd,
             };
             index(&mut o.outputs[0], &from, &indexing, o.threads)
@@ -184,14 +185,18 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
     check_index(by)?;
     if by.rank() > 1 {
         return Err(OpError::new(
-            "the index of index_select does not have rank 1",
+            "the index of index_select has more than one dimension",
         ));
     }
     let count = by.layout.numel();
     let mut shape = this.layout.shape.clone();
     match shape.get_mut(dim) {
         Some(size) => *size = count,
-        None if count != 1 => return Err(OpError::new("several entries of a tensor without any")),
+        None if count != 1 => {
+            return Err(OpError::new(
+                "several elements are selected of a tensor without dimensions",
+            ));
+        }
         None => {}
     }
     let shape = checked_shape(shape)?;
@@ -200,8 +205,8 @@ fn index_select(call: &Call<'_>) -> Result<Lowering, OpError> {
         this.dtype,
         &shape,
         move |o: &mut Operands<'_, '_>| {
-            let from_layout = with_a_dim(o.inputs[of].layout());
-            let to_layout = with_a_dim(o.outputs[0].layout());
+            let from_layout = at_least_1d(o.inputs[of].layout());
+            let to_layout = at_least_1d(o.outputs[0].layout());
             let from = view(&o.inputs[of], &from_layout)?;
             let indexing = Indexing {
                 indices: &[Index {
@@ -232,7 +237,7 @@ fn same_dtype(this: &TensorArg, values: &TensorArg) -> Result<(), OpError> {
     }
 }
 
-fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
+fn lower_index_put(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (this, values) = (call.tensor("self")?, call.tensor("values")?);
     let indices = call.optional_tensors("indices")?;
     let write = match call.bool("accumulate")? {
@@ -247,36 +252,36 @@ fn put(call: &Call<'_>) -> Result<Lowering, OpError> {
         let at = indices.iter().take_while(|i| i.is_none()).count();
         return put_masked(this, mask, at, values, write);
     }
-    let places = Places::new(this.shape(), &indices)?;
-    if values.layout.expand(&places.result).is_none() {
+    let indexed = IndexedShape::new(this.shape(), &indices)?;
+    if values.layout.expand(&indexed.result).is_none() {
         return Err(OpError::new(format!(
             "values of shape {:?} do not fit the indexed shape {:?}",
             values.shape(),
-            places.result.as_slice()
+            indexed.result.as_slice()
         )));
     }
     let values = values.index;
     Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-        let expanded = o.inputs[values].layout().expand(&places.result);
+        let expanded = o.inputs[values].layout().expand(&indexed.result);
         let Some(layout) = expanded else {
             return Err(KernelError::Assertion(
                 "the values do not fit the indices".into(),
             ));
         };
         let source = view(&o.inputs[values], &layout)?;
-        let indices = places.indices(o.inputs);
+        let indices = indexed.indices(o.inputs);
         let indexing = Indexing {
             indices: &indices,
-            shape: &places.shape,
-            at: places.at,
+            shape: &indexed.shape,
+            at: indexed.at,
             negative: Negative::FromEnd,
         };
         index_put(&mut o.outputs[0], &source, &indexing, write)
     }))
 }
 
-/// `x[mask] = values` where no value depends on how many elements the mask has: `values` may have
-/// a length of its own in the dimensions that the mask leaves, but not along the chosen elements.
+/// `x[mask] = values`, where the same values are written for each element of the mask: `values` may
+/// differ along the dimensions that the mask does not cover, but not along the selected elements.
 fn put_masked(
     this: &TensorArg,
     mask: &TensorArg,
@@ -292,12 +297,12 @@ fn put_masked(
             this.shape()
         )));
     }
-    // The values broadcast against [before…, chosen, behind…]; `chosen` has to be 1.
+    // Values broadcast against [before…, selected, after…], where `selected` has to be 1.
     let mut wanted: Dims = this.shape()[..at].into();
     wanted.push(1);
     wanted.extend_from_slice(&this.shape()[at + covered..]);
     if values.layout.expand(&wanted).is_none() {
-        return Err(OpError::new(
+        return Err(OpError::unsupported(
             "one value for each element of a mask: their number depends on data, which is not \
              supported; use `where` or `masked_scatter` in the model",
         ));
@@ -333,16 +338,16 @@ fn put_masked(
 }
 
 /// `index_copy` and `index_add`: entries of `source` along a dimension go where the index says.
-fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
+fn lower_index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
     let (this, by) = (call.tensor("self")?, call.tensor("index")?);
     let source = call.tensor("source")?;
     let dim = this.dim(call.int("dim")?)?;
     check_index(by)?;
     same_dtype(this, source)?;
     let count = by.layout.numel();
-    let mut expected = with_a_dim(&this.layout).shape;
+    let mut expected = at_least_1d(&this.layout).shape;
     expected[dim] = count;
-    let actual = with_a_dim(&source.layout).shape;
+    let actual = at_least_1d(&source.layout).shape;
     if by.rank() > 1 || actual != expected {
         return Err(OpError::new(format!(
             "a source of shape {:?} and an index of shape {:?} do not fit a tensor of shape {:?} \
@@ -354,8 +359,8 @@ fn index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError> {
     }
     let (by, source) = (by.index, source.index);
     Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-        let from_layout = with_a_dim(o.inputs[source].layout());
-        let to_layout = with_a_dim(o.outputs[0].layout());
+        let from_layout = at_least_1d(o.inputs[source].layout());
+        let to_layout = at_least_1d(o.outputs[0].layout());
         let from = view(&o.inputs[source], &from_layout)?;
         let indexing = Indexing {
             indices: &[Index {
@@ -380,35 +385,37 @@ fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {
     let dim = this.dim(call.int("dim")?)?;
     check_index(by)?;
     if by.rank() > 1 {
-        return Err(OpError::new("the index of index_fill does not have rank 1"));
+        return Err(OpError::new(
+            "the index of index_fill has more than one dimension",
+        ));
     }
     let of = by.index;
     if call.arg_type("value") == Some(crate::ir::schema::ArgType::Tensor) {
         let value = call.tensor("value")?;
         if value.layout.numel() != 1 {
-            return Err(OpError::new("index_fill takes one value"));
+            return Err(OpError::new("`value` is not a single number"));
         }
         let value = value.index;
         let dtype = this.dtype;
         let read = move |o: &Operands<'_, '_>| check_value(read_one(&o.inputs[value]), dtype);
-        return Ok(Lowering::update(this, filling(of, dim, read)));
+        return Ok(Lowering::update(this, index_fill_kernel(of, dim, read)));
     }
     let value = checked_value(call.number("value")?, this.dtype)?;
     Ok(Lowering::update(
         this,
-        filling(of, dim, move |_: &Operands<'_, '_>| Ok(value)),
+        index_fill_kernel(of, dim, move |_: &Operands<'_, '_>| Ok(value)),
     ))
 }
 
-/// The kernel of `index_fill`, for a value that is read when it runs.
-fn filling(
+/// The kernel of `index_fill`; the value is read when it runs.
+fn index_fill_kernel(
     by: usize,
     dim: usize,
     value: impl Fn(&Operands<'_, '_>) -> Result<Scalar, KernelError> + Send + Sync + 'static,
 ) -> impl Kernel + 'static {
     move |o: &mut Operands<'_, '_>| {
         let value = value(o)?;
-        let layout = with_a_dim(o.outputs[0].layout());
+        let layout = at_least_1d(o.outputs[0].layout());
         let indices = Integers::of(&o.inputs[by]);
         for place in o.inputs[by].layout().positions() {
             let entry = position(indices.at(place), layout.shape[dim], Negative::FromEnd)?;

@@ -1,13 +1,13 @@
-//! Operators that move elements without computing on them, and those that make tensors from nothing.
+//! Operators that move elements without computing on them, and operators that create tensors.
 
-pub(super) mod concatenate;
-pub(super) mod creation;
-pub(super) mod cross_attention_cache;
-pub(super) mod embedding;
-pub(super) mod indexing;
-pub(super) mod rearrange;
-pub(super) mod repeat;
-pub(super) mod scatter;
+mod concatenate;
+mod creation;
+mod cross_attention_cache;
+mod embedding;
+mod indexing;
+mod rearrange;
+mod repeat;
+mod scatter;
 
 use crate::ir::catalogue::Table;
 

@@ -1,10 +1,10 @@
-//! Padding, flipping and rolling: operators that take each dimension of a tensor in another order.
+//! Padding, flipping and rolling: operators that read each dimension of a tensor in another order.
 //!
-//! They share one kernel ([`crosslatch_kernels::movement::rearrange`]); here are the maps that it follows.
-//! Triangles of matrices, which keep some elements in place and drop others, are here as well.
+//! They share one kernel ([`crosslatch_kernels::movement::rearrange`]), which follows a map of
+//! indices for each dimension; the maps are made here. `tril` and `triu`, which zero the elements on
+//! one side of a diagonal, are here as well.
 
-use crosslatch_kernels::movement::{DimMap, OUTSIDE, rearrange};
-use crosslatch_kernels::movement::{Scalar, Triangle, triangle};
+use crosslatch_kernels::movement::{DimMap, OUTSIDE, Scalar, Triangle, rearrange, triangle};
 use crosslatch_kernels::{Dims, Operands, with_element};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
@@ -47,58 +47,59 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
-        |c| edges(c, Mode::Reflect),
+        |c| pad_last_dims(c, Mode::Reflect),
     ),
     op(
         "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
-        |c| edges(c, Mode::Reflect),
+        |c| pad_last_dims(c, Mode::Reflect),
     ),
     op(
         "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
-        |c| edges(c, Mode::Reflect),
+        |c| pad_last_dims(c, Mode::Reflect),
     ),
     op(
         "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
-        |c| edges(c, Mode::Replicate),
+        |c| pad_last_dims(c, Mode::Replicate),
     ),
     op(
         "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
-        |c| edges(c, Mode::Replicate),
+        |c| pad_last_dims(c, Mode::Replicate),
     ),
     op(
         "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
-        |c| edges(c, Mode::Replicate),
+        |c| pad_last_dims(c, Mode::Replicate),
     ),
     op_with_in_place(
         "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
-        |c| triangular(c, Triangle::Lower),
+        |c| lower_triangle(c, Triangle::Lower),
     ),
     op_with_in_place(
         "aten::triu(Tensor self, SymInt diagonal=0) -> Tensor",
-        |c| triangular(c, Triangle::Upper),
+        |c| lower_triangle(c, Triangle::Upper),
     ),
 ];
 
-/// A map beyond this length would cost more than the operator is worth.
-const LONGEST_MAP: usize = 1 << 28;
+/// The longest map: a longer one would cost more than the operator itself.
+const MAX_MAP: usize = 1 << 28;
 
-/// The lowering for maps that are given as functions: dimension `d` has length `shape[d]` and
-/// takes index `i` from `map(d, i)`; `mapped` says which dimensions have a map at all.
-fn by_maps(
+/// Lowers an operator whose maps are given as a function: dimension `d` of the result has length
+/// `shape[d]` and takes index `i` from `map(d, i)`. Only the dimensions in `mapped` have a map; before
+/// they are read, the two in `transposed` are transposed.
+fn rearrange_by(
     this: &TensorArg,
     shape: Dims,
     mapped: &[usize],
     map: impl Fn(usize, usize) -> usize,
     outside: Scalar,
-    exchanged: Option<(usize, usize)>,
+    transposed: Option<(usize, usize)>,
 ) -> Result<Lowering, OpError> {
     let shape = checked_shape(shape)?;
     let of = this.index;
     let mut maps: Vec<DimMap> = vec![None; shape.len()];
     if !shape.contains(&0) {
         for &d in mapped {
-            if shape[d] > LONGEST_MAP {
-                return Err(OpError::new(format!(
+            if shape[d] > MAX_MAP {
+                return Err(OpError::unsupported(format!(
                     "a dimension of length {} is too long",
                     shape[d]
                 )));
@@ -111,7 +112,7 @@ fn by_maps(
         &shape,
         move |o: &mut Operands<'_, '_>| {
             let mut layout = o.inputs[of].layout().clone();
-            if let Some((a, b)) = exchanged {
+            if let Some((a, b)) = transposed {
                 layout = layout.transpose(a, b);
             }
             let from = view(&o.inputs[of], &layout)?;
@@ -121,7 +122,7 @@ fn by_maps(
     ))
 }
 
-/// `shift` modulo `len`.
+/// `shift` modulo `len`, and 0 if that is 0.
 fn modulo(shift: i64, len: usize) -> usize {
     match len {
         0 => 0,
@@ -154,7 +155,7 @@ fn roll(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let shape = this.layout.shape.clone();
     let from = |d: usize, i: usize| (i + this.shape()[d] - total[d]) % this.shape()[d];
-    by_maps(this, shape, &mapped, from, Scalar::Int(0), None)
+    rearrange_by(this, shape, &mapped, from, Scalar::Int(0), None)
 }
 
 /// A roll of all elements in row-major order.
@@ -182,7 +183,7 @@ fn roll_flat(this: &TensorArg, shift: i64) -> Result<Lowering, OpError> {
 fn flip(this: &TensorArg, dims: &[usize]) -> Result<Lowering, OpError> {
     let dims: Dims = dims.iter().copied().filter(|&d| d < this.rank()).collect();
     let shape = this.layout.shape.clone();
-    by_maps(
+    rearrange_by(
         this,
         shape,
         &dims,
@@ -196,7 +197,7 @@ fn flip_at(call: &Call<'_>, dim: usize) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     if this.rank() <= dim {
         return Err(OpError::new(format!(
-            "a tensor of rank {} is too flat",
+            "a tensor of rank {} has too few dimensions",
             this.rank()
         )));
     }
@@ -207,21 +208,23 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dims = distinct_dims(&call.ints("dims")?, this.rank())?;
     let &[a, b] = dims.as_slice() else {
-        return Err(OpError::new("a rotation is in two dimensions"));
+        return Err(OpError::new("`dims` are not two dimensions"));
     };
     if this.rank() < 2 {
-        return Err(OpError::new("a rotation needs two dimensions"));
+        return Err(OpError::new(
+            "a tensor with fewer than two dimensions cannot be rotated",
+        ));
     }
     let k = modulo(call.int("k")?, 4);
     if k.is_multiple_of(2) {
         return flip(this, if k == 0 { &[] } else { &dims });
     }
-    // A quarter turn is an exchange of the dimensions and a flip of one of them.
+    // A rotation by 90 degrees exchanges the dimensions and flips one of them.
     let mut shape = this.layout.shape.clone();
     shape.swap(a, b);
     let flipped = if k == 1 { a } else { b };
     let last = shape[flipped].wrapping_sub(1);
-    by_maps(
+    rearrange_by(
         this,
         shape,
         &[flipped],
@@ -231,7 +234,7 @@ fn rot90(call: &Call<'_>) -> Result<Lowering, OpError> {
     )
 }
 
-/// What stands outside of a padded tensor.
+/// How the padding is filled.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Constant,
@@ -248,14 +251,14 @@ impl Mode {
             "replicate" => Mode::Replicate,
             "circular" => Mode::Circular,
             _ => {
-                return Err(OpError::new(format!(
+                return Err(OpError::unsupported(format!(
                     "padding mode `{name}` is not supported"
                 )));
             }
         })
     }
 
-    /// Where index `i`, which may be outside of `0..len`, is taken from.
+    /// The index that `i`, which may lie outside of `0..len`, is read from.
     fn source(self, i: i64, len: i64) -> usize {
         let inside = match self {
             Mode::Constant => i,
@@ -273,7 +276,7 @@ impl Mode {
     }
 
     /// The widest padding that this mode can fill.
-    fn widest(self, len: i64) -> i64 {
+    fn max_width(self, len: i64) -> i64 {
         match self {
             Mode::Constant => i64::MAX,
             Mode::Reflect => len - 1,
@@ -284,7 +287,7 @@ impl Mode {
     }
 }
 
-/// `pad` lists (before, after) for the last dimension first; negative numbers cut off.
+/// The pads are pairs of (before, after), the last dimension first; negative ones crop.
 fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let pads = call.ints(name)?;
@@ -296,7 +299,7 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
     }
     let mut shape = this.layout.shape.clone();
     let mut before = vec![0i64; shape.len()];
-    // What is cut off in front, and how much is left.
+    // How much is cropped in front, and how much is left.
     let mut kept: Vec<(i64, i64)> = shape.iter().map(|&len| (0, len as i64)).collect();
     let mut mapped = Dims::new();
     for (i, pair) in pads.chunks(2).enumerate() {
@@ -310,15 +313,15 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
         let padded = padded.and_then(|n| usize::try_from(n).ok());
         let cut = [left, right].map(|n| if n < 0 { n.saturating_neg() } else { 0 });
         let left_over = len.saturating_sub(cut[0]).saturating_sub(cut[1]);
-        // A circle is made of what is left.
+        // Circular padding repeats what is left.
         let room = if mode == Mode::Circular {
             left_over
         } else {
             len
         };
         match padded {
-            // A cut may not begin or end outside of the tensor, even if padding makes up for it.
-            Some(n) if left.max(right) <= mode.widest(room) && left.min(right) >= -len => {
+            // Cropping may not exceed the tensor, even where padding would make up for it.
+            Some(n) if left.max(right) <= mode.max_width(room) && left.min(right) >= -len => {
                 shape[d] = n;
             }
             _ => {
@@ -339,19 +342,19 @@ fn pad(call: &Call<'_>, name: &str, mode: Mode, value: Number) -> Result<Lowerin
             _ => mode.source(i, this.shape()[d] as i64),
         }
     };
-    by_maps(this, shape, &mapped, source, outside, None)
+    rearrange_by(this, shape, &mapped, source, outside, None)
 }
 
-/// Padding of as many dimensions as the operator is named for, behind a batch and channels.
-fn edges(call: &Call<'_>, mode: Mode) -> Result<Lowering, OpError> {
+/// Pads the last dimensions, as many as the operator's name says.
+fn pad_last_dims(call: &Call<'_>, mode: Mode) -> Result<Lowering, OpError> {
     pad(call, "padding", mode, Number::Int(0))
 }
 
-fn triangular(call: &Call<'_>, which: Triangle) -> Result<Lowering, OpError> {
+fn lower_triangle(call: &Call<'_>, which: Triangle) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     if this.rank() < 2 {
         return Err(OpError::new(format!(
-            "a tensor of rank {} is no matrix",
+            "a tensor of rank {} is not a matrix",
             this.rank()
         )));
     }

@@ -1,12 +1,12 @@
 //! Repeating a tensor or its entries.
 //!
-//! Repetition needs no kernel of its own: with each dimension of the result taken as (repetition,
-//! entry), the operand is broadcast along the first and the whole is one copy. Only where another
-//! tensor says how often each entry is repeated is it a copy for each.
+//! Repetition needs no kernel of its own: if each dimension of the result is seen as two, repetition
+//! and entry, the operand is broadcast along the repetitions and the whole is one copy. Only where a
+//! tensor says how often each entry is repeated is there a copy for each repetition.
 
-use crosslatch_kernels::movement::Integers;
+use crosslatch_kernels::movement::{Integers, copy};
 use crosslatch_kernels::{
-    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, movement::copy, with_element,
+    Dims, Element, KernelError, Layout, Operands, TensorRef, Threads, with_element,
 };
 
 use crate::ir::catalogue::{Table, op};
@@ -32,16 +32,17 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::repeat_interleave.Tensor(Tensor repeats, *, SymInt? output_size=None) -> Tensor",
-        repeat_interleave_places,
+        repeat_interleave_indices,
     ),
 ];
 
-/// A copy of `self` into the result, both in a shape that has a dimension for each repetition.
-/// `relay` makes the two layouts, of the result and of the operand, from those that they have.
-fn repeated(
+/// Copies `self` into the result, both in a shape that has a dimension for each repetition.
+/// `layouts` gives the layouts of the result and of the operand in that shape, from those that they
+/// have.
+fn repeat_by_copy(
     this: &TensorArg,
     shape: Dims,
-    relay: impl Fn(&Layout, &Layout) -> (Layout, Layout) + Send + Sync + 'static,
+    layouts: impl Fn(&Layout, &Layout) -> (Layout, Layout) + Send + Sync + 'static,
 ) -> Result<Lowering, OpError> {
     let of = this.index;
     let shape = checked_shape(shape)?;
@@ -49,7 +50,7 @@ fn repeated(
         this.dtype,
         &shape,
         move |o: &mut Operands<'_, '_>| {
-            let (to, from) = relay(o.outputs[0].layout(), o.inputs[of].layout());
+            let (to, from) = layouts(o.outputs[0].layout(), o.inputs[of].layout());
             let from = view(&o.inputs[of], &from)?;
             copy(&mut view_mut(&mut o.outputs[0], &to)?, &from, o.threads);
             Ok(())
@@ -57,7 +58,7 @@ fn repeated(
     ))
 }
 
-fn times(a: usize, b: usize) -> Result<usize, OpError> {
+fn checked_mul(a: usize, b: usize) -> Result<usize, OpError> {
     a.checked_mul(b)
         .ok_or_else(|| OpError::new("the repeated tensor is too large"))
 }
@@ -67,7 +68,9 @@ fn repeat(call: &Call<'_>, repeats: &str) -> Result<Lowering, OpError> {
     let mut counts = call.sizes(repeats)?;
     if counts.len() < this.rank() {
         if !call.has("dims") {
-            return Err(OpError::new("fewer repetitions than dimensions"));
+            return Err(OpError::new(
+                "`repeats` is shorter than the number of dimensions",
+            ));
         }
         let missing = this.rank() - counts.len();
         counts.insert_many(0, std::iter::repeat_n(1, missing));
@@ -77,9 +80,9 @@ fn repeat(call: &Call<'_>, repeats: &str) -> Result<Lowering, OpError> {
     let shape: Dims = counts
         .iter()
         .enumerate()
-        .map(|(d, &n)| times(own(d), n))
+        .map(|(d, &n)| checked_mul(own(d), n))
         .collect::<Result<_, _>>()?;
-    repeated(this, shape, move |to, from| {
+    repeat_by_copy(this, shape, move |to, from| {
         let mut pair = (
             Layout {
                 offset: to.offset,
@@ -101,7 +104,7 @@ fn repeat(call: &Call<'_>, repeats: &str) -> Result<Lowering, OpError> {
                 Some(d) => (from.shape[d], from.strides[d]),
                 None => (1, 0),
             };
-            // Only what is repeated needs a dimension more.
+            // Only a dimension that is repeated becomes two.
             if count != 1 {
                 push(count, size * to.strides[d], 0);
             }
@@ -115,8 +118,8 @@ fn repeat_interleave(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let count = length(call.int("repeats")?, "`repeats`")?;
     let Some(dim) = call.optional_int("dim")? else {
-        let total = times(this.layout.numel(), count)?;
-        return repeated(this, Dims::from_slice(&[total]), move |to, from| {
+        let total = checked_mul(this.layout.numel(), count)?;
+        return repeat_by_copy(this, Dims::from_slice(&[total]), move |to, from| {
             let mut flat = Layout::contiguous(&from.shape);
             let stride = to.strides[0];
             flat.strides.iter_mut().for_each(|s| *s *= count * stride);
@@ -134,8 +137,8 @@ fn repeat_interleave(call: &Call<'_>) -> Result<Lowering, OpError> {
         0 => Dims::from_slice(&[1]),
         _ => this.layout.shape.clone(),
     };
-    shape[dim] = times(shape[dim], count)?;
-    repeated(this, shape, move |to, from| {
+    shape[dim] = checked_mul(shape[dim], count)?;
+    repeat_by_copy(this, shape, move |to, from| {
         let from = if from.rank() == 0 {
             from.unsqueeze(0)
         } else {
@@ -156,13 +159,14 @@ fn repeat_interleave(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn output_size(call: &Call<'_>) -> Result<usize, OpError> {
     match call.optional_int("output_size")? {
         Some(size) => length(size, "`output_size`"),
-        None => Err(OpError::new(
-            "repeat_interleave by a tensor has a size that depends on data; give it `output_size`",
+        None => Err(OpError::unsupported(
+            "the size of repeat_interleave by a tensor depends on data; give it `output_size`",
         )),
     }
 }
 
-/// Calls `visit` with (place in the result, entry) for each entry, as often as `repeats` says.
+/// Calls `visit` with the position in the result and the entry, as often for each entry as `repeats`
+/// says.
 fn for_each_repetition(
     repeats: &TensorRef<'_>,
     entries: usize,
@@ -173,7 +177,7 @@ fn for_each_repetition(
     let layout = repeats.layout();
     let mut place = 0usize;
     for entry in 0..entries {
-        // One number stands for all entries.
+        // One number counts for all entries.
         let own = if layout.numel() == 1 { 0 } else { entry };
         let count = counts.at(layout.offset + own * layout.strides.first().copied().unwrap_or(0));
         for _ in 0..count {
@@ -195,10 +199,10 @@ fn for_each_repetition(
     }
 }
 
-fn repeat_interleave_places(call: &Call<'_>) -> Result<Lowering, OpError> {
+fn repeat_interleave_indices(call: &Call<'_>) -> Result<Lowering, OpError> {
     let repeats = call.tensor("repeats")?;
     if repeats.rank() != 1 {
-        return Err(OpError::new("`repeats` does not have rank 1"));
+        return Err(OpError::new("`repeats` does not have one dimension"));
     }
     let shape = checked_shape(Dims::from_slice(&[output_size(call)?]))?;
     let (of, entries, total) = (repeats.index, repeats.layout.numel(), shape[0]);

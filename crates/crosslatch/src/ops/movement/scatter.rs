@@ -1,20 +1,19 @@
-//! One index for each element, and writes into a part of a tensor.
+//! Gather and scatter: one index for each element; and writes into a part of a tensor.
 //!
-//! `gather` and `take` read; `scatter` and its relatives write, with a changed copy of the operand
-//! as their result: they are updates, which a plan does in place where it may. The operators that
-//! write a view (`slice_scatter`, `copy`) are copies into that view.
+//! `gather` and `take` read. `scatter` and its relatives return a changed copy of their operand: they
+//! are updates, which a plan makes in place where it may. Operators that write a view
+//! (`slice_scatter`, `copy`) are assignments to that view.
 
 use crosslatch_kernels::kernel::WithScratch;
-use crosslatch_kernels::movement::Negative;
 use crosslatch_kernels::movement::{
-    Combine, ScatterSource, forget, mean_scratch_bytes, scatter, scatter_mean,
+    Combine, Negative, ScatterSource, clear_scattered, copy, gather, mean_scratch_bytes, scatter,
+    scatter_mean, take,
 };
-use crosslatch_kernels::movement::{gather, take};
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, movement::copy};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
-use crate::ops::movement::indexing::{check_index, with_a_dim};
+use crate::ops::movement::indexing::{at_least_1d, check_index};
 use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::range::checked_value;
 use crate::ops::operands::shapes::checked_shape;
@@ -28,7 +27,7 @@ pub(super) const OPERATORS: Table = &[
         "aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
         |c| {
             let index = c.tensor("index")?;
-            gathered(
+            gather_along(
                 c.tensor("self")?,
                 c.int("dim")?,
                 index,
@@ -44,51 +43,51 @@ pub(super) const OPERATORS: Table = &[
     op("aten::take(Tensor self, Tensor index) -> Tensor", |c| {
         let index = c.tensor("index")?;
         let shape = index.layout.shape.clone();
-        taken(c.tensor("self")?, index, shape, Negative::FromEnd)
+        take_flat(c.tensor("self")?, index, shape, Negative::FromEnd)
     }),
     op_with_in_place(
         "aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| scattered(c, How::With(Combine::Replace)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
-        |c| scattered(c, How::With(Combine::Replace)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Replace)),
     ),
     op_with_in_place(
         "aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
-        |c| scattered(c, How::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op_with_in_place(
         "aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
-        |c| scattered(c, How::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op_with_in_place(
         "aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
-        |c| scattered(c, How::With(Combine::Add)),
+        |c| lower_scatter(c, ScatterMode::IncludeSelf(Combine::Add)),
     ),
     op_with_in_place(
         "aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
-        |c| scattered(c, How::named(c)?),
+        |c| lower_scatter(c, ScatterMode::named(c)?),
     ),
     op(
         "aten::slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
         |c| {
             let slice = Slice::of(c, c.tensor("self")?)?;
-            write_part(c, move |layout| Ok(slice.layout(layout)))
+            assign_part(c, move |layout| Ok(slice.layout(layout)))
         },
     ),
     op(
         "aten::select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor",
         |c| {
             let (dim, place) = selected(c, c.tensor("self")?)?;
-            write_part(c, move |layout| Ok(layout.select(dim, place)))
+            assign_part(c, move |layout| Ok(layout.select(dim, place)))
         },
     ),
     op(
         "aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
         |c| {
             let (offset, dim1, dim2) = (c.int("offset")?, c.int("dim1")?, c.int("dim2")?);
-            write_part(c, move |layout| diagonal_of(layout, offset, dim1, dim2))
+            assign_part(c, move |layout| diagonal_of(layout, offset, dim1, dim2))
         },
     ),
     op(
@@ -97,14 +96,14 @@ pub(super) const OPERATORS: Table = &[
     ),
     op_with_in_place(
         "aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
-        copy_whole,
+        lower_copy,
     ),
 ];
 
-/// Whether an index fits a tensor: as many dimensions, and none longer than the tensor's but for
-/// the one that is indexed.
+/// Fails if an index does not fit a tensor: it must have as many dimensions, and none may be longer
+/// than that of the tensor, except the one that is indexed.
 fn check_fit(this: &TensorArg, index: &TensorArg, dim: Option<usize>) -> Result<(), OpError> {
-    let (whole, part) = (with_a_dim(&this.layout), with_a_dim(&index.layout));
+    let (whole, part) = (at_least_1d(&this.layout), at_least_1d(&index.layout));
     let fits = whole.rank() == part.rank()
         && (0..whole.rank()).all(|d| Some(d) == dim || part.shape[d] <= whole.shape[d]);
     match fits || index.layout.numel() == 0 && whole.rank() == part.rank() {
@@ -117,8 +116,8 @@ fn check_fit(this: &TensorArg, index: &TensorArg, dim: Option<usize>) -> Result<
     }
 }
 
-/// `gather` by an index that is broadcast to `shape`, which both have but along the dimension.
-fn gathered(
+/// `gather` by an index that is broadcast to `shape`.
+fn gather_along(
     this: &TensorArg,
     dim: i64,
     index: &TensorArg,
@@ -146,11 +145,11 @@ fn gathered(
         this.dtype,
         &result,
         move |o: &mut Operands<'_, '_>| {
-            let from_layout = with_a_dim(o.inputs[of].layout());
-            let to_layout = with_a_dim(o.outputs[0].layout());
+            let from_layout = at_least_1d(o.inputs[of].layout());
+            let to_layout = at_least_1d(o.outputs[0].layout());
             let misfit = || KernelError::Assertion("the index does not fit".into());
             let index = o.inputs[by].layout().expand(&shape).ok_or_else(misfit)?;
-            let index = with_a_dim(&index);
+            let index = at_least_1d(&index);
             let from = view(&o.inputs[of], &from_layout)?;
             let index = view(&o.inputs[by], &index)?;
             gather(
@@ -165,7 +164,7 @@ fn gathered(
     ))
 }
 
-fn taken(
+fn take_flat(
     this: &TensorArg,
     index: &TensorArg,
     shape: Dims,
@@ -173,14 +172,14 @@ fn taken(
 ) -> Result<Lowering, OpError> {
     check_index(index)?;
     if this.layout.numel() == 0 && index.layout.numel() > 0 {
-        return Err(OpError::new("elements are taken from a tensor without any"));
+        return Err(OpError::new("elements are taken from an empty tensor"));
     }
     let (of, by) = (this.index, index.index);
     Ok(Lowering::compute(
         this.dtype,
         &shape,
         move |o: &mut Operands<'_, '_>| {
-            // `take` keeps the shape of the index; along no dimension, the result is flat.
+            // The result has the shape of the index, or is flat for `take_along_dim`.
             let layout = Layout {
                 offset: o.outputs[0].layout().offset,
                 ..Layout::contiguous(o.inputs[by].shape())
@@ -199,15 +198,13 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (this, index) = (call.tensor("self")?, call.tensor("indices")?);
     let Some(dim) = call.optional_int("dim")? else {
         let shape = Dims::from_slice(&[index.layout.numel()]);
-        return taken(this, index, shape, Negative::Outside);
+        return take_flat(this, index, shape, Negative::Outside);
     };
     let d = this.dim(dim)?;
     if this.rank() != index.rank() || this.rank() == 0 {
-        return Err(OpError::new(
-            "take_along_dim of tensors that differ in rank",
-        ));
+        return Err(OpError::new("`self` and `indices` differ in rank"));
     }
-    // All other dimensions broadcast, of both.
+    // All other dimensions are broadcast, of the tensor and of the index.
     let mut whole = this.layout.shape.clone();
     let mut shape = index.layout.shape.clone();
     for e in (0..this.rank()).filter(|&e| e != d) {
@@ -218,7 +215,7 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
         }
     }
     if whole == this.layout.shape {
-        return gathered(this, dim, index, shape, Negative::FromEnd);
+        return gather_along(this, dim, index, shape, Negative::FromEnd);
     }
     let (of, by, result) = (this.index, index.index, checked_shape(shape.clone())?);
     let stretched = TensorArg {
@@ -255,42 +252,42 @@ fn take_along_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// How scattered values are combined with what is there.
+/// How scattered values are combined.
 #[derive(Clone, Copy)]
-enum How {
-    /// With the values that are there.
-    With(Combine),
-    /// Among themselves only.
-    Without(Combine),
-    /// Their mean, with or without the values that are there.
+enum ScatterMode {
+    /// With each other and the element that they are scattered to.
+    IncludeSelf(Combine),
+    /// With each other only.
+    ExcludeSelf(Combine),
+    /// By their mean, including the element that they are scattered to or not.
     Mean(bool),
 }
 
-impl How {
-    /// The reduction that `reduce` of a call names, in either operator's words.
-    fn named(call: &Call<'_>) -> Result<How, OpError> {
+impl ScatterMode {
+    /// The reduction that the argument `reduce` names, in the words of `scatter` or of `scatter_reduce`.
+    fn named(call: &Call<'_>) -> Result<ScatterMode, OpError> {
         let include_self = !call.has("include_self") || call.bool("include_self")?;
         let reduce = match call.optional_str("reduce")?.unwrap_or_default() {
             "add" | "sum" => Combine::Add,
             "multiply" | "prod" => Combine::Multiply,
             "amax" => Combine::Max,
             "amin" => Combine::Min,
-            "mean" => return Ok(How::Mean(include_self)),
+            "mean" => return Ok(ScatterMode::Mean(include_self)),
             other => {
-                return Err(OpError::new(format!(
+                return Err(OpError::unsupported(format!(
                     "reduction `{other}` is not supported"
                 )));
             }
         };
         Ok(if include_self {
-            How::With(reduce)
+            ScatterMode::IncludeSelf(reduce)
         } else {
-            How::Without(reduce)
+            ScatterMode::ExcludeSelf(reduce)
         })
     }
 }
 
-fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
+fn lower_scatter(call: &Call<'_>, mode: ScatterMode) -> Result<Lowering, OpError> {
     let (this, index) = (call.tensor("self")?, call.tensor("index")?);
     let dim = this.dim(call.int("dim")?)?;
     check_index(index)?;
@@ -311,20 +308,20 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
         }
         src = Some(tensor.index);
     }
-    let bytes = match how {
-        How::Mean(_) => mean_scratch_bytes(this.layout.numel())
+    let bytes = match mode {
+        ScatterMode::Mean(_) => mean_scratch_bytes(this.layout.numel())
             .ok_or_else(|| OpError::new("the tensor is too large"))?,
         _ => 0,
     };
     let by = index.index;
     let run = move |o: &mut Operands<'_, '_>| {
-        let index_layout = with_a_dim(o.inputs[by].layout());
+        let index_layout = at_least_1d(o.inputs[by].layout());
         let index = view(&o.inputs[by], &index_layout)?;
-        let to_layout = with_a_dim(o.outputs[0].layout());
+        let to_layout = at_least_1d(o.outputs[0].layout());
         let src_layout;
         let source = match (src, value) {
             (Some(src), _) => {
-                let mut layout = with_a_dim(o.inputs[src].layout());
+                let mut layout = at_least_1d(o.inputs[src].layout());
                 layout.shape = index_layout.shape.clone();
                 src_layout = layout;
                 ScatterSource::Tensor(view(&o.inputs[src], &src_layout)?)
@@ -333,13 +330,13 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
             (None, None) => return Ok(()),
         };
         let to = &mut view_mut(&mut o.outputs[0], &to_layout)?;
-        match how {
-            How::With(reduce) => scatter(to, dim, &index, source, reduce),
-            How::Without(reduce) => {
-                forget(to, dim, &index, source, reduce)?;
+        match mode {
+            ScatterMode::IncludeSelf(reduce) => scatter(to, dim, &index, source, reduce),
+            ScatterMode::ExcludeSelf(reduce) => {
+                clear_scattered(to, dim, &index, source, reduce)?;
                 scatter(to, dim, &index, source, reduce)
             }
-            How::Mean(include_self) => {
+            ScatterMode::Mean(include_self) => {
                 scatter_mean(to, dim, &index, source, include_self, o.scratch)
             }
         }
@@ -347,8 +344,8 @@ fn scattered(call: &Call<'_>, how: How) -> Result<Lowering, OpError> {
     Ok(Lowering::update(this, WithScratch { bytes, run }))
 }
 
-/// `src` is copied into a part of `self`; `part` finds it in any layout of `self`.
-fn write_part(
+/// Copies `src` into a part of `self`, which `part` finds in any layout of `self`.
+fn assign_part(
     call: &Call<'_>,
     part: impl Fn(&Layout) -> Result<Layout, OpError> + 'static,
 ) -> Result<Lowering, OpError> {
@@ -360,12 +357,12 @@ fn write_part(
     }))
 }
 
-/// All of `self` replaced by `src`. Where that is a new tensor, `self` lends it no more than shape
-/// and type.
-fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
+/// Replaces all of `self` by `src`. If the result is a fresh tensor, it takes only shape and type from
+/// `self`.
+fn lower_copy(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (this, src) = (call.tensor("self")?, call.tensor("src")?);
     if call.is_in_place() {
-        return write_part(call, |layout| Ok(layout.clone()));
+        return assign_part(call, |layout| Ok(layout.clone()));
     }
     let shape = this.layout.shape.clone();
     if (src.dtype, src.shape()) == (this.dtype, this.shape()) {
@@ -377,7 +374,7 @@ fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
         this.dtype,
         this.shape(),
         move |o: &mut Operands<'_, '_>| {
-            let misfit = || KernelError::Assertion("the source does not fit its place".into());
+            let misfit = || KernelError::Assertion("`src` does not broadcast to `self`".into());
             let layout = o.inputs[of].layout().expand(&shape).ok_or_else(misfit)?;
             copy(&mut o.outputs[0], &view(&o.inputs[of], &layout)?, o.threads);
             Ok(())
@@ -388,14 +385,15 @@ fn copy_whole(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn as_strided_scatter(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let part = as_strided_layout(call, this)?;
-    // The copy that is changed is contiguous; only then are strides of the operand its strides.
+    // The copy that is changed is contiguous: its strides are those of the operand only if that is
+    // contiguous as well.
     let start = part.offset.checked_sub(this.layout.offset);
     let (true, Some(start)) = (this.layout.is_contiguous(), start) else {
-        return Err(OpError::new(
-            "as_strided_scatter into a tensor that is not contiguous",
+        return Err(OpError::unsupported(
+            "as_strided_scatter into a tensor that is not contiguous is not supported",
         ));
     };
-    write_part(call, move |layout| {
+    assign_part(call, move |layout| {
         let offset = layout.offset + start;
         Ok(Layout {
             offset,

@@ -1,15 +1,16 @@
-//! The element type that operands meet in.
+//! Type promotion: the element type in which operands meet.
 //!
 //! PyTorch computes `a + b` in one type, which depends on more than the types of `a` and `b`: a
-//! number, or a tensor without dimensions, gives way to a tensor with dimensions unless it is of
-//! a higher kind. `x * 2.5` therefore keeps `f16` where `x` has it, and makes an integer `f32`.
+//! number, or a tensor without dimensions, adapts to a tensor with dimensions unless it is of a
+//! higher kind (bool, integer, float). So `x * 2.5` is `f16` if `x` is, and `f32` if `x` is an
+//! integer.
 
 use crosslatch_kernels::DType;
 
 use crate::ir::Number;
 
-/// PyTorch's type promotion for two tensors of equal standing: a float wins over an integer, an
-/// integer over `bool`; within a kind the smallest type that holds both.
+/// The promotion of two tensors of equal standing: a float wins over an integer, an integer over
+/// `bool`; within a kind, the smallest type that holds both.
 pub(in crate::ops) fn promote(a: DType, b: DType) -> DType {
     use DType::*;
     if a == b {
@@ -24,13 +25,13 @@ pub(in crate::ops) fn promote(a: DType, b: DType) -> DType {
         (Bool, other) | (other, Bool) => other,
         (F16, BF16) | (BF16, F16) => F32,
         (U8, I8) | (I8, U8) => I16,
-        // Left are floats by size and integers by size, where U8 fits into all but I8.
+        // Two floats or two integers of different sizes; U8 fits into all larger integers.
         _ if a.size() >= b.size() => a,
         _ => b,
     }
 }
 
-/// What an operand counts for when the common type is found.
+/// How much an operand counts when the common type is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::ops) enum Standing {
     /// A tensor with dimensions.
@@ -41,7 +42,7 @@ pub(in crate::ops) enum Standing {
     Number,
 }
 
-/// The type that a number has beside tensors.
+/// The type of a number beside tensors.
 pub(in crate::ops) fn number_type(number: Number) -> DType {
     match number {
         Number::Bool(_) => DType::Bool,
@@ -50,7 +51,7 @@ pub(in crate::ops) fn number_type(number: Number) -> DType {
     }
 }
 
-/// Truth values, integers, floats.
+/// The rank of a kind of types: bool, integers, floats.
 fn kind(dtype: DType) -> u8 {
     match dtype {
         DType::Bool => 0,
@@ -59,8 +60,8 @@ fn kind(dtype: DType) -> u8 {
     }
 }
 
-/// The type that all operands are converted to; `f32` for none. Operands of the highest standing
-/// meet by [`promote`]; those of a lower one count only if they are of a higher kind.
+/// The type that all operands are converted to; `f32` if there are none. Operands of one standing
+/// are promoted ([`promote`]); those of a lower standing count only if they are of a higher kind.
 pub(in crate::ops) fn common_type(operands: impl IntoIterator<Item = (Standing, DType)>) -> DType {
     let mut met = [None; 3];
     for (standing, dtype) in operands {

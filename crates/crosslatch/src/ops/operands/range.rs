@@ -1,9 +1,9 @@
-//! Numbers that are to become elements of a type: whether they fit.
+//! Whether a number is in the range of an element type.
 //!
-//! PyTorch knows two ways from a number to an element. Beside the operand of an operator of two, a
-//! number is a tensor without dimensions and is converted as tensors are: it wraps, truncates,
-//! becomes infinite. Where an operator takes it as a parameter (`fill`, `masked_fill`, `alpha`,
-//! …), a number that the type does not hold is an error. The rules of the second way are here.
+//! PyTorch converts numbers to elements in two ways. As an operand of a binary operator, a number is
+//! converted like a tensor without dimensions: it wraps, truncates or becomes infinite. As a
+//! parameter (of `fill`, `masked_fill`, as `alpha`, …), a number that is out of range is an error.
+//! This module has the rules of the second way.
 
 use crosslatch_kernels::movement::Scalar;
 use crosslatch_kernels::{DType, KernelError};
@@ -18,23 +18,23 @@ pub(in crate::ops) fn value_of(number: Number) -> Scalar {
     }
 }
 
-/// The number as a value to fill a tensor of this type with; an error if the type does not hold it.
+/// A number as kernels take it, if it is in the range of this type.
 pub(in crate::ops) fn checked_value(number: Number, dtype: DType) -> Result<Scalar, OpError> {
     let value = value_of(number);
-    match fits(value, dtype) {
+    match is_in_range(value, dtype) {
         true => Ok(value),
         false => Err(OpError::new(out_of_range(value, dtype))),
     }
 }
 
-/// The number, if elements of this type hold it.
+/// A number, if it is in the range of this type.
 pub(in crate::ops) fn checked_number(number: Number, dtype: DType) -> Result<Number, OpError> {
     checked_value(number, dtype).map(|_| number)
 }
 
-/// The same for a value that is known when a kernel runs only.
+/// A value that is known only when a kernel runs, if it is in the range of this type.
 pub(in crate::ops) fn check_value(value: Scalar, dtype: DType) -> Result<Scalar, KernelError> {
-    match fits(value, dtype) {
+    match is_in_range(value, dtype) {
         true => Ok(value),
         false => Err(KernelError::Assertion(out_of_range(value, dtype))),
     }
@@ -42,12 +42,12 @@ pub(in crate::ops) fn check_value(value: Scalar, dtype: DType) -> Result<Scalar,
 
 fn out_of_range(value: Scalar, dtype: DType) -> String {
     match value {
-        Scalar::Int(i) => format!("the number {i} does not fit the type {dtype}"),
-        Scalar::Float(x) => format!("the number {x} does not fit the type {dtype}"),
+        Scalar::Int(i) => format!("the number {i} is out of range for {dtype}"),
+        Scalar::Float(x) => format!("the number {x} is out of range for {dtype}"),
     }
 }
 
-/// The smallest and the largest integer of a type of integers.
+/// The smallest and the largest element of an integer type.
 pub(in crate::ops) fn integer_range(dtype: DType) -> (i64, i64) {
     match dtype {
         DType::U8 => (0, u8::MAX as i64),
@@ -59,7 +59,7 @@ pub(in crate::ops) fn integer_range(dtype: DType) -> (i64, i64) {
     }
 }
 
-/// The largest finite number of a type of floats.
+/// The largest finite number of a float type.
 fn largest_float(dtype: DType) -> f64 {
     match dtype {
         DType::F16 => half::f16::MAX.to_f64(),
@@ -69,17 +69,17 @@ fn largest_float(dtype: DType) -> f64 {
     }
 }
 
-/// Whether a type holds a number, as far as its range goes: it may be rounded or cut off.
-fn fits(value: Scalar, dtype: DType) -> bool {
+/// Whether a number is in the range of a type. It may still be rounded or truncated.
+fn is_in_range(value: Scalar, dtype: DType) -> bool {
     let (low, high) = integer_range(dtype);
     match (value, dtype) {
         (_, DType::Bool) => true,
-        // Negative numbers wrap in a type without a sign.
+        // Negative numbers wrap in an unsigned type.
         (Scalar::Int(i), DType::U8) => (-high..=high).contains(&i),
         (Scalar::Int(i), d) if !d.is_float() => (low..=high).contains(&i),
         (Scalar::Int(i), d) => (i as f64).abs() <= largest_float(d),
         (Scalar::Float(x), d) if d.is_float() => !x.is_finite() || x.abs() <= largest_float(d),
-        // Of 64 bits, the largest is the first float that is too large.
+        // `i64::MAX as f64` is rounded up, to the first float that is out of range.
         (Scalar::Float(x), DType::I64) => x >= low as f64 && x < high as f64,
         (Scalar::Float(x), _) => x >= low as f64 && x < high as f64 + 1.0,
     }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_fits_where_pytorch_takes_it() {
+    fn a_number_is_in_range_where_pytorch_takes_it() {
         use Scalar::{Float, Int};
         for (value, dtype) in [
             (Int(-255), DType::U8),
@@ -101,7 +101,7 @@ mod tests {
             (Float(65504.0), DType::F16),
             (Float(-2_147_483_648.0), DType::I32),
         ] {
-            assert!(fits(value, dtype), "{value:?} as {dtype}");
+            assert!(is_in_range(value, dtype), "{value:?} as {dtype}");
         }
         for (value, dtype) in [
             (Int(-256), DType::U8),
@@ -116,7 +116,7 @@ mod tests {
             (Float(65519.0), DType::F16),
             (Float(1e300), DType::F32),
         ] {
-            assert!(!fits(value, dtype), "{value:?} as {dtype}");
+            assert!(!is_in_range(value, dtype), "{value:?} as {dtype}");
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Running sums, products and extremes along a dimension.
+//! Cumulative sums, products and extremes along a dimension.
 
-use crosslatch_kernels::elements::Class;
-use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::elements::{Class, Compute};
 use crosslatch_kernels::reduce::cumulate;
 use crosslatch_kernels::{DType, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{self, Call, Lowering, OpError};
 use crate::ops::elements::pointwise::float_type;
-use crate::ops::reduce::reductions::sum_type;
+use crate::ops::reduce::sums::sum_type;
 
 pub(super) const OPERATORS: Table = &[
     op_with_in_place(
@@ -33,8 +32,8 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// A running fold: of floats in double precision, or of integers.
-fn running(
+/// A cumulative operator: of floats in double precision, or of integers.
+fn cumulative(
     call: &Call<'_>,
     ty: DType,
     floats: (f64, impl Fn(f64, f64) -> f64 + Send + Sync + 'static),
@@ -58,12 +57,12 @@ fn running(
 
 fn cumsum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let ty = sum_type(call, call.tensor("self")?)?;
-    running(call, ty, (0.0, |sum, x| sum + x), (0, i64::wrapping_add))
+    cumulative(call, ty, (0.0, |sum, x| sum + x), (0, i64::wrapping_add))
 }
 
 fn cumprod(call: &Call<'_>) -> Result<Lowering, OpError> {
     let ty = sum_type(call, call.tensor("self")?)?;
-    running(
+    cumulative(
         call,
         ty,
         (1.0, |product, x| product * x),
@@ -74,19 +73,19 @@ fn cumprod(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn logcumsumexp(call: &Call<'_>) -> Result<Lowering, OpError> {
     let ty = float_type(call.tensor("self")?.dtype);
     let add = |sum: f64, x: f64| {
-        // Equal ones apart: infinities have no difference.
+        // Equal ones apart, because infinity minus infinity is NaN.
         if sum == x {
             return sum + std::f64::consts::LN_2;
         }
         let larger = if sum > x { sum } else { x };
         larger + (-(sum - x).abs()).exp().ln_1p()
     };
-    running(call, ty, (f64::NEG_INFINITY, add), (0, |_, x| x))
+    cumulative(call, ty, (f64::NEG_INFINITY, add), (0, |_, x| x))
 }
 
-/// Running extremes and their places. NaN is beyond everything and stays; of equal elements the
+/// Cumulative extremes and their indices. NaN is more extreme than everything; of equal elements the
 /// last counts.
-fn extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
+fn cumulative_extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dim = x.dim(call.int("dim")?)?;
     let (ty, shape) = (x.dtype, x.shape());
@@ -102,18 +101,18 @@ fn extremes(call: &Call<'_>, largest: bool) -> Result<Lowering, OpError> {
     Ok(Lowering::Compute(ir::Compute::new(results, kernel)))
 }
 
-/// The best element so far, its place, and the number of elements so far.
-type Best<C> = (C, usize, usize);
+/// The extreme so far, its index, and the number of elements so far.
+type Extreme<C> = (C, usize, usize);
 
 #[allow(clippy::eq_op)]
 fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, largest: bool) {
-    let step = |(best, place, count): Best<C>, x: C| {
+    let step = |(best, index, count): Extreme<C>, x: C| {
         let better = if largest { x >= best } else { x <= best };
-        // `x != x`: NaN.
+        // `x != x` holds for NaN.
         if count == 0 || x != x || (best == best && better) {
             (x, count, count + 1)
         } else {
-            (best, place, count + 1)
+            (best, index, count + 1)
         }
     };
     let start = (C::default(), 0, 0);
@@ -125,7 +124,7 @@ fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, la
         ty,
         start,
         step,
-        |(best, ..): Best<C>| best,
+        |(best, ..): Extreme<C>| best,
     );
     cumulate(
         &mut o.outputs[1],
@@ -134,14 +133,14 @@ fn scan_extremes<C: Compute>(o: &mut Operands<'_, '_>, dim: usize, ty: DType, la
         ty,
         start,
         step,
-        |(_, place, _): Best<C>| place as i64,
+        |(_, index, _): Extreme<C>| index as i64,
     );
 }
 
 fn cummax(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extremes(call, true)
+    cumulative_extremes(call, true)
 }
 
 fn cummin(call: &Call<'_>) -> Result<Lowering, OpError> {
-    extremes(call, false)
+    cumulative_extremes(call, false)
 }

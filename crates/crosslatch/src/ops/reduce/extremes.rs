@@ -1,34 +1,33 @@
-//! The largest and the smallest of many, and where they stand.
+//! The largest and the smallest elements, and their indices.
 //!
-//! NaN is larger and smaller than everything; of equal elements the first counts.
+//! NaN is more extreme than everything; of equal elements the first counts.
 
-use crosslatch_kernels::elements::Class;
-use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::elements::{Class, Compute};
 use crosslatch_kernels::reduce::{Fold, find_first, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError};
-use crate::ops::reduce::reductions::Reduced;
+use crate::ops::reduce::reduction::Reduction;
 
 pub(super) const OPERATORS: Table = &[
     op(
         "aten::amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-        largest,
+        max,
     ),
     op(
         "aten::amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-        smallest,
+        min,
     ),
-    op("aten::max(Tensor self) -> Tensor", largest),
-    op("aten::min(Tensor self) -> Tensor", smallest),
+    op("aten::max(Tensor self) -> Tensor", max),
+    op("aten::min(Tensor self) -> Tensor", min),
     op(
         "aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-        largest_and_place,
+        max_dim,
     ),
     op(
         "aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-        smallest_and_place,
+        min_dim,
     ),
     op(
         "aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
@@ -44,32 +43,32 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Which end is wanted.
+/// An extreme.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Largest,
-    Smallest,
+enum Extreme {
+    Max,
+    Min,
 }
 
-/// What is wanted of it.
+/// What is returned of an extreme.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Returned {
     Value,
-    Place,
+    Index,
 }
 
-/// The kernel.
-fn extreme(
-    end: End,
-    what: What,
+/// The kernel that finds an extreme.
+fn kernel(
+    extreme: Extreme,
+    returned: Returned,
 ) -> impl Fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize], &Threads) + Send + Sync + 'static {
-    move |out, x, dims, threads| match (Class::of(x.dtype()), end) {
-        (Class::F32, End::Largest) => find(out, x, dims, threads, what, larger::<f32>),
-        (Class::F32, End::Smallest) => find(out, x, dims, threads, what, smaller::<f32>),
-        (Class::F64, End::Largest) => find(out, x, dims, threads, what, larger::<f64>),
-        (Class::F64, End::Smallest) => find(out, x, dims, threads, what, smaller::<f64>),
-        (Class::I64, End::Largest) => find(out, x, dims, threads, what, larger::<i64>),
-        (Class::I64, End::Smallest) => find(out, x, dims, threads, what, smaller::<i64>),
+    move |out, x, dims, threads| match (Class::of(x.dtype()), extreme) {
+        (Class::F32, Extreme::Max) => find(out, x, dims, threads, returned, larger::<f32>),
+        (Class::F32, Extreme::Min) => find(out, x, dims, threads, returned, smaller::<f32>),
+        (Class::F64, Extreme::Max) => find(out, x, dims, threads, returned, larger::<f64>),
+        (Class::F64, Extreme::Min) => find(out, x, dims, threads, returned, smaller::<f64>),
+        (Class::I64, Extreme::Max) => find(out, x, dims, threads, returned, larger::<i64>),
+        (Class::I64, Extreme::Min) => find(out, x, dims, threads, returned, smaller::<i64>),
     }
 }
 
@@ -78,7 +77,7 @@ fn find<C: Compute>(
     x: &TensorRef<'_>,
     dims: &[usize],
     threads: &Threads,
-    what: What,
+    returned: Returned,
     better: impl Fn(C, C) -> C + Sync,
 ) {
     let fold = Fold {
@@ -87,10 +86,10 @@ fn find<C: Compute>(
         join: &better,
     };
     let through = x.dtype();
-    match what {
-        What::Value => reduce(out, x, dims, through, threads, &fold, |best: C, _| best),
-        // Found in a second pass, because the first is many times faster without the places.
-        What::Place => reduce(out, x, dims, through, threads, &fold, |best: C, from| {
+    match returned {
+        Returned::Value => reduce(out, x, dims, through, threads, &fold, |best: C, _| best),
+        // Found in a second pass: the first is many times faster without the indices.
+        Returned::Index => reduce(out, x, dims, through, threads, &fold, |best: C, from| {
             find_first(x, from, dims, best) as i64
         }),
     }
@@ -108,55 +107,57 @@ fn smaller<C: Compute>(best: C, x: C) -> C {
     if x < best || x != x { x } else { best }
 }
 
-fn value(call: &Call<'_>, end: End) -> Result<Lowering, OpError> {
+fn lower_value(call: &Call<'_>, extreme: Extreme) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    Ok(Reduced::of(call, x)?
+    Ok(Reduction::of(call, x)?
         .not_empty()?
-        .lower(x.dtype, extreme(end, What::Value)))
+        .lower(x.dtype, kernel(extreme, Returned::Value)))
 }
 
-fn largest(call: &Call<'_>) -> Result<Lowering, OpError> {
-    value(call, End::Largest)
+fn max(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_value(call, Extreme::Max)
 }
 
-fn smallest(call: &Call<'_>) -> Result<Lowering, OpError> {
-    value(call, End::Smallest)
+fn min(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_value(call, Extreme::Min)
 }
 
-fn place(call: &Call<'_>, end: End) -> Result<Lowering, OpError> {
+fn lower_index(call: &Call<'_>, extreme: Extreme) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    Ok(Reduced::of(call, x)?
+    Ok(Reduction::of(call, x)?
         .not_empty()?
-        .lower(DType::I64, extreme(end, What::Place)))
+        .lower(DType::I64, kernel(extreme, Returned::Index)))
 }
 
 fn argmax(call: &Call<'_>) -> Result<Lowering, OpError> {
-    place(call, End::Largest)
+    lower_index(call, Extreme::Max)
 }
 
 fn argmin(call: &Call<'_>) -> Result<Lowering, OpError> {
-    place(call, End::Smallest)
+    lower_index(call, Extreme::Min)
 }
 
-fn value_and_place(call: &Call<'_>, end: End) -> Result<Lowering, OpError> {
+fn lower_value_and_index(call: &Call<'_>, extreme: Extreme) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let reduced = Reduced::of(call, x)?.not_empty()?;
-    let (values, places) = (extreme(end, What::Value), extreme(end, What::Place));
-    Ok(reduced.lower_two((x.dtype, values), (DType::I64, places)))
+    let reduction = Reduction::of(call, x)?.not_empty()?;
+    let (values, indices) = (
+        kernel(extreme, Returned::Value),
+        kernel(extreme, Returned::Index),
+    );
+    Ok(reduction.lower_two((x.dtype, values), (DType::I64, indices)))
 }
 
-fn largest_and_place(call: &Call<'_>) -> Result<Lowering, OpError> {
-    value_and_place(call, End::Largest)
+fn max_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_value_and_index(call, Extreme::Max)
 }
 
-fn smallest_and_place(call: &Call<'_>) -> Result<Lowering, OpError> {
-    value_and_place(call, End::Smallest)
+fn min_dim(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_value_and_index(call, Extreme::Min)
 }
 
-/// Both ends.
 fn aminmax(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    let reduced = Reduced::of(call, x)?.not_empty()?;
-    let [low, high] = [End::Smallest, End::Largest].map(|end| extreme(end, What::Value));
-    Ok(reduced.lower_two((x.dtype, low), (x.dtype, high)))
+    let reduction = Reduction::of(call, x)?.not_empty()?;
+    let [low, high] = [Extreme::Min, Extreme::Max].map(|e| kernel(e, Returned::Value));
+    Ok(reduction.lower_two((x.dtype, low), (x.dtype, high)))
 }

@@ -1,18 +1,21 @@
-//! Operators along dimensions: reductions, cumulative folds, sorting.
+//! Operators along dimensions: reductions, cumulative operators, sorting and searching.
 
-pub(super) mod cumulative;
-pub(super) mod extremes;
-pub(super) mod reductions;
-pub(super) mod sort;
-pub(super) mod statistics;
+mod any_all;
+mod cumulative;
+mod extremes;
+mod reduction;
+mod sort;
+mod statistics;
+mod sums;
 
 use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[
+    any_all::OPERATORS,
     cumulative::OPERATORS,
     extremes::OPERATORS,
-    reductions::OPERATORS,
     sort::OPERATORS,
     statistics::OPERATORS,
+    sums::OPERATORS,
 ];

@@ -1,12 +1,14 @@
-//! Sorting, the largest few, and binary search.
+//! Sorting, top-k and binary search.
 
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::movement::fill;
 use crosslatch_kernels::reduce::{Order, order, scratch_bytes, search_sorted};
-use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorRef};
+use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorMut, TensorRef};
 
 use crate::ir::catalogue::{Table, op};
+use crate::ir::schema::ArgType;
 use crate::ir::{Call, Compute, Lowering, OpError, TensorArg};
+use crate::ops::operands::layouts::outside_memory;
 use crate::ops::operands::range::value_of;
 use crate::ops::operands::shapes::length;
 
@@ -22,7 +24,7 @@ pub(super) const OPERATORS: Table = &[
                 descending: c.bool("largest")?,
                 sorted: c.bool("sorted")?,
             };
-            ordered(this, order, k, true)
+            lower_sort(this, order, k, true)
         },
     ),
     op(
@@ -57,7 +59,7 @@ pub(super) const OPERATORS: Table = &[
             this.dtype,
             this.shape(),
             WithScratch {
-                bytes: bytes(this, 0)?,
+                bytes: scratch(this, 0)?,
                 run,
             },
         ))
@@ -80,38 +82,41 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)",
-        refuse,
+        refuse_data_dependence,
     ),
     op(
         "aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)",
-        refuse,
+        refuse_data_dependence,
     ),
-    op("aten::nonzero(Tensor self) -> Tensor", refuse),
+    op(
+        "aten::nonzero(Tensor self) -> Tensor",
+        refuse_data_dependence,
+    ),
     op(
         "aten::masked_select(Tensor self, Tensor mask) -> Tensor",
-        refuse,
+        refuse_data_dependence,
     ),
     op(
         "aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor",
-        refuse,
+        refuse_data_dependence,
     ),
 ];
 
-fn refuse(call: &Call<'_>) -> Result<Lowering, OpError> {
-    Err(OpError::new(format!(
+fn refuse_data_dependence(call: &Call<'_>) -> Result<Lowering, OpError> {
+    Err(OpError::unsupported(format!(
         "the size of the result of `{}` depends on data, which is not supported",
         call.schema.name
     )))
 }
 
-/// Working memory for lines along `dim`.
-fn bytes(this: &TensorArg, dim: usize) -> Result<usize, OpError> {
+/// Scratch memory for sorting lines along `dim`.
+fn scratch(this: &TensorArg, dim: usize) -> Result<usize, OpError> {
     scratch_bytes(this.shape().get(dim).copied().unwrap_or(1))
-        .ok_or_else(|| OpError::new("the ordered dimension is too long"))
+        .ok_or_else(|| OpError::new("the sorted dimension is too long"))
 }
 
-/// The first `keep` entries of each line, and their places if only those are wanted.
-fn ordered(
+/// The first `keep` elements of each sorted line and their indices, or the indices alone.
+fn lower_sort(
     this: &TensorArg,
     by: Order,
     keep: usize,
@@ -120,9 +125,11 @@ fn ordered(
     let mut shape = this.layout.shape.clone();
     let len = shape.get(by.dim).copied().unwrap_or(1);
     if keep > len {
-        return Err(OpError::new(format!("the {keep} first of {len} entries")));
+        return Err(OpError::new(format!(
+            "`k` is {keep}, but the dimension has length {len}"
+        )));
     }
-    // A tensor without dimensions has one entry, kept or not.
+    // A tensor without dimensions has one element, whatever `k` is.
     if let Some(size) = shape.get_mut(by.dim) {
         *size = keep;
     }
@@ -140,14 +147,14 @@ fn ordered(
         results.insert(0, (this.dtype, shape));
     }
     let kernel = WithScratch {
-        bytes: bytes(this, by.dim)?,
+        bytes: scratch(this, by.dim)?,
         run,
     };
     Ok(Lowering::Compute(Compute::new(results, kernel)))
 }
 
-/// The order that a call asks for, and the length of the ordered lines.
-fn order_of<'c>(call: &'c Call<'_>) -> Result<(&'c TensorArg, Order, usize), OpError> {
+/// The operand, the order that a call asks for, and the length of the sorted lines.
+fn sort_arguments<'c>(call: &'c Call<'_>) -> Result<(&'c TensorArg, Order, usize), OpError> {
     let this = call.tensor("self")?;
     let dim = this.dim(call.int("dim")?)?;
     let len = this.shape().get(dim).copied().unwrap_or(1);
@@ -163,27 +170,31 @@ fn order_of<'c>(call: &'c Call<'_>) -> Result<(&'c TensorArg, Order, usize), OpE
 }
 
 fn sort(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (this, order, len) = order_of(call)?;
-    ordered(this, order, len, true)
+    let (this, order, len) = sort_arguments(call)?;
+    lower_sort(this, order, len, true)
 }
 
 fn argsort(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (this, order, len) = order_of(call)?;
-    ordered(this, order, len, false)
+    let (this, order, len) = sort_arguments(call)?;
+    lower_sort(this, order, len, false)
 }
 
-/// `searchsorted` and `bucketize`, of a tensor or a number.
+/// `searchsorted` and `bucketize` for a tensor or a number.
 fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> {
     let mut right = call.bool("right")?;
     if call.has("side") {
         right = match call.optional_str("side")? {
             Some("right") => true,
-            Some("left") if right => return Err(OpError::new("`right` and `side` contradict")),
+            Some("left") if right => {
+                return Err(OpError::new("`right` and `side` contradict each other"));
+            }
             Some("left") | None => right,
-            Some(other) => return Err(OpError::new(format!("side `{other}`"))),
+            Some(other) => return Err(OpError::new(format!("unknown side `{other}`"))),
         };
         if call.optional_tensor("sorter")?.is_some() {
-            return Err(OpError::new("searchsorted with a sorter is not supported"));
+            return Err(OpError::unsupported(
+                "searchsorted with a sorter is not supported",
+            ));
         }
     }
     let dtype = if call.bool("out_int32")? {
@@ -192,13 +203,15 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
         DType::I64
     };
     let sorted = boundaries.index;
-    if call.arg_type("self") != Some(crate::ir::schema::ArgType::Tensor) {
+    if call.arg_type("self") != Some(ArgType::Tensor) {
         if boundaries.rank() != 1 {
-            return Err(OpError::new("a number is searched for in one line"));
+            return Err(OpError::new(
+                "a number can be searched for in one dimension only",
+            ));
         }
         let number = call.number("self")?;
         let value = value_of(number);
-        let kind = if number.is_float() {
+        let dtype_of_number = if number.is_float() {
             DType::F64
         } else {
             DType::I64
@@ -210,11 +223,8 @@ fn search(call: &Call<'_>, boundaries: &TensorArg) -> Result<Lowering, OpError> 
                 let mut memory = [0i64];
                 let layout = Layout::contiguous(&[]);
                 let bytes = bytemuck::cast_slice_mut(&mut memory);
-                let wrong = |e: crosslatch_kernels::tensor::TensorError| {
-                    crosslatch_kernels::KernelError::Assertion(e.to_string())
-                };
                 let mut tensor =
-                    crosslatch_kernels::TensorMut::new(kind, &layout, bytes).map_err(wrong)?;
+                    TensorMut::new(dtype_of_number, &layout, bytes).map_err(outside_memory)?;
                 fill(&mut tensor, value);
                 search_sorted(
                     &mut o.outputs[0],

@@ -1,13 +1,13 @@
 //! Variances, standard deviations and norms.
 
-use crosslatch_kernels::elements::Class;
-use crosslatch_kernels::elements::Compute;
+use crosslatch_kernels::elements::{Class, Compute};
 use crosslatch_kernels::reduce::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
-use crate::ops::reduce::reductions::{Reduced, float_sum};
+use crate::ops::reduce::reduction::Reduction;
+use crate::ops::reduce::sums::float_sum;
 
 pub(super) const OPERATORS: Table = &[
     op(
@@ -24,15 +24,15 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::std(Tensor self, bool unbiased=True) -> Tensor",
-        deviation,
+        std_deviation,
     ),
     op(
         "aten::std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",
-        deviation,
+        std_deviation,
     ),
     op(
         "aten::std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
-        deviation,
+        std_deviation,
     ),
     op(
         "aten::var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
@@ -48,15 +48,15 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "aten::std_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
-        deviation_and_mean,
+        std_deviation_and_mean,
     ),
     op(
         "aten::std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)",
-        deviation_and_mean,
+        std_deviation_and_mean,
     ),
     op(
         "aten::std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)",
-        deviation_and_mean,
+        std_deviation_and_mean,
     ),
     op("aten::norm.Scalar(Tensor self, Scalar p=2) -> Tensor", norm),
     op(
@@ -77,8 +77,8 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Sums of the elements of a run, and of their squares, relative to the first one: thus no digits
-/// are lost where the mean is large.
+/// Sums of the differences between elements and the first one, and of their squares. Relative to an
+/// element, no digits are lost where the mean is large.
 #[derive(Clone, Copy)]
 struct Moments {
     first: f64,
@@ -126,7 +126,7 @@ fn moments(
     }
 }
 
-/// What a spread is divided by: the number of elements less the correction.
+/// The correction: what is subtracted from the number of elements in the divisor of a variance.
 fn correction(call: &Call<'_>) -> Result<f64, OpError> {
     if call.has("correction") {
         return Ok(call.optional_float("correction")?.unwrap_or(1.0));
@@ -138,67 +138,72 @@ fn float_operand<'c>(call: &'c Call<'_>) -> Result<&'c TensorArg, OpError> {
     let x = call.tensor("self")?;
     match x.dtype.is_float() {
         true => Ok(x),
-        false => Err(OpError::new("a variance is defined for floats")),
+        false => Err(OpError::new(
+            "variance and deviation are defined for floats only",
+        )),
     }
 }
 
-/// The kernel of the variance, or of its square root.
-fn spread(
+/// The kernel of the variance, or of its square root, the standard deviation.
+fn variance_kernel(
     count: usize,
     correction: f64,
-    root: bool,
+    is_root: bool,
 ) -> impl Fn(&mut TensorMut<'_>, &TensorRef<'_>, &[usize], &Threads) + Send + Sync + 'static {
     let count = count as f64;
     let divisor = (count - correction).max(0.0);
     move |out, x, dims, threads| {
         moments(out, x, dims, threads, |m| {
             let squares = match m.squares == f64::INFINITY && m.sum.is_finite() {
-                // Too large for the type, though what is left of it might not be.
+                // The squares overflow, though the variance might not.
                 true => f64::INFINITY,
                 false => m.squares - m.sum * m.sum / count,
             };
-            // Rounding may leave less than nothing; NaN stays.
+            // Rounding may leave a negative number; NaN stays.
             let variance = if squares < 0.0 { 0.0 } else { squares } / divisor;
-            if root { variance.sqrt() } else { variance }
+            if is_root { variance.sqrt() } else { variance }
         });
     }
 }
 
-fn spread_alone(call: &Call<'_>, root: bool) -> Result<Lowering, OpError> {
+fn lower_variance(call: &Call<'_>, is_root: bool) -> Result<Lowering, OpError> {
     let x = float_operand(call)?;
-    let reduced = Reduced::of(call, x)?;
-    let kernel = spread(reduced.count, correction(call)?, root);
-    Ok(reduced.lower(x.dtype, kernel))
+    let reduction = Reduction::of(call, x)?;
+    let kernel = variance_kernel(reduction.count, correction(call)?, is_root);
+    Ok(reduction.lower(x.dtype, kernel))
 }
 
 fn variance(call: &Call<'_>) -> Result<Lowering, OpError> {
-    spread_alone(call, false)
+    lower_variance(call, false)
 }
 
-fn deviation(call: &Call<'_>) -> Result<Lowering, OpError> {
-    spread_alone(call, true)
+fn std_deviation(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_variance(call, true)
 }
 
-fn spread_and_mean(call: &Call<'_>, root: bool) -> Result<Lowering, OpError> {
+fn lower_variance_and_mean(call: &Call<'_>, is_root: bool) -> Result<Lowering, OpError> {
     let x = float_operand(call)?;
-    let (reduced, ty) = (Reduced::of(call, x)?, x.dtype);
-    let (count, n) = (reduced.count, reduced.count as f64);
+    let (reduction, ty) = (Reduction::of(call, x)?, x.dtype);
+    let (count, n) = (reduction.count, reduction.count as f64);
     let mean =
         move |out: &mut TensorMut<'_>, x: &TensorRef<'_>, dims: &[usize], threads: &Threads| {
             moments(out, x, dims, threads, |m| m.first + m.sum / n);
         };
-    Ok(reduced.lower_two((ty, spread(count, correction(call)?, root)), (ty, mean)))
+    Ok(reduction.lower_two(
+        (ty, variance_kernel(count, correction(call)?, is_root)),
+        (ty, mean),
+    ))
 }
 
 fn variance_and_mean(call: &Call<'_>) -> Result<Lowering, OpError> {
-    spread_and_mean(call, false)
+    lower_variance_and_mean(call, false)
 }
 
-fn deviation_and_mean(call: &Call<'_>) -> Result<Lowering, OpError> {
-    spread_and_mean(call, true)
+fn std_deviation_and_mean(call: &Call<'_>) -> Result<Lowering, OpError> {
+    lower_variance_and_mean(call, true)
 }
 
-/// Norms of vectors: of order 2 unless another one is given.
+/// Vector norms, of order 2 unless another one is given.
 fn norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let name = if call.has("ord") { "ord" } else { "p" };
@@ -212,40 +217,42 @@ fn norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     let ty = dtype.unwrap_or(x.dtype);
     if !ty.is_float() || !x.dtype.is_float() {
-        return Err(OpError::new("a norm is defined for floats"));
+        return Err(OpError::new("norms are defined for floats only"));
     }
-    let mut reduced = Reduced::of(call, x)?;
+    let mut reduction = Reduction::of(call, x)?;
     if order.is_infinite() {
-        reduced = reduced.not_empty()?;
+        reduction = reduction.not_empty()?;
     }
-    Ok(reduced.lower(ty, move |out, x, dims, threads| match order {
-        0.0 => float_sum(
-            out,
-            x,
-            dims,
-            ty,
-            threads,
-            |x| (x != 0.0) as u8 as f64,
-            |n| n,
-        ),
-        1.0 => float_sum(out, x, dims, ty, threads, f64::abs, |sum| sum),
-        2.0 => float_sum(out, x, dims, ty, threads, |x| x * x, f64::sqrt),
-        f64::INFINITY => largest_size(out, x, dims, ty, threads, 1.0),
-        f64::NEG_INFINITY => largest_size(out, x, dims, ty, threads, -1.0),
-        p => float_sum(
-            out,
-            x,
-            dims,
-            ty,
-            threads,
-            |x| x.abs().powf(p),
-            |sum| sum.powf(1.0 / p),
-        ),
-    }))
+    Ok(
+        reduction.lower(ty, move |out, x, dims, threads| match order {
+            0.0 => float_sum(
+                out,
+                x,
+                dims,
+                ty,
+                threads,
+                |x| (x != 0.0) as u8 as f64,
+                |n| n,
+            ),
+            1.0 => float_sum(out, x, dims, ty, threads, f64::abs, |sum| sum),
+            2.0 => float_sum(out, x, dims, ty, threads, |x| x * x, f64::sqrt),
+            f64::INFINITY => infinity_norm(out, x, dims, ty, threads, 1.0),
+            f64::NEG_INFINITY => infinity_norm(out, x, dims, ty, threads, -1.0),
+            p => float_sum(
+                out,
+                x,
+                dims,
+                ty,
+                threads,
+                |x| x.abs().powf(p),
+                |sum| sum.powf(1.0 / p),
+            ),
+        }),
+    )
 }
 
-/// The largest absolute value, or with `sign` -1 the smallest one.
-fn largest_size(
+/// The largest absolute value, or the smallest one if `sign` is -1.
+fn infinity_norm(
     out: &mut TensorMut<'_>,
     x: &TensorRef<'_>,
     dims: &[usize],

@@ -1,7 +1,7 @@
-//! Operators that normalise rows.
+//! Operators that normalise rows: norms and softmax.
 
-pub(super) mod normalization;
-pub(super) mod softmax;
+mod normalization;
+mod softmax;
 
 use crate::ir::catalogue::Table;
 

@@ -1,7 +1,7 @@
 //! Layer norm, root-mean-square norm and group norm.
 //!
-//! All are one kernel on views: rows are the last dimensions, scale and bias are broadcast to the
-//! input. A group norm divides the dimension of the channels in two for that.
+//! All become one kernel on views: rows are the last dimensions, scale and bias are broadcast to the
+//! input. For a group norm, the dimension of the channels is split in two.
 
 use crosslatch_kernels::rows::{Norm, norm};
 use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
@@ -38,7 +38,7 @@ pub(super) const OPERATORS: Table = &[
 ];
 
 /// A norm to be lowered.
-struct Form<'a> {
+struct NormCall<'a> {
     x: &'a TensorArg,
     /// The input, viewed so that rows are its last dimensions.
     layout: Layout,
@@ -51,31 +51,35 @@ struct Form<'a> {
     centred: bool,
 }
 
-impl Form<'_> {
-    /// `results` are the types and shapes of results; the second and third, if there, are mean and
-    /// reciprocal deviation, or the latter alone without a mean.
+impl NormCall<'_> {
+    /// The kernel. Beside the norm it may return statistics: mean and reciprocal deviation, or the
+    /// latter alone if the input is not centred.
     fn kernel(&self, plain: bool) -> Result<impl Kernel + use<>, OpError> {
         if !self.x.dtype.is_float() {
-            return Err(OpError::new(format!("a norm of type {}", self.x.dtype)));
+            return Err(OpError::new(format!(
+                "norms are not defined for {}",
+                self.x.dtype
+            )));
         }
         let broadcast = |parameter: &Option<(&TensorArg, Layout)>| match parameter {
             None => Ok(None),
-            Some((t, _)) if !t.dtype.is_float() => {
-                Err(OpError::new(format!("a scale or bias of type {}", t.dtype)))
-            }
+            Some((t, _)) if !t.dtype.is_float() => Err(OpError::new(format!(
+                "`weight` and `bias` cannot be {}",
+                t.dtype
+            ))),
             Some((t, l)) => l
                 .expand(&self.layout.shape)
                 .map(|l| Some((t.index, l)))
-                .ok_or_else(|| OpError::new("a scale or bias does not fit the input")),
+                .ok_or_else(|| OpError::new("`weight` or `bias` does not broadcast to the input")),
         };
         let (weight, bias) = (broadcast(&self.weight)?, broadcast(&self.bias)?);
         let (x, layout, dims) = (self.x.index, self.layout.clone(), self.dims);
         let (epsilon, centred) = (self.epsilon, self.centred);
         let out = Layout::contiguous(&layout.shape);
         Ok(move |o: &mut Operands<'_, '_>| {
-            let what = Norm {
-                weight: laid_out(o.inputs, &weight)?,
-                bias: laid_out(o.inputs, &bias)?,
+            let options = Norm {
+                weight: optional_view(o.inputs, &weight)?,
+                bias: optional_view(o.inputs, &bias)?,
                 epsilon,
                 centred,
                 plain,
@@ -87,7 +91,14 @@ impl Form<'_> {
             };
             let mut to = view_mut(to, &out)?;
             let mean = if centred { outputs.next() } else { None };
-            norm(&mut to, [mean, outputs.next()], &x, &what, dims, o.threads);
+            norm(
+                &mut to,
+                [mean, outputs.next()],
+                &x,
+                &options,
+                dims,
+                o.threads,
+            );
             Ok(())
         })
     }
@@ -115,8 +126,8 @@ impl Form<'_> {
     }
 }
 
-/// An operand that may be absent, under the layout that the kernel wants.
-fn laid_out<'t>(
+/// An operand that may be missing, under the layout that the kernel wants.
+fn optional_view<'t>(
     inputs: &'t [TensorRef<'t>],
     operand: &'t Option<(usize, Layout)>,
 ) -> Result<Option<TensorRef<'t>>, KernelError> {
@@ -126,12 +137,12 @@ fn laid_out<'t>(
     }
 }
 
-/// The number of normalised dimensions, which scale and bias must have too.
-fn normalized(call: &Call<'_>, x: &TensorArg) -> Result<usize, OpError> {
+/// The number of normalised dimensions, which scale and bias must have as well.
+fn normalized_dims(call: &Call<'_>, x: &TensorArg) -> Result<usize, OpError> {
     let normalized = call.sizes("normalized_shape")?;
     if normalized.is_empty() || !x.shape().ends_with(&normalized) {
         return Err(OpError::new(format!(
-            "the normalised shape {:?} is not the end of the input's shape {:?}",
+            "`normalized_shape` {:?} is not the end of the input's shape {:?}",
             &normalized[..],
             x.shape()
         )));
@@ -142,15 +153,15 @@ fn normalized(call: &Call<'_>, x: &TensorArg) -> Result<usize, OpError> {
             && t.shape() != &normalized[..]
         {
             return Err(OpError::new(format!(
-                "`{name}` does not have the normalised shape"
+                "the shape of `{name}` is not `normalized_shape`"
             )));
         }
     }
     Ok(normalized.len())
 }
 
-/// The shape of statistics: a number for each row, with the rows' dimensions kept as 1.
-fn kept(x: &TensorArg, dims: usize) -> Dims {
+/// The shape of statistics: one number a row, with the dimensions of rows kept as 1.
+fn statistics_shape(x: &TensorArg, dims: usize) -> Dims {
     let mut shape: Dims = x.shape()[..x.rank() - dims].into();
     shape.extend(std::iter::repeat_n(1, dims));
     shape
@@ -167,8 +178,8 @@ fn parameter<'c>(
 
 fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("input")?;
-    let dims = normalized(call, x)?;
-    let form = Form {
+    let dims = normalized_dims(call, x)?;
+    let norm_call = NormCall {
         x,
         layout: x.layout_from_start(),
         dims,
@@ -177,34 +188,34 @@ fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
         epsilon: call.float("eps")?,
         centred: true,
     };
-    let statistic = (form.statistics_type(), kept(x, dims));
+    let statistic = (norm_call.statistics_type(), statistics_shape(x, dims));
     match call.schema.returns.len() {
-        1 => form.lower(call.plain(), &[]),
-        _ => form.lower(call.plain(), &[statistic.clone(), statistic]),
+        1 => norm_call.lower(call.plain(), &[]),
+        _ => norm_call.lower(call.plain(), &[statistic.clone(), statistic]),
     }
 }
 
 fn rms_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("input")?;
-    let dims = normalized(call, x)?;
-    // PyTorch takes the epsilon of the type that it computes in.
-    let (wide, smallest) = match x.dtype {
+    let dims = normalized_dims(call, x)?;
+    // By default PyTorch uses the epsilon of the type that it computes in.
+    let (compute_type, epsilon) = match x.dtype {
         DType::F64 => (DType::F64, f64::EPSILON),
         _ => (DType::F32, f32::EPSILON as f64),
     };
-    let form = Form {
+    let norm_call = NormCall {
         x,
         layout: x.layout_from_start(),
         dims,
         weight: parameter(call, "weight")?,
         bias: None,
-        epsilon: call.optional_float("eps")?.unwrap_or(smallest),
+        epsilon: call.optional_float("eps")?.unwrap_or(epsilon),
         centred: false,
     };
-    let statistic = (wide, kept(x, dims));
+    let statistic = (compute_type, statistics_shape(x, dims));
     match call.schema.returns.len() {
-        1 => form.lower(call.plain(), &[]),
-        _ => form.lower(call.plain(), &[statistic]),
+        1 => norm_call.lower(call.plain(), &[]),
+        _ => norm_call.lower(call.plain(), &[statistic]),
     }
 }
 
@@ -219,11 +230,11 @@ fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     let channels = x.shape().get(1).copied().unwrap_or(0);
     if x.rank() < 2 || groups == 0 || channels % groups != 0 {
         return Err(OpError::new(format!(
-            "an input of shape {:?} cannot be normalised in {groups} groups",
+            "the channels of an input of shape {:?} cannot be split into {groups} groups",
             x.shape()
         )));
     }
-    let form = Form {
+    let norm_call = NormCall {
         x,
         layout: split_dim(&x.layout_from_start(), 1, groups),
         dims: x.rank() - 1,
@@ -233,14 +244,14 @@ fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
         centred: true,
     };
     let shape = Dims::from_slice(&[x.shape()[0], groups]);
-    let statistic = (form.statistics_type(), shape);
+    let statistic = (norm_call.statistics_type(), shape);
     match call.schema.returns.len() {
-        1 => form.lower(call.plain(), &[]),
-        _ => form.lower(call.plain(), &[statistic.clone(), statistic]),
+        1 => norm_call.lower(call.plain(), &[]),
+        _ => norm_call.lower(call.plain(), &[statistic.clone(), statistic]),
     }
 }
 
-/// A number for each channel, viewed as `[groups, channels / groups, 1, …]`.
+/// An argument with one number for each channel, viewed as `[groups, channels / groups, 1, …]`.
 fn channel_parameter<'c>(
     call: &'c Call<'_>,
     name: &str,
@@ -252,7 +263,7 @@ fn channel_parameter<'c>(
     };
     if t.shape() != &x.shape()[1..2] {
         return Err(OpError::new(format!(
-            "`{name}` does not have an element for each channel"
+            "`{name}` does not have one element for each channel"
         )));
     }
     let mut layout = split_dim(&t.layout_from_start(), 0, groups);

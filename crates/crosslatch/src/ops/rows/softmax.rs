@@ -38,7 +38,7 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-fn lower(call: &Call<'_>, what: Softmax) -> Result<Lowering, OpError> {
+fn lower(call: &Call<'_>, variant: Softmax) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let dim = x.dim(call.int("dim")?)?;
     let dtype = match call.has("dtype") {
@@ -47,9 +47,9 @@ fn lower(call: &Call<'_>, what: Softmax) -> Result<Lowering, OpError> {
         false => x.dtype,
     };
     if !dtype.is_float() {
-        return Err(OpError::new(format!("a softmax of type {dtype}")));
+        return Err(OpError::new(format!("softmax is not defined for {dtype}")));
     }
-    // A tensor without dimensions is a line of one.
+    // A tensor without dimensions is a row of one element.
     let layout = match x.rank() {
         0 => x.layout_from_start().unsqueeze(0),
         _ => x.layout_from_start(),
@@ -62,7 +62,7 @@ fn lower(call: &Call<'_>, what: Softmax) -> Result<Lowering, OpError> {
         move |o: &mut Operands<'_, '_>| {
             let x = view(&o.inputs[index], &layout)?;
             let mut to = view_mut(&mut o.outputs[0], &out)?;
-            kernel(&mut to, &x, dim, what, plain, o.threads);
+            kernel(&mut to, &x, dim, variant, plain, o.threads);
             Ok(())
         },
     ))

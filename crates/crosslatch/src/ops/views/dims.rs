@@ -1,15 +1,15 @@
 //! Views that change the order and number of dimensions: `permute`, `squeeze`, `diagonal`, ….
 //!
-//! Each lowers to another layout of its operand's memory. The `_copy` variants that functional
-//! graphs use are the same views, copied ([`copy_views`](crate::ops::operands::layouts::copy_views)). Operators that
-//! change the shape of a tensor in place (`squeeze_`) are views too: see
-//! [`Schema::renames`](crate::ir::schema::Schema::renames).
+//! Each lowers to another layout of its operand's memory. The `_copy` variants of functional graphs
+//! are the same views, copied ([`copy_views`]). Operators that change the shape of a tensor in place
+//! (`squeeze_`) are views as well: see [`Schema::renames`](crate::ir::schema::Schema::renames).
 
 use crosslatch_kernels::{Dims, Layout};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
 use crate::ops::operands::layouts::copy_views;
+use crate::ops::views::identity::identity;
 
 pub(super) const OPERATORS: Table = &[
     op(
@@ -109,24 +109,6 @@ pub(super) const OPERATORS: Table = &[
         "aten::diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor",
         |c| copy_views(c, diagonal(c)?),
     ),
-    op("aten::detach(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::detach_(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::detach_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::alias(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::alias_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::lift(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::lift_fresh(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::lift_fresh_copy(Tensor self) -> Tensor", |c| {
-        copy_views(c, same(c)?)
-    }),
-    op("aten::positive(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::real(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", same),
-    op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", same),
     op("aten::squeeze_(Tensor(a) self) -> Tensor(a)", squeeze),
     op(
         "aten::squeeze_.dim(Tensor(a) self, int dim) -> Tensor(a)",
@@ -151,12 +133,7 @@ pub(super) const OPERATORS: Table = &[
     op("aten::t_(Tensor(a) self) -> Tensor(a)", t),
 ];
 
-fn same(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let this = call.tensor("self")?;
-    Ok(Lowering::view(this, this.layout.clone()))
-}
-
-/// Dimensions as positions, none of them twice.
+/// The positions of dimensions, of which none may be given twice.
 pub(in crate::ops) fn distinct_dims(dims: &[i64], rank: usize) -> Result<Dims, OpError> {
     let mut result = Dims::new();
     for &dim in dims {
@@ -198,10 +175,10 @@ fn transpose(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn t(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     match this.rank() {
-        0 | 1 => same(call),
+        0 | 1 => identity(call),
         2 => exchange(this, 0, 1),
         rank => Err(OpError::new(format!(
-            "a tensor of rank {rank} is no matrix"
+            "a tensor of rank {rank} is not a matrix"
         ))),
     }
 }
@@ -215,8 +192,8 @@ fn reverse(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn matrix_transpose(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     match this.rank() {
-        0 => same(call),
-        1 => Err(OpError::new("a tensor of rank 1 is no matrix")),
+        0 => identity(call),
+        1 => Err(OpError::new("a tensor of rank 1 is not a matrix")),
         _ => exchange(this, -2, -1),
     }
 }
@@ -230,7 +207,7 @@ fn movedim(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Err(OpError::new("`source` and `destination` differ in length"));
     }
     if rank == 0 {
-        return same(call);
+        return identity(call);
     }
     let mut others = (0..rank).filter(|d| !from.contains(d));
     let order: Dims = (0..rank)
@@ -267,7 +244,7 @@ fn at_least(call: &Call<'_>, rank: usize) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let mut layout = this.layout.clone();
     while layout.rank() < rank {
-        // Rows come before the first dimension, the depth behind the last.
+        // The third dimension is added at the end, the others in front.
         let at = if layout.rank() == 2 { 2 } else { 0 };
         layout = layout.unsqueeze(at);
     }
@@ -284,10 +261,10 @@ pub(in crate::ops) fn diagonal_of(
     let rank = this.rank();
     let (a, b) = (wrap_dim(dim1, rank)?, wrap_dim(dim2, rank)?);
     if a == b || rank < 2 {
-        return Err(OpError::new("a diagonal lies in two different dimensions"));
+        return Err(OpError::new("a diagonal needs two different dimensions"));
     }
     let shift = usize::try_from(offset.unsigned_abs())
-        .map_err(|_| OpError::new(format!("diagonal {offset}")))?;
+        .map_err(|_| OpError::new(format!("the diagonal {offset} is out of range")))?;
     let (down, right) = if offset < 0 { (shift, 0) } else { (0, shift) };
     let len = this.shape[a]
         .saturating_sub(down)

@@ -1,8 +1,8 @@
 //! Views in which an element appears more than once: `expand`, `meshgrid`, `unfold`.
 //!
-//! Repetition costs nothing: it is a stride of zero, or one that is shorter than the window that it
-//! moves.
+//! Repetition costs nothing: it is a stride of zero, or a stride shorter than the window that it moves.
 
+use crosslatch_kernels::tensor::broadcast_shapes;
 use crosslatch_kernels::{Dims, Layout};
 
 use crate::ir::catalogue::{Table, op};
@@ -79,7 +79,7 @@ fn expand(call: &Call<'_>) -> Result<Lowering, OpError> {
         .map(|(d, &size)| match (size, d.checked_sub(lead)) {
             (-1, Some(own)) => Ok(this.shape()[own]),
             _ => usize::try_from(size)
-                .map_err(|_| OpError::new(format!("size {size} of a new dimension"))),
+                .map_err(|_| OpError::new(format!("a new dimension has the size {size}"))),
         })
         .collect::<Result<_, _>>()?;
     Ok(Lowering::view(this, expanded(this, &shape)?))
@@ -88,7 +88,7 @@ fn expand(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn broadcast_tensors(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let shapes: Vec<&[usize]> = tensors.iter().map(|t| t.shape()).collect();
-    let shape = crosslatch_kernels::tensor::broadcast_shapes(&shapes)
+    let shape = broadcast_shapes(&shapes)
         .ok_or_else(|| OpError::new(format!("shapes {shapes:?} do not broadcast")))?;
     let views = tensors
         .iter()
@@ -102,12 +102,12 @@ fn broadcast_tensors(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::Views(views))
 }
 
-/// Tensor `i` along dimension `i` of a grid; "xy" exchanges the first two dimensions.
+/// Tensor `i` varies along dimension `i` of the grid; "xy" exchanges the first two dimensions.
 fn meshgrid(call: &Call<'_>) -> Result<Lowering, OpError> {
     let tensors = call.tensors("tensors")?;
     let rank = tensors.len();
     if tensors.iter().any(|t| t.rank() > 1) {
-        return Err(OpError::new("a grid is made of tensors of rank 1"));
+        return Err(OpError::new("`tensors` have more than one dimension"));
     }
     let swap = call.has("indexing") && call.optional_str("indexing")? == Some("xy") && rank >= 2;
     let dim_of = |i: usize| if swap && i < 2 { 1 - i } else { i };
@@ -138,14 +138,16 @@ fn meshgrid(call: &Call<'_>) -> Result<Lowering, OpError> {
 fn unfold(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dim = this.dim(call.int("dimension")?)?;
-    let positive = |name: &str, least: i64| {
+    let at_least = |name: &str, least: i64| {
         let value = call.int(name)?;
         if value < least {
-            return Err(OpError::new(format!("`{name}` is {value}")));
+            return Err(OpError::new(format!(
+                "`{name}` is {value}, less than {least}"
+            )));
         }
         Ok(value as usize)
     };
-    let (size, step) = (positive("size", 0)?, positive("step", 1)?);
+    let (size, step) = (at_least("size", 0)?, at_least("step", 1)?);
     let mut layout = this.layout.clone();
     let (len, stride) = match layout.rank() {
         0 => (1, 1),
@@ -153,7 +155,7 @@ fn unfold(call: &Call<'_>) -> Result<Lowering, OpError> {
     };
     if size > len {
         return Err(OpError::new(format!(
-            "windows of {size} in a dimension of length {len}"
+            "a window of {size} is longer than its dimension, {len}"
         )));
     }
     if layout.rank() > 0 {

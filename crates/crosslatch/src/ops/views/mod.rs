@@ -2,6 +2,7 @@
 
 pub(super) mod dims;
 pub(super) mod expand;
+mod identity;
 pub(super) mod reshape;
 pub(super) mod slice;
 
@@ -11,6 +12,7 @@ use crate::ir::catalogue::Table;
 pub(super) const TABLES: &[Table] = &[
     dims::OPERATORS,
     expand::OPERATORS,
+    identity::OPERATORS,
     reshape::OPERATORS,
     slice::OPERATORS,
 ];

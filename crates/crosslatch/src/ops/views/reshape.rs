@@ -1,10 +1,10 @@
 //! Views that keep the order of the elements and change the shape: `view`, `reshape`, `flatten`.
 //!
-//! Where strides do not allow the new shape to be a view, the elements are copied. PyTorch does so
-//! for `reshape` and refuses `view`; here `view` copies too, because a result of this engine is
-//! always contiguous where PyTorch's pointwise operators keep the strides of a transposed operand,
-//! and a program is right to rely on that. Only a program that writes through such a view could
-//! tell the difference.
+//! If the strides do not allow a view of the new shape, the elements are copied. PyTorch does so for
+//! `reshape`, but refuses `view`. Here `view` copies as well, because strides differ: results of this
+//! engine are always contiguous, while PyTorch's elementwise operators keep the strides of a
+//! transposed operand, so a view that PyTorch allows may not exist here. Only a program that writes
+//! through such a view could tell the difference.
 
 use crosslatch_kernels::tensor::checked_numel;
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
@@ -89,8 +89,8 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// Sizes with a -1 replaced by what is left of `numel` elements.
-pub(in crate::ops) fn inferred_shape(sizes: &[i64], numel: usize) -> Result<Dims, OpError> {
+/// The shape that these sizes mean for `numel` elements: one of them may be -1, and follows.
+fn inferred_shape(sizes: &[i64], numel: usize) -> Result<Dims, OpError> {
     let wrong = || OpError::new(format!("{numel} elements do not fit the shape {sizes:?}"));
     let mut unknown = None;
     let mut shape = Dims::new();
@@ -116,11 +116,11 @@ pub(in crate::ops) fn inferred_shape(sizes: &[i64], numel: usize) -> Result<Dims
     Ok(shape)
 }
 
-/// A view under another shape where there is one, else a copy.
-pub(in crate::ops) fn reshaped(this: &TensorArg, shape: &[usize]) -> Result<Lowering, OpError> {
+/// A view under another shape if there is one, else a copy.
+fn reshaped(this: &TensorArg, shape: &[usize]) -> Result<Lowering, OpError> {
     if checked_numel(shape) != Some(this.layout.numel()) {
         return Err(OpError::new(format!(
-            "the shape {:?} does not become {shape:?}",
+            "the shape {:?} cannot become {shape:?}",
             this.shape()
         )));
     }
@@ -149,7 +149,7 @@ fn flatten(call: &Call<'_>) -> Result<Lowering, OpError> {
         this.dim(call.int("end_dim")?)?,
     );
     if start > end {
-        return Err(OpError::new("`start_dim` is behind `end_dim`"));
+        return Err(OpError::new("`start_dim` is after `end_dim`"));
     }
     if this.rank() == 0 {
         return reshaped(this, &[1]);
@@ -175,8 +175,8 @@ fn unflatten(call: &Call<'_>) -> Result<Lowering, OpError> {
     reshaped(this, &shape)
 }
 
-/// The same bits as another type of the same size. As views do not change the element type here,
-/// the bits are copied.
+/// The bytes of a tensor as another type of the same size. They are copied, because views do not
+/// change the element type here.
 fn view_dtype(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     let dtype = call.optional_dtype("dtype")?.unwrap_or(this.dtype);
@@ -184,7 +184,7 @@ fn view_dtype(call: &Call<'_>) -> Result<Lowering, OpError> {
         return Ok(Lowering::view(this, this.layout.clone()));
     }
     if dtype.size() != this.dtype.size() {
-        return Err(OpError::new(format!(
+        return Err(OpError::unsupported(format!(
             "a view of {} as {dtype}, which has another size, is not supported",
             this.dtype
         )));
@@ -199,25 +199,24 @@ fn view_dtype(call: &Call<'_>) -> Result<Lowering, OpError> {
             let to_layout = to.layout().clone();
             let source: &[u8] =
                 with_element!(from.dtype(), T => bytemuck::cast_slice(from.data::<T>()));
-            let target: &mut [u8] =
+            let destination: &mut [u8] =
                 with_element!(dtype, T => bytemuck::cast_slice_mut(to.data::<T>()));
             for (b, a) in from.layout().positions().zip(to_layout.positions()) {
-                target[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
+                destination[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
             }
             Ok::<(), KernelError>(())
         },
     ))
 }
 
-/// The layout of `as_strided`, which must stay inside of what the operand reaches.
+/// The layout of `as_strided`, which must stay inside the memory of its operand.
 pub(in crate::ops) fn as_strided_layout(
     call: &Call<'_>,
     this: &TensorArg,
 ) -> Result<Layout, OpError> {
     let offset = match call.optional_int("storage_offset")? {
-        Some(offset) => {
-            usize::try_from(offset).map_err(|_| OpError::new(format!("storage offset {offset}")))?
-        }
+        Some(offset) => usize::try_from(offset)
+            .map_err(|_| OpError::new(format!("`storage_offset` is negative: {offset}")))?,
         None => this.layout.offset,
     };
     let (shape, strides) = (call.sizes("size")?, call.sizes("stride")?);
@@ -229,16 +228,16 @@ pub(in crate::ops) fn as_strided_layout(
         strides,
         offset,
     };
-    let outside = || {
+    let out_of_bounds = || {
         OpError::new(format!(
-            "as_strided with size {:?}, stride {:?} and offset {offset} leaves its operand",
+            "as_strided with size {:?}, stride {:?} and offset {offset} exceeds its operand",
             layout.shape, layout.strides
         ))
     };
-    checked_numel(&layout.shape).ok_or_else(outside)?;
-    let end = layout.end().ok_or_else(outside)?;
+    checked_numel(&layout.shape).ok_or_else(out_of_bounds)?;
+    let end = layout.end().ok_or_else(out_of_bounds)?;
     if !layout.shape.contains(&0) && Some(end) > this.layout.end() {
-        return Err(outside());
+        return Err(out_of_bounds());
     }
     Ok(layout)
 }

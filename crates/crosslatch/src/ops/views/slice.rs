@@ -34,8 +34,8 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)",
         |_| {
-            Err(OpError::new(
-                "narrow with a tensor as its start depends on data: it is not supported",
+            Err(OpError::unsupported(
+                "narrow with a tensor as its start depends on data, which is not supported",
             ))
         },
     ),
@@ -93,15 +93,15 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// A dimension of a tensor that has some.
+/// A dimension of a tensor, which must have some.
 fn dim_of(this: &TensorArg, dim: i64) -> Result<usize, OpError> {
     match this.rank() {
-        0 => Err(OpError::new("a tensor without dimensions has no parts")),
+        0 => Err(OpError::new("a tensor without dimensions cannot be sliced")),
         _ => this.dim(dim),
     }
 }
 
-/// A bound of a slice: counted from the end where negative, cut to what there is.
+/// A bound of a slice: counted from the end if negative, and clamped to the length.
 fn bound(index: i64, len: usize) -> usize {
     let len = len as i64;
     let index = if index < 0 {
@@ -112,17 +112,17 @@ fn bound(index: i64, len: usize) -> usize {
     index.clamp(0, len) as usize
 }
 
-/// A slice of a dimension, with all bounds resolved.
+/// A slice of a dimension, with its bounds resolved.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Slice {
-    pub(in crate::ops) dim: usize,
-    pub(in crate::ops) start: usize,
-    pub(in crate::ops) len: usize,
-    pub(in crate::ops) step: usize,
+    dim: usize,
+    start: usize,
+    len: usize,
+    step: usize,
 }
 
 impl Slice {
-    /// The slice that `dim`, `start`, `end` and `step` of a call name, by Python's rules.
+    /// The slice that the arguments `dim`, `start`, `end` and `step` describe, by Python's rules.
     pub(in crate::ops) fn of(call: &Call<'_>, this: &TensorArg) -> Result<Slice, OpError> {
         let dim = dim_of(this, call.int("dim")?)?;
         let len = this.shape()[dim];
@@ -131,7 +131,11 @@ impl Slice {
         let step = call.int("step")?;
         let step = match usize::try_from(step) {
             Ok(step) if step > 0 => step,
-            _ => return Err(OpError::new(format!("a slice with step {step}"))),
+            _ => {
+                return Err(OpError::new(format!(
+                    "the step of a slice is {step}, not positive"
+                )));
+            }
         };
         let len = end.saturating_sub(start).div_ceil(step);
         Ok(Slice {
@@ -142,7 +146,7 @@ impl Slice {
         })
     }
 
-    /// This slice of a tensor.
+    /// The layout of this slice of a tensor.
     pub(in crate::ops) fn layout(&self, of: &Layout) -> Layout {
         of.slice(self.dim, self.start, self.len, self.step)
     }
@@ -156,7 +160,7 @@ fn slice(call: &Call<'_>) -> Result<Lowering, OpError> {
     ))
 }
 
-/// The dimension and the entry that `dim` and `index` of a call name.
+/// The dimension and the index in it that the arguments `dim` and `index` name.
 pub(in crate::ops) fn selected(
     call: &Call<'_>,
     this: &TensorArg,
@@ -197,12 +201,12 @@ fn narrow(call: &Call<'_>) -> Result<Lowering, OpError> {
             this.layout.slice(dim, from, length, 1),
         )),
         _ => Err(OpError::new(format!(
-            "narrow from {start} by {length} leaves a dimension of length {len}"
+            "narrow from {start} by {length} exceeds a dimension of length {len}"
         ))),
     }
 }
 
-/// So many neighbouring parts, of these lengths, the first of which starts at 0.
+/// Consecutive parts of a dimension with these lengths, from 0 on.
 fn parts(
     call: &Call<'_>,
     this: &TensorArg,
@@ -226,7 +230,7 @@ fn parts(
     Ok(Lowering::Views(views))
 }
 
-/// Parts of `size`, the last of which may be shorter; one part if the dimension is empty.
+/// Parts of length `size`, the last of which may be shorter; one part if the dimension is empty.
 fn equal_parts(
     call: &Call<'_>,
     this: &TensorArg,
@@ -249,7 +253,7 @@ fn split(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (size, len) = (call.int("split_size")?, this.shape()[dim]);
     match usize::try_from(size) {
         Ok(size) if size > 0 || len == 0 => equal_parts(call, this, dim, size),
-        _ => Err(OpError::new(format!("a split into parts of {size}"))),
+        _ => Err(OpError::new(format!("a split into parts of length {size}"))),
     }
 }
 
@@ -262,7 +266,7 @@ fn split_sizes(call: &Call<'_>, name: &str) -> Result<Lowering, OpError> {
         .try_fold(0usize, |sum, &size| sum.checked_add(size));
     if sum != Some(len) {
         return Err(OpError::new(format!(
-            "parts of {:?} are not a dimension of length {len}",
+            "parts of lengths {:?} do not add up to a dimension of length {len}",
             sizes.as_slice()
         )));
     }

@@ -1,8 +1,8 @@
 //! What fixed nodes cost, for typical sizes.
 //!
-//! The numbers steer a choice and need not be exact, but the choice must not depend on the sizes of a
-//! run: a value that was kept for one step must be the one that the next step wants. So symbols count
-//! with their upper bounds, and where they have none with a length that is usual for a text.
+//! The numbers guide a choice and need not be exact, but the choice must not depend on the sizes of a
+//! run: a value that is kept for one step must be the one that the next step needs. So a symbol
+//! counts with its upper bound or, if it has none, with the usual length of a text.
 
 use std::collections::HashMap;
 
@@ -12,27 +12,27 @@ use crate::ir::infer::{Kind, infer};
 
 use super::dependence::Fixed;
 
-/// A length for what has no upper bound.
-const USUAL: i64 = 1024;
-/// Operations that a CPU does while it fetches one byte from memory, within a factor of a few.
+/// The length for a symbol without an upper bound.
+const USUAL_LENGTH: i64 = 1024;
+/// Operations that a CPU does in the time of loading one byte from memory, within a small factor.
 const OPERATIONS_PER_BYTE: u64 = 10;
-/// Bytes moved at every step that one byte held for the session is worth. Two: what is made from
-/// something much smaller, by writing it and little else, is made again.
-const WORTH_OF_KEPT_BYTE: u64 = 2;
+/// How many bytes moved at every step outweigh one byte kept in the session. With two, a value that is
+/// made of something much smaller, at hardly more than the cost of writing it, is not kept.
+const COST_OF_KEPT_BYTE: u64 = 2;
 
 /// The cost of one node.
 pub struct Cost {
     /// What kind of work it is.
     pub kind: Kind,
-    /// Of computing it: bytes moved, and operations at their worth in bytes.
+    /// Cost of computing it: bytes moved, and operations converted to bytes.
     pub work: u64,
-    /// Of keeping its result, in the same unit; `None` if it is no single tensor.
+    /// Cost of keeping its result, in the same unit; `None` if that is not a single tensor.
     pub keeping: Option<u64>,
-    /// Whether the result lies in memory as its shape says.
+    /// Whether the result is contiguous.
     pub contiguous: bool,
 }
 
-/// The cost of each fixed node; `None` for others, and where it cannot be known.
+/// The cost of each fixed node; `None` for other nodes, and if it cannot be computed.
 pub fn costs(program: &Program, fixed: &Fixed) -> Vec<Option<Cost>> {
     let graph = &program.graph;
     let sizes: HashMap<&str, i64> = program
@@ -72,7 +72,7 @@ pub fn costs(program: &Program, fixed: &Fixed) -> Vec<Option<Cost>> {
         costs.push(Some(Cost {
             kind: inferred.kind,
             work,
-            keeping: single.map(|_| made.saturating_mul(WORTH_OF_KEPT_BYTE)),
+            keeping: single.map(|_| made.saturating_mul(COST_OF_KEPT_BYTE)),
             contiguous: single == Some(true),
         }));
         for (id, result) in node.results.iter().zip(inferred.results) {
@@ -83,12 +83,12 @@ pub fn costs(program: &Program, fixed: &Fixed) -> Vec<Option<Cost>> {
 }
 
 fn typical(symbol: &Symbol) -> i64 {
-    // What the tracer writes for "no bound" is far above what anybody has memory for.
+    // What the tracer writes for "no bound" is far more than any memory.
     const BOUND: i64 = 1 << 31;
     symbol
         .max
         .filter(|max| *max < BOUND)
-        .unwrap_or(USUAL.max(symbol.min))
+        .unwrap_or(USUAL_LENGTH.max(symbol.min))
 }
 
 fn bytes(known: &Known) -> u64 {

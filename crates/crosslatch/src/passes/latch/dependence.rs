@@ -1,8 +1,8 @@
-//! Which nodes depend on weights and latched inputs only.
+//! Which nodes are fixed: depend on weights and latched inputs only.
 //!
-//! Operators of the catalogue compute the same from the same operands, so a node is as fixed as its
-//! operands are, with two exceptions: a `cond` is left where it is, and a value whose memory some
-//! node changes afterwards is not the same at every step. State is never fixed.
+//! Operators of the catalogue are deterministic, so a node is fixed if its operands are, with two
+//! exceptions: a `cond` is never moved, and a value whose memory some node changes later is not the
+//! same at every step. State is never fixed.
 
 use crate::effects::overwritten;
 use crate::ir::graph::{Node, Program, SlotKind, ValueId};
@@ -37,13 +37,13 @@ impl Fixed {
         self.nodes[index] < Dependence::Step
     }
 
-    /// Whether a node depends on latched inputs and nothing but weights besides.
+    /// Whether a node depends on latched inputs, and otherwise on weights only.
     pub fn is_latched(&self, index: usize) -> bool {
         self.nodes[index] == Dependence::Latched
     }
 }
 
-/// Finds it; `latched` are indices of slots.
+/// Finds the fixed part; `latched` are indices of slots.
 pub fn fixed(program: &Program, latched: &[usize]) -> Fixed {
     let graph = &program.graph;
     let overwritten = overwritten(graph);

@@ -1,15 +1,16 @@
 //! Which fixed values to keep.
 //!
-//! What the rest of the program needs of the fixed part must be at hand at every step: kept (that
-//! costs memory) or computed again (that costs work, and its operands must be at hand then). The
-//! choice with the least total cost is a minimum cut. Every fixed node has an entry and an exit; on
-//! the sink's side lies what is at hand at every step. From the source to an entry leads an edge as
-//! wide as the node's work, from an entry to its exit one as wide as keeping its result costs, and edges that cannot
-//! be cut lead from an operand's exit to the entry of its user and from the last exits to the sink. An
-//! exit at hand whose entry is not is a kept value. Of several least cuts the one nearest to the
-//! users is taken, so that keys and values are kept in the layout in which attention reads them.
+//! What the rest of the program needs of the fixed part must be available at every step: kept, which
+//! costs memory, or computed again, which costs work and needs its operands to be available. The
+//! choice with the least total cost is a minimum cut. Every fixed node has an entry and an exit; what
+//! lies on the sink's side is available at every step. An edge from the source to each entry has the
+//! node's work as its capacity, an edge from the entry to the exit has the cost of keeping the
+//! result, and edges that cannot be cut lead from the exit of an operand to the entry of its user and
+//! from the last exits to the sink. If an exit is available and its entry is not, the value is kept.
+//! Of several minimum cuts the one nearest to the users is taken, so that keys and values are kept in
+//! the layout in which attention reads them.
 //!
-//! Sizes, tuples, values of weights alone (they belong to the program, not to a session) and copies
+//! Sizes, tuples, values of weights alone (those belong to the program, not to a session) and copies
 //! of an input are never kept.
 
 use petgraph::algo::ford_fulkerson;
@@ -25,15 +26,15 @@ use super::dependence::Fixed;
 /// An edge that is never cut.
 const UNCUT: u64 = u64::MAX / 4;
 
-/// What is kept.
+/// The values to keep.
 pub struct Choice {
     /// Indices of nodes, in order; each has one result.
     pub kept: Vec<usize>,
-    /// Nodes that depend on latched inputs, compute something and are not worth keeping, and why.
+    /// Nodes that depend on latched inputs and compute something, but are not kept, and why.
     pub left: Vec<(usize, &'static str)>,
 }
 
-/// Chooses.
+/// Selects the values to keep.
 pub fn choose(program: &Program, fixed: &Fixed, costs: &[Option<Cost>]) -> Choice {
     let nodes = &program.graph.nodes;
     let maker = makers(program);
@@ -79,13 +80,13 @@ pub fn choose(program: &Program, fixed: &Fixed, costs: &[Option<Cost>]) -> Choic
             network.add_edge(*exit, sink, UNCUT);
         }
     }
-    let at_hand = sink_side(&network, source, sink);
+    let available = sink_side(&network, source, sink);
     let mut choice = Choice {
         kept: Vec::new(),
         left: Vec::new(),
     };
     for (index, gate) in gates.iter().enumerate() {
-        let Some([entry, exit]) = gate.map(|g| g.map(|n| at_hand[n.index()])) else {
+        let Some([entry, exit]) = gate.map(|g| g.map(|n| available[n.index()])) else {
             continue;
         };
         if exit && !entry {
@@ -101,7 +102,7 @@ pub fn choose(program: &Program, fixed: &Fixed, costs: &[Option<Cost>]) -> Choic
     choice
 }
 
-/// For each value, the node that makes it.
+/// For each value, the node that defines it.
 fn makers(program: &Program) -> Vec<Option<usize>> {
     let mut maker = vec![None; program.graph.values.len()];
     for (index, node) in program.graph.nodes.iter().enumerate() {
@@ -112,7 +113,7 @@ fn makers(program: &Program) -> Vec<Option<usize>> {
     maker
 }
 
-/// `None` if the value of a fixed node can be kept, else the reason why not.
+/// The reason why the value of a fixed node cannot be kept, or `None` if it can.
 fn why_not(
     program: &Program,
     fixed: &Fixed,
@@ -129,12 +130,12 @@ fn why_not(
     if !fixed.is_latched(index) {
         return Some("depends on weights alone");
     }
-    let is_look = |i: usize| {
+    let is_view_or_copy = |i: usize| {
         let kind = costs[i].as_ref().map(|c| c.kind);
         matches!(kind, Some(Kind::View | Kind::Copy))
     };
     let mut node = index;
-    while is_look(node) {
+    while is_view_or_copy(node) {
         let operand: Option<ValueId> = program.graph.nodes[node].operands().next();
         match operand.and_then(|id| maker[id.index()]) {
             Some(made) => node = made,
@@ -144,8 +145,8 @@ fn why_not(
     None
 }
 
-/// For each node of the network, whether it lies on the sink's side of the least cut that is nearest
-/// to the sink: those from which the sink can still be reached.
+/// For each node of the network, whether it lies on the sink's side of the minimum cut that is nearest
+/// to the sink: whether the sink can be reached from it in the residual network.
 fn sink_side(network: &DiGraph<(), u64>, source: NodeIndex, sink: NodeIndex) -> Vec<bool> {
     let (_, flow) = ford_fulkerson(network, source, sink);
     let mut reaches = vec![false; network.node_count()];

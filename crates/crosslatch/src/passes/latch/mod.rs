@@ -1,18 +1,19 @@
 //! Latching: what depends on weights and latched inputs alone is computed once per input.
 //!
-//! Problem. A decoder that was exported with no thought of caching computes the cross-attention keys
-//! and values at every step, from an encoder output that stays the same for a whole text.
+//! Problem. A decoder that was exported without a cache computes the cross-attention keys and values
+//! at every step, from an encoder output that stays the same for a whole text.
 //!
-//! Idea. The program is cut in two. Part *once* takes the latched inputs and returns the values that
-//! are worth keeping; part *step* takes everything, those values included, and does the rest. A
-//! session runs the first part again only when a latched input is another one than before, and the
-//! second reads its results where they lie. No predicate, no buffer of a greatest length: a shorter
-//! input leaves nothing of a longer one behind, and a step costs nothing for it.
+//! Idea. The program is split in two. The part *once* takes the latched inputs and returns the values
+//! that are worth keeping; the part *step* takes everything, including those values, and does the
+//! rest. A session runs the first part again only when a latched input changes, and the second reads
+//! its results where they lie. There is no predicate and no buffer of a maximum length: a shorter
+//! input leaves nothing of a longer one behind, and a step pays nothing for the choice.
 //!
-//! `dependence` says which nodes are *fixed*: they depend on weights and latched inputs only, and
-//! nobody changes their memory. `costs` weighs them for typical sizes. `frontier` chooses what to
-//! keep, `split` cuts. The Python function `crosslatch.latch` does the same to a program before it
-//! is saved, with a `cond` and cache buffers, because a single program of PyTorch has no other way.
+//! `dependence` finds the *fixed* nodes, which depend on weights and latched inputs only and whose
+//! memory nobody changes. `costs` estimates what they cost for typical sizes. `frontier` selects the
+//! values to keep, and `split` makes the two programs. The Python function `crosslatch.latch` does
+//! the same to a program before it is saved, with a `cond` and cache buffers, because a single
+//! program of PyTorch has no other way.
 
 mod costs;
 mod dependence;
@@ -23,13 +24,12 @@ use crate::ir::graph::{Program, SlotKind};
 
 /// A program in two parts.
 pub struct Latched {
-    /// What is computed once for each set of latched inputs. It takes those that it needs, and
-    /// returns the kept values.
+    /// Computed once for each set of latched inputs. It takes those that it needs and returns the kept
+    /// values.
     pub once: Part,
-    /// What every run does. It has a slot for each kept value, of the name that `once` gives it.
+    /// Computed at every run. It has a slot for each kept value, with the name that `once` gives it.
     pub step: Part,
-    /// What depends on latched inputs alone and is computed at every step all the same, with the
-    /// reason.
+    /// Values that depend on latched inputs alone but are computed at every step, and why.
     pub left: Vec<(String, &'static str)>,
 }
 
@@ -37,12 +37,12 @@ pub struct Latched {
 pub struct Part {
     /// The program.
     pub program: Program,
-    /// For each of its slots, the slot of the whole program that it is; `None` for kept values.
+    /// For each of its slots, the slot of the original program; `None` for kept values.
     pub slots: Vec<Option<usize>>,
 }
 
-/// Cuts a program in two at the inputs with these names; those that it does not have are passed
-/// over. `None` if it has none of them, or nothing is worth keeping.
+/// Splits a program in two at the inputs with these names; names that it does not have are ignored.
+/// `None` if it has none of them, or nothing is worth keeping.
 pub fn latch(program: &Program, inputs: &[&str]) -> Option<Latched> {
     let is_latched = |i: usize| {
         let slot = &program.slots[i];

@@ -1,4 +1,4 @@
-//! Cutting a program in two.
+//! Splitting a program in two.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::dependence::Fixed;
 use super::frontier::Choice;
 use super::{Latched, Part};
 
-/// Cuts a program at the values of the chosen nodes.
+/// Splits a program at the values that are kept.
 pub(super) fn split(
     program: &Program,
     fixed: &Fixed,
@@ -42,8 +42,8 @@ pub(super) fn split(
     }
 }
 
-/// The program that computes the kept values. What is kept is laid out as its shape says, so that
-/// every step reads it in order; the planner lets the computation write it there.
+/// The program that computes the kept values. They are contiguous, so that every step reads them in
+/// order; the planner lets the computation write them there.
 fn once(
     program: &Program,
     fixed: &Fixed,
@@ -58,7 +58,7 @@ fn once(
     let mut part = Builder::new(program, &format!("{}@once", program.name));
     for slot in 0..program.slots.len() {
         let is_fixed = fixed.value(graph.inputs[slot]);
-        // A latched input that nothing here reads would still have to be given.
+        // A latched input that nothing here reads need not be given.
         if is_fixed && used[graph.inputs[slot].index()] {
             part.slot(slot);
         }
@@ -71,17 +71,18 @@ fn once(
     part.part
 }
 
-/// The program that does the rest.
+/// The program that every run does.
 fn step(program: &Program, fixed: &Fixed, names: &[(ValueId, String)]) -> Part {
     let graph = &program.graph;
     let cut: Vec<ValueId> = names.iter().map(|(id, _)| *id).collect();
     let needs = graph.outputs.iter().flat_map(|arg| arg.values());
-    // Fixed nodes are here on demand only; checks of what is fixed are made in the other part.
+    // A fixed node is here only if something needs it; assertions about fixed values are in the
+    // other part.
     let stays = |i: usize| !fixed.node(i);
     let used = used(graph, needs, stays, &cut);
     let mut part = Builder::new(program, &program.name);
     for slot in 0..program.slots.len() {
-        // The caller gives all inputs at every step, whether or not this part reads them.
+        // The caller gives all inputs at every step, whether this part reads them or not.
         if program.slots[slot].kind != SlotKind::Weight || used[graph.inputs[slot].index()] {
             part.slot(slot);
         }
@@ -109,8 +110,8 @@ fn step(program: &Program, fixed: &Fixed, names: &[(ValueId, String)]) -> Part {
     part.part
 }
 
-/// For each value, whether it is needed: by the values `needs`, or by nodes that `stay`. Values in
-/// `cut` are at hand, and need nothing.
+/// For each value, whether it is needed: because it is in `needs`, or by a node that `stays`. Values
+/// in `cut` are available, and need nothing.
 fn used(
     graph: &Graph,
     needs: impl Iterator<Item = ValueId>,
@@ -133,11 +134,11 @@ fn used(
     used
 }
 
-/// A part in the making.
+/// A part that is being built.
 struct Builder<'p> {
     whole: &'p Program,
     part: Part,
-    /// Values of the whole program as the part calls them.
+    /// The values of the whole program, by their ids in the part.
     ids: HashMap<ValueId, ValueId>,
 }
 
@@ -187,11 +188,11 @@ impl<'p> Builder<'p> {
         new
     }
 
-    /// Copies the nodes that make something that is used and not at hand, and those that `stay`.
+    /// Copies the nodes that define a value that is used and not available, and those that `stay`.
     fn nodes(&mut self, used: &[bool], stays: impl Fn(usize) -> bool) {
         for (index, node) in self.whole.graph.nodes.iter().enumerate() {
-            let at_hand = |id: &ValueId| self.ids.contains_key(id) || !used[id.index()];
-            if !stays(index) && node.results.iter().all(at_hand) {
+            let is_available = |id: &ValueId| self.ids.contains_key(id) || !used[id.index()];
+            if !stays(index) && node.results.iter().all(is_available) {
                 continue;
             }
             let args = node.args.iter().map(|arg| self.renamed(arg)).collect();

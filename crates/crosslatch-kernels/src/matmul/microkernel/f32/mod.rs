@@ -58,7 +58,7 @@ pub(super) struct F32Operands<'a> {
 impl F32Microkernel {
     const fn of<K>() -> F32Microkernel
     where
-        K: for<'a> Microkernel<Operands<'a> = F32Operands<'a>>,
+        K: for<'a> Microkernel<TileOperands<'a> = F32Operands<'a>>,
     {
         F32Microkernel {
             name: K::NAME,
@@ -136,8 +136,8 @@ impl F32Microkernel {
         let last = (rows - 1) * left.row_stride + (depth - 1) * left.column_stride;
         assert!(last < left.data.len());
         let right = &right[..depth * self.columns];
-        // SAFETY: `all` lists a loop only if the machine has the features that it needs;
-        // the lengths that it relies on have just been checked, and `out` is the caller's promise.
+        // SAFETY: `all` lists a loop only if the machine has the features that it needs; the
+        // lengths that it relies on have just been checked, and `out` is the caller's promise.
         unsafe {
             (self.run)(F32Operands {
                 depth,

@@ -7,7 +7,7 @@ use crate::runtime::instructions::Features;
 pub(super) struct Portable;
 
 impl Microkernel for Portable {
-    type Operands<'a> = F32Operands<'a>;
+    type TileOperands<'a> = F32Operands<'a>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = 4;

@@ -18,7 +18,7 @@ macro_rules! microkernel {
         struct $kernel;
 
         impl Microkernel for $kernel {
-            type Operands<'a> = F32Operands<'a>;
+            type TileOperands<'a> = F32Operands<'a>;
             const NAME: &'static str = $name;
             const FEATURES: Features = Features::of(&[Feature::$feature]);
             const ROWS: usize = $most_rows;

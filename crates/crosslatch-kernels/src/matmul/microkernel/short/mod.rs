@@ -1,9 +1,9 @@
 //! Tiles of short numbers, as dot products of words.
 //!
-//! As in [`f32`](super::f32), but a step along the depth is a *word* of 32 bits that holds two or
-//! four elements: each lane of a vector holds a word of the right matrix, the left word is in all
-//! lanes, and one instruction multiplies the elements of both and adds the products to the lane.
-//! There are three kinds of words:
+//! As in [`f32`](mod@super::f32), but a step along the depth is a *word* of 32 bits that holds two
+//! or four elements: each lane of a vector holds a word of the right matrix, the left word is in
+//! all lanes, and one instruction multiplies the elements of both and adds the products to the
+//! lane. There are three kinds of words:
 //!
 //! * *int16*: two signed integers of 16 bits on both sides, summed in 32 bits;
 //! * *int8*: four bytes, unsigned on the left and signed on the right, summed in 32 bits;
@@ -65,7 +65,7 @@ pub(super) struct ShortOperands<'a, S> {
 impl<S: Pod> ShortMicrokernel<S> {
     const fn of<K>() -> ShortMicrokernel<S>
     where
-        K: for<'a> Microkernel<Operands<'a> = ShortOperands<'a, S>>,
+        K: for<'a> Microkernel<TileOperands<'a> = ShortOperands<'a, S>>,
     {
         ShortMicrokernel {
             name: K::NAME,
@@ -119,8 +119,8 @@ impl ShortMicrokernel<f32> {
 }
 
 impl<S: Pod> ShortMicrokernel<S> {
-    /// `sums = left * right`, or added to them: rows of `words`, `left.1` apart, and a packed strip.
-    /// Row `i` of the sums begins at `i * self.columns`.
+    /// `sums = left * right`, or added to them: rows of `words`, `left.1` apart, and a packed
+    /// strip. Row `i` of the sums begins at `i * self.columns`.
     ///
     /// # Panics
     /// If a slice is too short or `rows` too large.

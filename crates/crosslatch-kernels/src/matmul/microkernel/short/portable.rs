@@ -10,17 +10,18 @@ use crate::simd::convert::from_bf16;
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
-/// The loop for all kinds of words: a sum with the products of a word's elements is
-/// `step(sum, left, right)`.
+/// The loop for all kinds of words: a sum with the products of a word's elements is `step(sum,
+/// left, right)`.
 #[inline(always)]
 fn tile<S: Pod + std::ops::Add<Output = S>>(
     o: ShortOperands<'_, S>,
     step: impl Fn(S, u32, u32) -> S,
 ) {
-    for (i, sums) in o.sums.chunks_exact_mut(COLUMNS).enumerate() {
+    let rows = o.sums.chunks_exact_mut(COLUMNS).take(o.rows);
+    for (i, sums) in rows.enumerate() {
         let mut lanes = [S::zeroed(); COLUMNS];
         let right = o.right.as_chunks::<COLUMNS>().0;
-        for (x, right) in o.left[i * o.row_length..].iter().zip(right) {
+        for (x, right) in o.left[i * o.row_length..][..o.words].iter().zip(right) {
             for (lane, w) in lanes.iter_mut().zip(right) {
                 *lane = step(*lane, *x, *w);
             }
@@ -34,7 +35,7 @@ fn tile<S: Pod + std::ops::Add<Output = S>>(
 pub(super) struct Int16;
 
 impl Microkernel for Int16 {
-    type Operands<'a> = ShortOperands<'a, i32>;
+    type TileOperands<'a> = ShortOperands<'a, i32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;
@@ -53,7 +54,7 @@ pub(super) struct Int8;
 
 #[cfg(test)]
 impl Microkernel for Int8 {
-    type Operands<'a> = ShortOperands<'a, i32>;
+    type TileOperands<'a> = ShortOperands<'a, i32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;
@@ -70,7 +71,7 @@ impl Microkernel for Int8 {
 pub(super) struct Bf16;
 
 impl Microkernel for Bf16 {
-    type Operands<'a> = ShortOperands<'a, f32>;
+    type TileOperands<'a> = ShortOperands<'a, f32>;
     const NAME: &'static str = "portable 4x8";
     const FEATURES: Features = Features::NONE;
     const ROWS: usize = ROWS;

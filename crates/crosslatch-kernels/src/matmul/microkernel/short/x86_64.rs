@@ -26,7 +26,7 @@ macro_rules! microkernel {
         struct $kernel;
 
         impl Microkernel for $kernel {
-            type Operands<'a> = ShortOperands<'a, $sum_type>;
+            type TileOperands<'a> = ShortOperands<'a, $sum_type>;
             const NAME: &'static str = $name;
             const FEATURES: Features = Features::of(&[$(Feature::$feature),*]);
             const ROWS: usize = $most_rows;

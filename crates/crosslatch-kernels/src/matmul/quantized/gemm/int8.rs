@@ -14,7 +14,7 @@ use crate::matmul::quantized::activations::{
 use crate::simd::convert::int8_to_int16;
 use crate::tensor::matrix::Strided;
 
-/// int8 weights, and activations of one kind: [`Int16`] or [`Uint8`].
+/// int8 weights, and activations of one kind: [`Int16Activations`] or [`Uint8Activations`].
 #[derive(Clone, Copy)]
 pub(super) struct Int8Scheme<'a, A> {
     /// `[columns, depth]`, without gaps.
@@ -51,6 +51,8 @@ pub(super) trait Activations: Copy + Sync {
     const WORD: usize;
     /// See [`Scheme::DEPTH`].
     const DEPTH: usize;
+    /// Whether a number is stored with an offset.
+    const HAS_OFFSET: bool;
 
     /// See [`Scheme::quantize`].
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
@@ -67,12 +69,14 @@ pub(super) trait Activations: Copy + Sync {
 
 /// Activations of 16 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Int16;
+pub(super) struct Int16Activations;
 
-impl Activations for Int16 {
+impl Activations for Int16Activations {
     const WORD: usize = 2;
 
     const DEPTH: usize = SAFE;
+
+    const HAS_OFFSET: bool = false;
 
     #[inline(always)]
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
@@ -101,12 +105,14 @@ impl Activations for Int16 {
 
 /// Activations of 8 bits, with [`BYTE_OFFSET`] added.
 #[derive(Clone, Copy)]
-pub(super) struct Uint8;
+pub(super) struct Uint8Activations;
 
-impl Activations for Uint8 {
+impl Activations for Uint8Activations {
     const WORD: usize = 4;
 
     const DEPTH: usize = SLICE * Self::WORD;
+
+    const HAS_OFFSET: bool = true;
 
     #[inline(always)]
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
@@ -168,7 +174,8 @@ impl<A: Activations> Scheme for Int8Scheme<'_, A> {
 
     #[inline(always)]
     fn scaled(sum: i32, offset: i32, scale: f32) -> f32 {
-        (sum - offset) as f32 * scale
+        let sum = if A::HAS_OFFSET { sum - offset } else { sum };
+        sum as f32 * scale
     }
 }
 

@@ -1,9 +1,9 @@
 //! Products of many rows in short numbers: the encoder and the first step on quantized weights.
 //!
 //! The left rows are quantized ([`crate::matmul::quantized::activations`]), and a microkernel
-//! multiplies words of two or four such numbers with words of the right matrix and adds the products
-//! up ([`crate::matmul::microkernel::short`]): two or four times as many multiply-adds in the same
-//! time as in `f32`. What the numbers are is a [`Scheme`]:
+//! multiplies words of two or four such numbers with words of the right matrix and adds the
+//! products up ([`crate::matmul::microkernel::short`]): two or four times as many multiply-adds in
+//! the same time as in `f32`. What the numbers are is a [`Scheme`]:
 //!
 //! * int8 weights and rows of 8 bits, if the machine has an instruction for them;
 //! * int8 weights and rows of 16 bits elsewhere;
@@ -44,8 +44,8 @@ use scheme::{SLICE, Scheme};
 /// Most rows of a block.
 const ROW_BLOCK: usize = 192;
 
-/// Distance between quantized rows, in words: no power of two, because rows at such a distance compete
-/// for the same places in the caches.
+/// Distance between quantized rows, in words: no power of two, because rows at such a distance
+/// compete for the same places in the caches.
 const ROW_LENGTH: usize = SLICE + 16;
 
 /// Multiply-adds below which another thread is not worth waking.
@@ -107,12 +107,16 @@ impl QuantizedGemm<'_> {
             }
             QuantizedElements::Int8 { scales, rows } => match ShortMicrokernel::int8() {
                 Some(kernel) => {
-                    let scheme = int8::Int8Scheme::<int8::Uint8>::new(rows, depth, scales, kernel);
+                    let scheme = int8::Int8Scheme::<int8::Uint8Activations>::new(
+                        rows, depth, scales, kernel,
+                    );
                     self.run_in(scheme, out, layout, threads);
                 }
                 None => {
                     let kernel = ShortMicrokernel::int16();
-                    let scheme = int8::Int8Scheme::<int8::Int16>::new(rows, depth, scales, kernel);
+                    let scheme = int8::Int8Scheme::<int8::Int16Activations>::new(
+                        rows, depth, scales, kernel,
+                    );
                     self.run_in(scheme, out, layout, threads);
                 }
             },
@@ -147,7 +151,7 @@ impl QuantizedGemm<'_> {
         let task = |i: usize, memory: &mut [f32]| {
             let (piece, i) = (i % pieces, i / pieces);
             let (batch, first) = (i % batches, i / batches * block_rows);
-            let part = GemmPart {
+            let part = QuantizedGemmPart {
                 scheme,
                 batch,
                 left: self.left.at(batch),
@@ -170,7 +174,7 @@ impl QuantizedGemm<'_> {
 }
 
 /// What one task computes.
-struct GemmPart<'a, S> {
+struct QuantizedGemmPart<'a, S> {
     scheme: S,
     batch: usize,
     left: Strided<'a>,
@@ -184,11 +188,14 @@ struct GemmPart<'a, S> {
 }
 
 multiversion! {
-    fn solve[S: Scheme](part: &GemmPart<'_, S>, memory: &mut [u32]), solve_portable
+    fn solve[S: Scheme](part: &QuantizedGemmPart<'_, S>, memory: &mut [u32]), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FUSED: bool, S: Scheme>(part: &GemmPart<'_, S>, memory: &mut [u32]) {
+fn solve_portable<const FUSED: bool, S: Scheme>(
+    part: &QuantizedGemmPart<'_, S>,
+    memory: &mut [u32],
+) {
     let kernel = part.scheme.microkernel();
     let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
     for k in (0..part.depth).step_by(S::DEPTH) {
@@ -222,7 +229,7 @@ fn solve_portable<const FUSED: bool, S: Scheme>(part: &GemmPart<'_, S>, memory: 
                     fetch_for_writing(part.out.pointer(at), columns.len());
                 }
                 kernel.multiply(words, from, rows.len(), strip, &mut sums, false);
-                let sums = Sums {
+                let sums = TileSums {
                     sums: &sums[..rows.len() * kernel.columns],
                     scales: &scales[rows],
                     factors: &factors,
@@ -261,7 +268,7 @@ impl<S: Scheme> Factors<S> {
 }
 
 /// The sums of a tile over a slice of the depth.
-struct Sums<'a, S: Scheme> {
+struct TileSums<'a, S: Scheme> {
     sums: &'a [S::Sum],
     /// Factor of each row.
     scales: &'a [f32],
@@ -272,11 +279,16 @@ struct Sums<'a, S: Scheme> {
     is_last: bool,
 }
 
-impl<S: Scheme> GemmPart<'_, S> {
-    /// Brings the sums of a tile, `WIDTH` wide, into the result. After the last ones comes the function of
-    /// the result, of a tile at a time.
+impl<S: Scheme> QuantizedGemmPart<'_, S> {
+    /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
+    /// is applied, to a tile at a time.
     #[inline(always)]
-    fn store<const WIDTH: usize>(&self, sums: &Sums<'_, S>, first: usize, columns: Range<usize>) {
+    fn store<const WIDTH: usize>(
+        &self,
+        sums: &TileSums<'_, S>,
+        first: usize,
+        columns: Range<usize>,
+    ) {
         let rows = first..first + sums.scales.len();
         let Some(function) = self.epilogue.filter(|_| sums.is_last) else {
             for i in rows {
@@ -302,11 +314,12 @@ impl<S: Scheme> GemmPart<'_, S> {
         columns.len() == WIDTH && self.result.is_contiguous(columns.start, WIDTH)
     }
 
-    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to the bias.
+    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to
+    /// the bias.
     #[inline(always)]
     fn values<const WIDTH: usize>(
         &self,
-        sums: &Sums<'_, S>,
+        sums: &TileSums<'_, S>,
         r: usize,
         i: usize,
         columns: Range<usize>,
@@ -346,8 +359,8 @@ impl<S: Scheme> GemmPart<'_, S> {
                 *x = bias.data[j * bias.column_stride];
             }
         } else if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap itself,
-            // and one slice is borrowed at a time.
+            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+            // itself, and one slice is borrowed at a time.
             let so_far = unsafe {
                 self.out
                     .slice(self.result.position(i, columns.start), WIDTH)

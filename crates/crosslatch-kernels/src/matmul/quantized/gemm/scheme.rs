@@ -19,7 +19,8 @@ pub(super) trait Scheme: Copy + Sync {
     /// Elements of a word.
     const WORD: usize;
 
-    /// Elements of a slice of the depth, which is quantized with one scale: at most [`SLICE`] words.
+    /// Elements of a slice of the depth, which is quantized with one scale: at most [`SLICE`]
+    /// words.
     const DEPTH: usize;
 
     /// The loop that adds up.

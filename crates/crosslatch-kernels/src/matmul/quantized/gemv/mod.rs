@@ -1,5 +1,5 @@
-//! Products with few rows on the left and quantized weights on the right: a decoder step on bf16
-//! or int8 weights.
+//! Products with few rows on the left and quantized weights on the right: a decoder step on bf16 or
+//! int8 weights.
 //!
 //! As in [`crate::matmul::gemv`], the right matrix is read once, in the order in which it lies. The
 //! difference is that widening must cost less than the bytes that it saves, so the left rows, which
@@ -19,7 +19,7 @@ use crate::tensor::quantized::{MAX_COLUMNS, QuantizedElements, QuantizedMatrix};
 
 use dots::{BLOCK, Bf16Weights, CHUNK, Int8Weights, WeightDots};
 
-/// Rows that are done together, and as many as there are registers for in AVX-512.
+/// Rows that are done together: usually, and with the registers of AVX-512.
 const ROWS: usize = 4;
 const MANY_ROWS: usize = 8;
 
@@ -77,7 +77,7 @@ impl QuantizedGemv<'_> {
         let task = |piece: usize, memory: &mut [f32]| {
             let columns = piece * width..columns.min((piece + 1) * width);
             for batch in 0..batches {
-                let part = GemvPart::<D> {
+                let part = QuantizedGemvPart::<D> {
                     left: self.left.at(batch),
                     elements,
                     scales,
@@ -96,7 +96,7 @@ impl QuantizedGemv<'_> {
 }
 
 /// One task's product.
-struct GemvPart<'a, D: WeightDots> {
+struct QuantizedGemvPart<'a, D: WeightDots> {
     left: Strided<'a>,
     elements: &'a [D::Weight],
     scales: Option<&'a [f32]>,
@@ -109,18 +109,18 @@ struct GemvPart<'a, D: WeightDots> {
 }
 
 multiversion! {
-    fn solve[D: WeightDots](part: &GemvPart<'_, D>, memory: &mut [D::Activation]), solve_portable
+    fn solve[D: WeightDots](part: &QuantizedGemvPart<'_, D>, memory: &mut [D::Activation]), solve_portable
 }
 
 #[inline(always)]
 fn solve_portable<const FAST: bool, D: WeightDots>(
-    part: &GemvPart<'_, D>,
+    part: &QuantizedGemvPart<'_, D>,
     memory: &mut [D::Activation],
 ) {
     part.solve::<FAST>(memory);
 }
 
-impl<D: WeightDots> GemvPart<'_, D> {
+impl<D: WeightDots> QuantizedGemvPart<'_, D> {
     #[inline(always)]
     fn solve<const FAST: bool>(&self, memory: &mut [D::Activation]) {
         let many = FAST && has(Feature::Avx512);
@@ -193,7 +193,8 @@ impl<D: WeightDots> GemvPart<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Weight]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            // The machine itself sees a single column go on, in pages as large as these weights have.
+            // The machine itself prefetches a single column, in pages as large as those of these
+            // weights.
             let ahead = match C {
                 1 => 0,
                 _ => ahead::<D::Weight>(self.depth, C),
@@ -232,8 +233,8 @@ impl<D: WeightDots> GemvPart<'_, D> {
                     self.result.position(i + r, j + c),
                     if is_contiguous { C } else { 1 },
                 );
-                // SAFETY: tasks have different columns, the layout does not overlap itself, and
-                // one slice is borrowed at a time.
+                // SAFETY: tasks have different columns, the layout does not overlap itself, and one
+                // slice is borrowed at a time.
                 let to = unsafe { self.out.slice(at, len) };
                 match is_contiguous {
                     true => to.copy_from_slice(&sums),

@@ -13,7 +13,8 @@
 //! A row with a value that is not finite gives NaN in int8.
 //!
 //! A sum has sixteen lanes: elements `2i` and `2i + 1` of each thirty-two go into lane `i`. The
-//! lanes are added up in one order; sums of chunks too. So the bits depend on nothing but the shape.
+//! lanes are added up in one order; sums of chunks too. So the bits depend on nothing but the
+//! shape.
 
 mod portable;
 #[cfg(test)]

@@ -70,8 +70,8 @@ fn check<X, W, const R: usize, const C: usize>(left: [&[X]; R], right: [&[W]; C]
     }
 }
 
-/// Calls `add` with the position and the addresses of each block of the right slices. A function that
-/// does so would not have the instructions of those that it is called from.
+/// Calls `add` with the position and the addresses of each block of the right slices. A function
+/// that does so would not have the instructions of those that it is called from.
 macro_rules! each_block {
     ($right:ident, $ahead:ident, $add:ident) => {
         let whole = $right[0].len() / BLOCK * BLOCK;
@@ -226,17 +226,17 @@ macro_rules! int8_avx512 {
         ) -> [[f32; C]; R] {
             let mut sums = [[_mm512_setzero_si512(); C]; R];
             let mut add = |k: usize, w: [*const i8; C]| {
-                let mut wide = [_mm512_setzero_si512(); C];
+                let mut widened = [_mm512_setzero_si512(); C];
                 for c in 0..C {
                     // SAFETY: a whole block lies there.
-                    wide[c] = _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(w[c].cast()) });
+                    widened[c] = _mm512_cvtepi8_epi16(unsafe { _mm256_loadu_si256(w[c].cast()) });
                 }
                 for r in 0..R {
                     let from = left[r].as_ptr().wrapping_add(k);
                     // SAFETY: the left slices have whole blocks.
                     let $x = unsafe { _mm512_loadu_si512(from.cast()) };
                     for c in 0..C {
-                        let ($sum, $w) = (sums[r][c], wide[c]);
+                        let ($sum, $w) = (sums[r][c], widened[c]);
                         sums[r][c] = $add;
                     }
                 }
