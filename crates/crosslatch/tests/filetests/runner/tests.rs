@@ -97,7 +97,7 @@ fn without_expectations(text: &str) -> String {
         Some(pin) if pin.starts_with('%') => {
             let name = pin.split(' ').next().unwrap();
             let indent = &line[..line.len() - line.trim_start().len()];
-            Some(format!("{indent}#> {name} in the cellar\n"))
+            Some(format!("{indent}#> {name} in no memory\n"))
         }
         Some(_) => None,
         None => Some(format!("{line}\n")),
@@ -129,7 +129,7 @@ state %s: f32[2, 3]
 %c: f32[2, 3] = aten::clone(self=%s)
 #> copy: nobody knows why
 %w: f32[2, 3] = aten::add_.Tensor(self=%s, other=%x)
-#> copy: an in-place operator stores its result
+#> copy: an in-place operator stores its result; one of the two is read where the other is written (step 1)
 return \"c\"=%c, \"w\"=%w
 ";
 
@@ -150,7 +150,7 @@ fn a_wrong_expectation_is_shown_beside_the_decision(_: &Path) -> Result<(), Stri
     let shown = failure("plan", PROGRAM);
     let wanted = "    8 | %c: f32[2, 3] = aten::clone(self=%s)
     - | #> copy: nobody knows why
-    + | #> copy: the program asks for a copy; one of the two is written while the other is still wanted (step 1)
+    + | #> copy: the program asks for a copy; one of the two is written while the other is still wanted (step 2)
 ";
     require(shown.contains(wanted), || shown.clone())?;
     // What is as expected is not shown.
