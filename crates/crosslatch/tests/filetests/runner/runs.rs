@@ -131,7 +131,10 @@ fn floats(runs: &[Named]) -> Vec<f32> {
 /// Requires that no element is further away than this share of the largest one.
 fn near(wanted: &[f32], got: &[f32], tolerance: f32) -> Result<(), String> {
     let largest = wanted.iter().fold(0f32, |m, x| m.max(x.abs()));
-    let far = |(x, y): &(&f32, &f32)| !((*x - *y).abs() <= tolerance * largest);
+    let far = |(x, y): &(&f32, &f32)| {
+        let distance = (*x - *y).abs();
+        distance.is_nan() || distance > tolerance * largest
+    };
     match wanted.iter().zip(got).find(far) {
         Some((x, y)) => Err(format!("{y} instead of {x} in f32")),
         None => Ok(()),
