@@ -45,7 +45,7 @@
 //! # Precision
 //!
 //! [`Options::precision`] stores the weights of linear layers in bf16 or int8. In `f32`, results are
-//! those of the reference interpreter ([`reference`]), bit for bit; in the other precisions they
+//! those of the reference interpreter ([`mod@reference`]), bit for bit; in the other precisions they
 //! equal those of the interpreter in that precision.
 //!
 //! # Hostile files

@@ -3,7 +3,7 @@
 //! Which token the decoder starts with, which tokens may be taken, how to search and when to stop
 //! is written in two files beside the weights, `generation_config.json` and `config.json`. They are
 //! open-ended: one may carry dozens of settings that do not concern decoding. So each is read as a
-//! JSON object and asked for [settings by name](settings), and what both kinds of model read alike
+//! JSON object and asked for settings by name (`settings`), and what both kinds of model read alike
 //! is read [once](DecodingConfig). What only one kind has stands with that kind:
 //! [`WhisperConfig`](crate::speech::whisper::WhisperConfig) and
 //! [`TextConfig`](crate::text::TextConfig).

@@ -147,7 +147,7 @@ fn tiny_and_equal_lengths() {
 
 #[test]
 fn flac_is_the_mean_of_its_channels() {
-    let audio = read_file(&fixture("tone.flac"), 16_000).unwrap();
+    let audio = read_file(fixture("tone.flac"), 16_000).unwrap();
     assert_eq!((audio.samples.len(), audio.source_channels), (8_000, 2));
     let db = error_db(&audio.samples, 16_000, 0.5);
     assert!(db < -75.0, "{db:.1} dB");
@@ -155,7 +155,7 @@ fn flac_is_the_mean_of_its_channels() {
 
 #[test]
 fn mp3_has_its_length_and_tone() {
-    let audio = read_file(&fixture("tone.mp3"), 16_000).unwrap();
+    let audio = read_file(fixture("tone.mp3"), 16_000).unwrap();
     assert_eq!(audio.source_rate, 44_100);
     assert!(
         (audio.duration() - 0.5).abs() < 0.06,
@@ -211,7 +211,7 @@ fn damaged_headers_are_errors_that_name_the_file() {
         "{error}"
     );
     assert!(
-        read_file(&fixture(""), 16_000)
+        read_file(fixture(""), 16_000)
             .unwrap_err()
             .to_string()
             .contains("directory")

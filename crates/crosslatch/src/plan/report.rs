@@ -61,8 +61,8 @@ pub struct PlannedPiece {
     pub start: usize,
     /// Bytes.
     pub bytes: usize,
-    /// First and last step that it is kept for, counted in the order of [`Plan::steps`], a `cond`
-    /// before the steps of its branches.
+    /// First and last step that it is kept for, counted in the order of
+    /// [`Plan::steps`](super::Plan::steps), a `cond` before the steps of its branches.
     pub steps: (usize, usize),
     /// The node whose kernel works in it, if it holds no value.
     pub scratch_of: Option<Arc<str>>,
