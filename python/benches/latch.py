@@ -1,8 +1,8 @@
 """A decoder step of whisper-base as it is exported and latched: eager, compiled by Inductor, in the engine.
 
-Weights are random; the sizes count.  All ways take turns in one process, one input a turn, because the
-machine's neighbours do not hold still: compare rows of one run.  The bandwidth of memory is measured in
-every turn, since a step is bound by it.  Each way's logits are compared with eager ones first.
+Weights are random, because only the sizes matter.  All variants take turns in one process, one input per
+turn, because the load of shared machines varies: compare rows of one run.  The bandwidth of memory is
+measured in every turn, since it bounds a step.  The logits of each variant are compared with eager first.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What a call costs, and how fast a large update is, beside the published operators.
+"""The cost of a call and the speed of a large update, beside the published operators.
 
-Each implementation runs in a process of its own, because the names are the same, and the processes
-take turns, because the machine's neighbours do not hold still.  The published package is measured
+Each implementation runs in a process of its own, because the names are the same, and the processes take
+turns, because the load of shared machines varies.  The published package is measured
 if it is importable.  Ratios are of medians over the rounds.
 """
 

@@ -1,10 +1,10 @@
 """The server under more clients than it has workers, for minutes, while some of them hang up.
 
-First one client alone asks for one transcript after the other: that is the throughput to beat.  Then
-many clients do, each with a connection of its own; one request in ten is abandoned at a moment left
-to chance.  Every answer is compared with the sample's known words.  Then one client again, which shows
-whether the abandoned requests left anything behind.  Memory is read every second.  Time of the
-processor for each transcript is given as well, because the machine's neighbours do not hold still.
+First a single client requests one transcript after the other: that is the throughput to beat.  Then many
+clients do, each with a connection of its own; one request in ten is abandoned at a random moment.  Every
+answer is compared with the known words of the sample.  Then a single client runs again, which shows
+whether the abandoned requests left anything behind.  Memory is read every second.  Processor time per
+transcript is reported as well, because the load of shared machines varies.
 """
 
 import argparse

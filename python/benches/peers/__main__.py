@@ -1,16 +1,16 @@
-"""An input to encode and tokens to decode, in every runtime at hand, in one run.
+"""Encodes an input and decodes tokens in every installed runtime, in one run.
 
     cargo xtask bench peers [--sizes tiny,base,small,t5-small] [--turns 7] [--threads 2] [--batch 8]
                             [--only NAME,…]
 
 Whisper or T5 with random weights: the encoder on 30 s or 128 tokens, the first step (which computes
 cross-attention keys and values, except where a runtime does so with the encoder), 64 later steps on given
-tokens.  Each runtime has a process of its own that sleeps when it is not its turn; in each turn every one
+tokens.  Each runtime has a process of its own that sleeps when it is not its turn; in each turn every runtime
 decodes the input once, in another order, and the bandwidth of memory is measured.  The first turn warms up
-and is only counted as the time to the first token.  Scores are compared with eager PyTorch's: who is wrong
-is told so beside its times.  A runtime that is not installed or fails says why in the table, and the others
-go on; one that does not have the model at all is not in it.  With `--batch`, those that can also take the
-steps of so many sequences at once, and a second table has the decoder's windows per second beside one's.
+and counts only as the time to the first token.  Scores are compared to eager PyTorch, and wrong ones are
+marked beside the times.  A runtime that is missing or fails has the reason in the table, and the others go
+on; a runtime that does not support the model is left out.  With `--batch`, runtimes that can do so also take
+the steps of that many sequences at once, and a second table compares windows per second.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import models  # noqa: E402
 import runtimes  # noqa: E402
 from models import making  # noqa: E402
 
-#: Module, how it is called, its package or crate.
+#: Module: its display name, and its package or crate.
 RUNTIMES = {
     "engine": ("Crosslatch", None),
     "pytorch": ("PyTorch", "torch"),
@@ -49,7 +49,7 @@ RUNTIMES = {
     "candle": ("candle", "candle-transformers"),
 }
 CRATES = {"rten", "candle"}
-#: The precision of ours that another one is to be compared with.
+#: The precision of Crosslatch that each precision is compared to.
 KIND = {"f32": "f32", "f32 Inductor": "f32", "bf16": "bf16", "bf16 Inductor": "bf16", "f16": "bf16",
         "int8": "int8", "q8_0": "int8", "q5_0": "int8"}
 

@@ -1,4 +1,4 @@
-"""A process with one runtime in one precision, which decodes a window whenever it is told to.
+"""A process with one runtime in one precision, which decodes a window on request.
 
     python worker.py RUNTIME PRECISION FOLDER THREADS LANES
 
@@ -30,7 +30,7 @@ def distances(found, reference):
 
 def main():
     name, precision, folder, threads, lanes = sys.argv[1:]
-    # Libraries print to standard output what they please; the answers have a way of their own.
+    # Libraries print to standard output, so the answers use a channel of their own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     folder = Path(folder)

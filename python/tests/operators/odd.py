@@ -20,11 +20,11 @@ import torch
 
 from operators.samples import Call, make_call
 
-ELEMENTWISE = tuple(f"elements/{name}" for name in (
-    "activations", "arithmetic", "comparisons", "conversions", "division", "powers", "select", "unary"))
-FAMILIES = (*ELEMENTWISE, "reduce/cumulative", "reduce/extremes", "reduce/reductions",
-            "reduce/statistics", "rows/softmax")
 OPS = Path(__file__).resolve().parents[3] / "crates" / "crosslatch" / "src" / "ops"
+#: A family is a file of operators.
+FILES = [file for folder in ("elements", "reduce", "rows") for file in sorted((OPS / folder).glob("*.rs"))
+         if file.stem not in ("normalization", "sort")]
+ELEMENTWISE = {file.stem for file in FILES if file.parent.name == "elements"}
 
 INF, NAN = float("inf"), float("nan")
 NUMBERS = (0, 1, -1, 3, 300, -300, 2**40, True, 0.0, -0.0, 0.1, 2.5, -1.5, 1e30, INF, -INF, NAN)
@@ -65,18 +65,18 @@ def values(dtype: torch.dtype) -> torch.Tensor:
 
 def operators() -> Iterator[tuple[str, torch._ops.OpOverload]]:
     """Family and operator, for each row of the tables that PyTorch has an operator for."""
-    for family in FAMILIES:
-        for name in re.findall(r'"aten::([a-zA-Z0-9_.]+)\(', (OPS / f"{family}.rs").read_text()):
+    for file in FILES:
+        for name in re.findall(r'"aten::([a-zA-Z0-9_.]+)\(', file.read_text()):
             base, _, overload = name.partition(".")
             packet = getattr(torch.ops.aten, base)
-            yield family, getattr(packet, overload or "default")
+            yield file.stem, getattr(packet, overload or "default")
 
 
 def calls(family: str, op: torch._ops.OpOverload, dtype: torch.dtype) -> Iterator[Call]:
     """The calls of an operator with odd values of a type."""
     arguments = op._schema.arguments
     tensors = [a for a in arguments if str(a.type) in ("Tensor", "Optional[Tensor]")
-               and (not a.has_default_value() or family == "elements/select")]
+               and (not a.has_default_value() or family == "select")]
     odd = values(dtype)
     if family == "division" or op._schema.name == "aten::gcd":
         # The smallest integer divided by -1 ends PyTorch's process.

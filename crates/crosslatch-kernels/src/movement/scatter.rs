@@ -1,8 +1,8 @@
 //! One index for each element, written: scattering along a dimension.
 //!
 //! `scatter` writes `to[i][index[i][j]][k]` for every element `[i][j][k]` of the index, by the same
-//! layout as [`gather`](crate::movement::gather) reads. It goes in row-major order of the index, on
-//! one thread: where indices repeat, the last one wins, or sums are rounded after each step, the
+//! layout as [`gather`](fn@crate::movement::gather) reads. It goes in row-major order of the index,
+//! on one thread: where indices repeat, the last one wins, or sums are rounded after each step, the
 //! same in every run.
 
 use crate::movement::fill::{Scalar, fill};

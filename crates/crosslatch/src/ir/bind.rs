@@ -49,8 +49,8 @@ impl BoundCall {
 /// weights.
 ///
 /// # Errors
-/// If an argument has no value or is of the wrong kind, or a quantized weight stands where the
-/// operator has no kernel for one.
+/// If an argument has no value or is of the wrong kind, or a quantized weight is an
+/// argument for which the operator has no kernel.
 pub fn bind_call(
     node: &Node,
     known: &dyn Fn(ValueId) -> Option<Known>,

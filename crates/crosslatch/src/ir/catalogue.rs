@@ -1,9 +1,9 @@
 //! The catalogue: all operators that a program may call, by name.
 //!
 //! Operators are declared in tables, one [`Row`] each: PyTorch's own schema, the function that
-//! lowers a call, and what else is special about the operator. The IR knows what a row is and makes
-//! [`Operator`]s of rows; which rows there are is no business of its own. The module `ops` has the
-//! tables and fills [`Catalogue::builtin`] with them.
+//! lowers a call, and what else is special about the operator. The IR defines what a row is and makes
+//! [`Operator`]s of rows, but has none itself: the module `ops` has the tables, and fills
+//! [`Catalogue::builtin`] with them.
 //!
 //! Many operators `f` of PyTorch have an in-place form `f_`. Its schema differs from that of `f` only
 //! in that `self` is written and returned, and it is lowered alike. So a table lists `f` alone, says

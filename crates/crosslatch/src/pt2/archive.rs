@@ -336,7 +336,7 @@ pub(super) mod tests {
 
     #[test]
     fn entries_that_share_bytes_are_refused() {
-        // The second entry's header stands inside the first one's contents.
+        // The second entry's header lies inside the contents of the first.
         let inner = zip(&[("m/extra/b", b"xyz")]);
         let header = &inner[..30 + "m/extra/b".len() + 3];
         let mut file = zip(&[("m/models/a.json", header), ("m/extra/b", b"xyz")]);

@@ -1,4 +1,4 @@
-"""One model with random weights, as each runtime wants to have it.
+"""One model with random weights, in the format of each runtime.
 
 Sizes are the published ones and weights are drawn: speed depends on the sizes only.  Weights are large
 enough that scores tell tokens apart, so that a runtime that computes something else is found out.  Every
@@ -22,7 +22,7 @@ def make_reference(size, model, path):
         scores = lambda tokens: model(
             encoder_outputs=(states,), decoder_input_ids=torch.tensor([tokens])).logits[0].numpy()
         logits, start = scores(family.tokens()), scores(family.START)
-    # Opened, because a name without an ending would be given one.
+    # Opened here, because NumPy would add an extension to the name.
     with path.open("wb") as file:
         np.savez(file, logits=logits[-1], first=logits[0], chosen=start[-1].argmax())
 

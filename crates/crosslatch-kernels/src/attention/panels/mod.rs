@@ -4,7 +4,7 @@
 //! right matrix: `scores = keys * panel` are tiles with a row for each key, the softmax is the same
 //! arithmetic in every lane ([`softmax`]), and the scores are then the packed right matrix of
 //! `values^T * scores`. Several panels pass by each block of keys while it is in the cache. The two
-//! products are computed in `f32` ([`f32`](self::f32)) or in bf16 ([`bf16`]).
+//! products are computed in `f32` ([`mod@f32`]) or in bf16 ([`bf16`]).
 
 pub(super) mod bf16;
 pub(super) mod f32;

@@ -1,11 +1,11 @@
 //! The innermost loops of matrix products: a tile of the result in registers.
 //!
 //! A microkernel computes a tile of a fixed size, a few rows by a few vectors of columns, with one
-//! instruction set on one kind of numbers. There are two families: [`f32`](self::f32), and
-//! [`short`], which multiplies numbers of 8 or 16 bits by dot products of whole words. Within a
-//! family, the loops for an architecture lie in a file of its name beside `portable.rs`, each an
-//! implementation of [`Microkernel`]; the family takes the first in its list that the machine can
-//! run, and the products above ask it for the size of its tiles.
+//! instruction set on one kind of numbers. There are two families: [`mod@f32`], and [`short`],
+//! which multiplies numbers of 8 or 16 bits by dot products of whole words. Within a family, the
+//! loops for an architecture lie in a file of its name beside `portable.rs`, each an implementation
+//! of [`Microkernel`]; the family takes the first in its list that the machine can run, and the
+//! products above ask it for the size of its tiles.
 
 pub(crate) mod f32;
 pub(crate) mod short;

@@ -95,6 +95,13 @@ pub(crate) fn features() -> Features {
     })
 }
 
+/// Whether [`multiversion!`] runs a version that fuses multiplications with additions. Other loops
+/// that are to give the same bits ask for this.
+#[inline]
+pub(crate) fn is_fused() -> bool {
+    machine::is_fused(features())
+}
+
 /// Whether a feature may be used.
 #[inline]
 pub(crate) fn has(feature: Feature) -> bool {

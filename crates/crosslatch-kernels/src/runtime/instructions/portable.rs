@@ -10,6 +10,11 @@ pub(super) fn detect() -> Features {
     Features::NONE
 }
 
+/// The baseline is not fused.
+pub(super) fn is_fused(_features: Features) -> bool {
+    false
+}
+
 /// Makes a function that runs another one, `portable`, which has a parameter `const FUSED: bool`
 /// and then, if there is one, the type parameter in brackets.
 macro_rules! multiversion {

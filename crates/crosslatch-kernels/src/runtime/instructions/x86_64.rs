@@ -40,6 +40,12 @@ pub(super) fn detect() -> Features {
     Features::of(&found.map(|(feature, _)| feature).collect::<Vec<_>>())
 }
 
+/// Every version with vectors is fused.
+#[inline]
+pub(super) fn is_fused(features: Features) -> bool {
+    features.has(Feature::Avx2)
+}
+
 /// Makes a function that runs another one, `portable`, compiled for the best instruction set that
 /// the machine has. `portable` has a parameter `const FUSED: bool`, which says whether
 /// multiplications are fused with additions, and then, if there is one, the type parameter in

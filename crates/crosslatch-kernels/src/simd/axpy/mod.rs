@@ -8,7 +8,7 @@ mod x86_64;
 use half::bf16;
 
 use crate::Element;
-use crate::runtime::instructions::{Feature, has};
+use crate::runtime::instructions::is_fused;
 use crate::simd::approximate::multiply_add;
 use crate::tensor::matrix::Strided;
 
@@ -40,7 +40,7 @@ pub(crate) fn add_weighted_rows<T: AxpyElement>(
     assert!(last < rows.data.len());
     // SAFETY: rows lie inside `rows.data`, as asserted.
     let done = unsafe { machine::whole_vectors(to, weights, rows) };
-    let fused = has(Feature::Avx2);
+    let fused = is_fused();
     for (x, y) in to.iter_mut().enumerate().skip(done) {
         for (i, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let value = rows.data[i * rows.row_stride + x * rows.column_stride].widen();

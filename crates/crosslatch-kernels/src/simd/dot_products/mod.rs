@@ -59,7 +59,7 @@ pub(crate) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::instructions::{Feature, has};
+    use crate::runtime::instructions::is_fused;
     use crate::simd::approximate::multiply_add;
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
                     let mut sums = [0f32; LANES];
                     for k in 0..len {
                         let s = sums[k % LANES];
-                        sums[k % LANES] = match has(Feature::Avx2) {
+                        sums[k % LANES] = match is_fused() {
                             true => multiply_add::<true>(left[r][k], right[c][k], s),
                             false => multiply_add::<false>(left[r][k], right[c][k], s),
                         };

@@ -122,7 +122,7 @@ pub(super) const FORMATS: &[Format<fn(&[u8]) -> bool>] = &[
     },
 ];
 
-/// A length, and then so much JSON.
+/// Whether a file begins with a length and JSON.
 fn is_safetensors(file: &[u8]) -> bool {
     let Some((length, rest)) = file.split_first_chunk() else {
         return false;
@@ -130,7 +130,8 @@ fn is_safetensors(file: &[u8]) -> bool {
     (2..=SAFETENSORS_HEADER).contains(&u64::from_le_bytes(*length)) && rest.starts_with(b"{")
 }
 
-/// A FlatBuffer has four letters behind its first offset; the last of them count versions.
+/// Whether a FlatBuffer has this file identifier: four characters after the first offset, of which
+/// the last are a version.
 fn has_identifier(file: &[u8], begins: &[u8]) -> bool {
     let Some(identifier) = file.get(4..8) else {
         return false;
@@ -139,7 +140,7 @@ fn has_identifier(file: &[u8], begins: &[u8]) -> bool {
     version.is_some_and(|version| version.iter().all(u8::is_ascii_digit))
 }
 
-/// A version, and the name of a specification: its length, and text that ends with `Spec` and zero.
+/// Whether a file begins with a version and the name of a specification, which ends with `Spec`.
 fn is_ctranslate2(file: &[u8]) -> bool {
     let [version, 0, 0, 0, length, 0, rest @ ..] = file else {
         return false;
@@ -148,7 +149,7 @@ fn is_ctranslate2(file: &[u8]) -> bool {
     (1..=64).contains(version) && name.is_some_and(|name| name.ends_with(b"Spec\0"))
 }
 
-/// Whether a text file has a word near its beginning, in letters of any case.
+/// Whether a markup file contains a word near its beginning, in any case.
 fn has_word(file: &[u8], word: &[u8]) -> bool {
     let head = &file[..file.len().min(HEAD)];
     head.trim_ascii_start().starts_with(b"<")
@@ -157,8 +158,8 @@ fn has_word(file: &[u8], word: &[u8]) -> bool {
             .any(|w| w.eq_ignore_ascii_case(word))
 }
 
-/// The first fields of a protocol buffer: number, and value if that is an integer. Empty, if the bytes
-/// are none.
+/// The first fields of a protocol buffer: number, and value if that is an integer. Empty if the bytes
+/// are not a protocol buffer.
 fn protobuf_fields(file: &[u8]) -> Vec<(u64, Option<u64>)> {
     const MOST: usize = 64;
     let mut fields = Vec::new();
@@ -171,8 +172,8 @@ fn protobuf_fields(file: &[u8]) -> Vec<(u64, Option<u64>)> {
             0 => varint(&mut rest).map(Some),
             2 => varint(&mut rest)
                 .and_then(|length| rest.get(usize::try_from(length).ok()?..))
-                .map(|behind| {
-                    rest = behind;
+                .map(|after| {
+                    rest = after;
                     None
                 }),
             _ => None,

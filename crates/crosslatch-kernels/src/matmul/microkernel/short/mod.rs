@@ -1,9 +1,9 @@
 //! Tiles of short numbers, as dot products of words.
 //!
-//! As in [`f32`](super::f32), but a step along the depth is a *word* of 32 bits that holds two or
-//! four elements: each lane of a vector holds a word of the right matrix, the left word is in all
-//! lanes, and one instruction multiplies the elements of both and adds the products to the lane.
-//! There are three kinds of words:
+//! As in [`f32`](mod@super::f32), but a step along the depth is a *word* of 32 bits that holds two
+//! or four elements: each lane of a vector holds a word of the right matrix, the left word is in
+//! all lanes, and one instruction multiplies the elements of both and adds the products to the
+//! lane. There are three kinds of words:
 //!
 //! * *int16*: two signed integers of 16 bits on both sides, summed in 32 bits;
 //! * *int8*: four bytes, unsigned on the left and signed on the right, summed in 32 bits;
