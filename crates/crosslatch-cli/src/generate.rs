@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Options, Precision};
-use crosslatch_tasks::exported::{ExportedTextModel, text_pipeline};
-use crosslatch_tasks::{GenerateOptions, Generation, TextPipeline};
+use crosslatch_tasks::{
+    ExportedTextModel, GenerateOptions, Generation, TextPipeline, text_pipeline,
+};
 
 use crate::limits::LimitArgs;
 use crate::{CommandError, model};
@@ -146,7 +147,7 @@ struct Generator {
 }
 
 impl Generator {
-    /// Every line of a file.
+    /// Generates for every line of a file.
     fn file(&mut self, path: &Path) -> Result<(), CommandError> {
         let (name, reader): (String, Box<dyn BufRead>) = match path.to_str() {
             Some("-") => ("standard input".into(), Box::new(std::io::stdin().lock())),
@@ -164,7 +165,7 @@ impl Generator {
         Ok(())
     }
 
-    /// One text; `place` is what messages call it.
+    /// Generates for one text; `place` is what messages call it.
     fn write(&mut self, text: &str, place: &str) -> Result<(), CommandError> {
         let generation = self
             .pipeline
@@ -178,7 +179,7 @@ impl Generator {
     fn line(&self, generation: &Generation) -> Result<String, CommandError> {
         match self.is_json {
             true => Ok(serde_json::to_string(generation)?),
-            // One line a text, whatever the model writes.
+            // Each text is one line, whatever the model writes.
             false => Ok(generation.best.text.replace(['\n', '\r'], " ")),
         }
     }

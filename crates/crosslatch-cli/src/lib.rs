@@ -56,7 +56,7 @@ enum Command {
     Man(shell::ManArgs),
 }
 
-/// What a command may fail with; its message is for people.
+/// Why a command failed; its message is for people.
 #[doc(hidden)]
 pub type CommandError = Box<dyn std::error::Error>;
 
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A reader that went away, `crosslatch … | head`, wants no complaint.
+            // If the reader went away, as in `crosslatch … | head`, there is nobody to complain to.
             if is_broken_pipe(&*error) {
                 return ExitCode::SUCCESS;
             }

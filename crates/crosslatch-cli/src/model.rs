@@ -1,10 +1,20 @@
-//! The model that a command works on: which file, how it comes into memory, what of it is latched.
+//! The model that a command works on: which file, how it is read, and which inputs are latched.
 
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Error, Model};
 
-/// A model, and what of it to latch.
+use crate::CommandError;
+
+/// Where the bundled model lies, relative to the folder of the program: beside an installed program, or
+/// in the source tree above a built one.
+const BUNDLED: [&str; 3] = [
+    "model.pt2",
+    "../share/crosslatch/model.pt2",
+    "../../demo/model.pt2",
+];
+
+/// A model and the inputs to latch.
 #[derive(clap::Args)]
 pub struct ModelArgs {
     /// The model: a .pt2 file, or a folder that transformers' exporters wrote.
@@ -18,7 +28,7 @@ pub struct ModelArgs {
     pub file: FileArgs,
 }
 
-/// How a model's file comes into memory.
+/// How a model's file is read.
 #[derive(clap::Args)]
 pub struct FileArgs {
     /// Read the model into memory instead of mapping its file, which must otherwise stay as it is
@@ -28,14 +38,14 @@ pub struct FileArgs {
 }
 
 impl ModelArgs {
-    /// Opens it.
+    /// Opens the model and latches these inputs.
     pub fn open(&self) -> Result<Model, Error> {
         open(&self.model, &self.latch, self.file.access(Access::Map))
     }
 }
 
 impl FileArgs {
-    /// How, if nothing is asked for in particular.
+    /// How to read the file: as asked for on the command line, otherwise as is usual for the command.
     pub fn access(&self, usual: Access) -> Access {
         match self.no_map {
             true => Access::Copy,
@@ -55,4 +65,15 @@ pub fn latched(model: Model, latch: &[String]) -> Result<Model, Error> {
         [] => Ok(model),
         inputs => model.latch(&inputs.iter().map(String::as_str).collect::<Vec<_>>()),
     }
+}
+
+/// The file of the bundled model.
+pub fn bundled_model() -> Result<PathBuf, CommandError> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().unwrap_or(Path::new("."));
+    BUNDLED
+        .iter()
+        .map(|relative| folder.join(relative))
+        .find(|path| path.is_file())
+        .ok_or_else(|| "the bundled model is not beside the program; name one with --model".into())
 }

@@ -1,8 +1,8 @@
 //! Tensors in NumPy's `.npz` files, read and written.
 //!
-//! The element types that both sides have; big-endian and Fortran-ordered arrays are refused with
-//! what to do about it. NumPy has no bfloat16: such outputs are written as float32, which holds
-//! every one of its values.
+//! Supported are the element types that both sides have. Big-endian and Fortran-ordered arrays are
+//! refused with a message that says what to do about it. NumPy has no bfloat16, so such outputs are
+//! written as float32, which can hold each of their values.
 
 mod header;
 
@@ -57,7 +57,7 @@ pub fn arrays(file: impl ReaderAt, size: u64) -> Result<Vec<(String, Tensor)>, S
     Ok(tensors)
 }
 
-/// The array of an entry; its checksum is compared.
+/// Reads the array of an entry and compares its checksum.
 fn array(
     archive: &ZipArchive<impl ReaderAt>,
     method: CompressionMethod,
@@ -82,7 +82,7 @@ fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
         .iter()
         .try_fold(dtype.size(), |n, &d| n.checked_mul(d))
         .ok_or("its shape overflows")?;
-    // What the shape says is believed as far as there are bytes for it.
+    // The shape decides about memory only as far as there are bytes for it.
     let mut elements = Vec::new();
     let likely = bytes.min(usize::try_from(file_size).unwrap_or(usize::MAX));
     let no_memory = |_| format!("needs {likely} bytes, and there is not so much memory");
@@ -107,7 +107,7 @@ fn tensor(mut array: impl Read, file_size: u64) -> Result<Tensor, String> {
     Tensor::from_bytes(dtype, &shape, &elements).map_err(|e| e.to_string())
 }
 
-/// Writes named tensors. The file appears under its name when it is complete.
+/// Writes named tensors. The file appears under its name only when it is complete.
 pub struct Writer {
     archive: ZipArchiveWriter<BufWriter<File>>,
     partial: std::path::PathBuf,

@@ -7,11 +7,11 @@ use crosslatch_serve::{Config, Hosts, Limits, Patience, Server};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::FileArgs;
-use crate::{CommandError, transcribe};
+use crate::model::{FileArgs, bundled_model};
 
-/// Where the key may stand, if not on the command line, which other users can read.
+/// Environment variable for the key, because other users can read the command line.
 const KEY: &str = "CROSSLATCH_API_KEY";
 
 /// Answers HTTP requests for transcripts, by OpenAI's interface.
@@ -78,10 +78,10 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     }
     let path = match &args.model {
         Some(path) => path.clone(),
-        None => transcribe::bundled_model()?,
+        None => bundled_model()?,
     };
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    // A file that others may change is no danger once it has been read.
+    // The server runs for long, so it maps only a file that nobody else may change.
     let model = Model::open_with(&path, args.file.access(Access::MapOwn))?;
     let stem = || {
         path.file_stem()
@@ -135,7 +135,7 @@ fn key(args: &Args) -> Result<Option<String>, CommandError> {
     }
 }
 
-/// Logs to standard error what `RUST_LOG` says, else what is of interest to who runs the server.
+/// Logs to standard error what `RUST_LOG` says, by default messages of level `info`.
 fn log() -> Result<(), CommandError> {
     let wanted = match std::env::var("RUST_LOG") {
         Ok(wanted) => wanted.parse().map_err(|e| format!("RUST_LOG: {e}"))?,

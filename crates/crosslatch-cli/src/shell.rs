@@ -1,4 +1,4 @@
-//! `crosslatch completions` and `crosslatch man`: what a shell and `man` want to know of the command.
+//! `crosslatch completions` and `crosslatch man`: the command described for a shell and for `man`.
 //!
 //! Both are made from the description of the command line itself, so they cannot be out of date.
 

@@ -7,13 +7,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Model, Options, Precision};
-use crosslatch_tasks::exported::{Circle, ExportedSpeechModel, pipeline};
-use crosslatch_tasks::{Event, Format, SpeechPipeline, TranscribeOptions, Transcript, audio};
+use crosslatch_tasks::{
+    Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, TranscribeOptions, Transcript,
+    audio, speech_pipeline,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::FileArgs;
+use crate::model::{FileArgs, bundled_model};
 use decoding::Decoding;
 
 /// Writes down what is said in audio files: WAV, FLAC or MP3.
@@ -55,14 +57,6 @@ pub struct Args {
     decoding: Decoding,
 }
 
-/// Where the bundled model lies, seen from the folder of the program: beside an installed one, or
-/// in the source tree above a built one.
-const BUNDLED: [&str; 3] = [
-    "model.pt2",
-    "../share/crosslatch/model.pt2",
-    "../../demo/model.pt2",
-];
-
 /// Runs the command.
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let path = match &args.model {
@@ -72,7 +66,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let format: Format = args.format.parse()?;
     let model = Model::open_with(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let pipeline = pipeline(&model).map_err(|e| at_model(&e))?;
+    let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {
         precision: args.precision,
         memory_limit: args.limits.memory(),
@@ -81,17 +75,16 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let wanted =
-        (args.decoding).options(format.needs_times(), pipeline.generation.has_timestamps());
+    let wanted = args.decoding.options(format);
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
-    let circle = Circle::new(options.threads);
+    let batcher = StepBatcher::new(options.threads);
     if let Some(batch) = args.batch {
         options.threads = (options.threads / usize::from(batch)).max(1);
     }
     let mut speech = Vec::new();
     for _ in 0..args.batch.unwrap_or(1) {
         let model = ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?;
-        speech.push(model.in_circle(&circle));
+        speech.push(model.batched_by(&batcher));
     }
     let mut transcriber = Transcriber {
         pipeline,
@@ -127,7 +120,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
 /// What all files share.
 struct Transcriber {
     pipeline: SpeechPipeline,
-    /// As many as pieces are decoded at a time.
+    /// One model for each piece that is decoded at a time.
     speech: Vec<ExportedSpeechModel>,
     is_batch: bool,
     options: TranscribeOptions,
@@ -135,8 +128,8 @@ struct Transcriber {
 
 impl Transcriber {
     fn file(&mut self, file: &Path) -> Result<Transcript, CommandError> {
-        // The reader's errors name the file already.
-        let audio = audio::read_file(file, self.pipeline.features.sample_rate())?;
+        // The reader's errors already name the file.
+        let audio = audio::read_file(file, self.pipeline.sample_rate())?;
         if audio.damaged_packets > 0 {
             eprintln!(
                 "warning: {}: {} damaged packets were left out",
@@ -170,7 +163,7 @@ fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1000.0) as u64
 }
 
-/// A bar on standard error when that is a terminal, else nothing.
+/// A progress bar on standard error if that is a terminal, otherwise a hidden one.
 fn progress_bar(file: &Path, seconds: f64) -> ProgressBar {
     let target = match std::io::stderr().is_terminal() {
         true => ProgressDrawTarget::stderr(),
@@ -182,15 +175,4 @@ fn progress_bar(file: &Path, seconds: f64) -> ProgressBar {
     }
     bar.set_message(file.display().to_string());
     bar
-}
-
-/// The bundled model's file.
-pub fn bundled_model() -> Result<PathBuf, CommandError> {
-    let program = std::env::current_exe()?;
-    let folder = program.parent().unwrap_or(Path::new("."));
-    BUNDLED
-        .iter()
-        .map(|relative| folder.join(relative))
-        .find(|path| path.is_file())
-        .ok_or_else(|| "the bundled model is not beside the program; name one with --model".into())
 }

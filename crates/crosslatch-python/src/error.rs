@@ -1,8 +1,8 @@
 //! Which exception an error becomes.
 //!
-//! There is one exception for everything that Crosslatch itself has to say, with the words that the
-//! command prints. What the operating system refuses is an `OSError`, as everywhere in Python: a
-//! file that is not there is a `FileNotFoundError`.
+//! There is one exception for everything that Crosslatch itself reports, with the text that the command
+//! prints. What the operating system refuses is an `OSError`, as everywhere in Python: a file that does
+//! not exist is a `FileNotFoundError`.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pyo3::create_exception!(
     "A model or an input cannot be used; the text says what is wrong, where, and what to do."
 );
 
-/// The exception for a failure that people can act on.
+/// The exception for a failure that Crosslatch reports.
 pub fn failure(message: impl std::fmt::Display) -> PyErr {
     Error::new_err(message.to_string())
 }
@@ -42,7 +42,8 @@ pub fn audio(error: AudioError) -> PyErr {
     }
 }
 
-/// Python chooses the subclass of `OSError` by the number. `None` if there is no number.
+/// The exception for an error of the operating system, of which Python chooses the subclass by the
+/// error's number; `None` if there is no number.
 fn system(path: &Path, source: &std::io::Error) -> Option<PyErr> {
     let number = source.raw_os_error()?;
     let mut text = source.to_string();

@@ -1,7 +1,7 @@
 //! Sessions that have done their work and wait for more.
 //!
-//! What a session has learnt (its memory, its plans) is as good as new for the next input, and dear
-//! to make. So it is kept, and whoever needs one takes it.
+//! A session's memory and plans can be used again for the next input and are expensive to make. So
+//! the session is kept, and whoever needs one takes it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,18 +17,18 @@ impl<T> Default for Idle<T> {
 }
 
 impl<T> Idle<T> {
-    /// One of them, if there are any.
+    /// Takes one of them, if there is any.
     pub fn take(&self) -> Option<Local<T>> {
         loop {
             let session = self.lock().pop()?;
-            // One that was made before the process forked is of no use.
+            // A session that was made before the process forked is of no use.
             if session.is_own() {
                 return Some(session);
             }
         }
     }
 
-    /// Takes one back.
+    /// Takes a session back.
     pub fn give_back(&self, session: Local<T>) {
         self.lock().push(session);
     }

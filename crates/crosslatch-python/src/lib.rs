@@ -1,25 +1,27 @@
 //! The engine for Python: the extension module `crosslatch._engine`.
 //!
-//! Everything here is about the border. What a Python object means as a tensor (`inputs`), what a
-//! tensor is as a NumPy array (`outputs`), which exception an error becomes (`error`), and who
-//! may use a session when (`session`); the engine itself knows nothing of Python. The interpreter
-//! lock is released whenever the engine works, so that sessions run side by side.
+//! Everything here is about the border between the two: what a Python object means as a tensor
+//! (`inputs`), what a tensor is as a NumPy array (`outputs`), which exception an error becomes
+//! (`error`), and who may use a session when (`session`). The engine itself knows nothing of Python.
+//! The interpreter's lock is released whenever the engine works, so that sessions run side by side.
 //!
-//! Inputs are read where they lie, through DLPack, which is how array libraries lend each other
-//! their memory. The interpreter's stable interface does the rest, so that one binary serves CPython
-//! 3.10 and all that follow. `python/crosslatch/_engine.pyi` says what the module looks like from
-//! Python; tests hold it to that.
+//! Inputs are read where they lie, through DLPack, by which array libraries lend each other memory.
+//! For the rest the interpreter's stable interface is used, so that one binary serves CPython 3.10 and
+//! all later versions. `python/crosslatch/_engine.pyi` describes the module for Python, and tests
+//! compare the two.
 
 mod error;
 mod idle;
 mod inputs;
-mod numbers;
+mod methods;
+mod options;
 mod outputs;
 mod process;
 mod program;
 mod session;
 mod speech;
 mod text;
+mod transcriber;
 mod transcription;
 
 use pyo3::prelude::*;
@@ -30,13 +32,15 @@ mod _engine {
     #[pymodule_export]
     use super::error::Error;
     #[pymodule_export]
-    use super::program::{Method, Program, TensorInfo, load};
+    use super::methods::{Method, TensorInfo};
+    #[pymodule_export]
+    use super::program::{Program, load};
     #[pymodule_export]
     use super::session::{Output, Session};
     #[pymodule_export]
-    use super::speech::Transcriber;
-    #[pymodule_export]
     use super::text::{Generation, Generator};
+    #[pymodule_export]
+    use super::transcriber::Transcriber;
     #[pymodule_export]
     use super::transcription::{Segment, Transcript, Transcription};
 }

@@ -1,11 +1,11 @@
 //! From the engine's tensors to NumPy arrays.
 //!
-//! A session works in the same memory again at its next run, so what goes out is a copy. The copy
-//! lies in a `bytearray`, which owns it, and the array is a view of that: NumPy is called like any
-//! Python function, and this crate is tied to no version of its C interface.
+//! A session uses the same memory again at its next run, so what goes out is a copy. The copy is owned
+//! by a `bytearray`, of which the array is a view: NumPy is called like any Python function, and this
+//! crate does not depend on a version of NumPy's C interface.
 //!
-//! NumPy has no bfloat16. If the package `ml_dtypes` is there, which gives it one, that is used;
-//! else such a tensor comes out as float32, which holds each of its values.
+//! NumPy has no bfloat16. If the package `ml_dtypes` is installed, which adds it, that is used;
+//! otherwise such a tensor comes out as float32, which can hold each of its values.
 
 use crosslatch::{Bool, DType, Outputs, TensorRef};
 use pyo3::prelude::*;
@@ -28,14 +28,14 @@ pub fn dtype_name(dtype: DType) -> &'static str {
     }
 }
 
-/// NumPy; imported when it is first needed.
+/// NumPy, imported when it is first needed.
 pub fn numpy<'py>(py: Python<'py>) -> PyResult<&'py Bound<'py, PyModule>> {
     static NUMPY: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = NUMPY.get_or_try_init(py, || py.import("numpy").map(Bound::unbind))?;
     Ok(module.bind(py))
 }
 
-/// The outputs of a run by name, all of them or the chosen ones, copied.
+/// Copies of a run's outputs by name, of all of them or of the chosen ones.
 pub fn arrays<'py>(
     py: Python<'py>,
     outputs: &Outputs<'_>,
@@ -63,10 +63,10 @@ pub fn array<'py>(py: Python<'py>, tensor: &TensorRef<'_>) -> PyResult<Bound<'py
             }
         },
         DType::Bool => {
-            // The engine takes any byte but zero for true, NumPy only one.
+            // The engine takes any byte but zero for true, NumPy only the byte 1.
             let data = tensor.data::<Bool>();
-            let truth = each(py, tensor, |p| [data[p].get() as u8])?;
-            (name.into_pyobject(py)?.into_any(), truth)
+            let bytes = each(py, tensor, |p| [data[p].get() as u8])?;
+            (name.into_pyobject(py)?.into_any(), bytes)
         }
         _ => (name.into_pyobject(py)?.into_any(), row_major(py, tensor)?),
     };
@@ -102,8 +102,8 @@ fn element<const SIZE: usize>(tensor: &TensorRef<'_>, position: usize) -> [u8; S
     bytes
 }
 
-/// The bytes that `of` gives for the position of each element, in row-major order. Python itself
-/// allocates them, and raises what it raises if there is no memory.
+/// The bytes that `of` gives for the position of each element, in row-major order. Python allocates
+/// the memory, and raises its own exception if there is none.
 fn each<'py, const N: usize>(
     py: Python<'py>,
     tensor: &TensorRef<'_>,

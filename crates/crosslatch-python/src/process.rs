@@ -1,23 +1,23 @@
-//! What belongs to the process that made it.
+//! Values that belong to the process that made them.
 //!
 //! A session has threads. When a process forks, as `multiprocessing` does on Linux, the child gets a
-//! copy of the session's memory and none of its threads: to use it, or to wait for its threads at
-//! the end, would take forever. So a value remembers its process; in a child it is refused, and
-//! forgotten instead of dropped.
+//! copy of the session's memory and none of its threads: using the session, or waiting for its threads
+//! at the end, would take forever. So a value remembers its process; a child is refused the value, and
+//! leaks it instead of dropping it.
 
 use pyo3::PyResult;
 
 use crate::error::failure;
 
-/// A value that is used, and dropped, in the process that made it only.
+/// A value that is used and dropped only in the process that made it.
 pub struct Local<T> {
     process: u32,
-    /// There until the end.
+    /// Present until it is dropped.
     value: Option<T>,
 }
 
 impl<T> Local<T> {
-    /// Makes it this process's.
+    /// Makes a value belong to this process.
     pub fn new(value: T) -> Local<T> {
         Local {
             process: std::process::id(),

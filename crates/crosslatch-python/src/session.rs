@@ -1,40 +1,51 @@
 //! A session: one input being worked on, with state of its own.
 //!
-//! Runs of one session follow each other, since each finds what the one before left behind. Two
-//! threads that run one session at the same time would mix two inputs, and no order of their runs
-//! would be right, so the second is refused and not made to wait. Sessions of one program have
-//! nothing in common but weights, which nobody writes: they run side by side.
+//! The runs of one session follow each other, since each finds what the one before left behind. Two
+//! threads that ran one session at the same time would mix two inputs, and no order of their runs
+//! would be right; so the second is refused and not made to wait. Sessions of one program have only
+//! weights in common, which nobody writes, so they run side by side.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use crosslatch::ir::graph::ValueType;
-use crosslatch::{DType, Input};
+use crosslatch::{DType, Input, Model, Options};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
 
 use crate::error::{engine, failure};
 use crate::inputs::{Given, Refusal, take};
+use crate::methods;
 use crate::outputs::{array, arrays};
 use crate::process::Local;
-use crate::program::Program;
 
 /// One input being worked on: the state of every method, isolated from all other sessions.
 ///
 /// A session is used by one thread at a time; a second thread gets an error.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Session {
-    program: Py<Program>,
+    /// The Python object that the session was made from.
+    program: Py<PyAny>,
+    model: Model,
+    /// The model's file, for messages.
+    path: PathBuf,
     session: Mutex<Local<crosslatch::Session>>,
 }
 
 impl Session {
-    /// A fresh session.
-    pub fn new(program: &Bound<'_, Program>) -> PyResult<Session> {
-        let Program { model, options, .. } = program.get();
-        // The first one in a narrow precision converts the weights.
-        let session = (program.py()).detach(|| crosslatch::Session::new(model, *options));
+    /// A fresh session of a program, which has this model.
+    pub fn new(
+        program: &Bound<'_, PyAny>,
+        model: &Model,
+        options: Options,
+        path: &Path,
+    ) -> PyResult<Session> {
+        // The first session in a precision other than f32 converts the weights.
+        let session = (program.py()).detach(|| crosslatch::Session::new(model, options));
         Ok(Session {
             program: program.clone().unbind(),
+            model: model.clone(),
+            path: path.to_owned(),
             session: Mutex::new(Local::new(session.map_err(engine)?)),
         })
     }
@@ -58,7 +69,7 @@ impl Session {
 impl Session {
     /// The program that the session runs.
     #[getter]
-    fn program(&self, py: Python<'_>) -> Py<Program> {
+    fn program(&self, py: Python<'_>) -> Py<PyAny> {
         self.program.clone_ref(py)
     }
 
@@ -76,11 +87,10 @@ impl Session {
         outputs: Option<Vec<String>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (py, this) = (slf.py(), slf.get());
-        let program = this.program.get();
         for name in outputs.iter().flatten() {
-            program.check_output(method, name)?;
+            methods::check_output(&this.model, method, name)?;
         }
-        let named = sources(slf, program.method(method)?, inputs)?;
+        let named = sources(slf, methods::program(&this.model, method)?, inputs)?;
         let inputs: Vec<(&str, Input<'_>)> = named
             .iter()
             .map(|(name, source)| (name.as_str(), source.input()))
@@ -100,7 +110,7 @@ impl Session {
     ///
     /// It stands for the output of the method's latest run, at the time when it is used.
     fn output(slf: &Bound<'_, Self>, method: String, name: String) -> PyResult<Output> {
-        slf.get().program.get().check_output(&method, &name)?;
+        methods::check_output(&slf.get().model, &method, &name)?;
         Ok(Output {
             session: slf.clone().unbind(),
             method,
@@ -117,6 +127,8 @@ impl Session {
         let fork = self.lock()?.get_mut()?.fork().map_err(engine)?;
         Ok(Session {
             program: self.program.clone_ref(py),
+            model: self.model.clone(),
+            path: self.path.clone(),
             session: Mutex::new(Local::new(fork)),
         })
     }
@@ -128,10 +140,7 @@ impl Session {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<crosslatch.Session of {}>",
-            self.program.get().path.display()
-        )
+        format!("<crosslatch.Session of {}>", self.path.display())
     }
 }
 
@@ -150,7 +159,7 @@ fn sources<'py>(
     for pair in inputs.items()?.iter() {
         given.push(pair.extract()?);
     }
-    // Before anything is converted, because that asks for the input's type.
+    // Names are checked before anything is converted, because converting needs the input's type.
     let names: Vec<(&str, ())> = given.iter().map(|(name, _)| (name.as_str(), ())).collect();
     crosslatch::inputs::order(program, &names).map_err(engine)?;
     let source = |(name, value): (String, Bound<'py, PyAny>)| {

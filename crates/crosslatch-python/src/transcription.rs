@@ -1,8 +1,8 @@
 //! A transcript while it is made: an iterator over segments.
 //!
-//! Decoding runs in a thread of its own and hands each segment over as soon as it is there, so that
-//! the model works on while Python looks at the text, and an interrupt is noticed at once. It may
-//! be one segment ahead; if nobody asks any more, it ends with the segment that it is at.
+//! Decoding runs in a thread of its own and hands each segment over as soon as it is decoded, so that
+//! the model works on while Python looks at the text, and an interrupt is noticed at once. It may be
+//! one segment ahead. If nobody asks any more, decoding ends with the segment in progress.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,7 +15,7 @@ use crate::error::failure;
 use crate::process::Local;
 use crate::speech::Speech;
 
-/// How often a waiting thread looks whether it was interrupted.
+/// How often a waiting thread checks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);
 
 /// The text of a stretch of sound.
@@ -109,7 +109,7 @@ enum Message {
 }
 
 impl Transcription {
-    /// Starts to decode samples at the model's rate.
+    /// Starts to decode samples at the model's sample rate.
     pub fn start(
         speech: Arc<Speech>,
         samples: Vec<f32>,
@@ -129,7 +129,7 @@ impl Transcription {
 
 fn decode(
     speech: &Speech,
-    mut session: Local<crosslatch_tasks::exported::ExportedSpeechModel>,
+    mut session: Local<crosslatch_tasks::ExportedSpeechModel>,
     samples: &[f32],
     options: &TranscribeOptions,
     sender: &SyncSender<Message>,
@@ -142,7 +142,7 @@ fn decode(
         Event::Progress { .. } => Continue(()),
         Event::Segment(segment) => match sender.send(Message::Segment(segment.into())) {
             Ok(()) => Continue(()),
-            // Nobody is listening any more.
+            // Nobody waits for segments any more.
             Err(_) => Break(()),
         },
     };
@@ -154,7 +154,7 @@ fn decode(
         Ok(transcript) => Message::Done(transcript.into()),
         Err(error) => Message::Failed(error.to_string()),
     };
-    // As above: it may be that nobody listens.
+    // Again, it may be that nobody waits any more.
     let _ = sender.send(last);
 }
 
@@ -180,7 +180,7 @@ impl Progress {
         }
     }
 
-    /// Decodes what is left, and returns the whole.
+    /// Decodes what is left and returns the whole transcript.
     fn complete(&mut self, py: Python<'_>) -> PyResult<Transcript> {
         loop {
             if let Progress::Done(transcript) = self {

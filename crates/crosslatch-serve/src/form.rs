@@ -1,7 +1,7 @@
-//! The form of a request: a file, and how it shall be transcribed.
+//! The form of a request: a file, and how to transcribe it.
 //!
-//! The fields are those of OpenAI's interface. What this server cannot do is refused by the field's
-//! name, never ignored: a client that asked for words with times must not believe that it got them.
+//! The fields are those of OpenAI's interface. What this server cannot do is refused with the field's
+//! name, never ignored: a client that asked for the times of words must not believe that it got them.
 
 use std::time::Duration;
 
@@ -10,25 +10,27 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
-use crosslatch_tasks::{GenerationConfig, Task, TranscribeOptions};
+use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
 
-use crate::error::{ApiError, shown};
-use crate::{Limits, Patience};
+use crate::config::{Limits, Patience};
+use crate::http::{ApiError, shown};
 
-/// Bytes of a prompt, at most. A model looks at the last few hundred tokens of it, a kilobyte or two.
+/// Greatest number of bytes of a prompt. A model looks only at its last few hundred tokens, a kilobyte
+/// or two.
 const MOST_PROMPT: usize = 64 << 10;
 
-/// Bytes of every other field that is not the file, at most.
+/// Greatest number of bytes of every other field except the file.
 const MOST_TEXT: usize = 1 << 10;
 
-/// Characters of a file's name that are kept: its end, which says what it is.
+/// Number of characters of a file's name that are kept. They are its end, which says what kind of file
+/// it is.
 const MOST_NAME: usize = 128;
 
-/// The fields that there are.
+/// The fields, for messages.
 const FIELDS: &str = "file, model, language, prompt, response_format, temperature, \
                       timestamp_granularities[] and stream";
 
-/// How to write the answer.
+/// How to write the transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResponseFormat {
     #[default]
@@ -57,9 +59,15 @@ impl ResponseFormat {
         })
     }
 
-    /// Whether points in time are worth asking the model for.
-    fn needs_times(self) -> bool {
-        matches!(self, Self::Srt | Self::VerboseJson | Self::Vtt)
+    /// The format of a transcript that is written in this one; `None` for the kinds of JSON, which are
+    /// this interface's own.
+    pub fn subtitles(self) -> Option<Format> {
+        match self {
+            Self::Json | Self::VerboseJson => None,
+            Self::Text => Some(Format::Text),
+            Self::Srt => Some(Format::Srt),
+            Self::Vtt => Some(Format::Vtt),
+        }
     }
 }
 
@@ -70,9 +78,9 @@ pub struct Form {
     pub file: Option<(String, Bytes)>,
     /// The model asked for.
     pub model: Option<String>,
-    /// How to write the answer.
+    /// How to write the transcript.
     pub format: ResponseFormat,
-    /// Whether the answer shall come as it is made.
+    /// Whether the transcript is to be sent as it is made.
     pub stream: bool,
     language: Option<String>,
     prompt: Option<String>,
@@ -84,7 +92,7 @@ impl Form {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// If it is no form, too large or too slow, or a field is unknown or wrong.
+    /// If it is not a form, is too large or too slow, or if a field is unknown or wrong.
     pub async fn read(
         request: Request,
         limits: Limits,
@@ -128,7 +136,7 @@ impl Form {
         }
         if name == "file" {
             let file = end_of(field.file_name().unwrap_or("file"), MOST_NAME).to_owned();
-            // The body as a whole is bounded.
+            // The whole body is bounded, so the file needs no bound of its own.
             let sound = reader.bytes(&mut field, &name, usize::MAX).await?;
             if self.file.replace((file, sound.into())).is_some() {
                 return Err(ApiError::param("file", "one request transcribes one file"));
@@ -141,7 +149,7 @@ impl Form {
         };
         let text = reader.bytes(&mut field, &name, most).await?;
         let text = String::from_utf8(text)
-            .map_err(|_| ApiError::param(&name, format!("{} is no UTF-8", shown(&name))))?;
+            .map_err(|_| ApiError::param(&name, format!("{} is not UTF-8", shown(&name))))?;
         match name.strip_suffix("[]").unwrap_or(&name) {
             "model" => self.model = Some(text),
             "language" => self.language = (!text.is_empty()).then_some(text),
@@ -161,7 +169,7 @@ impl Form {
         Ok(())
     }
 
-    /// What can only be said of all fields together.
+    /// Checks what can only be told by all fields together.
     fn check(self) -> Result<Form, ApiError> {
         if self.has_granularities && self.format != ResponseFormat::VerboseJson {
             return Err(ApiError::param(
@@ -180,11 +188,14 @@ impl Form {
     }
 
     /// How to decode, by a model with this configuration.
-    pub fn options(&self, task: Task, model: &GenerationConfig) -> TranscribeOptions {
+    pub fn options(&self, task: Task, model: &WhisperConfig) -> TranscribeOptions {
+        let is_verbose = self.format == ResponseFormat::VerboseJson;
         let mut options = TranscribeOptions {
             language: self.language.clone(),
             task: (task == Task::Translate).then_some(task),
-            timestamps: (self.format.needs_times() && model.has_timestamps()).then_some(true),
+            format: self.format.subtitles().unwrap_or_default(),
+            // `verbose_json` lists segments with their times, so it is worth having them exact.
+            timestamps: (is_verbose && model.has_timestamps()).then_some(true),
             prompt: self.prompt.clone(),
             ..TranscribeOptions::default()
         };
@@ -196,8 +207,8 @@ impl Form {
             .no_speech_threshold
             .or(model.logprob_threshold)
             .is_some();
-        if self.format == ResponseFormat::VerboseJson && has_no_speech && !is_set {
-            // Thresholds that nothing breaks: the probability is found, and decides nothing.
+        if is_verbose && has_no_speech && !is_set {
+            // No text crosses these thresholds: the probability is computed and has no effect.
             options.no_speech_threshold = Some(f32::INFINITY);
             options.logprob_threshold = Some(f32::NEG_INFINITY);
         }
@@ -213,7 +224,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// What comes next, if it comes soon.
+    /// What comes next, if it arrives in time.
     async fn soon<T>(
         &self,
         next: impl Future<Output = Result<T, MultipartError>>,
@@ -223,7 +234,7 @@ impl Reader {
         next.map_err(|error| self.refused(&error))
     }
 
-    /// All bytes of a field, which may be no more than `most`.
+    /// All bytes of a field, at most `most`.
     async fn bytes(
         &self,
         field: &mut Field<'_>,
@@ -266,7 +277,7 @@ fn too_slow(what: &str, waited: Duration) -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
 }
 
-/// The end of a text, so many characters of it.
+/// The last characters of a text.
 fn end_of(text: &str, characters: usize) -> &str {
     match text.char_indices().rev().nth(characters.saturating_sub(1)) {
         Some((start, _)) => &text[start..],

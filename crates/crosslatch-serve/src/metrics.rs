@@ -25,19 +25,19 @@ pub struct Metrics {
     work: Mutex<Work>,
 }
 
-/// What was transcribed to the end.
+/// The transcripts that were completed.
 #[derive(Default, Clone)]
 struct Work {
     /// Seconds of sound.
     audio: f64,
-    /// Seconds that workers needed.
+    /// Seconds that workers took.
     decode: f64,
     count: u64,
-    /// Transcripts that took longer than the bound before and at most this one.
+    /// Number of transcripts by time: at most this bound, and more than the one before.
     buckets: [u64; BOUNDS.len()],
 }
 
-/// A worker that is busy, until this is dropped.
+/// A worker that counts as busy until this is dropped.
 pub struct Decoding<'a>(&'a Metrics);
 
 impl Drop for Decoding<'_> {
@@ -47,24 +47,24 @@ impl Drop for Decoding<'_> {
 }
 
 impl Metrics {
-    /// A request was answered.
+    /// Counts a request that was answered.
     pub fn answered(&self, path: &str, status: u16) {
         let mut requests = self.requests.lock().unwrap_or_else(|e| e.into_inner());
         *requests.entry((path.to_owned(), status)).or_default() += 1;
     }
 
-    /// A client went away before it had the whole answer.
+    /// Counts a client that went away before it had the whole answer.
     pub fn cancelled(&self) {
         self.cancelled.fetch_add(1, Relaxed);
     }
 
-    /// A worker begins.
+    /// Counts a worker as busy.
     pub fn begin(&self) -> Decoding<'_> {
         self.decoding.fetch_add(1, Relaxed);
         Decoding(self)
     }
 
-    /// So much sound was transcribed in so much time.
+    /// Counts a transcript of so many seconds of sound, and the time it took.
     pub fn transcribed(&self, audio: f64, took: Duration) {
         let mut work = self.work();
         let seconds = took.as_secs_f64();
@@ -76,7 +76,7 @@ impl Metrics {
         }
     }
 
-    /// Seconds that a transcript takes a worker on average; `None` before the first.
+    /// Mean number of seconds that a worker takes for a transcript; `None` before the first.
     pub fn mean_decode(&self) -> Option<f64> {
         let work = self.work();
         (work.count > 0).then(|| work.decode / work.count as f64)
@@ -86,7 +86,7 @@ impl Metrics {
         self.work.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Everything as text; the queue's length and the number of workers are known elsewhere.
+    /// All counters as text, together with the number of waiting requests and of workers.
     pub fn text(&self, waiting: usize, workers: usize) -> String {
         let mut out = Text::default();
         let name = "crosslatch_requests_total";

@@ -1,8 +1,8 @@
 //! Which path is answered by what.
 //!
 //! The interface under `/v1` may ask for a key; the page, `/health` and `/metrics` do not, since they
-//! show nothing of anybody's sound. Every answer, also to a path that does not exist, has the shape of
-//! OpenAI's errors, is counted and logged.
+//! show nothing of anybody's sound. Every answer is counted and logged, and every error has the shape
+//! of OpenAI's errors, also that of a path which does not exist.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,12 +16,10 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use crate::answer::json_body;
-use crate::error::ApiError;
+use crate::http::{ApiError, MOST_HEAD_BYTES, MOST_HEADERS, discard, json_body};
 use crate::service::{self, Service};
-use crate::unread;
 
-/// The page for a person; it takes nothing from anywhere else.
+/// The page for a person. It loads nothing from anywhere else.
 const PAGE: &str = include_str!("page.html");
 
 /// What the page may load: itself, what it records, and this server's answers.
@@ -38,7 +36,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), admit))
-        .layer(middleware::from_fn(unread::discard));
+        .layer(middleware::from_fn(discard));
     Router::new()
         .merge(api)
         .route("/", get(page))
@@ -61,16 +59,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// Headers of a request, at most.
-pub const MOST_HEADERS: usize = 100;
-
-/// Bytes of its first line and headers, at most.
-pub const MOST_HEAD_BYTES: usize = 32 << 10;
-
-/// Bytes of its path, at most.
+/// Greatest number of bytes of a request's path.
 const MOST_PATH_BYTES: usize = 4 << 10;
 
-/// Lets a request pass whose head is no larger than it may be and that is meant for this server.
+/// Lets a request pass if its head is not too large and it is meant for this server.
 async fn check_head(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -99,7 +91,7 @@ async fn check_head(
     Ok(next.run(request).await)
 }
 
-/// Gives an error that a library made the shape of all others.
+/// Gives an error that a library made the shape of all other errors.
 async fn shape(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
@@ -117,7 +109,7 @@ async fn shape(request: Request, next: Next) -> Response {
     };
     let mut shaped = ApiError::new(status, message).into_response();
     for (name, value) in head.headers {
-        // What says how the old body is written does not hold for the new one.
+        // Headers that describe the old body do not hold for the new one.
         if let Some(name) = name.filter(|n| *n != CONTENT_TYPE && *n != CONTENT_LENGTH) {
             shaped.headers_mut().entry(name).or_insert(value);
         }
@@ -125,7 +117,7 @@ async fn shape(request: Request, next: Next) -> Response {
     shaped
 }
 
-/// Lets a request pass that has the key, while the server is not ending.
+/// Lets a request pass if it has the key and the server is not ending.
 async fn admit(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -151,17 +143,17 @@ async fn admit(
     Ok(next.run(request).await)
 }
 
-/// Whether two keys are the same, in a time that does not tell how much of them is.
+/// Whether two keys are the same, in a time that does not depend on how much of them agrees.
 fn is_same(given: &[u8], key: &[u8]) -> bool {
     let differing = given.iter().zip(key).fold(0, |all, (a, b)| all | (a ^ b));
     given.len() == key.len() && std::hint::black_box(differing) == 0
 }
 
-/// Counts and logs.
+/// Counts and logs a request.
 async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
-    // Not the path itself: everything that somebody may try would become a series.
+    // The path's pattern and not the path itself, of which there may be any number.
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("other", |path| path.as_str()).to_owned();
     let response = next.run(request).await;
@@ -169,7 +161,7 @@ async fn observe(State(service): State<Arc<Service>>, request: Request, next: Ne
     service.shared.metrics.answered(&path, status);
     let milliseconds = begun.elapsed().as_millis() as u64;
     match path.as_str() {
-        // Asked for every few seconds.
+        // These are asked for every few seconds.
         "/health" | "/metrics" => {
             tracing::debug!(%method, path, status, milliseconds, "answered");
         }

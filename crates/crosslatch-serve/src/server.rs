@@ -1,20 +1,21 @@
 //! The server: bound to an address, it runs until a signal.
 //!
-//! At SIGTERM or an interrupt the listener closes, so that new connections are refused by the system;
-//! requests on open connections are answered 503; what was accepted is finished, the queue included.
-//! A second signal does not wait for that.
+//! At SIGTERM or an interrupt the listener closes, so that the system refuses new connections; requests
+//! on open connections are answered with 503; and every request that was accepted is finished, also
+//! those in the queue. A second signal ends the server at once.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crosslatch::{Model, Options};
-use crosslatch_tasks::exported::{Circle, ExportedError, ExportedSpeechModel, pipeline};
+use crosslatch_tasks::{ExportedError, ExportedSpeechModel, StepBatcher, speech_pipeline};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::config::Config;
+use crate::http;
 use crate::router::router;
 use crate::service::{Service, Workers};
-use crate::worker::StartError;
-use crate::{Config, connections};
+use crate::work::StartError;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -22,16 +23,16 @@ use crate::{Config, connections};
 pub enum ServeError {
     /// The model cannot be used for speech.
     #[error("{0}")]
-    Model(String),
+    Model(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The configuration makes no sense.
     #[error("{0}")]
     Config(&'static str),
-    /// There is something else at the address, or it is none of this machine's.
+    /// The address is in use, or it is not one of this machine's.
     #[error("cannot listen at {address}: {source}; choose another --port or --host")]
     Listen {
         /// Host and port.
         address: String,
-        /// What the system said.
+        /// What the operating system reported.
         source: std::io::Error,
     },
     /// A thread, a signal handler or the network failed.
@@ -63,7 +64,7 @@ impl Server {
         if config.workers == 0 {
             return Err(ServeError::Config("a server needs at least one worker"));
         }
-        let pipeline = pipeline(model).map_err(|e| ServeError::Model(e.to_string()))?;
+        let pipeline = speech_pipeline(model).map_err(|e| ServeError::Model(e.into()))?;
         let listener = TcpListener::bind((host, port)).map_err(|source| ServeError::Listen {
             address: format!("{host}:{port}"),
             source,
@@ -76,9 +77,9 @@ impl Server {
         config.hosts = config.hosts.decided(is_loopback);
         let model = model.clone();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let circle =
-            Circle::new((config.workers * options.threads).min(cores.max(options.threads)));
-        let make = move || Ok(ExportedSpeechModel::new(&model, options)?.in_circle(&circle));
+        let threads = (config.workers * options.threads).min(cores.max(options.threads));
+        let batcher = StepBatcher::new(threads);
+        let make = move || Ok(ExportedSpeechModel::new(&model, options)?.batched_by(&batcher));
         let (service, workers) = Service::start(config, pipeline, make).map_err(no_workers)?;
         Ok(Server {
             service,
@@ -88,10 +89,10 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the operating system does not tell.
     pub fn address(&self) -> Result<SocketAddr, ServeError> {
         Ok(self.listener.local_addr()?)
     }
@@ -113,8 +114,8 @@ impl Server {
             let mut signals = Signals::new()?;
             let (told, heard) = tokio::sync::oneshot::channel::<()>();
             let patience = service.config.patience;
-            let all = connections::serve(listener, router(Arc::clone(&service)), patience, async {
-                // Dropped or sent, both mean the end.
+            let all = http::serve(listener, router(Arc::clone(&service)), patience, async {
+                // Whether a message was sent or the sender dropped, the server has to end.
                 let _ = heard.await;
             });
             tokio::pin!(all);
@@ -144,12 +145,12 @@ impl Server {
 
 fn no_workers(error: StartError<ExportedError>) -> ServeError {
     match error {
-        StartError::Session(error) => ServeError::Model(error.to_string()),
+        StartError::Session(error) => ServeError::Model(error.into()),
         StartError::Thread(error) => ServeError::System(error),
     }
 }
 
-/// The wish to end.
+/// The signals that tell the server to end.
 struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,

@@ -1,4 +1,4 @@
-//! What all requests share, and the handling of one that wants text.
+//! What all requests share, and how a request for a transcript is handled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,18 +9,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use crosslatch_tasks::{SpeechModel, SpeechPipeline, Task};
 
-use crate::Config;
-use crate::answer;
-use crate::error::{ApiError, shown};
+use crate::config::Config;
 use crate::form::Form;
-use crate::job::{Job, Reply};
-use crate::queue::Queue;
-use crate::worker::{self, Shared, StartError};
+use crate::http::{ApiError, shown};
+use crate::response;
+use crate::work::{self, Job, Places, Queue, Reply, Shared, StartError};
 
-/// The name that clients of OpenAI's interface give a Whisper if nobody told them another.
+/// The name by which clients of OpenAI's interface ask for Whisper unless they are told another.
 const USUAL_NAME: &str = "whisper-1";
 
-/// Bounds of the advice when to come back, in seconds.
+/// Bounds of the advice when to try again, in seconds.
 const COME_BACK: (f64, f64) = (1.0, 60.0);
 
 /// What all requests share.
@@ -50,11 +48,12 @@ impl Service {
     {
         let shared = Arc::new(Shared {
             pipeline,
-            queue: Queue::new(config.workers.saturating_add(config.queue)),
+            places: Places::new(config.workers.saturating_add(config.queue)),
+            queue: Queue::default(),
             metrics: Arc::default(),
             limits: config.limits,
         });
-        let threads = worker::start(config.workers, &shared, make)?;
+        let threads = work::start(config.workers, &shared, make)?;
         let service = Service {
             config,
             shared,
@@ -63,7 +62,7 @@ impl Service {
         Ok((Arc::new(service), Workers(threads)))
     }
 
-    /// Refuses what comes from now on.
+    /// Refuses all requests from now on.
     pub fn end(&self) {
         self.is_ending.store(true, Relaxed);
     }
@@ -77,23 +76,23 @@ impl Service {
     pub fn join(&self, workers: Workers) {
         self.shared.queue.close();
         for thread in workers.0 {
-            // What a worker's panic is about has been logged by then.
+            // If the worker panicked, that has been logged.
             let _ = thread.join();
         }
     }
 
-    /// What is counted, as text for Prometheus.
+    /// The counters, as text for Prometheus.
     pub fn metrics(&self) -> String {
         let shared = &self.shared;
         shared.metrics.text(shared.queue.len(), self.config.workers)
     }
 
-    /// Whether clients may call the model so.
+    /// Whether clients may ask for the model by this name.
     pub fn is_model(&self, name: &str) -> bool {
         name == self.config.name || name == USUAL_NAME
     }
 
-    /// A model that is not here.
+    /// The error for a model that this server does not have.
     pub fn no_model(&self, name: &str) -> ApiError {
         let message = format!(
             "the model {} does not exist; this server has {:?}",
@@ -117,7 +116,7 @@ impl Service {
     }
 
     async fn text(&self, task: Task, request: Request) -> Result<Response, ApiError> {
-        let place = self.shared.queue.place().ok_or_else(|| self.full())?;
+        let place = self.shared.places.take().ok_or_else(|| self.full())?;
         let Config {
             limits, patience, ..
         } = self.config;
@@ -128,17 +127,17 @@ impl Service {
         }
         let (name, sound) = form.file.take().ok_or_else(|| missing("file"))?;
         let pipeline = &self.shared.pipeline;
-        let options = form.options(task, &pipeline.generation);
+        let options = form.options(task, &pipeline.config);
         pipeline.check(&options)?;
         let metrics = Arc::clone(&self.shared.metrics);
-        let (job, mut answer) = Job::new(name, sound, options, place, metrics);
+        let (job, mut replies) = Job::new(name, sound, options, place, metrics);
         self.shared.queue.push(job);
         loop {
-            match answer.next().await {
-                Some(Reply::Begun) if form.stream => return Ok(answer::stream(answer)),
+            match replies.next().await {
+                Some(Reply::Begun) if form.stream => return Ok(response::stream(replies)),
                 Some(Reply::Begun | Reply::Segment(_)) => {}
                 Some(Reply::Done(transcript)) => {
-                    return Ok(answer::whole(form.format, task, &transcript));
+                    return Ok(response::whole(form.format, task, &transcript));
                 }
                 Some(Reply::Failed(error)) => return Err(error),
                 None => return Err(ApiError::internal("the transcript has no end")),

@@ -1,44 +1,78 @@
-//! Tasks around an encoder–decoder model: what comes before the encoder and what comes after the
-//! decoder.
+//! Speech to text and text to text with models that Crosslatch runs.
 //!
-//! A speech model takes a small matrix of numbers and gives back, token by token, a row of scores.
-//! People have a sound file and want text. This crate is the way between: it reads the file
-//! ([`audio`]), turns samples into the features that the model was trained on ([`features`]),
-//! builds the prompt and the [`rules`] for choosing tokens from the model's own configuration files
-//! ([`generation`]), finds the tokens ([`search`], which knows nothing of speech), runs the loop over
-//! windows ([`speech`]), turns tokens into text ([`tokenizer`]) and writes text or subtitles
-//! ([`subtitle`]). A text model takes tokens, and the way there and back is shorter ([`text`]); rules
-//! and search are the same.
+//! ```
+//! use crosslatch::{Model, Options};
+//! use crosslatch_tasks::{ExportedSpeechModel, Format, TranscribeOptions, audio, speech_pipeline};
 //!
-//! The idea is that every step has a published definition (Hugging Face's `transformers` for
-//! Whisper) and that each module is tested against it with numbers that it produced. The model
-//! itself is known only by the traits [`speech::SpeechModel`] and [`text::TextModel`]: one encoder run
-//! a window or a text, then decoder steps. Only [`exported`] knows what runs it.
+//! // One file holds the weights, and beside them the files that say how to use them.
+//! let model = Model::open("../../demo/model.pt2")?;
+//! let pipeline = speech_pipeline(&model)?;
+//! let mut session = ExportedSpeechModel::new(&model, Options::default())?;
 //!
-//! Files and configurations are treated as written by an enemy: every failure is an error value
-//! that says which file, why and what to do; nothing here prints or ends the process.
+//! // A sound file becomes segments of text, and these become subtitles.
+//! let sound = audio::read_file("../../demo/samples/light.wav", pipeline.sample_rate())?;
+//! let options = TranscribeOptions {
+//!     format: Format::Srt,
+//!     ..TranscribeOptions::default()
+//! };
+//! let transcript = pipeline.transcribe(&mut session, &sound.samples, &options)?;
+//! for segment in &transcript.segments {
+//!     println!("{:.2} to {:.2} s: {}", segment.start, segment.end, segment.text);
+//! }
+//! let subtitles = Format::Srt.write(&transcript);
+//! assert!(subtitles.starts_with("1\n00:00:00,000 --> 00:00:0"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A speech model takes a small matrix of numbers and gives back, token by token, a row of scores;
+//! people have a sound file and want text. This crate is the way between the two. It reads the file
+//! ([`audio`]), turns samples into the features that the model was trained on ([`LogMel`]), reads the
+//! model's own files and makes the prompt and the rules for choosing tokens of them, finds the tokens
+//! ([`search`], which knows nothing of speech), runs the loop over windows ([`speech`]), turns tokens
+//! into text ([`TextTokenizer`]), and writes text or subtitles ([`Format`]). A text model takes
+//! tokens, so the way there and back is shorter ([`text`]); rules and search are the same.
+//!
+//! The idea is that every step has a published definition (Hugging Face's `transformers`) and that
+//! each module is tested against numbers that it produced. The model itself is known only by the
+//! traits [`SpeechModel`] and [`TextModel`]: one encoder run for each window or text, then decoder
+//! steps. [`ExportedSpeechModel`] and [`ExportedTextModel`] implement them with the engine's sessions.
+//!
+//! Files and configurations are not trusted: every failure is an error value that says which file,
+//! why and what to do. Nothing here prints or ends the process.
 
 #![forbid(unsafe_code)]
 
 pub mod audio;
-pub mod exported;
+#[doc(hidden)]
+pub mod config;
+mod exported;
+#[doc(hidden)]
 pub mod features;
-pub mod generation;
+#[doc(hidden)]
 pub mod rules;
 pub mod search;
 pub mod speech;
-pub mod subtitle;
+mod subtitles;
 pub mod text;
-pub mod tokenizer;
+mod tokenizer;
+mod transcript;
 
 pub use audio::{Audio, AudioError};
+pub use config::{ConfigError, OptionsError};
+pub use exported::{
+    BatchError, ExportedError, ExportedModel, ExportedSpeechModel, ExportedTextModel, SpeechSource,
+    StepBatcher, TextSource, speech_pipeline, text_pipeline,
+};
 pub use features::{FeatureError, LogMel};
-pub use generation::{GenerationConfig, GenerationError, Task, TranscribeOptions};
 pub use search::{Decoder, Feed};
-pub use speech::{Event, Segment, SpeechModel, SpeechPipeline, TranscribeError, Transcript};
-pub use subtitle::Format;
+pub use speech::{
+    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions,
+    whisper::WhisperConfig,
+};
+pub use subtitles::{Format, UnknownFormat};
 pub use text::{
-    Candidate, GenerateError, GenerateOptions, Generation, Limits, TextConfig, TextModel,
+    Candidate, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
     TextPipeline,
 };
 pub use tokenizer::{TextTokenizer, TokenizerError};
+pub use transcript::{Segment, Transcript};

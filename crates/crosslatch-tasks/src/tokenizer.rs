@@ -1,13 +1,13 @@
-//! Text to token ids and back, from a model's `tokenizer.json`.
+//! From text to token ids and back, by a model's `tokenizer.json`.
 //!
-//! Models name their tokens in a file that the `tokenizers` library defines and reads; this is a
-//! thin layer over it, so that the rest of the crate (and its callers) sees a few operations and
-//! one error. The pure-Rust regular expressions are used, so no C library is needed.
+//! Models describe their tokens in a file that the `tokenizers` library defines and reads. This is a
+//! thin layer over the library, so that the rest of the crate and its callers see a few operations
+//! and one error. Regular expressions are those in pure Rust, so no C library is needed.
 //!
-//! The library takes its file for a good one and panics at some that are not. Text that is no JSON is
-//! refused before the library sees it; every other panic becomes an error here, the only place where
-//! the library is called. Nothing of a tokenizer changes while it is used, so that it is as good
-//! after a panic as before.
+//! The library trusts its file and panics at some that are malformed. Text that is not JSON is
+//! refused before the library sees it, and every other panic becomes an error here, in the only
+//! module that calls the library. A tokenizer does not change while it is used, so it can still be
+//! used after a panic.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,19 +15,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
 
+/// What the library, or the JSON parser before it, reported.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a tokenizer failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
     /// The file is not a tokenizer.
     #[error("tokenizer.json: {0}; take the file that belongs to the model")]
-    Load(String),
+    Load(#[source] Cause),
     /// The text could not be turned into tokens.
     #[error("the text cannot be encoded: {0}")]
-    Encode(String),
+    Encode(#[source] Cause),
     /// The tokens could not be turned into text.
     #[error("the tokens cannot be decoded: {0}")]
-    Decode(String),
+    Decode(#[source] Cause),
 }
 
 /// A loaded tokenizer.
@@ -37,22 +40,21 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// From the bytes of a `tokenizer.json`. Truncation and padding that the file asks for are
-    /// switched off: a text is encoded as it is.
+    /// Reads the contents of a `tokenizer.json`. Truncation and padding that the file asks for are
+    /// switched off, so that a text is encoded as it is.
     ///
     /// # Errors
     /// [`TokenizerError::Load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let malformed = |e: &dyn std::fmt::Display| TokenizerError::Load(e.to_string());
-        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| malformed(&e))?;
-        let read = guarded(|| Tokenizer::from_bytes(bytes));
-        let mut inner = read.map_err(|e| malformed(&e))?;
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| TokenizerError::Load(e.into()))?;
+        let mut inner = guarded(|| Tokenizer::from_bytes(bytes)).map_err(TokenizerError::Load)?;
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| malformed(&e))?;
+        inner.with_truncation(None).map_err(TokenizerError::Load)?;
         Ok(Self { inner })
     }
 
-    /// Token ids of a text; with `special_tokens`, what the model puts around one (such as `</s>`).
+    /// The token ids of a text; with `special_tokens` also those that the model puts around one, such
+    /// as `</s>`.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
@@ -62,7 +64,8 @@ impl TextTokenizer {
             .map_err(TokenizerError::Encode)
     }
 
-    /// Token ids of a text with what the model puts around one, and for each whether it was put there.
+    /// The token ids of a text and of what the model puts around one; each says whether it is such an
+    /// addition.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
@@ -74,7 +77,7 @@ impl TextTokenizer {
         Ok(ids.zip(marks.map(|&mark| mark == 1)).collect())
     }
 
-    /// The text of token ids, special tokens left out; ids that do not exist are left out as well.
+    /// The text of token ids. Special tokens are left out, and so are ids that do not exist.
     ///
     /// # Errors
     /// [`TokenizerError::Decode`].
@@ -87,24 +90,22 @@ impl TextTokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The tokens that were added to the vocabulary, special ones among them, by id.
+    /// The tokens that were added to the vocabulary, among them the special ones, by id.
     pub fn added_tokens(&self) -> BTreeMap<u32, String> {
         let added = self.inner.get_added_tokens_decoder().into_iter();
         added.map(|(id, token)| (id, token.content)).collect()
     }
 
-    /// Number of tokens, added ones included.
+    /// Number of tokens, the added ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 }
 
-/// What the library says, a panic of it included.
-fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(outcome) => outcome.map_err(|e| e.to_string()),
-        Err(_) => Err("the file breaks the library that reads it".to_owned()),
-    }
+/// Calls the library and turns a panic of it into an error.
+fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    outcome.unwrap_or_else(|_| Err("the file breaks the library that reads it".into()))
 }
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_no_json_is_refused_with_its_line() {
+    fn a_file_that_is_not_json_is_refused_with_its_line() {
         let error = TextTokenizer::from_bytes(b"{\n\"decoder\": {\"type\"").unwrap_err();
         let text = error.to_string();
         assert!(text.contains("line 2"), "{text}");
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_vocabulary_that_breaks_the_library_is_an_error() {
-        // A merge whose second half is shorter than the prefix that is cut off it.
+        // The second half of the merge is shorter than the prefix that the library cuts off it.
         let file = br#"{"version": "1.0", "added_tokens": [], "model": {"type": "BPE",
             "continuing_subword_prefix": "a long prefix", "vocab": {"a": 0, "b": 1, "ab": 2},
             "merges": [["a", "b"]]}}"#;

@@ -5,8 +5,7 @@
 use std::path::Path;
 
 use crosslatch::{Model, Options};
-use crosslatch_tasks::exported::ExportedSpeechModel;
-use crosslatch_tasks::{Decoder, SpeechModel};
+use crosslatch_tasks::{Decoder, ExportedSpeechModel, SpeechModel};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;

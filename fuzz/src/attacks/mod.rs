@@ -17,8 +17,8 @@ use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
 use crosslatch::{Input, MemoryLimit, Model, Options, Precision, Session, Tensor};
-use crosslatch_tasks::audio::{Limits, read_bytes};
-use crosslatch_tasks::{GenerationConfig, LogMel, TextTokenizer};
+use crosslatch_tasks::audio::{AudioLimits, read_bytes};
+use crosslatch_tasks::{LogMel, TextTokenizer, WhisperConfig};
 
 use crate::targets;
 
@@ -63,7 +63,7 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
             arrays.map(drop)
         }
         "wav" | "flac" | "mp3" => {
-            let sound = read_bytes("sound", bytes, 16_000, Limits::default());
+            let sound = read_bytes("sound", bytes, 16_000, AudioLimits::default());
             sound.map(drop).map_err(|e| e.to_string())
         }
         "json" if name.starts_with("tokenizer") => tokenizer(&bytes),
@@ -71,7 +71,7 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
             .map(drop)
             .map_err(|e| e.to_string()),
         "json" => {
-            let config = GenerationConfig::from_json(None, &bytes);
+            let config = WhisperConfig::from_json(None, &bytes);
             config.map(drop).map_err(|e| e.to_string())
         }
         "form" => targets::read_form(&bytes),

@@ -8,12 +8,12 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "text_string_without_end.ir",
         || b"program p\ninput %x: f32[1] = \"x".to_vec(),
-        "line 2: a string does not end",
+        "line 2: a string is not terminated",
     ),
     Attack::new(
         "text_type_without_end.ir",
         || b"program p\ninput %x: f32[1".to_vec(),
-        "line 2: a type does not end",
+        "line 2: a type is not terminated",
     ),
     Attack::new(
         "text_list_without_end.ir",

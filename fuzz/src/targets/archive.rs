@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crosslatch::{Model, Precision};
-use crosslatch_tasks::exported::{pipeline, text_pipeline};
+use crosslatch_tasks::{speech_pipeline, text_pipeline};
 
 use super::{Target, kind_of, running, seeds, tokenizer};
 use crate::mutation::zip;
@@ -60,7 +60,8 @@ fn run(bytes: &[u8]) -> String {
     };
     let mut answer = String::new();
     if model.extra_files().next().is_some() {
-        let speech = pipeline(&model).map_or_else(|e| e.to_string(), |_| "speech".to_owned());
+        let speech =
+            speech_pipeline(&model).map_or_else(|e| e.to_string(), |_| "speech".to_owned());
         let text = text_pipeline(&model).map_or_else(|e| e.to_string(), |_| "text".to_owned());
         answer = kind_of(&format!("{speech}; {text}; "));
     }

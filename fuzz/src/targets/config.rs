@@ -8,8 +8,8 @@ use std::convert::Infallible;
 
 use crosslatch::Model;
 use crosslatch_tasks::{
-    Decoder, GenerateOptions, GenerationConfig, Limits, LogMel, SpeechModel, SpeechPipeline, Task,
-    TextModel, TextPipeline, TranscribeOptions,
+    Decoder, GenerateOptions, LogMel, SpeechModel, SpeechPipeline, Task, TextLimits, TextModel,
+    TextPipeline, TranscribeOptions, WhisperConfig,
 };
 
 use super::archive::scratch;
@@ -90,7 +90,7 @@ fn run(bytes: &[u8]) -> String {
 }
 
 fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {
-    let config = match GenerationConfig::from_json(generation, config) {
+    let config = match WhisperConfig::from_json(generation, config) {
         Ok(config) => config,
         Err(error) => return kind_of(&error.to_string()),
     };
@@ -114,7 +114,7 @@ fn speech(generation: Option<&[u8]>, config: &[u8]) -> String {
 }
 
 fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
-    let limits = Limits {
+    let limits = TextLimits {
         source: Some(8),
         positions: Some(12),
     };
@@ -158,7 +158,7 @@ fn transcript(preprocessor: &[u8], generation: Option<&[u8]>, config: &[u8]) -> 
         max_new_tokens: Some(6),
         ..TranscribeOptions::default()
     };
-    match pipeline.transcribe(&mut Drawn::new(), &samples, &options, |_, _| {}) {
+    match pipeline.transcribe(&mut Drawn::new(), &samples, &options) {
         Ok(transcript) => format!("good: {} segments", transcript.segments.len().min(9)),
         Err(error) => kind_of(&error.to_string()),
     }

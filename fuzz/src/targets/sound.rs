@@ -3,7 +3,7 @@
 //! The limits are stricter than those of the command: a file may decode to a few seconds, so that an input
 //! takes little time.
 
-use crosslatch_tasks::audio::{Limits, read_bytes};
+use crosslatch_tasks::audio::{AudioLimits, read_bytes};
 
 use super::{Target, kind_of, seeds::crate_folder};
 use crate::mutation::bytes;
@@ -16,7 +16,7 @@ pub const TARGET: Target = Target {
     longest: 1 << 13,
 };
 
-const LIMITS: Limits = Limits {
+const LIMITS: AudioLimits = AudioLimits {
     max_seconds: 20.0,
     free_seconds: 2.0,
     bytes_per_second: 500.0,

@@ -1,7 +1,6 @@
 //! `tokenizer.json`: read, then used on a few texts and on arbitrary tokens.
 
-use crosslatch_tasks::exported::ExportedError;
-use crosslatch_tasks::{Limits, TextPipeline, TextTokenizer};
+use crosslatch_tasks::{ExportedError, TextLimits, TextPipeline, TextTokenizer};
 
 use super::{Target, kind_of};
 use crate::mutation::json;
@@ -109,7 +108,8 @@ fn run(bytes: &[u8]) -> String {
         answer.push_str(&kind_of(&error.to_string()));
     }
     let _ = (tokenizer.id("<|en|>"), tokenizer.vocabulary_size());
-    let pipeline = TextPipeline::from_json::<ExportedError>(bytes, None, CONFIG, Limits::default());
+    let pipeline =
+        TextPipeline::from_json::<ExportedError>(bytes, None, CONFIG, TextLimits::default());
     if let Err(error) = pipeline {
         answer.push_str(&kind_of(&error.to_string()));
     }

@@ -81,21 +81,21 @@ fn describe(model: &Model, index: usize, options: Options) -> Result<Value, Comm
     }))
 }
 
-/// The method that this one computes latched values for, if it does.
+/// The method for which this one computes latched values, if it does.
 fn once_for(model: &Model, index: usize) -> Option<&str> {
     let mut methods = model.methods().iter();
     let latched = methods.find(|m| m.latch.as_ref().is_some_and(|latch| latch.once == index));
     latched.map(|method| method.program.name.as_str())
 }
 
-/// What depends on latched inputs alone and is computed at each run, with the reason.
+/// What depends only on latched inputs and is still computed at each run, with the reason.
 fn describe_left(method: &Method) -> Value {
     let left = method.latch.iter().flat_map(|latch| &latch.left);
     let left = left.map(|(name, reason)| json!({"name": name, "reason": reason}));
     left.collect()
 }
 
-/// Bytes of the weights, each payload once, and which of them stay as they are typed.
+/// Number of bytes of the weights, each payload counted once, and which of them keep their type.
 fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     let method = &model.methods()[index];
     let stored = session
@@ -107,7 +107,7 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
         .iter()
         .zip(&method.bindings)
         .enumerate();
-    let (narrow, as_typed): (Vec<_>, Vec<_>) = slots
+    let (quantized, as_typed): (Vec<_>, Vec<_>) = slots
         .filter(|(_, (slot, _))| slot.kind == SlotKind::Weight)
         .filter_map(|(i, (slot, binding))| Some((i, slot, binding.as_ref()?)))
         .partition(|(i, ..)| stored.get(*i).is_some_and(|s| s.format().is_some()));
@@ -137,17 +137,17 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
         }
         total
     };
-    let narrow = sum(&narrow);
-    let wide = sum(&as_typed);
+    let quantized = sum(&quantized);
+    let as_typed = sum(&as_typed);
     json!({
-        "bytes": narrow.1 + wide.1,
-        "narrow": {"count": narrow.0, "bytes": narrow.1},
-        "as_typed": {"count": wide.0, "bytes": wide.1},
+        "bytes": quantized.1 + as_typed.1,
+        "narrow": {"count": quantized.0, "bytes": quantized.1},
+        "as_typed": {"count": as_typed.0, "bytes": as_typed.1},
         "kept": kept,
     })
 }
 
-/// Bytes of all weights, each payload once, as they are typed in the file.
+/// Number of bytes of all weights in the file, each payload counted once.
 fn weight_bytes(model: &Model) -> usize {
     let methods = model.methods().iter();
     let slots = methods.flat_map(|m| m.program.slots.iter().zip(&m.bindings));
@@ -184,7 +184,7 @@ fn describe_plan(session: &mut Session, index: usize) -> Result<Value, CommandEr
         .sum();
     let [always, once] = plan.work();
     let work = |w: Work| json!({"flops": w.flops, "bytes": w.bytes});
-    // What happens inside of branches is for `verify` to tell.
+    // Values inside branches are reported by `verify`.
     let in_state =
         |v: &&PlannedValue| matches!(v.memory, Memory::State(_)) && !v.name.contains('/');
     let values = plan.values.iter().filter(in_state);

@@ -1,13 +1,14 @@
 //! Which layer of the model a step belongs to.
 //!
-//! A file says which module each node comes from, but only where a module was called: what stands
-//! between the calls (a reshape, a residual sum, attention that is written as a function) has the
-//! path of what surrounds it, often that of the whole program, or none at all. Steps stand in the
-//! order in which they run, so such a step belongs to the innermost module that holds both the step
-//! before it and the one after it. Between two items of a list, two decoder layers for example, it
-//! belongs to the former.
+//! A file says which module each node comes from, but only where a module was called. What stands
+//! between the calls (a reshape, a residual sum, attention that is written as a function) has the path
+//! of the module around it, which is often the whole program, or no path at all. Since the steps are in
+//! the order in which they run, such a step is counted to the innermost module that contains both the
+//! step before it and the step after it; between two items of a list, such as two decoder layers, to
+//! the first of the two.
 
-/// Completes the paths of steps in the order in which they run. A step keeps a path that says more.
+/// Completes the paths of steps, which are in the order in which they run. A step keeps its own path if
+/// that says more.
 pub fn complete(modules: &[Option<&str>]) -> Vec<String> {
     let known: Vec<Vec<&str>> = modules
         .iter()
@@ -31,13 +32,13 @@ pub fn complete(modules: &[Option<&str>]) -> Vec<String> {
     layers
 }
 
-/// Parts of a path; a module that was called twice is the same module.
+/// The parts of a path. A module that is called twice counts as one module.
 fn components(path: &str) -> Vec<&str> {
     let path = path.split('@').next().unwrap_or(path);
     path.split('.').filter(|part| !part.is_empty()).collect()
 }
 
-/// The innermost module that holds both; of two items of a list, the former.
+/// The innermost module that contains both; for two items of a list, the first of the two.
 fn holder<'p>(before: &'p [&'p str], after: &[&str]) -> &'p [&'p str] {
     let shared = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let is_item = |path: &[&str]| path.get(shared).is_some_and(|p| p.parse::<u32>().is_ok());

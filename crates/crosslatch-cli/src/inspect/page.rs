@@ -1,21 +1,21 @@
 //! The facts as a page.
 //!
-//! One file that needs nothing else: a template with style and script, and the facts as JSON in it.
-//! The script builds all that is seen from the facts, names from the model as text only, and the
-//! page's own policy forbids it to load anything.
+//! The page is one file that needs nothing else: a template with style and script, and the facts in it
+//! as JSON. The script builds everything that is seen from the facts and inserts names from the model
+//! only as text, and the page's own policy forbids it to load anything.
 
 use serde_json::Value;
 
 const TEMPLATE: &str = include_str!("page.html");
-/// Where the facts go.
+/// The place of the facts in the template.
 const PLACE: &str = "{{facts}}";
 
 /// Renders the page.
 ///
 /// # Errors
-/// If the facts are no JSON, which they are.
+/// If the facts cannot be written as JSON, which does not happen.
 pub fn render(facts: &Value) -> Result<String, serde_json::Error> {
-    // What stands in a script element ends at the first `</script`, wherever that is.
+    // A script element ends at the first `</script`, even inside a string.
     let facts = serde_json::to_string(facts)?.replace('<', "\\u003c");
     Ok(TEMPLATE.replace(PLACE, &facts))
 }

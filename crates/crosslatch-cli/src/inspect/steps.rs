@@ -38,15 +38,15 @@ struct Walk<'p> {
     steps: Vec<Described<'p>>,
 }
 
-/// A graph, and which of its values are weights.
+/// A graph and the names of those of its values that are weights.
 struct Known<'p> {
     graph: &'p Graph,
     weights: HashMap<ValueId, &'p str>,
 }
 
 impl<'p> Known<'p> {
-    /// The module that a node comes from. Of what stands in a branch the file tells only that it
-    /// belongs to the program, but a weight's name tells more.
+    /// The module that a node comes from. For a node in a branch the file tells only that it belongs to
+    /// the program, but the name of a weight that it uses tells more.
     fn module(&self, node: &'p Node) -> Option<&'p str> {
         let recorded = node.provenance.module.as_deref();
         let mut weights = node.operands().filter_map(|id| self.weights.get(&id));
@@ -77,8 +77,8 @@ struct Described<'p> {
 }
 
 impl<'p> Walk<'p> {
-    /// Describes the steps of a graph; of one that a pass has made up, not all nodes are known.
-    /// `path` names the branch, `always` whether every run comes here.
+    /// Describes the steps of a graph. If a pass made the graph, not all of its nodes are known. `path`
+    /// names the branch; `always` says whether every run takes these steps.
     fn steps(&mut self, steps: &'p [Step], known: Option<Known<'p>>, path: &str, always: bool) {
         let graph = known.as_ref().map(|known| known.graph);
         let nodes: HashMap<String, &Node> = graph
@@ -125,7 +125,7 @@ impl<'p> Walk<'p> {
     }
 }
 
-/// The branch that costs more: what is done once per input.
+/// The branch that costs more, which is the one taken once for each input.
 fn dearer(branches: &[Vec<Step>; 2]) -> Option<usize> {
     let [a, b] = branches.each_ref().map(|branch| {
         let [always, more] = work(branch);

@@ -1,8 +1,8 @@
 //! The header of a NumPy array: its element type, its order and its shape.
 //!
-//! Format: `numpy.lib.format`, versions 1.0 to 3.0. Behind a magic number stands a Python dictionary
-//! with three entries, of which NumPy writes one spelling. It is read as what it is, three entries
-//! in any order, and not as Python: the crates that do that bring a parser generator and a C
+//! The format is `numpy.lib.format`, versions 1.0 to 3.0. After a magic number follows a Python
+//! dictionary with three entries, of which NumPy writes only one spelling. It is read as three entries
+//! in any order and not as Python, because crates that parse Python bring a parser generator and a C
 //! compiler into the build.
 
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use crosslatch::DType;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Bytes that a header is a multiple of, so that the elements behind it are aligned.
+/// The length of a header is a multiple of this, so that the elements after it are aligned.
 const ALIGNMENT: usize = 64;
 
 /// NumPy's own headers of a few dimensions take 128 bytes; this is room for any number of them.
@@ -27,10 +27,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads one, up to the first element.
+    /// Reads a header, up to the first element.
     ///
     /// # Errors
-    /// What is wrong with it, or is not supported, and then what to do.
+    /// What is wrong with the header, or what is not supported and what to do about it.
     pub fn read(from: &mut impl Read) -> Result<Header, String> {
         let cut_short = |e: io::Error| format!("its header cannot be read: {e}");
         let mut start = [0; 8];

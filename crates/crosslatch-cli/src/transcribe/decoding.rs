@@ -1,6 +1,6 @@
 //! The flags that say how a transcript is decoded.
 
-use crosslatch_tasks::{Task, TranscribeOptions};
+use crosslatch_tasks::{Format, Task, TranscribeOptions};
 
 /// How to decode.
 #[derive(clap::Args)]
@@ -63,13 +63,12 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// The options for a transcript; `wants_times` says that its format has points in time, which
-    /// `has_times` says that the model knows.
-    pub fn options(&self, wants_times: bool, has_times: bool) -> TranscribeOptions {
+    /// The options for a transcript that will be written in this format.
+    pub fn options(&self, format: Format) -> TranscribeOptions {
         let timestamps = match (self.timestamps, self.no_timestamps) {
             (true, _) => Some(true),
             (_, true) => Some(false),
-            _ => (wants_times && has_times).then_some(true),
+            _ => None,
         };
         let defaults = match self.fallback {
             true => TranscribeOptions::default().with_fallback(),
@@ -81,6 +80,7 @@ impl Decoding {
                 "translate" => Task::Translate,
                 _ => Task::Transcribe,
             }),
+            format,
             timestamps,
             prompt: self.prompt.clone(),
             prompt_always: self.keep_prompt,

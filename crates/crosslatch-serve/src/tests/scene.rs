@@ -8,14 +8,13 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use crosslatch::{Model, Options};
-use crosslatch_tasks::exported::{ExportedError, ExportedSpeechModel, pipeline};
-use crosslatch_tasks::{Decoder, SpeechModel};
+use crosslatch_tasks::{Decoder, ExportedError, ExportedSpeechModel, SpeechModel, speech_pipeline};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::router::router;
 use crate::service::{Service, Workers};
-use crate::{Config, Hosts, Limits, Patience, connections};
+use crate::{Config, Hosts, Limits, Patience, http};
 
 /// How often the encoder may still run, and how often it did.
 #[derive(Default)]
@@ -71,8 +70,8 @@ pub struct Gated {
 impl Decoder for Gated {
     type Error = ExportedError;
 
-    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
-        self.inner.lanes(wanted)
+    fn sequences(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        self.inner.sequences(wanted)
     }
 
     fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
@@ -81,11 +80,11 @@ impl Decoder for Gated {
 
     fn decode(
         &mut self,
-        lane: usize,
+        sequence: usize,
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], ExportedError> {
-        self.inner.decode(lane, tokens, position)
+        self.inner.decode(sequence, tokens, position)
     }
 }
 
@@ -133,7 +132,7 @@ impl Scene {
             patience: Patience::default(),
         };
         change(&mut config);
-        let (pipeline, own) = (pipeline(&model).unwrap(), Arc::clone(&gate));
+        let (pipeline, own) = (speech_pipeline(&model).unwrap(), Arc::clone(&gate));
         let make = move || {
             let options = Options {
                 threads: 1,
@@ -173,7 +172,7 @@ impl Scene {
         let address = listener.local_addr().unwrap();
         let router = router(Arc::clone(&self.service));
         let patience = self.service.config.patience;
-        let server = connections::serve(listener, router, patience, std::future::pending());
+        let server = http::serve(listener, router, patience, std::future::pending());
         (address, tokio::spawn(server))
     }
 

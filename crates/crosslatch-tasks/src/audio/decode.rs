@@ -1,11 +1,10 @@
-//! Packets to mono samples.
+//! From the packets of a file to mono samples.
 //!
-//! `symphonia` finds the container, the track and the codec; what is left is to decide what to
-//! trust. The rate and the channels are checked before a decoder exists; each packet's own rate
-//! and channels are checked again, since a FLAC or MP3 stream may change them midway. Packets
-//! larger than any real one do not arise: symphonia reads in bounded pieces. A panic inside a
-//! third-party decoder on a hostile file is turned into an error here, at the only place where the
-//! crate hands untrusted bytes to one.
+//! `symphonia` finds the container, the track and the codec; what is left is to decide what to trust.
+//! The rate and the channels are checked before a decoder is made, and those of each packet are
+//! checked again, since a FLAC or MP3 stream may change them midway. Packets cannot be larger than
+//! real ones, because symphonia reads in bounded pieces. A hostile file may make a decoder panic; that
+//! becomes an error here, the only place where the crate hands untrusted bytes to a decoder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,10 +18,10 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::{Audio, AudioError, Resampler, SAMPLE_RATES};
 
-/// More than any recorder writes; symphonia itself stops at 32 for WAV.
+/// Greatest number of channels. No recorder writes so many; symphonia itself stops at 32 for WAV.
 const MAX_CHANNELS: usize = 64;
 
-/// Damaged packets in a row after which the rest of the file is given up.
+/// Number of damaged packets in a row after which the rest of the file is given up.
 const MAX_DAMAGED_IN_A_ROW: usize = 1_000;
 
 /// Decodes `source` to mono at `rate` Hz, at most `max_seconds` of it.
@@ -71,7 +70,7 @@ fn read_inner(
 
     let track = format
         .default_track(TrackType::Audio)
-        .ok_or_else(|| no_audio("the file holds no track of sound".to_owned()))?;
+        .ok_or_else(|| no_audio("the file has no track of sound".to_owned()))?;
     let track_id = track.id;
     let announced = track.num_frames;
     let parameters = track
@@ -103,13 +102,15 @@ fn read_inner(
     };
     pump(&mut *format, &mut *decoder, track_id, &mut state)?;
     if announced.is_some_and(|announced| plausible(announced) && state.frames < announced) {
-        // Cut off: what is there has been decoded. Packets that failed already explain a gap.
+        // The file is cut off, and what is there has been decoded. Packets that failed already explain
+        // the gap.
         state.damaged = state.damaged.max(1);
     }
     state.finish()
 }
 
-/// A header written before the length was known holds 2³² − 1 bytes or the like: no claim at all.
+/// Whether a header's length is meant: one that was written before the length was known says 2³² − 1
+/// bytes or the like.
 fn plausible(announced: u64) -> bool {
     announced < (u64::from(u32::MAX) - 4096) / 32
 }
@@ -125,7 +126,7 @@ fn pump(
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => return Ok(()),
-            // The stream stops in the middle of a packet: keep what came before.
+            // The stream ends in the middle of a packet; what came before it is kept.
             Err(SymphoniaError::IoError(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Ok(());
             }

@@ -1,14 +1,14 @@
 //! Sound files in, mono samples at the model's rate out.
 //!
-//! A speech model wants one channel of `f32` samples in `[-1, 1]` at one rate (16 kHz for
-//! Whisper); a person has a WAV, FLAC or MP3 file at any rate with any number of channels. The
-//! idea is a stream: each packet that the decoder yields is averaged to one channel and goes
-//! through the resampler at once, so memory grows with the *result* (64 kB a second at 16 kHz),
-//! never with what a header claims. How much result a file may ask for is bounded as well, since a
-//! few kilobytes of FLAC can decode to hours of silence (see [`Limits`]).
+//! A speech model wants one channel of `f32` samples in `[-1, 1]` at one rate (16 kHz for Whisper); a
+//! person has a WAV, FLAC or MP3 file at any rate with any number of channels. The idea is a stream:
+//! each packet that the decoder yields is averaged to one channel and goes through the resampler at
+//! once, so memory grows with the *result* (64 kB for each second at 16 kHz), never with what a header
+//! claims. The size of the result is bounded as well, since a few kilobytes of FLAC can decode to
+//! hours of silence (see [`AudioLimits`]).
 //!
-//! Assumed about the input: nothing. A damaged packet is skipped and counted, as players do; a
-//! file without any usable audio is an error that says why.
+//! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do; a file
+//! without any usable audio is an error that says why.
 
 mod decode;
 mod resample;
@@ -22,7 +22,7 @@ pub use resample::{Resampler, resample};
 /// Sample rates, in Hz, that files and models may have.
 pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// Mono sound, ready for [`crate::features`].
+/// Mono sound at one sample rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Audio {
     /// Samples at [`Audio::sample_rate`], nominally in `[-1, 1]`, all finite, at least one.
@@ -33,8 +33,8 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels that the file had; [`Audio::samples`] is their mean.
     pub source_channels: usize,
-    /// Packets that could not be decoded and were left out, a file cut off before the end that its
-    /// header announces counting as one. A caller may want to warn when this is not zero.
+    /// Number of packets that could not be decoded and were left out. A file that is cut off before the
+    /// end announced by its header counts as one. A caller may want to warn if this is not zero.
     pub damaged_packets: usize,
 }
 
@@ -47,21 +47,21 @@ impl Audio {
 
 /// How much sound one file may decode to.
 ///
-/// The bound is `max_seconds`, and within it `free_seconds` plus one second for each
-/// `bytes_per_second` bytes of file: speech codecs do not go below 500 bytes a second, so only a
-/// file made to exhaust memory (or hours of digital silence) meets it.
+/// A file may decode to `free_seconds`, plus one second for each `bytes_per_second` bytes of it, and to
+/// `max_seconds` at most. Speech codecs do not go below 500 bytes for each second, so only a file that
+/// was made to exhaust memory, or one of hours of digital silence, reaches the limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
+pub struct AudioLimits {
     /// Longest sound accepted, in seconds.
     pub max_seconds: f64,
-    /// Seconds granted to a file of any size.
+    /// Seconds that a file of any size may have.
     pub free_seconds: f64,
-    /// Bytes of file that justify one further second.
+    /// Number of bytes for which a file may have another second.
     pub bytes_per_second: f64,
 }
 
-impl Default for Limits {
-    /// 24 hours; one hour for any file; 500 bytes a second.
+impl Default for AudioLimits {
+    /// 24 hours at most; one hour for any file; another second for each 500 bytes.
     fn default() -> Self {
         Self {
             max_seconds: 86_400.0,
@@ -71,7 +71,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl AudioLimits {
     /// Seconds that a file of `bytes` bytes may decode to.
     pub fn seconds_for(&self, bytes: u64) -> f64 {
         (self.free_seconds + bytes as f64 / self.bytes_per_second).min(self.max_seconds)
@@ -87,20 +87,20 @@ pub enum AudioError {
     Io {
         /// The file, as the caller named it.
         file: String,
-        /// What the system said.
+        /// What the operating system reported.
         source: std::io::Error,
     },
-    /// The content is none of WAV, FLAC and MP3, or its header is damaged.
+    /// The content is not WAV, FLAC or MP3, or its header is damaged.
     #[error(
         "{file}: not a WAV, FLAC or MP3 file that can be read: {cause}; convert it to 16-bit WAV and try again"
     )]
     Format {
         /// The file, as the caller named it.
         file: String,
-        /// What the reader met.
+        /// What the reader found.
         cause: String,
     },
-    /// The container is fine, but there is no audio track, or one without rate or channels.
+    /// The container can be read, but there is no audio track, or one without rate or channels.
     #[error("{file}: has no usable audio track: {cause}")]
     NoAudio {
         /// The file, as the caller named it.
@@ -108,7 +108,7 @@ pub enum AudioError {
         /// What is missing.
         cause: String,
     },
-    /// The track ended without one sample.
+    /// The track has no samples.
     #[error(
         "{file}: contains no sound ({damaged} damaged packets); check that the file is complete"
     )]
@@ -128,7 +128,7 @@ pub enum AudioError {
         /// Index of the frame in the file.
         index: u64,
     },
-    /// The sound is longer than [`Limits`] allow.
+    /// The sound is longer than [`AudioLimits`] allow.
     #[error(
         "{file}: decodes to more than {seconds:.0} s of sound, more than a file of its size may; split it"
     )]
@@ -138,7 +138,7 @@ pub enum AudioError {
         /// The bound, in seconds.
         seconds: f64,
     },
-    /// Rates that cannot be converted into each other.
+    /// The rates cannot be converted into each other.
     #[error("cannot resample from {from} Hz to {to} Hz: {cause}")]
     Resample {
         /// Rate of the input, in Hz.
@@ -150,17 +150,18 @@ pub enum AudioError {
     },
 }
 
-/// Reads a sound file as mono samples at `rate` Hz, with the default [`Limits`].
+/// Reads a sound file as mono samples at `rate` Hz, with the default [`AudioLimits`].
 ///
 /// # Errors
 /// Any [`AudioError`].
 ///
 /// ```no_run
-/// let audio = crosslatch_tasks::audio::read_file("speech.flac".as_ref(), 16_000)?;
+/// let audio = crosslatch_tasks::audio::read_file("speech.flac", 16_000)?;
 /// println!("{:.1} s", audio.duration());
 /// # Ok::<(), crosslatch_tasks::AudioError>(())
 /// ```
-pub fn read_file(path: &Path, rate: u32) -> Result<Audio, AudioError> {
+pub fn read_file(path: impl AsRef<Path>, rate: u32) -> Result<Audio, AudioError> {
+    let path = path.as_ref();
     let name = path.display().to_string();
     let io = |source| AudioError::Io {
         file: name.clone(),
@@ -180,12 +181,12 @@ pub fn read_file(path: &Path, rate: u32) -> Result<Audio, AudioError> {
         &name,
         extension,
         rate,
-        Limits::default().seconds_for(meta.len()),
+        AudioLimits::default().seconds_for(meta.len()),
     )
 }
 
-/// Reads a sound file that is already in memory; `name` is used in messages and for the hint that
-/// its extension gives.
+/// Reads a sound file that is already in memory. `name` is used in messages, and its extension is a
+/// hint of the format.
 ///
 /// # Errors
 /// Any [`AudioError`].
@@ -193,7 +194,7 @@ pub fn read_bytes(
     name: &str,
     bytes: Vec<u8>,
     rate: u32,
-    limits: Limits,
+    limits: AudioLimits,
 ) -> Result<Audio, AudioError> {
     let seconds = limits.seconds_for(bytes.len() as u64);
     let extension = Path::new(name).extension().and_then(|e| e.to_str());

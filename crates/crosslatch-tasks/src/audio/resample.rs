@@ -1,11 +1,11 @@
-//! From one sample rate to another, as a stream.
+//! Conversion from one sample rate to another, as a stream.
 //!
-//! The idea is a band-limited conversion by overlapping FFT blocks (rubato's synchronous
-//! resampler): multiply the spectrum with a windowed sinc, cut or extend it, transform back. Three
-//! things make it exact for a whole clip. The block holds an even number of the smallest blocks
-//! that the two rates allow, so that the filter's delay is a whole number of samples on both sides
-//! and can be cut off without shifting the sound by a fraction of a sample. The output has
-//! `round(n * to / from)` samples. Zeros are pushed at the end until the last of them has come out.
+//! The idea is a band-limited conversion by overlapping FFT blocks (rubato's synchronous resampler):
+//! multiply the spectrum with a windowed sinc, cut or extend it, and transform it back. Three things
+//! make it exact for a whole clip. A block holds an even number of the smallest blocks that the two
+//! rates allow, so that the filter's delay is a whole number of samples on both sides and can be cut
+//! off without shifting the sound by a fraction of a sample. The output has `round(n * to / from)`
+//! samples. Zeros are pushed at the end until the last of these samples has come out.
 //!
 //! A block is at least 4,096 input or output samples long, which puts the cutoff within 1 % of the
 //! lower of the two Nyquist frequencies.
@@ -15,12 +15,12 @@ use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
 use super::{AudioError, SAMPLE_RATES};
 
-/// Samples, of the side with the higher rate, that one FFT block holds at least.
+/// Least number of samples of an FFT block, on the side with the higher rate.
 const BLOCK: usize = 4_096;
 
-/// Samples that a block holds at most. Rates up to half of this convert into each other whatever they
-/// are; of higher ones those that have a divisor in common, as all that are in use have with 16 kHz. A
-/// block costs about a hundred bytes for each of its samples.
+/// Greatest number of samples of a block. Rates up to half of this convert into any other; higher rates
+/// need a divisor in common with the other rate, as all that are in use have with 16 kHz. A block costs
+/// about a hundred bytes for each of its samples.
 const LONGEST_BLOCK: usize = 1 << 17;
 
 /// Converts a stream of mono samples from one rate to another; see the module for the method.
@@ -31,13 +31,13 @@ pub struct Resampler {
     stage: Option<Stage>,
 }
 
-/// The converter proper; absent where the two rates are equal.
+/// The converter itself; absent where the two rates are equal.
 struct Stage {
-    /// In `f64`, as the features are: the transform of each type is a large piece of code.
+    /// In `f64` like the features, because the transform for another type would be a large piece of code.
     fft: Fft<f64>,
     pending: Vec<f64>,
     block_out: Vec<f64>,
-    /// Output samples still to drop: the filter's delay.
+    /// Number of output samples still to be dropped because of the filter's delay.
     skip: usize,
     produced: u64,
 }
@@ -46,8 +46,8 @@ impl Resampler {
     /// A converter from `from` Hz to `to` Hz.
     ///
     /// # Errors
-    /// [`AudioError::Resample`] if a rate is outside [`SAMPLE_RATES`], or one is high and odd: above
-    /// 65,536 Hz and without a divisor in common with the other.
+    /// [`AudioError::Resample`] if a rate is outside [`SAMPLE_RATES`], or one is above
+    /// 65,536 Hz and has next to no divisor in common with the other.
     pub fn new(from: u32, to: u32) -> Result<Self, AudioError> {
         let error = |cause: String| AudioError::Resample { from, to, cause };
         for rate in [from, to] {
@@ -133,7 +133,7 @@ impl Resampler {
         Ok(())
     }
 
-    /// Ends the stream: appends the tail, so that all output together has
+    /// Ends the stream and appends the tail, so that all output together has
     /// `round(n * to / from)` samples for `n` input samples, and at least one if `n > 0`.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Resampler {
 }
 
 impl Stage {
-    /// Converts the full block in `pending` and appends the result, less the delay.
+    /// Converts the full block in `pending` and appends the result without the delay.
     fn convert(&mut self, output: &mut Vec<f32>) -> Result<(), String> {
         let (n_in, n_out) = (self.pending.len(), self.block_out.len());
         let input =
@@ -182,7 +182,7 @@ impl Stage {
 /// Converts a whole clip; see [`Resampler`].
 ///
 /// # Errors
-/// [`AudioError::Resample`] if a rate is outside [`SAMPLE_RATES`].
+/// [`AudioError::Resample`] as for [`Resampler::new`].
 pub fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>, AudioError> {
     let mut resampler = Resampler::new(from, to)?;
     let mut output = Vec::new();

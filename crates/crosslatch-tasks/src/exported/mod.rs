@@ -3,30 +3,93 @@
 //!
 //! The archive holds two methods. `encoder` takes the source: `input_features`, or `input_ids` with
 //! `attention_mask`. `decoder` takes `input_ids`, `cache_position`, `encoder_hidden_states` and, for
-//! text, `encoder_attention_mask`, and keeps its caches as state. What the encoder returned is read
-//! by the decoder where it lies. A new source is a new input: the session's state is put back, so
-//! that nothing of the last one can take part in the next.
+//! text, `encoder_attention_mask`, and keeps its caches as state. The decoder reads what the encoder
+//! returned where it lies. A new source is a new input: the session's state is reset, so that nothing
+//! of the last source can take part in the next.
 //!
-//! What the two kinds of model share, above all that a lane is a session, is in `lanes`. Models that
-//! are decoded at the same time meet in a [`Circle`].
+//! Both kinds of model decode in the same way, with a session for each sequence (`decoder`), and share
+//! one [`ExportedModel`]; they differ in what their encoders take (`speech`, `text`). Models that
+//! decode at the same time can take their steps together, by a [`StepBatcher`].
 //!
 //! [`SpeechModel`]: crate::SpeechModel
 //! [`TextModel`]: crate::TextModel
 
-mod circle;
-mod lanes;
+mod decoder;
 mod speech;
 mod step;
+mod step_batching;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use circle::Circle;
-pub use speech::{ExportedSpeechModel, pipeline};
-pub use text::{ExportedTextModel, text_pipeline};
+use std::sync::Arc;
+
+pub use speech::{ExportedSpeechModel, SpeechSource, speech_pipeline};
+pub use step_batching::{BatchError, StepBatcher};
+pub use text::{ExportedTextModel, TextSource, text_pipeline};
+
+use crate::search::{Decoder, Feed};
+use decoder::ExportedDecoder;
+
+/// A session on an exported model. `Source` is what its encoder takes: [`SpeechSource`] or [`TextSource`].
+pub struct ExportedModel<Source> {
+    decoder: ExportedDecoder,
+    source: Source,
+}
+
+impl<Source> ExportedModel<Source> {
+    /// This model, with its decoder steps taken together with those of other models that share the
+    /// batcher. All of them decode at the same time, each in a thread of its own.
+    #[must_use]
+    pub fn batched_by(self, batcher: &Arc<StepBatcher>) -> Self {
+        ExportedModel {
+            decoder: self.decoder.batched_by(batcher),
+            source: self.source,
+        }
+    }
+}
+
+impl<Source> Decoder for ExportedModel<Source> {
+    type Error = ExportedError;
+
+    fn sequences(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        Ok(wanted.max(1))
+    }
+
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
+        self.decoder.branch(from, to)?;
+        Ok(true)
+    }
+
+    fn decode(
+        &mut self,
+        sequence: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], ExportedError> {
+        self.decoder.decode(Feed {
+            sequence,
+            tokens,
+            position,
+        })
+    }
+
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        self.decoder.decode_all(feeds, take)
+    }
+
+    fn pause(&mut self) {
+        self.decoder.pause();
+    }
+}
 
 /// Why an archive cannot be used as a model of some kind, or a step of it failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExportedError {
     /// The engine's own error.
     #[error(transparent)]
@@ -39,7 +102,12 @@ pub enum ExportedError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A step that was taken together with other models' failed.
+    /// A step that was taken together with those of other models failed.
     #[error("a step that was taken together with other windows failed: {0}")]
-    Together(String),
+    Batch(#[source] BatchError),
+    /// The sequences were lost in a step that failed; they come back with the next source.
+    #[error(
+        "what was decoded so far is lost, because a step that was taken together with other windows failed"
+    )]
+    Lost,
 }

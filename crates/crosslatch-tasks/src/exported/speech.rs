@@ -1,34 +1,28 @@
 //! An exported speech model: `encoder` takes `input_features`.
 
-use std::sync::Arc;
-
 use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
-use super::ExportedError;
-use super::circle::Circle;
-use super::lanes::Lanes;
-use crate::search::{Decoder, Feed};
+use super::decoder::ExportedDecoder;
+use super::{ExportedError, ExportedModel};
 use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
 
 const KIND: &str = "speech";
 
-/// A session on a speech model.
-pub struct ExportedSpeechModel {
-    lanes: Lanes,
-}
+/// A session on an exported speech model.
+pub type ExportedSpeechModel = ExportedModel<SpeechSource>;
 
-/// Reads the files beside the weights that turn sound into text.
+/// The source of a speech model: the features of a window.
+pub struct SpeechSource;
+
+/// Reads the files beside a model's weights that turn sound into text.
 ///
 /// # Errors
 /// If a file is missing from the archive or malformed.
-pub fn pipeline(model: &Model) -> Result<SpeechPipeline, TranscribeError<ExportedError>> {
+pub fn speech_pipeline(model: &Model) -> Result<SpeechPipeline, TranscribeError<ExportedError>> {
     let file = |name: &str| {
-        model
-            .extra_file(name)
-            .ok_or_else(|| TranscribeError::Encoder {
-                seconds: 0.0,
-                source: layout(format!("the archive has no `{name}`")),
-            })
+        let missing = || layout(format!("the archive has no `{name}`"));
+        let file = model.extra_file(name);
+        file.ok_or_else(|| TranscribeError::Model(missing()))
     };
     SpeechPipeline::from_json(
         file("preprocessor_config.json")?,
@@ -44,17 +38,10 @@ impl ExportedSpeechModel {
     /// # Errors
     /// If the model lacks one of the two methods, or one of them has no output.
     pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
-        Ok(ExportedSpeechModel {
-            lanes: Lanes::new(model, options, KIND)?,
+        Ok(ExportedModel {
+            decoder: ExportedDecoder::new(model, options, KIND)?,
+            source: SpeechSource,
         })
-    }
-
-    /// This model, with its steps taken together with those of others in a circle. All that are in
-    /// one circle decode at the same time, each in a thread of its own.
-    #[must_use]
-    pub fn in_circle(self, circle: &Arc<Circle>) -> Self {
-        let lanes = self.lanes.in_circle(circle);
-        ExportedSpeechModel { lanes }
     }
 }
 
@@ -68,46 +55,7 @@ impl SpeechModel for ExportedSpeechModel {
         let shape = Layout::contiguous(&[1, mels, frames]);
         let features = TensorRef::new(DType::F32, &shape, bytemuck::cast_slice(features))
             .map_err(|e| layout(format!("features: {e}")))?;
-        self.lanes.encode(&[("input_features", features.into())])
-    }
-}
-
-impl Decoder for ExportedSpeechModel {
-    type Error = ExportedError;
-
-    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
-        Ok(wanted.max(1))
-    }
-
-    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
-        self.lanes.branch(from, to)?;
-        Ok(true)
-    }
-
-    fn decode(
-        &mut self,
-        lane: usize,
-        tokens: &[i64],
-        position: usize,
-    ) -> Result<&[f32], ExportedError> {
-        let feed = Feed {
-            lane,
-            tokens,
-            position,
-        };
-        self.lanes.decode(feed, None)
-    }
-
-    fn decode_all(
-        &mut self,
-        feeds: &[Feed<'_>],
-        take: &mut dyn FnMut(&[f32]),
-    ) -> Result<(), ExportedError> {
-        self.lanes.decode_all(feeds, None, take)
-    }
-
-    fn rest(&mut self) {
-        self.lanes.rest();
+        self.decoder.encode(&[("input_features", features.into())])
     }
 }
 

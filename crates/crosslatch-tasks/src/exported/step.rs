@@ -1,7 +1,7 @@
-//! A step of the decoder in some lanes of a model: what is fed to which session.
+//! A step of the decoder in some sequences of a model: what is fed to which session.
 //!
-//! A step owns what it takes, so that it can be handed to another thread, which takes it together with
-//! those of other models ([`circle`](super::circle)).
+//! A step owns its sessions and inputs, so that it can be handed to another thread, which takes it
+//! together with those of other models ([`step_batching`](super::step_batching)).
 
 use std::sync::Arc;
 
@@ -12,43 +12,43 @@ use crate::search::Feed;
 
 /// A step, ready to be taken.
 pub(super) struct Step {
-    /// The model's lanes.
+    /// The sessions of the model's sequences.
     pub sessions: Vec<Session>,
-    /// What lanes are fed, no lane twice.
+    /// What each sequence is fed; no sequence is fed twice.
     pub feeds: Vec<(usize, Tokens)>,
-    /// Name of what the encoder returned.
+    /// Name of the encoder's output.
     pub encoder_output: Arc<str>,
 }
 
 impl Step {
-    /// A step of these lanes, which it takes away.
-    pub fn new(lanes: &mut Vec<Session>, feeds: &[Feed<'_>], encoder_output: &Arc<str>) -> Step {
-        let feeds = feeds.iter().map(|feed| (feed.lane, Tokens::new(*feed)));
+    /// A step of these sessions, which it takes away.
+    pub fn new(sessions: &mut Vec<Session>, feeds: &[Feed<'_>], encoder_output: &Arc<str>) -> Step {
+        let feeds = feeds.iter().map(|feed| (feed.sequence, Tokens::new(*feed)));
         Step {
-            sessions: std::mem::take(lanes),
+            sessions: std::mem::take(sessions),
             feeds: feeds.collect(),
             encoder_output: Arc::clone(encoder_output),
         }
     }
 }
 
-/// Takes steps side by side, on these threads or on those of the first session. `more` is what each
-/// lane takes beside tokens, positions and the encoder's output.
+/// Takes steps side by side, on these threads or else on those of the first session. `mask` is what
+/// each sequence takes beside tokens, positions and the encoder's output.
 pub(super) fn take(
     steps: &mut [Step],
-    more: Option<(&str, TensorRef<'_>)>,
+    mask: Option<(&str, TensorRef<'_>)>,
     threads: Option<&Threads>,
 ) -> Result<(), crosslatch::Error> {
-    let more = more.map(|(name, tensor)| (name, Input::from(tensor)));
+    let mask = mask.map(|(name, tensor)| (name, Input::from(tensor)));
     let (mut sessions, mut named) = (Vec::new(), Vec::new());
     for step in steps {
-        let mut lanes: Vec<_> = step.sessions.iter_mut().map(Some).collect();
-        for (lane, tokens) in &step.feeds {
-            let lane = lanes.get_mut(*lane).and_then(Option::take);
-            sessions.push(lane.ok_or_else(|| wrong("a lane is fed twice at once".into()))?);
+        let mut sequences: Vec<_> = step.sessions.iter_mut().map(Some).collect();
+        for (sequence, tokens) in &step.feeds {
+            let sequence = sequences.get_mut(*sequence).and_then(Option::take);
+            sessions.push(sequence.ok_or_else(|| wrong("a sequence is fed twice at once".into()))?);
             let mut inputs = Vec::from(tokens.inputs().map_err(wrong)?);
             inputs.push(states(&step.encoder_output));
-            inputs.extend(more);
+            inputs.extend(mask);
             named.push(inputs);
         }
     }
@@ -59,20 +59,20 @@ pub(super) fn take(
     }
 }
 
-/// Feeds one lane. Once the session has run with as many tokens before, this allocates nothing.
+/// Feeds one sequence. This allocates nothing if the session has run with as many tokens before.
 pub(super) fn take_one(
     session: &mut Session,
     feed: Feed<'_>,
     encoder_output: &str,
-    more: Option<(&str, TensorRef<'_>)>,
+    mask: Option<(&str, TensorRef<'_>)>,
 ) -> Result<(), crosslatch::Error> {
     let tokens = Tokens::new(feed);
     let [ids, positions] = tokens.inputs().map_err(wrong)?;
     let states = states(encoder_output);
-    match more {
+    match mask {
         None => session.run("decoder", &[ids, positions, states])?,
-        Some((name, more)) => {
-            session.run("decoder", &[ids, positions, states, (name, more.into())])?
+        Some((name, mask)) => {
+            session.run("decoder", &[ids, positions, states, (name, mask.into())])?
         }
     };
     Ok(())
@@ -85,7 +85,7 @@ fn wrong(reason: String) -> crosslatch::Error {
     }
 }
 
-/// What the encoder returned under this name, as an input of the decoder.
+/// The encoder's output of this name, as an input of the decoder.
 fn states(name: &str) -> (&'static str, Input<'_>) {
     let method = "encoder";
     ("encoder_hidden_states", Input::Output { method, name })

@@ -1,10 +1,10 @@
-//! Lanes and circles on the demo model.
+//! Sequences and step batching on the demo model.
 
 use crosslatch::ir::SlotKind;
 use crosslatch::{DType, Input, Layout, Model, Options, TensorRef};
 
-use super::circle::Circle;
-use super::lanes::Lanes;
+use super::decoder::ExportedDecoder;
+use super::step_batching::StepBatcher;
 use crate::search::Feed;
 
 fn demo() -> Model {
@@ -12,28 +12,28 @@ fn demo() -> Model {
     Model::open(std::path::Path::new(path)).unwrap()
 }
 
-fn lanes(model: &Model) -> Lanes {
+fn decoder(model: &Model) -> ExportedDecoder {
     let options = Options {
         threads: 1,
         ..Options::default()
     };
-    Lanes::new(model, options, "speech").unwrap()
+    ExportedDecoder::new(model, options, "speech").unwrap()
 }
 
 /// Encodes a window of its own for each seed.
-fn encode(lanes: &mut Lanes, seed: usize) {
+fn encode(decoder: &mut ExportedDecoder, seed: usize) {
     let features: Vec<f32> = (0..80 * 600)
         .map(|i| (((i + seed) * 7919) % 101) as f32 / 50.0 - 1.0)
         .collect();
     let layout = Layout::contiguous(&[1, 80, 600]);
     let features = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&features));
     let source = [("input_features", Input::from(features.unwrap()))];
-    lanes.encode(&source).unwrap();
+    decoder.encode(&source).unwrap();
 }
 
-fn feed(lane: usize, tokens: &[i64], position: usize) -> Feed<'_> {
+fn feed(sequence: usize, tokens: &[i64], position: usize) -> Feed<'_> {
     Feed {
-        lane,
+        sequence,
         tokens,
         position,
     }
@@ -42,14 +42,11 @@ fn feed(lane: usize, tokens: &[i64], position: usize) -> Feed<'_> {
 /// The scores after these pieces, by a model that nobody else disturbs. Fed in the same pieces,
 /// because attention over more rows sums in another order.
 fn alone(model: &Model, seed: usize, pieces: &[&[i64]]) -> Vec<f32> {
-    let mut lanes = lanes(model);
-    encode(&mut lanes, seed);
+    let mut decoder = decoder(model);
+    encode(&mut decoder, seed);
     let (mut position, mut scores) = (0, Vec::new());
     for tokens in pieces {
-        scores = lanes
-            .decode(feed(0, tokens, position), None)
-            .unwrap()
-            .to_vec();
+        scores = decoder.decode(feed(0, tokens, position)).unwrap().to_vec();
         position += tokens.len();
     }
     scores
@@ -58,17 +55,17 @@ fn alone(model: &Model, seed: usize, pieces: &[&[i64]]) -> Vec<f32> {
 #[test]
 fn lanes_share_cross_attention_and_go_their_own_ways() {
     let model = demo();
-    let mut lanes = lanes(&model);
-    encode(&mut lanes, 0);
-    lanes.decode(feed(0, &[1, 2, 3], 0), None).unwrap();
-    lanes.branch(0, 1).unwrap();
-    lanes.branch(1, 2).unwrap();
-    for (lane, token) in [(0, 4), (1, 5), (2, 6), (0, 7)] {
+    let mut decoder = decoder(&model);
+    encode(&mut decoder, 0);
+    decoder.decode(feed(0, &[1, 2, 3], 0)).unwrap();
+    decoder.branch(0, 1).unwrap();
+    decoder.branch(1, 2).unwrap();
+    for (sequence, token) in [(0, 4), (1, 5), (2, 6), (0, 7)] {
         // The last one takes the first one's token back.
-        let scores = lanes.decode(feed(lane, &[token], 3), None).unwrap();
+        let scores = decoder.decode(feed(sequence, &[token], 3)).unwrap();
         assert!(
             scores == alone(&model, 0, &[&[1, 2, 3], &[token]]),
-            "lane {lane}"
+            "sequence {sequence}"
         );
     }
     let feeds = [feed(2, &[8], 4), feed(0, &[9], 4), feed(1, &[3, 8], 4)];
@@ -81,10 +78,10 @@ fn lanes_share_cross_attention_and_go_their_own_ways() {
             "{token:?} {rest:?}"
         );
     };
-    lanes.decode_all(&feeds, None, &mut take).unwrap();
+    decoder.decode_all(&feeds, &mut take).unwrap();
     assert!(wanted.next().is_none());
-    let decoder = &model.methods()[model.method_index("decoder").unwrap()];
-    let slots = decoder.program.slots.iter().zip(&decoder.bindings);
+    let method = &model.methods()[model.method_index("decoder").unwrap()];
+    let slots = method.program.slots.iter().zip(&method.bindings);
     let state = slots.filter(|(slot, _)| slot.kind == SlotKind::State);
     let cross = state.filter(|(slot, _)| slot.name.contains("cross"));
     let cross: usize = cross
@@ -92,19 +89,19 @@ fn lanes_share_cross_attention_and_go_their_own_ways() {
         .map(|weight| weight.layout.numel() * weight.dtype.size())
         .sum();
     assert!(cross > 0);
-    for lane in 0..3 {
-        assert_eq!(lanes.shared_bytes(lane), cross, "lane {lane}");
+    for sequence in 0..3 {
+        assert_eq!(decoder.shared_bytes(sequence), cross, "sequence {sequence}");
     }
 }
 
 #[test]
-fn models_in_a_circle_come_and_go_and_compute_what_each_computes_alone() {
+fn batched_models_come_and_go_and_compute_what_each_computes_alone() {
     let model = demo();
-    let circle = Circle::new(2);
-    let window = |lanes: &mut Lanes, seed: usize| {
-        encode(lanes, seed);
+    let batcher = StepBatcher::new(2);
+    let window = |decoder: &mut ExportedDecoder, seed: usize| {
+        encode(decoder, seed);
         let mut pieces: Vec<Vec<i64>> = vec![vec![1, 2, 3]];
-        // Of different lengths, with two lanes for a while where the seed is odd.
+        // Of different lengths, with two decoder for a while where the seed is odd.
         let steps = 3 + seed * 5 % 7;
         pieces.extend((0..steps).map(|i| vec![(seed * 31 + i * 17) as i64 % 90]));
         let mut position = 0;
@@ -113,9 +110,9 @@ fn models_in_a_circle_come_and_go_and_compute_what_each_computes_alone() {
             let mut take = |scores: &[f32]| both.push(scores.to_vec());
             let feeds = [feed(0, piece, position), feed(1, piece, position)];
             let count = 1 + usize::from(seed % 2 == 1 && i > 0);
-            lanes.decode_all(&feeds[..count], None, &mut take).unwrap();
+            decoder.decode_all(&feeds[..count], &mut take).unwrap();
             if i == 0 {
-                lanes.branch(0, 1).unwrap();
+                decoder.branch(0, 1).unwrap();
             }
             position += piece.len();
             let fed: Vec<&[i64]> = pieces[..=i].iter().map(Vec::as_slice).collect();
@@ -124,15 +121,15 @@ fn models_in_a_circle_come_and_go_and_compute_what_each_computes_alone() {
                 assert!(both.iter().all(|scores| *scores == wanted), "seed {seed}");
             }
         }
-        lanes.rest();
+        decoder.pause();
     };
     std::thread::scope(|scope| {
-        for member in 0..4 {
-            let mut lanes = lanes(&model).in_circle(&circle);
+        for window_of in 0..4 {
+            let mut decoder = decoder(&model).batched_by(&batcher);
             let window = &window;
             scope.spawn(move || {
                 for turn in 0..3 {
-                    window(&mut lanes, member * 3 + turn);
+                    window(&mut decoder, window_of * 3 + turn);
                 }
             });
         }
@@ -140,33 +137,33 @@ fn models_in_a_circle_come_and_go_and_compute_what_each_computes_alone() {
 }
 
 #[test]
-fn a_step_that_fails_fails_for_all_in_it_and_the_next_window_is_right_again() {
+fn a_batch_that_fails_fails_for_all_its_models_and_their_next_windows_are_right() {
     let model = demo();
-    let circle = Circle::new(2);
+    let batcher = StepBatcher::new(2);
     let both = [5, 1 << 40].map(|token| {
-        let mut lanes = lanes(&model).in_circle(&circle);
-        encode(&mut lanes, 1);
-        lanes.decode(feed(0, &[1, 2], 0), None).unwrap();
-        (token, lanes)
+        let mut decoder = decoder(&model).batched_by(&batcher);
+        encode(&mut decoder, 1);
+        decoder.decode(feed(0, &[1, 2], 0)).unwrap();
+        (token, decoder)
     });
-    let both = both.map(|(token, mut lanes)| {
-        lanes.member.as_mut().unwrap().enter();
-        (token, lanes)
+    let both = both.map(|(token, mut decoder)| {
+        decoder.participant.as_mut().unwrap().activate();
+        (token, decoder)
     });
     std::thread::scope(|scope| {
-        for (token, mut lanes) in both {
+        for (token, mut decoder) in both {
             let model = &model;
             scope.spawn(move || {
-                lanes.decode(feed(0, &[3], 2), None).unwrap();
-                let failed = lanes.decode(feed(0, &[token], 3), None);
+                decoder.decode(feed(0, &[3], 2)).unwrap();
+                let failed = decoder.decode(feed(0, &[token], 3));
                 let text = failed.map(|_| token).unwrap_err().to_string();
                 assert!(text.contains("together with other windows"), "{text}");
-                let failed = lanes.decode(feed(0, &[4], 3), None);
+                let failed = decoder.decode(feed(0, &[4], 3));
                 let text = failed.map(|_| token).unwrap_err().to_string();
                 assert!(text.contains("is lost"), "{text}");
-                encode(&mut lanes, 2);
-                lanes.decode(feed(0, &[1], 0), None).unwrap();
-                let scores = lanes.decode(feed(0, &[7], 1), None).unwrap();
+                encode(&mut decoder, 2);
+                decoder.decode(feed(0, &[1], 0)).unwrap();
+                let scores = decoder.decode(feed(0, &[7], 1)).unwrap();
                 assert!(scores == alone(model, 2, &[&[1], &[7]]));
             });
         }
@@ -174,25 +171,25 @@ fn a_step_that_fails_fails_for_all_in_it_and_the_next_window_is_right_again() {
 }
 
 #[test]
-fn a_model_that_goes_is_not_waited_for() {
+fn nobody_waits_for_a_model_that_has_left_the_batch() {
     let model = demo();
-    let ways: [fn(&mut Option<Lanes>); 4] = [
+    let ways: [fn(&mut Option<ExportedDecoder>); 4] = [
         |goes| drop(goes.take()),
-        |goes| goes.as_mut().unwrap().rest(),
+        |goes| goes.as_mut().unwrap().pause(),
         |goes| encode(goes.as_mut().unwrap(), 4),
-        |goes| drop(goes.as_mut().unwrap().decode(feed(0, &[5, 6], 2), None)),
+        |goes| drop(goes.as_mut().unwrap().decode(feed(0, &[5, 6], 2))),
     ];
     for go in ways {
-        let circle = Circle::new(2);
-        let [mut stays, mut goes] = [0, 1].map(|_| lanes(&model).in_circle(&circle));
-        for lanes in [&mut stays, &mut goes] {
-            encode(lanes, 3);
-            lanes.decode(feed(0, &[1], 0), None).unwrap();
+        let batcher = StepBatcher::new(2);
+        let [mut stays, mut goes] = [0, 1].map(|_| decoder(&model).batched_by(&batcher));
+        for decoder in [&mut stays, &mut goes] {
+            encode(decoder, 3);
+            decoder.decode(feed(0, &[1], 0)).unwrap();
         }
-        goes.decode(feed(0, &[2], 1), None).unwrap();
+        goes.decode(feed(0, &[2], 1)).unwrap();
         let mut goes = Some(goes);
         go(&mut goes);
         // Would wait for ever.
-        stays.decode(feed(0, &[3], 1), None).unwrap();
+        stays.decode(feed(0, &[3], 1)).unwrap();
     }
 }

@@ -1,26 +1,27 @@
 //! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`.
 //!
-//! A program that was exported for texts of a least length (or of one length only) is given padding
-//! that its mask hides.
+//! A program that was exported for texts of a least length, or of one length only, is given padding,
+//! which the mask hides.
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Program, ValueType};
-use crosslatch::{DType, Layout, Model, Options, TensorRef};
+use crosslatch::{DType, Layout, Model, Options};
 
-use super::ExportedError;
-use super::lanes::Lanes;
+use super::decoder::ExportedDecoder;
 use super::step::integers;
-use crate::search::{Decoder, Feed};
-use crate::text::{GenerateError, Limits, TextModel, TextPipeline};
+use super::{ExportedError, ExportedModel};
+use crate::text::{GenerateError, TextLimits, TextModel, TextPipeline};
 
 const KIND: &str = "text";
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
 const DECODER_MASK: &str = "encoder_attention_mask";
 
-/// A session on a text model.
-pub struct ExportedTextModel {
-    lanes: Lanes,
+/// A session on an exported text model.
+pub type ExportedTextModel = ExportedModel<TextSource>;
+
+/// The source of a text model: tokens and, as a rule, their mask.
+pub struct TextSource {
     encoder_is_masked: bool,
     decoder_is_masked: bool,
     /// Least number of tokens that the encoder takes.
@@ -29,7 +30,7 @@ pub struct ExportedTextModel {
     mask: Vec<i64>,
 }
 
-/// Reads the files beside the weights that turn text into text.
+/// Reads the files beside a model's weights that turn text into text.
 ///
 /// # Errors
 /// If a file is missing from the archive or malformed, or the archive is not laid out as a text
@@ -45,7 +46,7 @@ pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<Export
         let file = model.extra_file(name);
         file.ok_or_else(|| GenerateError::Model(missing()))
     };
-    let limits = Limits {
+    let limits = TextLimits {
         source: programs.source.1,
         positions: programs.positions,
     };
@@ -93,98 +94,61 @@ impl ExportedTextModel {
     /// If the archive is not laid out as a text model.
     pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
         let programs = Programs::of(model)?;
-        Ok(ExportedTextModel {
-            lanes: Lanes::new(model, options, KIND)?,
-            encoder_is_masked: programs.encoder_is_masked,
-            decoder_is_masked: programs.decoder_is_masked,
-            least: programs.source.0,
-            ids: Vec::new(),
-            mask: Vec::new(),
+        Ok(ExportedModel {
+            decoder: ExportedDecoder::new(model, options, KIND)?,
+            source: TextSource {
+                encoder_is_masked: programs.encoder_is_masked,
+                decoder_is_masked: programs.decoder_is_masked,
+                least: programs.source.0,
+                ids: Vec::new(),
+                mask: Vec::new(),
+            },
         })
     }
 }
 
 impl TextModel for ExportedTextModel {
     fn encode(&mut self, tokens: &[i64]) -> Result<(), ExportedError> {
-        let length = tokens.len().max(self.least);
-        if length > tokens.len() && !(self.encoder_is_masked && self.decoder_is_masked) {
+        let TextSource {
+            encoder_is_masked,
+            decoder_is_masked,
+            least,
+            ids,
+            mask,
+        } = &mut self.source;
+        let length = tokens.len().max(*least);
+        if length > tokens.len() && !(*encoder_is_masked && *decoder_is_masked) {
             return Err(layout(format!(
                 "a text of {} tokens would have to be padded to {length}, and there is no mask",
                 tokens.len()
             )));
         }
-        self.ids.clear();
-        self.ids.extend_from_slice(tokens);
-        // What is masked may be any token.
-        self.ids.resize(length, 0);
-        self.mask.clear();
-        self.mask.resize(tokens.len(), 1);
-        self.mask.resize(length, 0);
+        ids.clear();
+        ids.extend_from_slice(tokens);
+        // Padding that is masked may be any token.
+        ids.resize(length, 0);
+        mask.clear();
+        mask.resize(tokens.len(), 1);
+        mask.resize(length, 0);
+        if *decoder_is_masked {
+            self.decoder.set_source_mask(DECODER_MASK, mask);
+        }
         let shape = Layout::contiguous(&[1, length]);
-        let ids = (IDS, integers(&shape, &self.ids).map_err(layout)?.into());
-        let mask = (MASK, integers(&shape, &self.mask).map_err(layout)?.into());
-        match self.encoder_is_masked {
-            true => self.lanes.encode(&[ids, mask]),
-            false => self.lanes.encode(&[ids]),
+        let ids = (IDS, integers(&shape, ids).map_err(layout)?.into());
+        let mask = (MASK, integers(&shape, mask).map_err(layout)?.into());
+        match encoder_is_masked {
+            true => self.decoder.encode(&[ids, mask]),
+            false => self.decoder.encode(&[ids]),
         }
     }
 }
 
-impl Decoder for ExportedTextModel {
-    type Error = ExportedError;
-
-    fn lanes(&mut self, wanted: usize) -> Result<usize, ExportedError> {
-        Ok(wanted.max(1))
-    }
-
-    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
-        self.lanes.branch(from, to)?;
-        Ok(true)
-    }
-
-    fn decode(
-        &mut self,
-        lane: usize,
-        tokens: &[i64],
-        position: usize,
-    ) -> Result<&[f32], ExportedError> {
-        let feed = Feed {
-            lane,
-            tokens,
-            position,
-        };
-        let shape = Layout::contiguous(&[1, self.mask.len()]);
-        let mask = mask(self.decoder_is_masked, &shape, &self.mask)?;
-        self.lanes.decode(feed, mask)
-    }
-
-    fn decode_all(
-        &mut self,
-        feeds: &[Feed<'_>],
-        take: &mut dyn FnMut(&[f32]),
-    ) -> Result<(), ExportedError> {
-        let shape = Layout::contiguous(&[1, self.mask.len()]);
-        let mask = mask(self.decoder_is_masked, &shape, &self.mask)?;
-        self.lanes.decode_all(feeds, mask, take)
-    }
-}
-
-/// The mask as an input of the decoder, if it takes one.
-fn mask<'t>(
-    is_taken: bool,
-    shape: &'t Layout,
-    mask: &'t [i64],
-) -> Result<Option<(&'static str, TensorRef<'t>)>, ExportedError> {
-    let tensor = is_taken.then(|| integers(shape, mask)).transpose();
-    Ok(tensor.map_err(layout)?.map(|tensor| (DECODER_MASK, tensor)))
-}
-
-/// The inputs that a run is given: slot and name.
+/// The inputs that a run has to be given, each as slot and name.
 fn inputs(program: &Program) -> impl Iterator<Item = (usize, &str)> {
     crosslatch::inputs::input_slots(program)
 }
 
-/// Refuses a program that takes something else.
+/// Refuses a program that lacks a needed input or takes one that is not possible.
 fn check_inputs(
     program: &Program,
     needed: &[&str],

@@ -1,13 +1,13 @@
-//! One frame of sound to the logarithms of its mel bands.
+//! From one frame of sound to the logarithms of its mel bands.
 
 use realfft::num_complex::Complex;
 
 use super::{FeatureError, LogMel};
 
-/// What the logarithm is taken of at least.
+/// The least value of which the logarithm is taken.
 const FLOOR: f64 = 1e-10;
 
-/// The memory to compute frames in, one after the other.
+/// Computes one frame after the other in the same memory.
 pub(super) struct Bands<'a> {
     extractor: &'a LogMel,
     input: Vec<f64>,
@@ -28,7 +28,7 @@ impl<'a> Bands<'a> {
         }
     }
 
-    /// Calls `put` with each band and its logarithm, for a frame of `n_fft` samples.
+    /// Calls `put` with each band of a frame of `n_fft` samples and the band's logarithm.
     pub fn compute(
         &mut self,
         frame: &[f32],
@@ -44,7 +44,7 @@ impl<'a> Bands<'a> {
             self.extractor
                 .fft
                 .process_with_scratch(&mut self.input, &mut self.spectrum, &mut self.scratch)
-                .map_err(|e| FeatureError::Fft(e.to_string()))?;
+                .map_err(FeatureError::Fft)?;
             for (p, c) in self.power.iter_mut().zip(&self.spectrum) {
                 *p = c.norm_sqr();
             }

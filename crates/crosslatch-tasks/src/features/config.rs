@@ -1,10 +1,10 @@
-//! The settings of a feature extractor, from the file that a model comes with.
+//! The settings of a feature extractor, from the file that comes with a model.
 //!
-//! `transformers` writes `preprocessor_config.json` with more fields than it reads back: the
-//! window is `chunk_length * sampling_rate` whatever `n_samples` says, and a stored filter bank is
-//! computed anew. This reader does the same. What would change the features and is not supported
-//! is refused, never ignored; sizes are bounded, since memory and time follow from them, before any
-//! model has said that it takes features of such a size.
+//! `transformers` writes more fields to `preprocessor_config.json` than it reads back: the window is
+//! `chunk_length * sampling_rate` whatever `n_samples` says, and a stored filter bank is computed
+//! again. This reader does the same. What would change the features and is not supported is refused,
+//! never ignored. Sizes are bounded, because memory and time depend on them before the model has been
+//! asked whether it takes features of such a size.
 
 use serde::Deserialize;
 
@@ -27,9 +27,9 @@ pub struct FeatureConfig {
     pub n_fft: usize,
     /// Standard deviation of the noise that is added; 0 for none.
     pub dither: f32,
-    /// The sample that fills a short window.
+    /// The value of the samples that fill a short window.
     pub padding_value: f32,
-    /// Side that is filled; only `right` exists for Whisper.
+    /// The side that is filled, which is always `right` for Whisper.
     padding_side: Option<String>,
     feature_extractor_type: Option<String>,
 }
@@ -50,10 +50,10 @@ impl Default for FeatureConfig {
     }
 }
 
-/// Samples or features of a window, at most: 17 minutes at 16 kHz.
+/// Greatest number of samples, and of features, of a window: 17 minutes at 16 kHz.
 const MOST_NUMBERS: usize = 1 << 24;
 
-/// Samples of all frames of a window, at most; those of 30 seconds are 2^20.
+/// Greatest number of samples in all frames of a window together. 30 seconds have 2^20.
 const MOST_TRANSFORMED: usize = 1 << 28;
 
 /// The layout of `processor_config.json`.
@@ -63,7 +63,7 @@ struct Nested {
 }
 
 impl FeatureConfig {
-    /// Reads the text of the file.
+    /// Reads the contents of the file.
     ///
     /// # Errors
     /// [`FeatureError::Json`], or [`FeatureError::Setting`] for a value out of range.
@@ -86,7 +86,7 @@ impl FeatureConfig {
         self.window_samples() / self.hop_length.max(1)
     }
 
-    /// Refuses what cannot be meant or is not supported.
+    /// Refuses what makes no sense or is not supported.
     pub(super) fn check(&self) -> Result<(), FeatureError> {
         let setting = |name, value: &dyn std::fmt::Display, cause| {
             Err(FeatureError::Setting {

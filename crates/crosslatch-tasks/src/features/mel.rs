@@ -3,7 +3,7 @@
 //! A mel band is a weighted sum of neighbouring frequencies, the weights a triangle whose corners
 //! lie evenly on a scale that follows hearing. There are several such scales and norms; Whisper
 //! uses Slaney's (linear below 1 kHz, logarithmic above; each triangle divided by half its width),
-//! over 0 to 8,000 Hz whatever the sample rate. The formulas are those of
+//! from 0 to 8,000 Hz whatever the sample rate is. The formulas are those of
 //! `transformers.audio_utils.mel_filter_bank(norm="slaney", mel_scale="slaney")`, which follows
 //! librosa, which follows M. Slaney's Auditory Toolbox (1998). A triangle is zero almost
 //! everywhere, so only its support is kept.
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_are_inverse_and_meet_at_one_kilohertz() {
+    fn the_scales_are_inverse_to_each_other_and_meet_at_one_kilohertz() {
         for hertz in [0.0, 20.0, 440.0, 999.9, 1_000.0, 3_000.0, 8_000.0] {
             assert!((mel_to_hertz(hertz_to_mel(hertz)) - hertz).abs() < 1e-9);
         }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bank_has_more_filters_than_frequencies_without_harm() {
+    fn a_bank_may_have_more_filters_than_frequencies() {
         let filters = mel_filters(128, 8, 16_000);
         assert_eq!(filters.len(), 128);
         assert!(filters.iter().any(|f| f.weights.is_empty()));

@@ -1,10 +1,10 @@
-//! Samples to the log-mel features that Whisper reads.
+//! From samples to the log-mel features that Whisper takes.
 //!
-//! A Whisper encoder was trained on one exact transformation of sound, and every small difference
-//! in it (which Hann window, how the edges are padded, which mel scale, which frame is dropped)
-//! costs accuracy without any visible error. So this module follows
-//! `transformers.WhisperFeatureExtractor` step by step, driven by the `preprocessor_config.json`
-//! that a model comes with, and is tested against numbers that it produced:
+//! A Whisper encoder was trained on one exact transformation of sound, and every small difference in
+//! it (which Hann window, how the edges are padded, which mel scale, which frame is dropped) costs
+//! accuracy without any visible error. So this module follows `transformers.WhisperFeatureExtractor`
+//! step by step, driven by the `preprocessor_config.json` that a model comes with, and is tested
+//! against numbers that the extractor produced:
 //!
 //! 1. pad or fill with `padding_value` to the window of `chunk_length * sampling_rate` samples;
 //! 2. reflect `n_fft / 2` samples at both edges; cut into frames of `n_fft` every `hop_length`;
@@ -12,9 +12,9 @@
 //! 4. mel filter bank ([`mel_filters`]), then `log10(max(x, 1e-10))`;
 //! 5. raise everything to at least the maximum minus 8, then `(x + 4) / 4`.
 //!
-//! The spectrum is computed in `f64`: it costs a few milliseconds a window and keeps the error
-//! far below what `f32` leaves in `transformers` itself. Frames that are silent throughout, such
-//! as the padding behind a short clip, are known without a transform.
+//! The spectrum is computed in `f64`. That costs a few milliseconds for each window and keeps the error
+//! far below the one that `f32` leaves in `transformers` itself. Frames that are silent throughout,
+//! such as the padding behind a short clip, need no transform.
 
 mod bands;
 mod config;
@@ -35,7 +35,7 @@ pub enum FeatureError {
     /// `preprocessor_config.json` is not JSON of the expected shape.
     #[error("preprocessor_config.json: {0}; take the file that belongs to the model")]
     Json(#[from] serde_json::Error),
-    /// A setting that no Whisper model has, or that is not supported.
+    /// A setting has a value that no Whisper model has, or that is not supported.
     #[error("preprocessor_config.json: {name} is {value}: {cause}")]
     Setting {
         /// Name of the setting.
@@ -58,10 +58,10 @@ pub enum FeatureError {
     NotFinite,
     /// The Fourier transform refused its buffers; not caused by any input.
     #[error("the Fourier transform failed: {0}")]
-    Fft(String),
+    Fft(#[source] realfft::FftError),
 }
 
-/// Computes log-mel features; made once per model, used for every window.
+/// Computes log-mel features. It is made once for a model and used for every window.
 pub struct LogMel {
     config: FeatureConfig,
     /// Periodic Hann window, `[n_fft]`.
@@ -79,8 +79,8 @@ impl std::fmt::Debug for LogMel {
 }
 
 impl LogMel {
-    /// From the text of a `preprocessor_config.json` (or of a `processor_config.json` that holds
-    /// one under `feature_extractor`), as transformers writes it.
+    /// Reads the contents of a `preprocessor_config.json`, or of a `processor_config.json` that has one
+    /// under `feature_extractor`, as transformers writes them.
     ///
     /// # Errors
     /// [`FeatureError::Json`] or [`FeatureError::Setting`].
@@ -88,7 +88,7 @@ impl LogMel {
         Self::new(FeatureConfig::from_json(json)?)
     }
 
-    /// From settings.
+    /// For these settings.
     ///
     /// # Errors
     /// [`FeatureError::Setting`] if a setting is out of range.
@@ -115,22 +115,22 @@ impl LogMel {
         &self.config
     }
 
-    /// Mel bands: the first dimension of the features.
+    /// Number of mel bands, the first dimension of the features.
     pub fn mels(&self) -> usize {
         self.config.feature_size
     }
 
-    /// Frames of a window: the second dimension of the features.
+    /// Number of frames of a window, the second dimension of the features.
     pub fn frames(&self) -> usize {
         self.config.frames()
     }
 
-    /// Frames that so many samples make, where they are not padded.
+    /// Number of frames of so many samples without padding.
     pub fn frames_of(&self, samples: usize) -> usize {
         samples / self.config.hop_length
     }
 
-    /// Samples of a window.
+    /// Number of samples of a window.
     pub fn window_samples(&self) -> usize {
         self.config.window_samples()
     }
@@ -140,9 +140,11 @@ impl LogMel {
         self.config.sampling_rate
     }
 
-    /// The features of one window, `[mels, frames]` row-major, in `out` (overwritten).
+    /// Computes the features of one window, `[mels, frames]` in row-major order, into `out`, which is
+    /// overwritten.
     ///
-    /// `samples` are mono at [`LogMel::sample_rate`]; fewer than a window are padded at the end.
+    /// `samples` are one channel at [`LogMel::sample_rate`]. If there are fewer than a window has, they
+    /// are padded at the end.
     ///
     /// # Errors
     /// [`FeatureError::TooLong`] or [`FeatureError::NotFinite`].
@@ -200,12 +202,12 @@ impl LogMel {
     }
 }
 
-/// Where the features of a sound whose highest logarithm is `highest` are cut off below.
+/// The value below which the features of a sound are cut off, if their highest logarithm is `highest`.
 fn lowest(highest: f64) -> f32 {
     (highest - 8.0) as f32
 }
 
-/// The last step.
+/// A feature from its logarithm: the last of the steps above.
 fn scaled(log: f32, lowest: f32) -> f32 {
     (log.max(lowest) + 4.0) / 4.0
 }

@@ -1,11 +1,11 @@
-//! Features of a sound of any length, window by window, at any place.
+//! Features of a sound of any length, for windows that begin anywhere.
 //!
-//! Who follows a long sound by the points in time that the model writes needs windows that begin
-//! anywhere, and all of one piece: transformers computes the features of the whole sound at once (the
-//! edges are reflected, and what is quiet is cut off, for the whole), takes pieces of them, and fills
-//! the last piece with zeros. An hour of that is 115 MB; so here one pass over the sound finds the
-//! highest value, by which the quiet is cut off, and each window is computed when it is asked for,
-//! with the same result.
+//! Following a long sound by the timestamps that the model writes takes windows that begin anywhere
+//! in features of the whole sound. transformers computes these at once (edges are reflected, and low
+//! values cut off, for the whole sound), takes pieces of them, and fills the last piece with zeros.
+//! For an hour of sound that is 115 MB. So here one pass over the sound finds the highest value, by
+//! which low values are cut off, and each window is computed when it is asked for, with the same
+//! result.
 //!
 //! A sound that fits one window is padded to the window first, as transformers does by default; its
 //! pieces then hold the features of padding, not zeros, behind the end.
@@ -25,12 +25,12 @@ pub struct WholeSound<'a> {
 enum Source<'a> {
     /// The features of one padded window.
     Padded(Vec<f32>),
-    /// Samples, and where what is quiet is cut off.
+    /// Samples, and the value below which features are cut off.
     Samples(Cow<'a, [f32]>, f32),
 }
 
 impl LogMel {
-    /// Takes a whole sound, mono at [`LogMel::sample_rate`].
+    /// Prepares a whole sound, one channel at [`LogMel::sample_rate`].
     ///
     /// # Errors
     /// [`FeatureError::NotFinite`].
@@ -85,13 +85,13 @@ impl LogMel {
 }
 
 impl WholeSound<'_> {
-    /// Frames that hold sound, padding left out.
+    /// Number of frames of sound, without padding.
     pub fn frames(&self) -> usize {
         self.frames
     }
 
-    /// The features of the window that begins at frame `start`, `[mels, frames of a window]`
-    /// row-major, in `out` (overwritten).
+    /// Computes the features of the window that begins at frame `start`, `[mels, frames of a window]` in
+    /// row-major order, into `out`, which is overwritten.
     ///
     /// # Errors
     /// [`FeatureError::Fft`].

@@ -1,8 +1,8 @@
-//! Texts that must not end too early.
+//! A least length of the text.
 
 use super::{History, Rule};
 
-/// Forbids the ends of a text as long as it is too short (`MinLengthLogitsProcessor` and
+/// Forbids the tokens that end a text while it is too short (`MinLengthLogitsProcessor` and
 /// `MinNewTokensLengthLogitsProcessor` of transformers).
 #[derive(Debug, Clone, PartialEq)]
 pub struct MinLength {

@@ -4,14 +4,14 @@
 //! been chosen so far: some tokens are never wanted, some not first, some only in pairs. The idea is
 //! that each such condition is one [`Rule`], a function of the tokens so far and the row, and that a
 //! search applies a list of them in order. A rule forbids a token by scoring it −∞. Rules know
-//! neither the model nor how the search chooses, so that speech and text share them.
+//! neither the model nor how the search chooses, so speech and text share them. The rule for
+//! timestamps is Whisper's alone and stands [with it](crate::speech::whisper::Timestamps).
 
 mod forced;
 mod length;
 mod ngrams;
 mod repetition;
 mod suppress;
-mod timestamps;
 mod words;
 
 pub use forced::Forced;
@@ -19,10 +19,9 @@ pub use length::MinLength;
 pub use ngrams::NoRepeatNgram;
 pub use repetition::Repetition;
 pub use suppress::Suppress;
-pub use timestamps::Timestamps;
 pub use words::BadWords;
 
-/// The tokens so far.
+/// The tokens so far, of which some are the prompt.
 #[derive(Debug, Clone, Copy)]
 pub struct History<'a> {
     /// The prompt and the tokens chosen after it.
@@ -44,8 +43,8 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     fn apply(&self, history: History<'_>, scores: &mut [f32]);
 }
 
-/// Forbids a range of tokens, which may reach beyond the vocabulary.
-fn forbid(scores: &mut [f32], tokens: std::ops::Range<usize>) {
+/// Forbids a range of tokens, which may reach beyond the end of the vocabulary.
+pub(crate) fn forbid(scores: &mut [f32], tokens: std::ops::Range<usize>) {
     let end = tokens.end.min(scores.len());
     if let Some(scores) = scores.get_mut(tokens.start..end) {
         scores.fill(f32::NEG_INFINITY);

@@ -1,28 +1,28 @@
-//! Runs of tokens that must not come again.
+//! Runs of tokens that must not be repeated.
 //!
-//! A summary that repeats itself repeats whole phrases, so it helps to forbid any run of `n` tokens
-//! that was there before: after `n - 1` tokens that were there in this order, the token that came
-//! next then is forbidden now.
+//! A summary that repeats itself repeats whole phrases, so it helps to forbid every run of `n` tokens
+//! that has occurred before: if the last `n - 1` tokens have occurred in this order, the token that
+//! followed them then is forbidden now.
 
 use super::{History, Rule};
 
-/// Forbids runs of tokens that were there already.
+/// Forbids runs of tokens that have occurred before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoRepeatNgram {
     size: usize,
-    /// Where they were; the text so far if `None`.
+    /// Where they occurred; `None` for the text so far.
     source: Option<Vec<u32>>,
 }
 
 impl NoRepeatNgram {
-    /// No run of `size` tokens comes twice in the text, its prompt included
-    /// (`NoRepeatNGramLogitsProcessor` of transformers). At least 1.
+    /// No run of `size` tokens, at least 1, occurs twice in the text, its prompt included
+    /// (`NoRepeatNGramLogitsProcessor` of transformers).
     pub fn in_text(size: usize) -> Self {
         Self { size, source: None }
     }
 
-    /// No run of `size` tokens of the source comes in the text
-    /// (`EncoderNoRepeatNGramLogitsProcessor`). At least 1.
+    /// No run of `size` tokens, at least 1, of the source occurs in the text
+    /// (`EncoderNoRepeatNGramLogitsProcessor`).
     pub fn of_source(size: usize, source: &[u32]) -> Self {
         Self {
             size,

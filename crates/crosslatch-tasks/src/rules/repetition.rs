@@ -1,4 +1,4 @@
-//! Tokens that were there already become less probable, or more.
+//! Tokens that have occurred become less probable, or more.
 //!
 //! The published definition (Keskar et al., 2019, "CTRL", section 4.1) divides the score of such a
 //! token by a penalty. A negative score is multiplied instead, so that a penalty above 1 lowers it
@@ -6,17 +6,17 @@
 
 use super::{History, Rule};
 
-/// Changes the scores of tokens that were there already, once each however often they were.
+/// Changes the score of each token that has occurred, once however often it has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repetition {
     penalty: f32,
-    /// The tokens that count; those of the text so far if `None`.
+    /// Where the tokens occurred; `None` for the text so far.
     source: Option<Vec<u32>>,
 }
 
 impl Repetition {
     /// Penalises tokens of the text so far, its prompt included
-    /// (`RepetitionPenaltyLogitsProcessor` of transformers). Positive; 1 does nothing.
+    /// (`RepetitionPenaltyLogitsProcessor` of transformers). The penalty is positive; 1 has no effect.
     pub fn of_text(penalty: f32) -> Self {
         Self {
             penalty,
@@ -24,10 +24,10 @@ impl Repetition {
         }
     }
 
-    /// Favours tokens of the source (`EncoderRepetitionPenaltyLogitsProcessor`): above 1 the text
-    /// stays closer to it. Positive; 1 does nothing.
+    /// Favours tokens of the source (`EncoderRepetitionPenaltyLogitsProcessor`), so that above 1 the
+    /// text stays closer to it. The penalty is positive; 1 has no effect.
     pub fn of_source(penalty: f32, source: &[u32]) -> Self {
-        // In double precision and rounded once, as there.
+        // In double precision and rounded once, as in transformers.
         let penalty = (1.0 / f64::from(penalty)) as f32;
         Self {
             penalty,

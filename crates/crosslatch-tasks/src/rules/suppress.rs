@@ -1,4 +1,4 @@
-//! Tokens that are never chosen, or not first.
+//! Tokens that are never chosen, or not chosen first.
 
 use super::{History, Rule};
 
@@ -6,8 +6,8 @@ use super::{History, Rule};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suppress {
     tokens: Vec<u32>,
-    /// The one step at which they are forbidden, by the number of tokens chosen before it; `None`
-    /// for every step.
+    /// The step at which they are forbidden, given by the number of tokens chosen before it; `None` for
+    /// every step.
     step: Option<usize>,
 }
 
@@ -22,7 +22,7 @@ impl Suppress {
         Self::after(0, tokens)
     }
 
-    /// At the step before which so many tokens were chosen.
+    /// At the step before which this many tokens were chosen.
     pub fn after(chosen: usize, tokens: Vec<u32>) -> Self {
         Self {
             tokens,

@@ -1,7 +1,7 @@
 //! Words that are never written.
 //!
-//! A word may be several tokens; each alone is allowed, so that it is the last one that is forbidden
-//! where the others stand before it.
+//! A word may consist of several tokens, each of which is allowed by itself. So the last one is
+//! forbidden where the others stand before it.
 
 use super::{History, Rule};
 
@@ -12,7 +12,8 @@ pub struct BadWords {
 }
 
 impl BadWords {
-    /// Never these, none of them empty. An end of the text that is listed as a word stays allowed.
+    /// Forbids these words, none of which is empty. A token that ends the text stays allowed even if it
+    /// is listed as a word.
     pub fn new(mut words: Vec<Vec<u32>>, ends: &[u32]) -> Self {
         words.retain(|word| !matches!(word.as_slice(), [only] if ends.contains(only)));
         Self { words }

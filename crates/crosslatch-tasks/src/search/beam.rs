@@ -1,28 +1,28 @@
-//! Several hypotheses at once, the best of which wins.
+//! Beam search: several hypotheses at once, of which the best wins.
 //!
 //! Greedy choice cannot take back a token that looked best and led nowhere. Beam search follows the
 //! `beams` most probable texts at once: at each step every one of them is continued by every token,
 //! and the most probable continuations are kept. Texts that end are put aside, scored by the mean
-//! logarithm of their tokens' probabilities (`length_penalty` is the exponent of the length that the
-//! sum is divided by), and the search stops when no running text can be expected to beat them.
+//! logarithm of their tokens' probabilities (`length_penalty` is the exponent of the length by which
+//! the sum is divided), and the search stops when no unfinished text can be expected to beat them.
 //!
-//! The rules, down to when it stops, are those of `GenerationMixin._beam_search` of transformers
+//! The rules, including when to stop, are those of `GenerationMixin._beam_search` of transformers
 //! (5.23) without sampling. Scores are compared in `f32`, as there.
 //!
-//! Each hypothesis goes to the [lane](super::Lanes) that holds most of it already: the first
-//! continuation of a text stays where the text is and costs one token; a second one takes over the
-//! lane of a text that died, which becomes a branch of the lane where the two were one. A decoder
-//! that cannot branch is fed the tokens since then once more.
+//! Each hypothesis goes to the [sequence](super::Sequences) that holds most of it already. The first
+//! continuation of a text stays where the text is and costs one token. A second one takes over the
+//! sequence of a text that was dropped, which becomes a branch of the sequence where the two were one.
+//! A decoder that cannot branch is fed the tokens since then once more.
 
 use std::cmp::Reverse;
 
 use super::scores::log_sum_exp;
-use super::{Decoder, Generated, Lanes, Request, SearchError};
+use super::{Decoder, Generated, Request, SearchError, Sequences};
 
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BeamOptions {
-    /// Hypotheses followed at once, at least one.
+    /// Number of hypotheses followed at once, at least one.
     pub beams: usize,
     /// Exponent of the length by which the score of an ended text is divided.
     pub length_penalty: f32,
@@ -33,27 +33,27 @@ pub struct BeamOptions {
 /// When a search has found enough ended texts (`early_stopping` of transformers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EarlyStopping {
-    /// When no running text, ended now, would beat the worst of them (`false`).
+    /// When no unfinished text, if it ended now, would beat the worst of them (`false`).
     #[default]
     Heuristic,
     /// As soon as there are as many as beams (`true`).
     WhenFull,
-    /// When no running text could, ended now or at the greatest length (`"never"`).
+    /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
     WhenHopeless,
 }
 
 /// A text that is still being continued.
 #[derive(Debug, Clone)]
-struct Running {
-    /// Prompt included.
+struct Hypothesis {
+    /// The tokens, those of the prompt included.
     tokens: Vec<u32>,
-    /// Sum of the log-probabilities of the tokens, among all tokens.
+    /// Sum of the log-probabilities of the tokens among all tokens.
     score: f32,
-    /// The same among the tokens that the rules allowed.
+    /// The same sum among the tokens that the rules allowed.
     logprobs: f64,
 }
 
-/// A running text and a token after it.
+/// An unfinished text and the token after it.
 #[derive(Debug, Clone, Copy)]
 struct Continuation {
     score: f32,
@@ -68,37 +68,37 @@ struct Continuation {
 /// Any [`SearchError`].
 pub fn beam_search<D: Decoder>(
     model: &mut D,
-    lanes: &mut Lanes,
+    sequences: &mut Sequences,
     request: &Request<'_>,
     options: BeamOptions,
 ) -> Result<Generated, SearchError<D::Error>> {
-    let ended = beam_search_all(model, lanes, request, options)?;
+    let ended = beam_search_all(model, sequences, request, options)?;
     ended.into_iter().next().ok_or_else(|| nothing(request))
 }
 
-/// Follows several hypotheses and returns those that have ended, best first: as many as beams, or
-/// fewer if the rules allow fewer.
+/// Follows several hypotheses and returns those that have ended, best first. There are as many as beams,
+/// or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].
 pub fn beam_search_all<D: Decoder>(
     model: &mut D,
-    lanes: &mut Lanes,
+    sequences: &mut Sequences,
     request: &Request<'_>,
     options: BeamOptions,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
     let beams = options.beams.max(1);
-    let lane_count = model
-        .lanes(beams)
+    let count = model
+        .sequences(beams)
         .map_err(|source| SearchError::Decoder {
             position: 0,
             source,
         })?
         .clamp(1, beams);
-    // As many as may end at once, and one more for each beam, so that all beams can go on.
+    // Enough that all beams can go on even if as many continuations as possible end at once.
     let kept = beams * (1 + request.eos.len()).max(2);
-    let mut running = vec![Running {
+    let mut unfinished = vec![Hypothesis {
         tokens: request.prompt.to_vec(),
         score: 0.0,
         logprobs: 0.0,
@@ -107,12 +107,12 @@ pub fn beam_search_all<D: Decoder>(
     let mut row = Vec::new();
     loop {
         let mut best = Vec::with_capacity(kept + 1);
-        let texts = assign(lanes, lane_count, &running)
+        let texts = assign(sequences, count, &unfinished)
             .into_iter()
-            .zip(&running);
-        let texts: Vec<(usize, &[u32])> = texts.map(|(l, text)| (l, &text.tokens[..])).collect();
+            .zip(&unfinished);
+        let texts: Vec<(usize, &[u32])> = texts.map(|(s, text)| (s, &text.tokens[..])).collect();
         let mut wrong = Ok(());
-        let mut parents = running.iter().enumerate();
+        let mut parents = unfinished.iter().enumerate();
         let mut take = |scores: &[f32]| {
             let Some((parent, text)) = parents.next() else {
                 return;
@@ -127,39 +127,39 @@ pub fn beam_search_all<D: Decoder>(
             request.apply_rules(&text.tokens, &mut row);
             collect(&mut best, kept, parent, text.score, &row);
         };
-        // With fewer lanes than texts, several take turns in the first.
-        let at_once = if lane_count < running.len() {
+        // With fewer sequences than texts, several take turns in the first.
+        let at_once = if count < unfinished.len() {
             1
         } else {
             texts.len()
         };
         for texts in texts.chunks(at_once) {
-            lanes.feed_all(model, texts, &mut take)?;
+            sequences.feed_all(model, texts, &mut take)?;
         }
         wrong?;
-        let generated = running[0].tokens.len() + 1 - request.prompt.len();
-        let is_last = running[0].tokens.len() + 1 >= request.max_length;
+        let generated = unfinished[0].tokens.len() + 1 - request.prompt.len();
+        let is_last = unfinished[0].tokens.len() + 1 >= request.max_length;
         let ends = |c: &Continuation| is_last || request.eos.contains(&c.token);
         if best.is_empty() {
             return Err(SearchError::Scores {
-                position: running[0].tokens.len() - 1,
+                position: unfinished[0].tokens.len() - 1,
                 cause: "allow no token at all",
             });
         }
 
         for continuation in best.iter().take(beams).filter(|c| ends(c)) {
-            let text = end(request, &running, *continuation, options.length_penalty);
+            let text = end(request, &unfinished, *continuation, options.length_penalty);
             let place = ended.partition_point(|other| other.score >= text.score);
             ended.insert(place, text);
             ended.truncate(beams);
         }
-        running = best
+        unfinished = best
             .iter()
             .filter(|c| !ends(c))
             .take(beams)
-            .map(|c| continue_with(&running[c.parent], *c))
+            .map(|c| continue_with(&unfinished[c.parent], *c))
             .collect();
-        let Some(first) = running.first() else {
+        let Some(first) = unfinished.first() else {
             break;
         };
         let length = match options.early_stopping {
@@ -181,7 +181,7 @@ pub fn beam_search_all<D: Decoder>(
     }
 }
 
-/// The error for a search that found no text.
+/// The error of a search that found no text.
 fn nothing<E: std::error::Error>(request: &Request<'_>) -> SearchError<E> {
     SearchError::Scores {
         position: request.prompt.len() - 1,
@@ -189,26 +189,35 @@ fn nothing<E: std::error::Error>(request: &Request<'_>) -> SearchError<E> {
     }
 }
 
-/// A lane for each text, so that as little as possible has to be fed again.
-fn assign(lanes: &Lanes, count: usize, running: &[Running]) -> Vec<usize> {
-    let mut pairs: Vec<(usize, usize, usize)> = (0..running.len())
-        .flat_map(|text| (0..count).map(move |lane| (text, lane)))
-        .map(|(text, lane)| (lanes.in_common(lane, &running[text].tokens), text, lane))
+/// Assigns a sequence to each text, so that as little as possible has to be fed again.
+fn assign(sequences: &Sequences, count: usize, unfinished: &[Hypothesis]) -> Vec<usize> {
+    let mut pairs: Vec<(usize, usize, usize)> = (0..unfinished.len())
+        .flat_map(|text| (0..count).map(move |sequence| (text, sequence)))
+        .map(|(text, sequence)| {
+            (
+                sequences.in_common(sequence, &unfinished[text].tokens),
+                text,
+                sequence,
+            )
+        })
         .collect();
-    pairs.sort_by_key(|&(common, text, lane)| (Reverse(common), text, lane));
-    let mut chosen = vec![None; running.len()];
+    pairs.sort_by_key(|&(common, text, sequence)| (Reverse(common), text, sequence));
+    let mut chosen = vec![None; unfinished.len()];
     let mut taken = vec![false; count];
-    for (_, text, lane) in pairs {
-        if chosen[text].is_none() && !taken[lane] {
-            chosen[text] = Some(lane);
-            taken[lane] = true;
+    for (_, text, sequence) in pairs {
+        if chosen[text].is_none() && !taken[sequence] {
+            chosen[text] = Some(sequence);
+            taken[sequence] = true;
         }
     }
-    // With fewer lanes than texts, the rest take turns in the first.
-    chosen.into_iter().map(|lane| lane.unwrap_or(0)).collect()
+    // With fewer sequences than texts, the rest take turns in the first.
+    chosen
+        .into_iter()
+        .map(|sequence| sequence.unwrap_or(0))
+        .collect()
 }
 
-/// Scores to logarithms of probabilities.
+/// Turns scores into logarithms of probabilities.
 fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
     let total = log_sum_exp(scores);
     if total.is_nan() {
@@ -223,7 +232,7 @@ fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Merges the continuations of one text into the `kept` best, best first.
+/// Merges the continuations of one text into the list of the `kept` best, best first.
 fn collect(best: &mut Vec<Continuation>, kept: usize, parent: usize, score: f32, row: &[f32]) {
     let allowed = log_sum_exp(row);
     for (token, &logprob) in (0_u32..).zip(row) {
@@ -244,11 +253,11 @@ fn collect(best: &mut Vec<Continuation>, kept: usize, parent: usize, score: f32,
     }
 }
 
-fn continue_with(parent: &Running, continuation: Continuation) -> Running {
+fn continue_with(parent: &Hypothesis, continuation: Continuation) -> Hypothesis {
     let mut tokens = Vec::with_capacity(parent.tokens.len() + 1);
     tokens.extend(&parent.tokens);
     tokens.push(continuation.token);
-    Running {
+    Hypothesis {
         tokens,
         score: continuation.score,
         logprobs: parent.logprobs + continuation.logprob,
@@ -257,11 +266,11 @@ fn continue_with(parent: &Running, continuation: Continuation) -> Running {
 
 fn end(
     request: &Request<'_>,
-    running: &[Running],
+    unfinished: &[Hypothesis],
     continuation: Continuation,
     length_penalty: f32,
 ) -> Generated {
-    let mut text = continue_with(&running[continuation.parent], continuation);
+    let mut text = continue_with(&unfinished[continuation.parent], continuation);
     let mut tokens = text.tokens.split_off(request.prompt.len());
     let generated = tokens.len();
     let end = tokens.pop_if(|token| request.eos.contains(token));
@@ -273,7 +282,7 @@ fn end(
     }
 }
 
-/// A score by length.
+/// A score with the length penalty.
 fn penalized(score: f32, length: usize, penalty: f32) -> f32 {
     score / (length as f64).powf(f64::from(penalty)) as f32
 }

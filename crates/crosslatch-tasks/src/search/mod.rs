@@ -1,47 +1,48 @@
 //! From a decoder's scores to tokens: greedily, by sampling, or with several hypotheses at once.
 //!
-//! A decoder is asked for one token after another until it says that the text has ended. This
-//! module does the asking and knows nothing else: what is encoded, what tokens mean, which are
-//! allowed is the caller's affair. A caller gives a [`Decoder`], a prompt, a list of
-//! [rules](crate::rules), the tokens that end a text and a greatest length ([`Request`]) and gets
-//! the tokens ([`Generated`]), from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use
-//! the same functions.
+//! A decoder is asked for one token after another until it says that the text has ended. This module
+//! does the asking and knows nothing else: what is encoded, what tokens mean, and which are allowed
+//! is the caller's business. The caller gives a [`Decoder`], a prompt, a list of
+//! [rules](crate::rules), the tokens that end a text, and a greatest length ([`Request`]). It gets
+//! the tokens ([`Generated`]) from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use the
+//! same functions.
 //!
 //! The results are those of transformers' `generate` (5.23) with the same settings.
 
 mod beam;
-mod lanes;
 mod scores;
-mod step;
+mod sequences;
+mod single;
 
 pub use beam::{BeamOptions, EarlyStopping, beam_search, beam_search_all};
-pub use lanes::Lanes;
 pub(crate) use scores::{choose_among, log_sum_exp, probability};
-pub use step::{Sampling, greedy, sample};
+pub use sequences::Sequences;
+pub use single::{Sampling, greedy, sample};
 
 use crate::rules::{History, Rule};
 
-/// A decoder that keeps its self-attention cache between calls, in one or several *lanes*.
+/// A decoder that keeps the self-attention cache of one or several *sequences* between calls.
 ///
-/// A lane is a cache of its own: hypotheses in different lanes do not disturb each other. All lanes
-/// read the same encoder output.
+/// Each sequence has a cache of its own, so that hypotheses in different sequences do not disturb each
+/// other. All sequences read the same encoder output.
 pub trait Decoder {
-    /// Why the model failed.
+    /// The error of the model's runtime.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Asks for `wanted` lanes; returns how many there are, at least one. With fewer lanes than
-    /// hypotheses, a search takes turns and feeds again what was overwritten: slower, and right.
+    /// Asks for `wanted` sequences and returns how many there are, at least one. With fewer sequences
+    /// than hypotheses, a search takes turns and feeds again what was overwritten, which is slower and
+    /// just as right.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
-    fn lanes(&mut self, wanted: usize) -> Result<usize, Self::Error> {
+    fn sequences(&mut self, wanted: usize) -> Result<usize, Self::Error> {
         let _ = wanted;
         Ok(1)
     }
 
-    /// Makes lane `to` hold what lane `from` holds; from then on each goes its own way. `to` is a lane
-    /// that was fed or branched to before, or the first that was not. `false` if this decoder cannot
-    /// do it; then nothing has changed.
+    /// Makes sequence `to` hold what sequence `from` holds; from then on each goes its own way. `to` is
+    /// a sequence that was fed or branched to before, or the first that was not. Returns `false`, and
+    /// changes nothing, if this decoder cannot do it.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -50,23 +51,23 @@ pub trait Decoder {
         Ok(false)
     }
 
-    /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a lane and
-    /// returns the scores of the token after the last, `[vocab]`.
+    /// Feeds `tokens`, at least one, at positions `position..position + tokens.len()` of a sequence and
+    /// returns the scores of the token after the last one, `[vocabulary]`.
     ///
-    /// `position` is at most the number of tokens that the lane holds; what it held from there on is
-    /// forgotten. What depends on the encoder's output only is computed when `position` is 0.
+    /// `position` is at most the number of tokens that the sequence holds; what it held from there on
+    /// is forgotten. What depends only on the encoder's output is computed when `position` is 0.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
     fn decode(
         &mut self,
-        lane: usize,
+        sequence: usize,
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], Self::Error>;
 
-    /// [`decode`](Decoder::decode) for several lanes, no lane twice; `take` is given the scores of
-    /// each, in order. A decoder that can reads its weights once for all of them.
+    /// Does what [`decode`](Decoder::decode) does for several sequences, none of them twice, and gives
+    /// `take` the scores of each in order. A decoder that can reads its weights once for all of them.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -76,20 +77,21 @@ pub trait Decoder {
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<(), Self::Error> {
         for feed in feeds {
-            take(self.decode(feed.lane, feed.tokens, feed.position)?);
+            take(self.decode(feed.sequence, feed.tokens, feed.position)?);
         }
         Ok(())
     }
 
-    /// Nothing will be decoded for a while; models that decode together with this one need not wait.
-    fn rest(&mut self) {}
+    /// Says that nothing will be decoded for a while, so that models whose steps are batched with those
+    /// of this one need not wait for it.
+    fn pause(&mut self) {}
 }
 
-/// Tokens for a lane.
+/// Tokens to feed to a sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Feed<'a> {
-    /// The lane.
-    pub lane: usize,
+    /// The sequence.
+    pub sequence: usize,
     /// The tokens, at least one.
     pub tokens: &'a [i64],
     /// Position of the first one.
@@ -101,7 +103,7 @@ pub struct Feed<'a> {
 pub struct Request<'a> {
     /// The tokens that the decoder starts with, at least one.
     pub prompt: &'a [u32],
-    /// Conditions on the next token, applied in order.
+    /// The rules for the next token, applied in order.
     pub rules: &'a [Box<dyn Rule>],
     /// Tokens that end a text.
     pub eos: &'a [u32],
@@ -126,14 +128,14 @@ impl Request<'_> {
 pub struct Generated {
     /// The tokens after the prompt, without the one that ended the text.
     pub tokens: Vec<u32>,
-    /// The token that ended the text; `None` if the greatest length cut it off.
+    /// The token that ended the text; `None` if the text was cut off at the greatest length.
     pub end: Option<u32>,
-    /// Mean natural logarithm of the probability of each token among those allowed, the end
+    /// Mean natural logarithm of the probability of each token among those allowed, the end token
     /// included.
     pub avg_logprob: f32,
-    /// What texts are compared by. Beams: the sum of the tokens' log-probabilities among all tokens,
-    /// after the rules, divided by the number of tokens to the power of the length penalty. One
-    /// hypothesis: `avg_logprob`.
+    /// What texts are compared by. With beams this is the sum of the tokens' log-probabilities among all
+    /// tokens, after the rules, divided by the number of tokens to the power of the length penalty;
+    /// with one hypothesis it is `avg_logprob`.
     pub score: f32,
 }
 
@@ -149,14 +151,14 @@ pub enum SearchError<E: std::error::Error + 'static> {
         /// What the model's runtime reported.
         source: E,
     },
-    /// The scores of a step cannot be chosen from.
+    /// No token can be chosen by the scores of a step.
     #[error(
         "the model's scores at position {position} {cause}; the model file is damaged, or its precision too low for it"
     )]
     Scores {
-        /// Position of the token whose scores they are.
+        /// Position of the token that was scored.
         position: usize,
-        /// What is wrong with them.
+        /// What is wrong with the scores.
         cause: &'static str,
     },
     /// The prompt is empty, or leaves no room below the greatest length.

@@ -1,11 +1,11 @@
-//! The best token of a row of scores, and how sure the model was.
+//! The best token of a row of scores, and how probable the model found it.
 //!
-//! A vocabulary has some 50,000 tokens and this runs once a token, so it must cost microseconds.
-//! The first pass finds the maximum and any NaN, in independent lanes that the compiler turns into
-//! vector instructions; the place of the maximum is then a search; the last pass sums
-//! `exp(score - maximum)`. The chosen token being the maximum, its log-probability is minus the
-//! logarithm of that sum: no other probability is ever computed. Among equal scores the lowest id
-//! wins, as `torch.argmax` does. Forbidden tokens have the score −∞.
+//! A vocabulary has some 50,000 tokens and this runs once for each token written, so it must cost
+//! microseconds. The first pass finds the maximum and any NaN, in independent lanes that the compiler
+//! turns into vector instructions; a search then finds the place of the maximum; the last pass sums
+//! `exp(score - maximum)`. Since the chosen token is the maximum, its log-probability is minus the
+//! logarithm of that sum, and no other probability has to be computed. Among equal scores the lowest
+//! id wins, as with `torch.argmax`. Forbidden tokens have the score −∞.
 
 const LANES: usize = 16;
 
@@ -17,7 +17,7 @@ pub(crate) struct Choice {
     pub logprob: f32,
 }
 
-/// The highest score.
+/// The token with the highest score.
 pub(crate) fn choose(scores: &[f32]) -> Result<Choice, &'static str> {
     let best = highest(scores)?;
     let token = scores.iter().position(|&x| x == best).unwrap_or(0);
@@ -27,7 +27,7 @@ pub(crate) fn choose(scores: &[f32]) -> Result<Choice, &'static str> {
     })
 }
 
-/// The highest score among single tokens, such as those of the languages.
+/// The token with the highest score among these, such as those of the languages.
 pub(crate) fn choose_among(
     scores: &[f32],
     tokens: impl Iterator<Item = u32>,
@@ -47,7 +47,7 @@ pub(crate) fn choose_among(
     best.map(|(_, token)| token).ok_or("allow no token at all")
 }
 
-/// The highest of scores that can be chosen from: finite, and none of them NaN.
+/// The highest score, if a token can be chosen by these: it is finite, and none of them is NaN.
 pub(crate) fn highest(scores: &[f32]) -> Result<f32, &'static str> {
     match maximum(scores).ok_or("are not numbers (NaN)")? {
         f32::INFINITY => Err("are infinite"),
@@ -56,7 +56,7 @@ pub(crate) fn highest(scores: &[f32]) -> Result<f32, &'static str> {
     }
 }
 
-/// `ln Σ exp(score)`; −∞ if there is no finite score, NaN if one is NaN.
+/// `ln Σ exp(score)`; −∞ if no score is finite, NaN if one is NaN.
 pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
     match maximum(scores) {
         None => f64::NAN,
@@ -65,13 +65,13 @@ pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
     }
 }
 
-/// Probability of a token; 0 if there is no such token.
+/// The probability of a token; 0 if there is no such token.
 pub(crate) fn probability(scores: &[f32], token: u32) -> f32 {
     let score = scores.get(token as usize).copied();
     score.map_or(0.0, |x| (f64::from(x) - log_sum_exp(scores)).exp() as f32)
 }
 
-/// The greatest value, −∞ for none; `None` if a value is NaN.
+/// The greatest value, −∞ if there is none; `None` if a value is NaN.
 fn maximum(values: &[f32]) -> Option<f32> {
     let mut high = [f32::NEG_INFINITY; LANES];
     let mut nan = [false; LANES];
@@ -97,7 +97,7 @@ fn maximum(values: &[f32]) -> Option<f32> {
 /// The sum of `exp(x - best)`, for `x <= best`.
 fn sum_exp(values: &[f32], best: f32) -> f64 {
     let mut total = 0.0_f64;
-    // Short runs, so that lanes in f32 lose nothing.
+    // Each run is short enough for sums in f32 to be exact enough.
     for run in values.chunks(LANES * 256) {
         let mut sums = [0.0_f32; LANES];
         let chunks = run.chunks_exact(LANES);
@@ -115,7 +115,7 @@ fn sum_exp(values: &[f32], best: f32) -> f64 {
     total
 }
 
-/// `e^x` for `x <= 0`, relative error below 1e-6, without a branch.
+/// `e^x` for `x <= 0` with a relative error below 1e-6, without a branch.
 ///
 /// `x log2 e = k + f` with `k` whole and `|f| <= 1/2`: adding 1.5 · 2²³ rounds to `k` and leaves it
 /// in the low bits. `2^f` is its Taylor polynomial of degree 6, `2^k` is an exponent field.
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_close_everywhere() {
+    fn exp_is_accurate_everywhere() {
         for i in 0..200_000 {
             let x = -(i as f32) * 4e-4;
             let exact = f64::from(x).exp();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn chooses_the_highest_and_its_logprob() {
+    fn the_highest_score_is_chosen_with_its_logprob() {
         let scores: Vec<f32> = (0..1000)
             .map(|i| ((i * 37) % 1000) as f32 / 100.0)
             .collect();

@@ -1,34 +1,36 @@
 //! A long sound in pieces, several at a time.
 //!
-//! Following the points in time that the model writes is work for one decoder: nobody knows where
-//! the next window begins before the last one is done. A sound can also be cut beforehand, where it
-//! is quiet, into pieces that fit a window, and the pieces decoded side by side, each by a model of
-//! its own. That takes several cores better than the small products of one decoder step do.
+//! Following the timestamps that the model writes is work for one decoder: where the next window
+//! begins is not known before the last one is done. A sound can also be cut beforehand, where it is
+//! quiet, into pieces that fit a window, and the pieces can be decoded side by side, each by a model
+//! of its own. That uses several cores better than the small products of one decoder step do.
 //!
 //! Each piece is transcribed as if it were the whole sound, so the result depends on the pieces and
-//! not on how many are decoded at a time. What it costs: no piece sees the text before it, and where
-//! it is never quiet a cut may go through a word.
+//! not on how many are decoded at a time. The price is that no piece sees the text before it, and
+//! that a cut may go through a word where it is never quiet.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-use super::{Event, Segment, SpeechModel, SpeechPipeline, TranscribeError, Transcript, join};
-use crate::generation::{GenerationError, TranscribeOptions};
+use super::options::TranscribeOptions;
+use super::{Event, SpeechModel, SpeechPipeline, TranscribeError, join};
+use crate::config::OptionsError;
+use crate::transcript::Transcript;
 
-/// Seconds of sound whose level decides where to cut.
+/// Length in seconds of the stretch whose level decides where to cut.
 const QUIET: f64 = 0.2;
 
 impl SpeechPipeline {
-    /// Transcribes `samples` in pieces, as many at a time as there are models, and tells `observer`
-    /// of segments and progress in order of time. If that breaks, the transcript ends there.
+    /// Transcribes `samples` in pieces, as many at a time as there are models. `observer` is told of
+    /// segments and progress in order of time; if it breaks, the transcript ends there.
     ///
     /// A language that has to be detected is detected in the first piece.
     ///
     /// # Errors
-    /// Any [`TranscribeError`]; [`GenerationError::Option`] if the options ask for the text so far as
-    /// a prompt, or there is no model.
+    /// Any [`TranscribeError`]; [`OptionsError::Option`] if the options ask for windows to be shown
+    /// the text before them, or if there is no model.
     pub fn transcribe_batch<M: SpeechModel + Send>(
         &self,
         models: &mut [M],
@@ -64,12 +66,7 @@ impl SpeechPipeline {
             return Err(no_model().into());
         };
         let mut begun = 0;
-        if options.language.is_none()
-            && !self
-                .generation
-                .plan(&options, false)?
-                .languages()
-                .is_empty()
+        if options.language.is_none() && !self.config.plan(&options, false)?.languages().is_empty()
         {
             let transcript = self.piece(first, samples, &pieces[0], rate, &options, || false)?;
             options.language.clone_from(&transcript.language);
@@ -130,9 +127,9 @@ impl SpeechPipeline {
         &self,
         samples: &[f32],
         options: &TranscribeOptions,
-    ) -> Result<TranscribeOptions, GenerationError> {
+    ) -> Result<TranscribeOptions, OptionsError> {
         if options.condition_on_previous == Some(true) {
-            return Err(GenerationError::Option {
+            return Err(OptionsError::Option {
                 name: "condition_on_previous",
                 cause: "pieces that are decoded side by side cannot see the text before them",
             });
@@ -141,13 +138,13 @@ impl SpeechPipeline {
         Ok(TranscribeOptions {
             timestamps: options
                 .timestamps
-                .or((is_long && self.generation.has_timestamps()).then_some(true)),
+                .or((is_long && self.config.has_timestamps()).then_some(true)),
             condition_on_previous: Some(false),
             ..options.clone()
         })
     }
 
-    /// The transcript of one piece, its times those of the whole sound.
+    /// The transcript of one piece, with times in the whole sound.
     fn piece<M: SpeechModel>(
         &self,
         model: &mut M,
@@ -172,14 +169,14 @@ impl SpeechPipeline {
     }
 }
 
-fn no_model() -> GenerationError {
-    GenerationError::Option {
+fn no_model() -> OptionsError {
+    OptionsError::Option {
         name: "batch",
         cause: "needs at least one model to decode with",
     }
 }
 
-/// The transcript of the whole sound, as far as it is done.
+/// The transcript of the whole sound as far as it is done.
 struct Whole<'a> {
     pieces: &'a [Range<usize>],
     rate: f64,
@@ -197,7 +194,6 @@ impl Whole<'_> {
         let whole = &mut self.transcript;
         whole.language = whole.language.take().or(piece.language);
         for segment in piece.segments {
-            let segment: Segment = segment;
             if !segment.text.is_empty() {
                 join::append(&mut whole.text, &segment.text);
             }
@@ -212,8 +208,8 @@ impl Whole<'_> {
     }
 }
 
-/// Cuts a sound into pieces of at most `window` samples, in the middle of the quietest `quiet`
-/// samples of the last third of each.
+/// Cuts a sound into pieces of at most `window` samples. Each cut lies in the middle of the quietest
+/// `quiet` samples in the last third of a window.
 fn pieces(samples: &[f32], window: usize, quiet: usize) -> Vec<Range<usize>> {
     let quiet = quiet.clamp(1, (window / 3).max(1));
     let mut pieces = Vec::new();
@@ -227,7 +223,7 @@ fn pieces(samples: &[f32], window: usize, quiet: usize) -> Vec<Range<usize>> {
         };
         let places = (0..=rest.len().saturating_sub(quiet)).step_by(step);
         let quietest = places.min_by(|&a, &b| energy(a).total_cmp(&energy(b)));
-        // A third of a window holds at least one such place.
+        // A third of a window holds at least one such stretch.
         let cut = quietest.unwrap_or(0) + quiet / 2;
         let end = start + window - rest.len() + cut.max(1);
         pieces.push(start..end);

@@ -1,19 +1,21 @@
-//! What is put in front of a window's own prompt: the caller's prompt, the text so far.
+//! What is put in front of a window's own prompt: the caller's prompt and the text so far.
 //!
-//! A model spells names and keeps its style better if it sees what came before. The text so far
-//! takes at most half of the decoder's positions, its end being kept; after a window that had to be
-//! decoded at a high temperature it is left out once, because it may be wrong.
+//! A model spells names right and keeps its style better if it sees what came before. The text so far
+//! takes at most half of the decoder's positions, and its end is what is kept. After a window that had
+//! to be decoded at a high temperature it is left out once, because it may be wrong.
 //!
 //! The rules are those of `_prepare_decoder_input_ids` in transformers (5.23), except that a prompt
 //! that does not fit loses its beginning here, where transformers refuses it.
 
-use crate::generation::{GenerationConfig, GenerationError, TranscribeOptions};
+use super::options::TranscribeOptions;
+use super::whisper::WhisperConfig;
+use crate::config::OptionsError;
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
 /// The token that opens the text so far, where the file does not give its id.
 const START_OF_PREVIOUS: &str = "<|startofprev|>";
 
-/// The text so far.
+/// The caller's prompt and the text so far.
 #[derive(Debug)]
 pub(super) struct Context {
     /// The caller's prompt, without the token that opens it.
@@ -25,7 +27,7 @@ pub(super) struct Context {
     has_history: bool,
     /// Whether the file or the caller wants the history, and the last window can be trusted.
     pub uses_history: bool,
-    /// Tokens of history or prompt at most.
+    /// Greatest number of tokens of the history, and of the prompt.
     most: usize,
     limit: usize,
 }
@@ -33,14 +35,14 @@ pub(super) struct Context {
 impl Context {
     pub fn new(
         options: &TranscribeOptions,
-        file: &GenerationConfig,
+        file: &WhisperConfig,
         tokenizer: &TextTokenizer,
-    ) -> Result<Self, GenerationError> {
+    ) -> Result<Self, OptionsError> {
         let uses_history = wants_history(options, file);
         if options.prompt_always && !uses_history {
-            return Err(GenerationError::Option {
+            return Err(OptionsError::Option {
                 name: "prompt_always",
-                cause: "needs condition_on_previous: without it the prompt always stays",
+                cause: "needs condition_on_previous; without it the prompt stays anyway",
             });
         }
         let most = file.max_target_positions / 2 - 1;
@@ -49,16 +51,16 @@ impl Context {
         if let Some(text) = &options.prompt {
             opening = opening.or_else(|| tokenizer.id(START_OF_PREVIOUS));
             if opening.is_none() {
-                return Err(GenerationError::Prompt(
-                    "this model has no token to open it with".to_owned(),
+                return Err(OptionsError::Prompt(
+                    "this model has no token that opens a prompt".to_owned(),
                 ));
             }
             let mut tokens = last_tokens(text.trim(), most, |text| encode(text, file, tokenizer))?;
             tokens.drain(..tokens.len().saturating_sub(most));
             prompt = Some(tokens);
         } else if opening.is_none() {
-            // Where older files do not name it, transformers takes the last but one of these.
-            opening = file.suppress_tokens.iter().rev().nth(1).copied();
+            // Older files do not name it; transformers then takes the last but one of these.
+            opening = file.decoding.suppress_tokens.iter().rev().nth(1).copied();
         }
         let history = prompt.clone().filter(|_| !options.prompt_always);
         Ok(Self {
@@ -73,7 +75,7 @@ impl Context {
         })
     }
 
-    /// The next window's prompt, of which `own` is the end.
+    /// The whole prompt of the next window, which ends in its `own`.
     pub fn prompt(&self, own: &[u32]) -> Vec<u32> {
         let mut all = Vec::new();
         let shown = self.prompt.as_deref().unwrap_or_default();
@@ -82,7 +84,7 @@ impl Context {
             if self.always {
                 all.extend(shown);
             }
-            // A quarter of the positions stays for the window's own text.
+            // A quarter of the positions is left to the window's own text.
             let room = (self.limit / 4 * 3).saturating_sub(all.len() + own.len());
             let skipped = self.history.len().saturating_sub(self.most.min(room));
             all.extend(&self.history[skipped..]);
@@ -94,7 +96,7 @@ impl Context {
         all
     }
 
-    /// Adds a segment's tokens. Of two points in time at its end, the second opens the next.
+    /// Adds a segment's tokens. Of two timestamps at its end, the second belongs to the next segment.
     pub fn add(&mut self, tokens: &[u32], time_zero: Option<u32>) {
         let is_time = |token: u32| time_zero.is_some_and(|zero| token >= zero);
         let tokens = match tokens {
@@ -108,24 +110,25 @@ impl Context {
     }
 }
 
-/// Whether windows are to see the text before them.
-pub(super) fn wants_history(options: &TranscribeOptions, file: &GenerationConfig) -> bool {
+/// Whether windows are shown the text before them.
+pub(super) fn wants_history(options: &TranscribeOptions, file: &WhisperConfig) -> bool {
     options
         .condition_on_previous
         .unwrap_or(file.condition_on_prev_tokens)
 }
 
-/// Tokens beyond those that are wanted, which a cut in front of them may have changed.
+/// So many tokens are encoded beyond those that are wanted, because cutting the text in front of them may
+/// change the first ones.
 const MARGIN: usize = 16;
 
-/// At least the last `most` tokens of a text, if it has so many, without encoding much more of it: who
-/// gives a book for a prompt must not wait for all of it to be encoded.
+/// At least the last `most` tokens of a text, if it has so many. Little more of the text is encoded, so
+/// that nobody who gives a book as a prompt waits for all of it.
 fn last_tokens(
     text: &str,
     most: usize,
-    encode: impl Fn(&str) -> Result<Vec<u32>, GenerationError>,
-) -> Result<Vec<u32>, GenerationError> {
-    // A guess at the bytes of so many tokens; nothing depends on it but time.
+    encode: impl Fn(&str) -> Result<Vec<u32>, OptionsError>,
+) -> Result<Vec<u32>, OptionsError> {
+    // A guess at the number of bytes of so many tokens; only time depends on it.
     let mut length = most.saturating_add(MARGIN).saturating_mul(8);
     loop {
         let tail = tail(text, length);
@@ -137,7 +140,7 @@ fn last_tokens(
     }
 }
 
-/// About the last `length` bytes of a text, from the beginning of a word, where there is one.
+/// About the last `length` bytes of a text, from the beginning of a word if there is one nearby.
 fn tail(text: &str, length: usize) -> &str {
     let start = text.ceil_char_boundary(text.len().saturating_sub(length));
     let tail = &text[start..];
@@ -147,21 +150,21 @@ fn tail(text: &str, length: usize) -> &str {
     }
 }
 
-/// A prompt's tokens, as `get_prompt_ids` of transformers makes them: a space in front, and no
-/// special tokens inside.
+/// The tokens of a prompt, as `get_prompt_ids` of transformers makes them: a space is put in front, and
+/// special tokens inside are refused.
 fn encode(
     text: &str,
-    file: &GenerationConfig,
+    file: &WhisperConfig,
     tokenizer: &TextTokenizer,
-) -> Result<Vec<u32>, GenerationError> {
-    let bad = |e: TokenizerError| GenerationError::Prompt(e.to_string());
+) -> Result<Vec<u32>, OptionsError> {
+    let bad = |e: TokenizerError| OptionsError::Prompt(e.to_string());
     let tokens = tokenizer.encode(&format!(" {text}"), false).map_err(bad)?;
-    let first_special = file.eos_token_ids.iter().min().copied();
+    let first_special = file.decoding.eos_token_ids.iter().min().copied();
     if let Some(special) = first_special
         && tokens.iter().any(|&token| token >= special)
     {
-        return Err(GenerationError::Prompt(
-            "it holds a special token, such as <|endoftext|>; leave that out".to_owned(),
+        return Err(OptionsError::Prompt(
+            "it has a special token in it, such as <|endoftext|>; leave that out".to_owned(),
         ));
     }
     Ok(tokens)
@@ -173,13 +176,13 @@ mod tests {
 
     use super::*;
 
-    /// A token for each word.
+    /// One token for each word.
     fn words(text: &str) -> Vec<u32> {
         text.split_whitespace().map(|w| w.len() as u32).collect()
     }
 
     #[test]
-    fn of_a_long_prompt_the_last_tokens_are_those_of_the_whole_and_little_of_it_is_encoded() {
+    fn the_end_of_a_long_prompt_has_the_same_tokens_and_little_of_it_is_encoded() {
         let text: String = (0..200_000)
             .map(|i| format!("{}{}", "x".repeat(i * 31 % 97), [" ", "\n", "  "][i % 3]))
             .collect();

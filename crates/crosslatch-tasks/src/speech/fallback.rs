@@ -1,9 +1,9 @@
 //! Whether a window's text is good enough.
 //!
-//! A model that has lost its way repeats itself, or writes what it does not believe. Both show
-//! without knowing the right text: repetition in how well the tokens can be compressed, disbelief in
-//! their mean log-probability. Such a window is decoded again at a higher temperature. A window in
-//! which the model believes that nothing is spoken, and does not believe its text, is dropped.
+//! A model that has lost its way repeats itself, or writes what it finds improbable. Both can be seen
+//! without knowing the right text: repetition in how well the tokens can be compressed, doubt in their
+//! mean log-probability. Such a window is decoded again at a higher temperature. A window that the
+//! model takes for silent, and whose text it doubts, is dropped.
 //!
 //! The measures and the order are those of `_need_fallback` in transformers (5.23).
 
@@ -12,9 +12,11 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use crate::generation::{GenerationConfig, GenerationError, TranscribeOptions};
+use super::options::TranscribeOptions;
+use super::whisper::WhisperConfig;
+use crate::config::OptionsError;
 
-/// Bounds of what is good enough; without any, everything is.
+/// The bounds of what is good enough. Where there are none, every text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Thresholds {
     compression_ratio: Option<f32>,
@@ -31,10 +33,7 @@ pub(super) enum Verdict {
 }
 
 impl Thresholds {
-    pub fn new(
-        options: &TranscribeOptions,
-        file: &GenerationConfig,
-    ) -> Result<Self, GenerationError> {
+    pub fn new(options: &TranscribeOptions, file: &WhisperConfig) -> Result<Self, OptionsError> {
         let thresholds = Self {
             compression_ratio: options
                 .compression_ratio_threshold
@@ -43,13 +42,13 @@ impl Thresholds {
             no_speech: options.no_speech_threshold.or(file.no_speech_threshold),
         };
         if thresholds.no_speech.is_some() && thresholds.logprob.is_none() {
-            return Err(GenerationError::Option {
+            return Err(OptionsError::Option {
                 name: "no_speech_threshold",
-                cause: "needs logprob_threshold as well: both together tell silence",
+                cause: "needs logprob_threshold as well: silence is told by both together",
             });
         }
         if thresholds.no_speech.is_some() && file.no_timestamps_token_id.unwrap_or(0) == 0 {
-            return Err(GenerationError::Option {
+            return Err(OptionsError::Option {
                 name: "no_speech_threshold",
                 cause: "this model has no token for \"no speech\"",
             });
@@ -72,10 +71,11 @@ impl Thresholds {
     }
 }
 
-/// Bytes of the tokens, each as wide as the vocabulary needs, by bytes of their zlib stream.
+/// The number of bytes of the tokens, each as wide as the vocabulary needs, divided by the number of
+/// bytes of their zlib stream.
 ///
-/// transformers uses zlib at its default level. The best level of zlib-rs is nearest to that: for
-/// made-up texts five lengths in six were equal, and the others a few bytes off.
+/// transformers uses zlib at its default level. The best level of zlib-rs comes closest to that: for
+/// made-up texts five lengths in six were equal, and the others were a few bytes off.
 pub(super) fn compression_ratio(tokens: &[u32], vocabulary: usize) -> f32 {
     let width = ((vocabulary.max(1) as f64).log2() / 8.0) as usize + 1;
     let mut bytes = Vec::with_capacity(tokens.len() * width);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(none.judge(9.0, -9.0, None), Verdict::Keep);
     }
 
-    /// `len(b) / len(zlib.compress(b))` of Python's zlib 1.2.13, two bytes a token.
+    /// `len(b) / len(zlib.compress(b))` of Python's zlib 1.2.13, with two bytes for each token.
     #[test]
     fn the_ratio_is_that_of_zlib() {
         let same = vec![7; 100];

@@ -1,10 +1,10 @@
-//! Texts of neighbouring windows to one text.
+//! Joins the texts of neighbouring windows.
 //!
-//! Some models begin each text with a space and some do not; some languages have spaces between
-//! words and some do not. So texts are trimmed, and a space goes between two unless the letter on
+//! Some models begin each text with a space and some do not; some languages have spaces between words
+//! and some do not. So texts are trimmed, and a space is put between two of them unless the letter on
 //! either side belongs to a script that is written without spaces.
 
-/// Appends `next`, already trimmed, to `text`.
+/// Appends `next`, which is trimmed, to `text`.
 pub fn append(text: &mut String, next: &str) {
     if let (Some(last), Some(first)) = (text.chars().next_back(), next.chars().next())
         && !without_spaces(last)
@@ -15,7 +15,7 @@ pub fn append(text: &mut String, next: &str) {
     text.push_str(next);
 }
 
-/// Han, Kana, Thai, Lao, Khmer, Myanmar, Tibetan, and the full-width punctuation beside them.
+/// Whether a letter is Han, Kana, Thai, Lao, Khmer, Myanmar or Tibetan, or full-width punctuation.
 fn without_spaces(letter: char) -> bool {
     matches!(u32::from(letter),
         0x0e00..=0x0fff     // Thai, Lao, Tibetan
@@ -33,7 +33,7 @@ fn without_spaces(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_space_only_where_the_script_has_one() {
+    fn texts_are_joined_by_a_space_only_where_the_script_has_one() {
         for (a, b, joined) in [
             ("", "one", "one"),
             ("one", "", "one"),

@@ -1,18 +1,18 @@
-//! A window's tokens to segments, and to the place where the next window begins.
+//! From a window's tokens to segments, and to the place where the next window begins.
 //!
-//! A window ends where its 30 s end, most often inside a sentence. Where the model marks points in
-//! time, what it wrote after the last closed segment is thrown away, and the next window begins
-//! there. Two points side by side close one segment and open the next; a single one at the end says
-//! that nothing is spoken after it.
+//! A window ends where its 30 s end, most often inside a sentence. Where the model writes timestamps,
+//! what it wrote after the last closed segment is thrown away, and the next window begins there. Two
+//! timestamps side by side close one segment and open the next; a single one at the end says that
+//! nothing is spoken after it.
 //!
 //! The rules are those of `_retrieve_segment` in transformers (5.23).
 
 use std::ops::Range;
 
-/// Points in time of a second.
-const POINTS: f64 = 50.0;
-/// Frames of features between two points in time.
-const FRAMES: usize = 2;
+/// Timestamps in a second.
+const TIMESTAMPS_PER_SECOND: f64 = 50.0;
+/// Frames of features between two timestamps.
+const FRAMES_PER_TIMESTAMP: usize = 2;
 
 /// One segment of a window.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,20 +22,20 @@ pub(super) struct Piece {
     pub end: f64,
     /// Which of the window's tokens.
     pub tokens: Range<usize>,
-    /// Whether a point in time closes it.
+    /// Whether a timestamp closes it.
     pub closed: bool,
 }
 
-/// The segments of a window of `frames` frames with sound, and the frames to go on.
+/// The segments of a window that has `frames` frames of sound, and the number of frames to go on by.
 pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>, usize) {
     let is_time = |i: usize| tokens.get(i).is_some_and(|&token| token >= time_zero);
-    let point = |i: usize| {
-        let point = tokens
+    let timestamp = |i: usize| {
+        let timestamp = tokens
             .get(i)
             .map_or(0, |token| token.saturating_sub(time_zero));
-        point as usize
+        timestamp as usize
     };
-    let seconds = |i: usize| point(i) as f64 / POINTS;
+    let seconds = |i: usize| timestamp(i) as f64 / TIMESTAMPS_PER_SECOND;
     let count = tokens.len();
     let ends_with_one = count >= 2 && is_time(count - 1) && !is_time(count - 2);
     let mut ends: Vec<usize> = (1..count)
@@ -43,14 +43,14 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
         .collect();
     let Some(last) = ends.last_mut() else {
         let closing = (0..count).rev().find(|&i| is_time(i));
-        let end = match closing.map(point) {
-            // A point that says "nothing yet" is no end.
-            None | Some(0) => points_within(frames),
-            Some(point) => point,
+        let end = match closing.map(timestamp) {
+            // Time zero does not close anything.
+            None | Some(0) => timestamps_within(frames),
+            Some(timestamp) => timestamp,
         };
         let piece = Piece {
             start: 0.0,
-            end: end as f64 / POINTS,
+            end: end as f64 / TIMESTAMPS_PER_SECOND,
             tokens: 0..count,
             closed: closing == count.checked_sub(1) && count > 1,
         };
@@ -59,7 +59,8 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
     if ends_with_one {
         ends.push(count);
     } else {
-        // The point that opens what is thrown away stays, as a mark of it.
+        // The timestamp that opens what is thrown away stays with the last segment, as in
+        // transformers.
         *last += 1;
     }
     let mut start = 0;
@@ -78,14 +79,14 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
     let advance = if ends_with_one {
         frames
     } else {
-        point(start - 2) * FRAMES
+        timestamp(start - 2) * FRAMES_PER_TIMESTAMP
     };
-    // The rules of timestamps do not allow zero; without them it would never end.
+    // The rule for timestamps does not allow zero. Without the rule, zero would mean an endless loop.
     (pieces, if advance == 0 { frames } else { advance })
 }
 
-/// Points in time within some frames, as transformers computes it: in `f32`, rounded down.
-fn points_within(frames: usize) -> usize {
+/// Timestamps within so many frames, as transformers computes it: in `f32`, rounded down.
+fn timestamps_within(frames: usize) -> usize {
     ((frames as f32 * 0.01) / 0.02) as usize
 }
 
@@ -93,10 +94,10 @@ fn points_within(frames: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Start, end, tokens, and whether a point in time closes it.
+    /// Start, end, tokens, and whether a timestamp closes it.
     type Parts = (f64, f64, Range<usize>, bool);
 
-    /// Tokens from 100 on are points in time.
+    /// Tokens from 100 on are timestamps.
     fn pieces(tokens: &[u32]) -> (Vec<Parts>, usize) {
         let (pieces, advance) = cut(tokens, 100, 300);
         let pieces = pieces.into_iter();
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_point_at_the_end_ends_the_window() {
+    fn a_single_timestamp_at_the_end_ends_the_window() {
         let tokens = [105, 1, 110, 112, 3, 125];
         let expected = vec![(0.1, 0.2, 0..3, true), (0.24, 0.5, 3..6, true)];
         assert_eq!(pieces(&tokens), (expected, 300));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tokens_make_it_stand_still_or_panic() {
+    fn every_window_moves_on_whatever_its_tokens() {
         for tokens in [&[100, 100][..], &[100], &[120, 120], &[1, 100, 100, 2]] {
             let (pieces, advance) = cut(tokens, 100, 300);
             assert!(advance > 0 && !pieces.is_empty(), "{tokens:?}");

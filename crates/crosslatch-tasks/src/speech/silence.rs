@@ -1,22 +1,22 @@
 //! Stretches of silence that need not be decoded.
 //!
-//! Decoding silence costs as much as decoding speech and invites invented words. The level of sound
-//! is measured in short frames; a stretch of at least a second in which no frame reaches the
-//! threshold is skipped, except for a little before the sound that follows, so that a soft beginning
-//! is heard. Where a window would begin with such a stretch, it begins after it.
+//! Decoding silence costs as much as decoding speech and invites invented words. So the level of the
+//! sound is measured in short frames, and a stretch of at least a second in which no frame reaches the
+//! threshold is skipped where a window would begin with it. A little of it is kept before the sound
+//! that follows, so that a soft beginning is heard.
 
-/// Seconds of a frame whose level is measured.
+/// Length in seconds of the frames whose level is measured.
 const FRAME: f64 = 0.03;
-/// Seconds of silence that are worth skipping.
+/// Length in seconds of the shortest silence that is skipped.
 const SHORTEST: f64 = 1.0;
-/// Seconds kept before the sound.
+/// Seconds of silence that are kept before the sound.
 const KEPT: f64 = 0.2;
 
-/// Where the sound is loud enough.
+/// Finds the silent stretches of a sound.
 pub(super) struct Silence<'a> {
     samples: &'a [f32],
     frame: usize,
-    /// Mean square of a frame that is loud enough.
+    /// Least mean square of a frame that is not silent.
     power: f64,
     shortest: usize,
     kept: usize,
@@ -35,8 +35,8 @@ impl<'a> Silence<'a> {
         }
     }
 
-    /// Where to go on from sample `at`: there, or after the silence that begins there; the end of
-    /// the sound if nothing more is heard.
+    /// Where to go on from sample `at`: at `at` itself, or after the silence that begins there. This is
+    /// the end of the sound if nothing more is heard.
     pub fn skip(&self, at: usize) -> usize {
         let rest = self.samples.get(at..).unwrap_or_default();
         let loud = rest.chunks(self.frame).position(|frame| {

@@ -1,12 +1,12 @@
 //! The loop over windows.
 //!
 //! Sound that is longer than the model's window is decoded window by window. Where the model writes
-//! points in time, the next window begins at the last of them ([`seek`]); else windows follow each
+//! timestamps, the next window begins at the last of them ([`seek`]); otherwise windows follow each
 //! other without overlap, each with features of its own. A language that has to be detected is
-//! detected in the first window and kept, as transformers does. A remainder of less than a tenth of
-//! a second behind the last full window holds no word and would only invite an invented one; it is
-//! counted in the duration and not decoded (transformers, seeking, decodes it, and so is it done
-//! there).
+//! detected in the first window and kept, as in transformers. Without timestamps, a remainder of less
+//! than a tenth of a second behind the last full window is not decoded: it holds no word and would
+//! only invite an invented one. It still counts in the duration. (With timestamps transformers
+//! decodes it, and so does this loop.)
 
 use std::ops::ControlFlow;
 
@@ -15,39 +15,44 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::context::{Context, wants_history};
 use super::fallback::Thresholds;
+use super::options::TranscribeOptions;
 use super::seek::{self, Piece};
 use super::silence::Silence;
+use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
-use super::{Event, Segment, SpeechModel, TranscribeError, Transcript, join};
-use crate::features::{LogMel, WholeSound};
-use crate::generation::{GenerationConfig, GenerationError, Plan, TranscribeOptions};
-use crate::search::Lanes;
+use super::{Event, SpeechModel, TranscribeError, join};
+use crate::config::OptionsError;
+use crate::features::{FeatureError, LogMel, WholeSound};
+use crate::search::Sequences;
 use crate::tokenizer::TextTokenizer;
+use crate::transcript::{Segment, Transcript};
 
-/// Remainders shorter than this, in seconds, are not decoded.
+/// A remainder shorter than this, in seconds, is not decoded.
 const SHORTEST_REMAINDER: f64 = 0.1;
 
-/// Above this temperature a window's text is not shown to the next one.
+/// From this temperature on, a window's text is not shown to the next window.
 const TRUSTED_TEMPERATURE: f32 = 0.5;
 
-/// Everything beside the weights that turns sound into text.
+/// The way from sound to text around a speech model: features, decoding, tokens.
+///
+/// Made of the files beside the model's weights; see [`speech_pipeline`](crate::speech_pipeline).
 #[derive(Debug)]
 pub struct SpeechPipeline {
     /// Samples to features.
     pub features: LogMel,
     /// Tokens to text.
     pub tokenizer: TextTokenizer,
-    /// Rules of decoding.
-    pub generation: GenerationConfig,
+    /// How to decode.
+    pub config: WhisperConfig,
 }
 
 impl SpeechPipeline {
-    /// From the files that come with a model: `preprocessor_config.json`, `tokenizer.json`,
-    /// `generation_config.json` (not every model has one) and `config.json`.
+    /// Makes a pipeline of the files that come with a model: `preprocessor_config.json`,
+    /// `tokenizer.json`, `generation_config.json` (not every model has one) and `config.json`.
     ///
     /// # Errors
     /// [`TranscribeError::Features`], [`TranscribeError::Tokenizer`] or
-    /// [`TranscribeError::Generation`], whose texts name the file.
+    /// [`TranscribeError::Config`], whose texts name the file.
     pub fn from_json<E: std::error::Error>(
         preprocessor: &[u8],
         tokenizer: &[u8],
@@ -57,27 +62,29 @@ impl SpeechPipeline {
         Ok(Self {
             features: LogMel::from_json(preprocessor)?,
             tokenizer: TextTokenizer::from_bytes(tokenizer)?,
-            generation: GenerationConfig::from_json(generation, config)?,
+            config: WhisperConfig::from_json(generation, config)?,
         })
     }
 
-    /// Whether the model can do what `options` ask for, on sound of any length.
-    ///
-    /// # Errors
-    /// Every [`GenerationError`] but [`GenerationError::Json`] and [`GenerationError::Missing`].
-    pub fn check(&self, options: &TranscribeOptions) -> Result<(), GenerationError> {
-        let plan = self.generation.plan(options, true)?;
-        let own = plan.prompt(plan.languages().first().map(|&(id, _)| id));
-        let context = Context::new(options, &self.generation, &self.tokenizer)?;
-        plan.lengths().next(context.prompt(&own).len())?;
-        check_temperatures(options)?;
-        Thresholds::new(options, &self.generation).map(drop)
+    /// Samples per second of the sound that the model takes.
+    pub fn sample_rate(&self) -> u32 {
+        self.features.sample_rate()
     }
 
-    /// Transcribes `samples`, mono at [`LogMel::sample_rate`] of [`SpeechPipeline::features`].
+    /// Checks that the model can do what `options` ask for, on sound of any length.
     ///
-    /// `progress` is called with the seconds done and the seconds in all: once at the start, then
-    /// after each window.
+    /// # Errors
+    /// Any [`OptionsError`].
+    pub fn check(&self, options: &TranscribeOptions) -> Result<(), OptionsError> {
+        let plan = self.config.plan(options, true)?;
+        let own = plan.prompt(plan.languages().first().map(|&(id, _)| id));
+        let context = Context::new(options, &self.config, &self.tokenizer)?;
+        plan.lengths().next(context.prompt(&own).len())?;
+        check_temperatures(options)?;
+        Thresholds::new(options, &self.config).map(drop)
+    }
+
+    /// Transcribes `samples`, one channel at [`SpeechPipeline::sample_rate`].
     ///
     /// # Errors
     /// Any [`TranscribeError`].
@@ -86,18 +93,13 @@ impl SpeechPipeline {
         model: &mut M,
         samples: &[f32],
         options: &TranscribeOptions,
-        mut progress: impl FnMut(f64, f64),
     ) -> Result<Transcript, TranscribeError<M::Error>> {
-        self.transcribe_with(model, samples, options, |event| {
-            if let Event::Progress { done, total } = event {
-                progress(done, total);
-            }
-            ControlFlow::Continue(())
-        })
+        self.transcribe_with(model, samples, options, |_| ControlFlow::Continue(()))
     }
 
-    /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does and tells `observer` of each
-    /// segment as soon as it is decoded, and of progress. If that breaks, the transcript ends there.
+    /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does. `observer` is told of each segment
+    /// as soon as it is decoded, and of progress at the start and after each window. If it breaks, the
+    /// transcript ends there.
     ///
     /// # Errors
     /// Any [`TranscribeError`].
@@ -112,14 +114,14 @@ impl SpeechPipeline {
             return Err(TranscribeError::NoSound);
         }
         let is_long = self.features.frames_of(samples.len()) > self.features.frames();
-        let plan = self.generation.plan(options, is_long)?;
-        let mut context = Context::new(options, &self.generation, &self.tokenizer)?;
+        let plan = self.config.plan(options, is_long)?;
+        let mut context = Context::new(options, &self.config, &self.tokenizer)?;
         let mut windows = self.windows(model, &plan, options)?;
         let mut cursor = Cursor::new(&self.features, samples, &plan)?;
         let silence = options
             .skip_silence
             .map(|level| Silence::new(samples, self.features.sample_rate(), level));
-        let uses_history = wants_history(options, &self.generation);
+        let uses_history = wants_history(options, &self.config);
         let mut transcript = Transcript {
             text: String::new(),
             language: None,
@@ -165,14 +167,14 @@ impl SpeechPipeline {
             }
         }
         if flow.is_continue() {
-            // There is nothing left to break off.
+            // Everything is done, so the observer's answer does not matter.
             let _ = observer(Event::Progress { done: total, total });
         }
         let detected = windows.detected.and_then(|id| {
             let mut known = plan.languages().iter();
             known.find(|&&(token, _)| token == id)
         });
-        let detected = detected.map(|(_, name)| crate::generation::bare(name));
+        let detected = detected.map(|(_, name)| code_of(name));
         transcript.language = detected.or(plan.language()).map(str::to_owned);
         Ok(transcript)
     }
@@ -180,11 +182,11 @@ impl SpeechPipeline {
     fn windows<'a, M: SpeechModel>(
         &self,
         model: &'a mut M,
-        plan: &'a Plan,
+        plan: &'a WhisperPlan,
         options: &'a TranscribeOptions,
-    ) -> Result<Windows<'a, M>, GenerationError> {
+    ) -> Result<Windows<'a, M>, OptionsError> {
         check_temperatures(options)?;
-        let vocabulary = self.generation.vocab_size;
+        let vocabulary = self.config.vocab_size;
         Ok(Windows {
             model,
             plan,
@@ -194,16 +196,16 @@ impl SpeechPipeline {
                 [] => &[0.0],
                 temperatures => temperatures,
             },
-            thresholds: Thresholds::new(options, &self.generation)?,
-            top_k: self.generation.top_k,
+            thresholds: Thresholds::new(options, &self.config)?,
+            top_k: self.config.top_k,
             vocabulary: vocabulary.unwrap_or_else(|| self.tokenizer.vocabulary_size()),
-            // It stands before the token that says that no timestamps follow.
+            // Its id is one less than that of the token that says that no timestamps follow.
             no_speech: self
-                .generation
+                .config
                 .no_timestamps_token_id
                 .and_then(|id| id.checked_sub(1)),
             random: ChaCha8Rng::seed_from_u64(options.seed),
-            lanes: Lanes::default(),
+            sequences: Sequences::default(),
             seconds: 0.0,
             detected: None,
         })
@@ -211,7 +213,7 @@ impl SpeechPipeline {
 
     fn segment<E: std::error::Error>(
         &self,
-        plan: &Plan,
+        plan: &WhisperPlan,
         decoded: &Decoded,
         piece: Piece,
         offset: f64,
@@ -238,10 +240,10 @@ impl SpeechPipeline {
     }
 }
 
-fn check_temperatures(options: &TranscribeOptions) -> Result<(), GenerationError> {
+fn check_temperatures(options: &TranscribeOptions) -> Result<(), OptionsError> {
     let mut temperatures = options.temperatures.iter();
     match temperatures.any(|t| !t.is_finite() || *t < 0.0) {
-        true => Err(GenerationError::Option {
+        true => Err(OptionsError::Option {
             name: "temperatures",
             cause: "must be finite numbers, 0 or above",
         }),
@@ -253,9 +255,9 @@ fn check_temperatures(options: &TranscribeOptions) -> Result<(), GenerationError
 struct Cursor<'a> {
     extractor: &'a LogMel,
     samples: &'a [f32],
-    /// The whole sound's features and the token of time zero, if the text tells where to go on.
+    /// If timestamps tell where to go on: the features of the whole sound, and the token of time zero.
     seeking: Option<(WholeSound<'a>, u32)>,
-    /// In frames of features when seeking, else in samples.
+    /// In frames of features if `seeking`, else in samples.
     at: usize,
 }
 
@@ -263,8 +265,8 @@ impl<'a> Cursor<'a> {
     fn new(
         extractor: &'a LogMel,
         samples: &'a [f32],
-        plan: &Plan,
-    ) -> Result<Self, crate::features::FeatureError> {
+        plan: &WhisperPlan,
+    ) -> Result<Self, FeatureError> {
         let seeking = match plan.time_zero() {
             Some(zero) => Some((extractor.whole(samples)?, zero)),
             None => None,
@@ -277,7 +279,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Samples of a unit of `at`.
+    /// Number of samples in a unit of `at`.
     fn unit(&self) -> usize {
         match self.seeking {
             Some(_) => self.extractor.config().hop_length,
@@ -293,7 +295,7 @@ impl<'a> Cursor<'a> {
         self.sample() as f64 / f64::from(self.extractor.sample_rate())
     }
 
-    /// Goes on at a sample, or a little before.
+    /// Goes on at this sample, or a little before it.
     fn move_to(&mut self, sample: usize) {
         self.at = match sample >= self.samples.len() {
             true => usize::MAX / 2,
@@ -310,7 +312,7 @@ impl<'a> Cursor<'a> {
             || (self.at > 0 && left < SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate()))
     }
 
-    /// Samples or frames of sound in this window.
+    /// Units of sound in this window.
     fn span(&self) -> usize {
         match &self.seeking {
             Some((sound, _)) => self
@@ -324,7 +326,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn features(&self, out: &mut Vec<f32>) -> Result<(), crate::features::FeatureError> {
+    fn features(&self, out: &mut Vec<f32>) -> Result<(), FeatureError> {
         match &self.seeking {
             Some((sound, _)) => sound.window(self.at, out),
             None => {
@@ -334,12 +336,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes on by some units; `None` for the whole window.
+    /// Goes on by so many units, or by the whole window.
     fn advance(&mut self, units: Option<usize>) {
         self.at += units.unwrap_or_else(|| self.span());
     }
 
-    /// The segments of the window, which the cursor then leaves.
+    /// Cuts the text of the window into segments and moves on to the next window.
     fn cut(&mut self, decoded: &Decoded) -> Vec<Piece> {
         let tokens = &decoded.generated.tokens;
         let Some((_, zero)) = &self.seeking else {

@@ -1,36 +1,37 @@
 //! One window: encoded once, then decoded as often as it takes.
 //!
-//! Detecting the language, judging silence, and each attempt at a text are passes of the decoder
-//! over one encoder output. [`Lanes`] sees to it that a pass feeds only what the one before did not,
-//! so that keys and values of the encoder's output are computed once as well.
+//! Detecting the language, judging silence, and each attempt at a text are passes of the decoder over
+//! one encoder output. [`Sequences`] makes sure that a pass feeds only what the pass before did not,
+//! so that the keys and values of the encoder's output are computed only once.
 
 use rand_chacha::ChaCha8Rng;
 
 use super::fallback::{Thresholds, Verdict, compression_ratio};
+use super::whisper::{WhisperPlan, WindowLengths};
 use super::{SpeechModel, TranscribeError};
-use crate::generation::{Lengths, Plan};
+use crate::config::OptionsError;
 use crate::rules::Rule;
 use crate::search::{
-    Generated, Lanes, Request, Sampling, SearchError, beam_search, choose_among, greedy,
+    Generated, Request, Sampling, SearchError, Sequences, beam_search, choose_among, greedy,
     probability, sample,
 };
 
-/// What one window gave.
+/// What decoding one window gave.
 pub(super) struct Decoded {
     pub generated: Generated,
     pub temperature: f32,
     pub compression_ratio: f32,
     pub no_speech: Option<f32>,
-    /// Nothing is spoken in it.
+    /// Whether nothing is spoken in it.
     pub is_silent: bool,
 }
 
 /// The state of decoding one transcript.
 pub(super) struct Windows<'a, M> {
     pub model: &'a mut M,
-    pub plan: &'a Plan,
+    pub plan: &'a WhisperPlan,
     pub rules: Vec<Box<dyn Rule>>,
-    pub lengths: Lengths,
+    pub lengths: WindowLengths,
     pub temperatures: &'a [f32],
     pub thresholds: Thresholds,
     pub top_k: usize,
@@ -38,7 +39,7 @@ pub(super) struct Windows<'a, M> {
     /// The token for "no speech".
     pub no_speech: Option<u32>,
     pub random: ChaCha8Rng,
-    pub lanes: Lanes,
+    pub sequences: Sequences,
     /// Where the current window begins, in seconds.
     pub seconds: f64,
     /// Token of the detected language.
@@ -55,18 +56,18 @@ impl<M: SpeechModel> Windows<'_, M> {
         frames: usize,
     ) -> Result<(), TranscribeError<M::Error>> {
         self.seconds = seconds;
-        self.lanes.forget();
+        self.sequences.forget();
         self.model
             .encode(features, mels, frames)
             .map_err(|source| TranscribeError::Encoder { seconds, source })
     }
 
-    /// The window's own prompt. Detects the language, if that has to be done and has not been.
+    /// The window's own prompt. Detects the language first, if that is still to be done.
     pub fn own_prompt(&mut self) -> Result<Vec<u32>, TranscribeError<M::Error>> {
         let seconds = self.seconds;
         if !self.plan.languages().is_empty() && self.detected.is_none() {
             let start = &self.plan.prompt(None)[..1];
-            let row = self.lanes.feed(self.model, 0, start);
+            let row = self.sequences.feed(self.model, 0, start);
             let row = row.map_err(|e| at(seconds, e))?;
             let languages = self.plan.languages().iter().map(|&(id, _)| id);
             let language = choose_among(row, languages);
@@ -78,14 +79,14 @@ impl<M: SpeechModel> Windows<'_, M> {
         Ok(self.plan.prompt(self.detected))
     }
 
-    /// Decodes the encoded window after a prompt that ends in `own` tokens of its own. However that
-    /// ends, the model rests afterwards.
+    /// Decodes the encoded window after a prompt, of which the last `own` tokens are the window's own.
+    /// Whether this succeeds or not, the decoder is paused afterwards.
     pub fn decode(
         &mut self,
         prompt: &[u32],
         own: usize,
     ) -> Result<Decoded, TranscribeError<M::Error>> {
-        Resting(self).0.attempts(prompt, own)
+        PauseOnDrop(self).0.attempts(prompt, own)
     }
 
     fn attempts(
@@ -102,9 +103,9 @@ impl<M: SpeechModel> Windows<'_, M> {
         };
         let mut no_speech = None;
         if let (Some(token), Some(_)) = (self.no_speech, self.thresholds.no_speech) {
-            // Asked where the window's own prompt starts, with what comes before it in view.
+            // Asked at the first token of the window's own prompt, with the text before it in view.
             let start = prompt.len().saturating_sub(own);
-            let row = self.lanes.feed(self.model, 0, &prompt[..=start]);
+            let row = self.sequences.feed(self.model, 0, &prompt[..=start]);
             no_speech = Some(probability(row.map_err(|e| at(seconds, e))?, token));
         }
         let mut attempts = self.temperatures.iter().copied().peekable();
@@ -116,14 +117,14 @@ impl<M: SpeechModel> Windows<'_, M> {
                     top_k: self.top_k,
                     random: &mut self.random,
                 };
-                sample(self.model, &mut self.lanes, &request, sampling)
+                sample(self.model, &mut self.sequences, &request, sampling)
             } else if self.plan.beam().beams > 1 {
-                beam_search(self.model, &mut self.lanes, &request, self.plan.beam())
+                beam_search(self.model, &mut self.sequences, &request, self.plan.beam())
             } else {
-                greedy(self.model, &mut self.lanes, &request)
+                greedy(self.model, &mut self.sequences, &request)
             };
             let mut generated = generated.map_err(|e| at(seconds, e))?;
-            // The end counts, as it does in transformers.
+            // The end token counts, as in transformers.
             generated.tokens.extend(generated.end);
             let ratio = compression_ratio(&generated.tokens, self.vocabulary);
             if generated.end.is_some() {
@@ -146,16 +147,16 @@ impl<M: SpeechModel> Windows<'_, M> {
     }
 }
 
-/// Puts the model to rest when it goes, in a panic too: others must not wait for it.
-struct Resting<'w, 'a, M: SpeechModel>(&'w mut Windows<'a, M>);
+/// Pauses the decoder when dropped, also by a panic: other models must not wait for it.
+struct PauseOnDrop<'w, 'a, M: SpeechModel>(&'w mut Windows<'a, M>);
 
-impl<M: SpeechModel> Drop for Resting<'_, '_, M> {
+impl<M: SpeechModel> Drop for PauseOnDrop<'_, '_, M> {
     fn drop(&mut self) {
-        self.0.model.rest();
+        self.0.model.pause();
     }
 }
 
-/// A search's error with the place of the window.
+/// The error of a search, with the place of the window.
 fn at<E: std::error::Error>(seconds: f64, error: SearchError<E>) -> TranscribeError<E> {
     match error {
         SearchError::Decoder { position, source } => TranscribeError::Decoder {
@@ -169,7 +170,7 @@ fn at<E: std::error::Error>(seconds: f64, error: SearchError<E>) -> TranscribeEr
             cause,
         },
         SearchError::Prompt { prompt, max_length } => {
-            TranscribeError::Generation(crate::generation::GenerationError::Length {
+            TranscribeError::Options(OptionsError::Length {
                 prompt,
                 new: 1,
                 limit: max_length,

@@ -1,11 +1,11 @@
-//! Which of a tokenizer's tokens are languages, and which one a person means.
+//! Which of a tokenizer's tokens stand for languages, and which one a person means.
 //!
-//! Multilingual models mark languages with tokens of their own, each kind in its own way: `fra_Latn`
+//! Multilingual models mark languages with tokens, each kind of model in its own way: `fra_Latn`
 //! (NLLB), `fr_XX` (mBART), `__fr__` (M2M100), `>>fra<<` before the source (Marian). Nothing in a
-//! model's files lists them, so they are known by that shape, among the tokens that were added to
-//! the vocabulary.
+//! model's files lists them, so they are recognised by their shape among the tokens that were added
+//! to the vocabulary.
 
-use crate::generation::{GenerationError, language_code};
+use crate::config::{OptionsError, language_code};
 use crate::tokenizer::TextTokenizer;
 
 /// The languages of a tokenizer.
@@ -14,13 +14,13 @@ pub(super) struct Languages {
     known: Vec<Language>,
 }
 
-/// A token that is a language.
+/// A token that stands for a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Language {
     pub id: u32,
-    /// Its name without what is around it, such as `fra_Latn` or `fr`.
+    /// The language's name without the marks around it, such as `fra_Latn` or `fr`.
     name: String,
-    /// Whether it belongs before the source.
+    /// Whether the token belongs before the source.
     pub is_of_source: bool,
 }
 
@@ -32,14 +32,14 @@ impl Languages {
         }
     }
 
-    /// Whether a token is a language.
+    /// Whether a token stands for a language.
     pub fn contains(&self, id: u32) -> bool {
         self.known.iter().any(|language| language.id == id)
     }
 
-    /// The language that is called so: by its token or the name in it, in any case; by the part
-    /// before `_`; or in English where the tokens have codes of two letters.
-    pub fn find(&self, wanted: &str) -> Result<&Language, GenerationError> {
+    /// The language that a person calls `wanted`: by its token or the name in the token, in any case;
+    /// by the part before `_`; or by its English name where the tokens carry codes of two letters.
+    pub fn find(&self, wanted: &str) -> Result<&Language, OptionsError> {
         let lower = wanted.to_lowercase();
         let bare = language(0, wanted).map_or(lower.clone(), |l| l.name.to_lowercase());
         let code = language_code(&lower).unwrap_or(&lower);
@@ -53,14 +53,14 @@ impl Languages {
         }
         match self.known.iter().filter(start).collect::<Vec<_>>()[..] {
             [only] => Ok(only),
-            [] => Err(GenerationError::Language {
+            [] => Err(OptionsError::Language {
                 language: wanted.to_owned(),
                 known: match self.known.is_empty() {
                     true => "none by name".to_owned(),
                     false => names(&mut self.known.iter()),
                 },
             }),
-            ref several => Err(GenerationError::Ambiguous {
+            ref several => Err(OptionsError::Ambiguous {
                 language: wanted.to_owned(),
                 known: names(&mut several.iter().copied()),
             }),
@@ -73,7 +73,7 @@ fn names(languages: &mut dyn Iterator<Item = &Language>) -> String {
     names.join(", ")
 }
 
-/// The language that a token stands for.
+/// The language that a token stands for, if it does.
 fn language(id: u32, text: &str) -> Option<Language> {
     let between = |open, close| text.strip_prefix(open)?.strip_suffix(close);
     let is_code = |code: &str| {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_every_kind_are_languages_and_others_are_not() {
+    fn language_tokens_of_every_kind_are_recognised_and_no_others() {
         let tokens = ["</s>", "fra_Latn", "fr_XX", "__fr__", ">>fra<<", "<mask>"];
         let found = languages(&tokens);
         let ids: Vec<u32> = found.known.iter().map(|l| l.id).collect();

@@ -4,28 +4,28 @@
 /// transformers gives by default.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GenerateOptions {
-    /// What is put before every text: the task in words, such as `summarize: ` for T5.
+    /// Put before every text: the task in words, such as `summarize: ` for T5.
     pub prefix: Option<String>,
-    /// The language of the texts, as the model's tokens name it (`eng_Latn`, `en_XX`, `en`); `None`
-    /// for the one that the tokenizer puts there.
+    /// The language of the texts, as the model's tokens name it (`eng_Latn`, `en_XX`, `en`); `None` for
+    /// the one that the tokenizer names by itself.
     pub source_language: Option<String>,
     /// The language to write in, named in the same way; `None` for what the files say.
     pub target_language: Option<String>,
-    /// Hypotheses followed at once; 1 for greedy choice, `None` for what the file says.
+    /// Number of beams; 1 for greedy choice, `None` for what the file says.
     pub beam_size: Option<usize>,
-    /// How many of the next best texts to return as well, fewer than beams; `None` for what the file
-    /// says (`num_return_sequences`, less one).
+    /// How many of the next best texts to return as well, fewer than there are beams; `None` for what the
+    /// file says (`num_return_sequences` less one).
     pub alternatives: Option<usize>,
     /// Greatest number of tokens after the start; `None` for what the files say.
     pub max_new_tokens: Option<usize>,
     /// Least number of tokens after the start; `None` for what the files say.
     pub min_new_tokens: Option<usize>,
-    /// No run of so many tokens comes twice; 0 for any, `None` for what the file says.
+    /// No run of so many tokens occurs twice; 0 allows any, `None` stands for what the file says.
     pub no_repeat_ngram_size: Option<usize>,
-    /// Above 1, tokens that were there already become less probable; `None` for what the file says.
+    /// Above 1, tokens that have occurred become less probable; `None` for what the file says.
     pub repetition_penalty: Option<f32>,
-    /// Above 0, beams favour longer texts, below 0 shorter ones; `None` for what the file says.
+    /// Above 0 beams favour longer texts, below 0 shorter ones; `None` for what the file says.
     pub length_penalty: Option<f32>,
-    /// Whether a text that is too long for the model loses its end; else it is an error.
+    /// Whether a text that is too long for the model is cut off; otherwise it is an error.
     pub truncate: bool,
 }

@@ -3,32 +3,35 @@
 use super::languages::Languages;
 use super::source::source_tokens;
 use super::{
-    Candidate, GenerateError, GenerateOptions, Generation, Limits, TextConfig, TextModel, TextPlan,
+    Candidate, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
+    TextPlan,
 };
-use crate::generation::GenerationError;
-use crate::search::{Generated, Lanes, Request, beam_search_all, greedy};
+use crate::config::OptionsError;
+use crate::search::{Generated, Request, Sequences, beam_search_all, greedy};
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
-/// Everything beside the weights that turns text into text.
+/// The way from text to text around a text model: tokens, decoding, tokens again.
+///
+/// Made of the files beside the model's weights; see [`text_pipeline`](crate::text_pipeline).
 #[derive(Debug)]
 pub struct TextPipeline {
     tokenizer: TextTokenizer,
     languages: Languages,
     config: TextConfig,
-    limits: Limits,
+    limits: TextLimits,
 }
 
 impl TextPipeline {
-    /// From the files that come with a model, `tokenizer.json`, `generation_config.json` (not every
-    /// model has one) and `config.json`, and the lengths that it was exported for.
+    /// Makes a pipeline of the files that come with a model, `tokenizer.json`, `generation_config.json`
+    /// (not every model has one) and `config.json`, and of the lengths that it was exported for.
     ///
     /// # Errors
-    /// [`GenerateError::Tokenizer`] or [`GenerateError::Generation`], whose texts name the file.
+    /// [`GenerateError::Tokenizer`] or [`GenerateError::Config`], whose texts name the file.
     pub fn from_json<E: std::error::Error>(
         tokenizer: &[u8],
         generation: Option<&[u8]>,
         config: &[u8],
-        limits: Limits,
+        limits: TextLimits,
     ) -> Result<Self, GenerateError<E>> {
         let tokenizer = TextTokenizer::from_bytes(tokenizer)?;
         Ok(Self {
@@ -39,16 +42,16 @@ impl TextPipeline {
         })
     }
 
-    /// What `options` mean for this model.
+    /// What `options` mean for this model: how texts will be generated.
     ///
     /// # Errors
-    /// Every [`GenerationError`] but [`GenerationError::Json`] and [`GenerationError::Missing`].
-    pub fn plan(&self, options: &GenerateOptions) -> Result<TextPlan, GenerationError> {
+    /// Any [`OptionsError`].
+    pub fn plan(&self, options: &GenerateOptions) -> Result<TextPlan, OptionsError> {
         self.config.plan(options, &self.languages, self.limits)
     }
 
-    /// Writes what the model makes of a text. Nothing is made of nothing: a blank text gives an
-    /// empty one, and the model is not asked.
+    /// Generates what the model makes of a text. A blank text gives an empty one, and the model is not
+    /// run.
     ///
     /// # Errors
     /// Any [`GenerateError`].
@@ -73,10 +76,10 @@ impl TextPipeline {
             eos: plan.eos(),
             max_length: plan.max_length(),
         };
-        let mut lanes = Lanes::default();
+        let mut sequences = Sequences::default();
         let generated = match plan.beam().beams {
-            1 => vec![greedy(model, &mut lanes, &request)?],
-            _ => beam_search_all(model, &mut lanes, &request, plan.beam())?,
+            1 => vec![greedy(model, &mut sequences, &request)?],
+            _ => beam_search_all(model, &mut sequences, &request, plan.beam())?,
         };
         let mut texts = generated.into_iter().map(|g| self.candidate(g));
         let best = texts.next().transpose()?;
@@ -97,7 +100,7 @@ impl TextPipeline {
     }
 }
 
-/// What becomes of a blank text.
+/// What is generated for a blank text.
 fn nothing(text: &str) -> Generation {
     Generation {
         source: text.to_owned(),

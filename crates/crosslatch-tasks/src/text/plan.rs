@@ -1,22 +1,21 @@
-//! From settings and wishes to a start, rules and lengths.
+//! From a model's settings and a caller's options to a start, rules and lengths.
 //!
-//! The rules and their order are those of `_get_logits_processor` of transformers, the lengths those
-//! of `_prepare_generated_length`: new tokens that somebody asks for go first, then `max_length`, then
-//! 20. Where a file asks for more than the exported decoder has positions, its positions are the
-//! limit; a caller who asks for more is told.
+//! The rules and their order are those of `_get_logits_processor` of transformers, and the lengths
+//! are those of `_prepare_generated_length`: a number of new tokens takes precedence over
+//! `max_length`, and the default is 20. Where the file asks for more than the exported decoder has
+//! positions, the positions are the limit; a caller who asks for more gets an error.
 
 use super::config::TextConfig;
 use super::languages::Languages;
-use super::{GenerateOptions, Limits};
-use crate::generation::GenerationError;
-use crate::generation::settings::BEAMS;
+use super::{GenerateOptions, TextLimits};
+use crate::config::OptionsError;
 use crate::rules::{BadWords, Forced, MinLength, NoRepeatNgram, Repetition, Rule, Suppress};
 use crate::search::BeamOptions;
 
-/// New tokens where neither file nor caller sets a length.
+/// Number of new tokens where neither the file nor the caller sets a length.
 const DEFAULT_NEW_TOKENS: usize = 20;
 
-/// How to write texts: the model's files, with a caller's wishes in them.
+/// How to generate texts: the settings of the model's files with a caller's options applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextPlan {
     settings: TextConfig,
@@ -25,28 +24,28 @@ pub struct TextPlan {
     min_length: usize,
     beam: BeamOptions,
     alternatives: usize,
-    /// A token that goes before the source.
+    /// The token that goes before the source.
     pub(super) before_source: Option<u32>,
-    /// The language to put where the tokenizer puts its own.
+    /// The language that replaces the one which the tokenizer puts around a text.
     pub(super) source_language: Option<u32>,
 }
 
 impl TextConfig {
-    /// The plan for texts.
+    /// The plan for texts with these options.
     pub(super) fn plan(
         &self,
         options: &GenerateOptions,
         languages: &Languages,
-        limits: Limits,
-    ) -> Result<TextPlan, GenerationError> {
+        limits: TextLimits,
+    ) -> Result<TextPlan, OptionsError> {
         let mut settings = self.clone();
         let mut before_source = None;
         if let Some(wanted) = &options.target_language {
             let language = languages.find(wanted)?;
             if language.is_of_source {
                 before_source = Some(language.id);
-            } else if languages.contains(settings.decoder_start_token_id) {
-                settings.decoder_start_token_id = language.id;
+            } else if languages.contains(settings.decoding.decoder_start_token_id) {
+                settings.decoding.decoder_start_token_id = language.id;
             } else {
                 settings.forced_bos_token_id = Some(language.id);
             }
@@ -62,23 +61,20 @@ impl TextConfig {
         if !(settings.repetition_penalty > 0.0 && settings.repetition_penalty.is_finite()) {
             return Err(bad("repetition penalty", "must be a positive number"));
         }
-        let length_penalty = options.length_penalty.unwrap_or(self.length_penalty);
+        let length_penalty = options
+            .length_penalty
+            .unwrap_or(self.decoding.length_penalty);
         if !length_penalty.is_finite() {
             return Err(bad("length penalty", "must be a finite number"));
         }
-        let beams = options.beam_size.unwrap_or(self.num_beams);
-        if !BEAMS.contains(&beams) {
-            return Err(GenerationError::Beams {
-                given: beams,
-                most: *BEAMS.end(),
-            });
-        }
+        let decoding = &self.decoding;
+        let beam = decoding.beam_options(options.beam_size, Some(length_penalty))?;
         let from_file = self.num_return_sequences.saturating_sub(1);
         let alternatives = options.alternatives.unwrap_or(from_file);
-        if alternatives >= beams {
+        if alternatives >= beam.beams {
             return Err(bad("alternatives", "must be fewer than beams"));
         }
-        let prompt = vec![settings.decoder_start_token_id];
+        let prompt = vec![settings.decoding.decoder_start_token_id];
         Ok(TextPlan {
             max_length: self.max_length(options, prompt.len(), limits)?,
             min_length: match options.min_new_tokens.unwrap_or(self.min_new_tokens) {
@@ -87,11 +83,7 @@ impl TextConfig {
             },
             settings,
             prompt,
-            beam: BeamOptions {
-                beams,
-                length_penalty,
-                early_stopping: self.early_stopping,
-            },
+            beam,
             alternatives,
             before_source,
             source_language,
@@ -102,13 +94,17 @@ impl TextConfig {
         &self,
         options: &GenerateOptions,
         prompt: usize,
-        limits: Limits,
-    ) -> Result<usize, GenerationError> {
+        limits: TextLimits,
+    ) -> Result<usize, OptionsError> {
         let longest = limits.positions.map_or(usize::MAX, |n| n.saturating_add(1));
-        let wanted = match (options.max_new_tokens, self.max_new_tokens, self.max_length) {
+        let wanted = match (
+            options.max_new_tokens,
+            self.decoding.max_new_tokens,
+            self.decoding.max_length,
+        ) {
             (Some(0), ..) => return Err(bad("greatest number of tokens", "must be at least 1")),
             (Some(new), ..) if new.saturating_add(prompt) > longest => {
-                return Err(GenerationError::Length {
+                return Err(OptionsError::Length {
                     prompt,
                     new,
                     limit: longest - 1,
@@ -123,7 +119,7 @@ impl TextConfig {
         };
         let length = wanted.min(longest);
         if length <= prompt {
-            return Err(GenerationError::Length {
+            return Err(OptionsError::Length {
                 prompt,
                 new: 1,
                 limit: length,
@@ -141,7 +137,7 @@ impl TextPlan {
 
     /// Tokens that end a text.
     pub fn eos(&self) -> &[u32] {
-        &self.settings.eos_token_ids
+        &self.settings.decoding.eos_token_ids
     }
 
     /// Greatest number of tokens, the prompt included.
@@ -149,7 +145,7 @@ impl TextPlan {
         self.max_length
     }
 
-    /// How to search with several hypotheses; one beam is greedy choice.
+    /// How to search with beams; one beam means greedy choice.
     pub fn beam(&self) -> BeamOptions {
         self.beam
     }
@@ -159,7 +155,7 @@ impl TextPlan {
         self.alternatives
     }
 
-    /// Conditions on the next token for a source, in the order in which transformers applies them.
+    /// The rules for the next token after a source, in the order in which transformers applies them.
     pub fn rules(&self, source: &[u32]) -> Vec<Box<dyn Rule>> {
         let settings = &self.settings;
         let mut rules: Vec<Box<dyn Rule>> = Vec::new();
@@ -190,30 +186,30 @@ impl TextPlan {
         }
         if let Some(token) = settings.forced_bos_token_id {
             rules.push(Box::new(Forced {
-                place: 1,
+                position: 1,
                 tokens: vec![token],
             }));
         }
         if !settings.forced_eos_token_ids.is_empty() {
             rules.push(Box::new(Forced {
-                place: self.max_length - 1,
+                position: self.max_length - 1,
                 tokens: settings.forced_eos_token_ids.clone(),
             }));
         }
-        if !settings.suppress_tokens.is_empty() {
-            let tokens = settings.suppress_tokens.clone();
+        if !settings.decoding.suppress_tokens.is_empty() {
+            let tokens = settings.decoding.suppress_tokens.clone();
             rules.push(Box::new(Suppress::always(tokens)));
         }
-        if !settings.begin_suppress_tokens.is_empty() {
-            // What is forced to be first is not meant.
+        if !settings.decoding.begin_suppress_tokens.is_empty() {
+            // A token that is forced to come first does not count as the first one chosen.
             let first = usize::from(settings.forced_bos_token_id.is_some());
-            let tokens = settings.begin_suppress_tokens.clone();
+            let tokens = settings.decoding.begin_suppress_tokens.clone();
             rules.push(Box::new(Suppress::after(first, tokens)));
         }
         rules
     }
 }
 
-fn bad(name: &'static str, cause: &'static str) -> GenerationError {
-    GenerationError::Option { name, cause }
+fn bad(name: &'static str, cause: &'static str) -> OptionsError {
+    OptionsError::Option { name, cause }
 }

@@ -1,21 +1,21 @@
 //! The tokens that the encoder is given.
 //!
-//! The tokenizer puts what the model wants around a text: an end, the language that it was saved
-//! with. Those tokens are known apart from the text's own, so that the language can be exchanged and
-//! a text that is too long can lose its end without losing them.
+//! The tokenizer puts around a text what the model wants there: an end, and the language that the
+//! tokenizer was saved with. These tokens are told apart from the text's own, so that the language
+//! can be replaced, and so that a text that is too long can be cut off without losing them.
 
 use super::languages::Languages;
-use super::{GenerateError, GenerateOptions, Limits, TextPlan};
-use crate::generation::GenerationError;
+use super::{GenerateError, GenerateOptions, TextLimits, TextPlan};
+use crate::config::OptionsError;
 use crate::tokenizer::TextTokenizer;
 
-/// The tokens of a text.
+/// The tokens of a text, with those that the model wants around it.
 pub(super) fn source_tokens<E: std::error::Error>(
     tokenizer: &TextTokenizer,
     languages: &Languages,
     plan: &TextPlan,
     options: &GenerateOptions,
-    limits: Limits,
+    limits: TextLimits,
     text: &str,
 ) -> Result<Vec<u32>, GenerateError<E>> {
     let prefix = options.prefix.as_deref().unwrap_or_default();
@@ -51,8 +51,8 @@ pub(super) fn source_tokens<E: std::error::Error>(
     }
 }
 
-fn no_place() -> GenerationError {
-    GenerationError::Option {
+fn no_place() -> OptionsError {
+    OptionsError::Option {
         name: "source language",
         cause: "the model's tokenizer puts no language around a text",
     }

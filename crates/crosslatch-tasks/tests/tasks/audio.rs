@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::io::Cursor;
 
-use crosslatch_tasks::audio::{Audio, AudioError, Limits, read_bytes, read_file, resample};
+use crosslatch_tasks::audio::{Audio, AudioError, AudioLimits, read_bytes, read_file, resample};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::fixture;
@@ -45,7 +45,7 @@ fn wav(rate: u32, channels: u16, bits: u16, float: bool, frames: usize) -> Vec<u
 }
 
 fn read(bytes: Vec<u8>) -> Result<Audio, AudioError> {
-    read_bytes("test.wav", bytes, 16_000, Limits::default())
+    read_bytes("test.wav", bytes, 16_000, AudioLimits::default())
 }
 
 /// Root mean square of the error against the ideal sine in the middle, in decibels below the sine.
@@ -205,7 +205,7 @@ fn damaged_headers_are_errors_that_name_the_file() {
             "{what}: {error}"
         );
     }
-    let error = read_file("/nonexistent/speech.wav".as_ref(), 16_000).unwrap_err();
+    let error = read_file("/nonexistent/speech.wav", 16_000).unwrap_err();
     assert!(
         error.to_string().contains("speech.wav: cannot be read"),
         "{error}"
@@ -247,15 +247,15 @@ fn samples_that_are_no_numbers_and_endless_sound_are_refused() {
         Err(AudioError::NotFinite { index: 90, .. })
     ));
 
-    let limits = Limits {
+    let limits = AudioLimits {
         max_seconds: 0.5,
-        ..Limits::default()
+        ..AudioLimits::default()
     };
     let error =
         read_bytes("long.wav", wav(8_000, 1, 16, false, 8_000), 16_000, limits).unwrap_err();
     assert!(matches!(error, AudioError::TooLong { .. }), "{error}");
-    assert!((Limits::default().seconds_for(1_000) - 3_602.0).abs() < 1e-9);
-    assert_eq!(Limits::default().seconds_for(u64::MAX), 86_400.0);
+    assert!((AudioLimits::default().seconds_for(1_000) - 3_602.0).abs() < 1e-9);
+    assert_eq!(AudioLimits::default().seconds_for(u64::MAX), 86_400.0);
 }
 
 #[test]

@@ -172,15 +172,15 @@ impl SpeechModel for Noting {
 impl Decoder for Noting {
     type Error = TooLoud;
 
-    fn decode(&mut self, lane: usize, tokens: &[i64], at: usize) -> Result<&[f32], TooLoud> {
+    fn decode(&mut self, sequence: usize, tokens: &[i64], at: usize) -> Result<&[f32], TooLoud> {
         self.calls.push("decode");
         let windows = self.calls.iter().filter(|call| **call == "encode");
         assert!(windows.count() < 2, "a defect");
-        self.inner.decode(lane, tokens, at)
+        self.inner.decode(sequence, tokens, at)
     }
 
-    fn rest(&mut self) {
-        self.calls.push("rest");
+    fn pause(&mut self) {
+        self.calls.push("pause");
     }
 }
 
@@ -191,10 +191,10 @@ fn a_model_rests_after_each_window_even_one_that_panics() {
     let calls = Vec::new();
     let mut model = Noting { inner, calls };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        pipeline.transcribe(&mut model, &samples, &options(), |_, _| ())
+        pipeline.transcribe(&mut model, &samples, &options())
     }));
     assert!(outcome.is_err());
     model.calls.dedup();
-    let wanted = ["encode", "decode", "rest", "encode", "decode", "rest"];
+    let wanted = ["encode", "decode", "pause", "encode", "decode", "pause"];
     assert_eq!(model.calls, wanted);
 }

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use crosslatch_tasks::generation::{GenerationConfig, Task, TranscribeOptions};
 use crosslatch_tasks::{Decoder, LogMel, SpeechModel, SpeechPipeline};
+use crosslatch_tasks::{Task, TranscribeOptions, WhisperConfig};
 use serde_json::Value;
 
 use crate::fixture;
@@ -17,15 +17,15 @@ struct Script {
     case: u64,
     bonus: Vec<(usize, usize, f32)>,
     scale: f32,
-    lanes: usize,
-    /// What each lane holds, and for each window all that a lane ever held.
+    sequences: usize,
+    /// What each sequence holds, and for each window all that a sequence ever held.
     held: Vec<Vec<i64>>,
     windows: Vec<Vec<Vec<i64>>>,
     row: Vec<f32>,
 }
 
 impl Script {
-    fn new(case: &Value, lanes: usize) -> Self {
+    fn new(case: &Value, sequences: usize) -> Self {
         let bonus = case["bonus"].as_array().unwrap().iter();
         Self {
             case: case["case"].as_u64().unwrap(),
@@ -33,8 +33,8 @@ impl Script {
                 .map(|b| (index(&b[0]), index(&b[1]), b[2].as_f64().unwrap() as f32))
                 .collect(),
             scale: case["scale"].as_f64().unwrap() as f32,
-            lanes,
-            held: vec![Vec::new(); lanes],
+            sequences,
+            held: vec![Vec::new(); sequences],
             windows: Vec::new(),
             row: Vec::new(),
         }
@@ -52,17 +52,17 @@ impl SpeechModel for Script {
 impl Decoder for Script {
     type Error = Infallible;
 
-    fn lanes(&mut self, wanted: usize) -> Result<usize, Infallible> {
-        Ok(wanted.min(self.lanes))
+    fn sequences(&mut self, wanted: usize) -> Result<usize, Infallible> {
+        Ok(wanted.min(self.sequences))
     }
 
     fn decode(
         &mut self,
-        lane: usize,
+        sequence: usize,
         tokens: &[i64],
         position: usize,
     ) -> Result<&[f32], Infallible> {
-        let held = &mut self.held[lane];
+        let held = &mut self.held[sequence];
         assert!(
             position <= held.len(),
             "the cache has a gap before {position}"
@@ -113,8 +113,7 @@ fn pipeline(case: &Value) -> SpeechPipeline {
     SpeechPipeline {
         features: LogMel::from_json(br#"{"chunk_length": 1, "feature_size": 4}"#).unwrap(),
         tokenizer: crate::speech::tokenizer(VOCAB),
-        generation: GenerationConfig::from_json(Some(generation.as_bytes()), config.as_bytes())
-            .unwrap(),
+        config: WhisperConfig::from_json(Some(generation.as_bytes()), config.as_bytes()).unwrap(),
     }
 }
 
@@ -143,16 +142,14 @@ fn options(arguments: &Value) -> TranscribeOptions {
     }
 }
 
-fn check(case: &Value, lanes: usize) {
+fn check(case: &Value, sequences: usize) {
     let name = &case["name"];
     let pipeline = pipeline(case);
     let options = options(&case["arguments"]);
     pipeline.check(&options).unwrap();
     let samples = vec![0.1; index(&case["frames"]) * HOP];
-    let mut model = Script::new(case, lanes);
-    let transcript = pipeline
-        .transcribe(&mut model, &samples, &options, |_, _| {})
-        .unwrap();
+    let mut model = Script::new(case, sequences);
+    let transcript = pipeline.transcribe(&mut model, &samples, &options).unwrap();
     let windows = case["windows"].as_array().unwrap();
     // One encoder run a window, whatever is tried.
     assert_eq!(model.windows.len(), windows.len(), "{name}");
@@ -189,9 +186,9 @@ fn long_sound_is_decoded_as_transformers_decodes_it() {
         serde_json::from_slice(&std::fs::read(fixture("longform.json")).unwrap()).unwrap();
     assert!(cases.len() > 40);
     for case in &cases {
-        // With a lane for each beam, and with fewer, which are taken in turns.
-        for lanes in [5, 1, 2] {
-            check(case, lanes);
+        // With a sequence for each beam, and with fewer, which are taken in turns.
+        for sequences in [5, 1, 2] {
+            check(case, sequences);
         }
     }
 }

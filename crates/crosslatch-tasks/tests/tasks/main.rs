@@ -3,10 +3,11 @@
 mod audio;
 mod batch;
 mod features;
-mod generation;
+
 mod longform;
 mod speech;
 mod text;
+mod whisper;
 
 use std::path::PathBuf;
 

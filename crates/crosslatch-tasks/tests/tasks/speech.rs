@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use crosslatch_tasks::generation::{GenerationConfig, TranscribeOptions};
 use crosslatch_tasks::{
     Decoder, Event, LogMel, SpeechModel, SpeechPipeline, TextTokenizer, TranscribeError, Transcript,
 };
+use crosslatch_tasks::{TranscribeOptions, WhisperConfig};
 
 /// A tokenizer whose token `i` is the word `w<i>`, token 1 being special.
 pub fn tokenizer(size: usize) -> TextTokenizer {
@@ -97,8 +97,7 @@ pub fn pipeline(generation: serde_json::Value) -> SpeechPipeline {
     SpeechPipeline {
         features: LogMel::from_json(br#"{"chunk_length": 1}"#).unwrap(),
         tokenizer: tokenizer(VOCAB),
-        generation: GenerationConfig::from_json(Some(settings.to_string().as_bytes()), config)
-            .unwrap(),
+        config: WhisperConfig::from_json(Some(settings.to_string().as_bytes()), config).unwrap(),
     }
 }
 
@@ -115,7 +114,7 @@ fn run(
     model: &mut Scripted,
     options: &TranscribeOptions,
 ) -> Result<Transcript, TranscribeError<Ended>> {
-    pipeline.transcribe(model, &[0.1; 16_000], options, |_, _| {})
+    pipeline.transcribe(model, &[0.1; 16_000], options)
 }
 
 #[test]
@@ -176,7 +175,6 @@ fn a_language_is_detected_once_among_the_languages() {
                 language: None,
                 ..english()
             },
-            |_, _| {},
         )
         .unwrap();
     let fed = [
@@ -246,8 +244,11 @@ fn windows_come_in_order_with_their_times_and_progress() {
         .for_each(|x| *x = -0.9);
     let mut seen = Vec::new();
     let transcript = pipeline(serde_json::json!({}))
-        .transcribe(&mut model, &samples, &english(), |done, all| {
-            seen.push((done, all))
+        .transcribe_with(&mut model, &samples, &english(), |event| {
+            if let Event::Progress { done, total } = event {
+                seen.push((done, total));
+            }
+            ControlFlow::Continue(())
         })
         .unwrap();
     let times: Vec<_> = transcript
@@ -279,7 +280,7 @@ fn windows_come_in_order_with_their_times_and_progress() {
 fn a_remainder_without_room_for_a_word_is_not_decoded() {
     let mut model = Scripted::preferring(&[10, 1]);
     let transcript = pipeline(serde_json::json!({}))
-        .transcribe(&mut model, &[0.1; 16_100], &english(), |_, _| {})
+        .transcribe(&mut model, &[0.1; 16_100], &english())
         .unwrap();
     assert_eq!(transcript.segments.len(), 1);
     assert!(transcript.duration > 1.006);
@@ -318,8 +319,7 @@ fn bad_scores_and_failing_models_are_errors_with_their_place() {
     let mut model = Scripted::default();
     model.rows.push_back(Vec::new());
     assert!(run(&pipeline(serde_json::json!({})), &mut model, &english()).is_err());
-    let nothing =
-        pipeline(serde_json::json!({})).transcribe(&mut model, &[], &english(), |_, _| {});
+    let nothing = pipeline(serde_json::json!({})).transcribe(&mut model, &[], &english());
     assert!(matches!(nothing, Err(TranscribeError::NoSound)));
 }
 

@@ -6,7 +6,7 @@ use crosslatch_tasks::rules::{
     BadWords, Forced, History, MinLength, NoRepeatNgram, Repetition, Rule,
 };
 use crosslatch_tasks::{
-    Decoder, GenerateError, GenerateOptions, Generation, Limits, TextConfig, TextModel,
+    Decoder, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
     TextPipeline,
 };
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ struct Formula {
     row: Vec<f32>,
     sources: Vec<Vec<i64>>,
     started_with: Vec<i64>,
-    lanes: usize,
+    sequences: usize,
 }
 
 impl TextModel for Formula {
@@ -48,8 +48,8 @@ impl TextModel for Formula {
 impl Decoder for Formula {
     type Error = Infallible;
 
-    fn lanes(&mut self, wanted: usize) -> Result<usize, Infallible> {
-        Ok(wanted.min(self.lanes.max(1)))
+    fn sequences(&mut self, wanted: usize) -> Result<usize, Infallible> {
+        Ok(wanted.min(self.sequences.max(1)))
     }
 
     fn decode(&mut self, _: usize, tokens: &[i64], position: usize) -> Result<&[f32], Infallible> {
@@ -101,7 +101,7 @@ fn each_rule_changes_scores_as_that_of_transformers_does() {
                 ends: ids(&case["ends"]),
             }),
             "forced" => Box::new(Forced {
-                place: case["place"].as_u64().unwrap() as usize,
+                position: case["place"].as_u64().unwrap() as usize,
                 tokens: ids(&case["tokens"]),
             }),
             other => panic!("{other}"),
@@ -153,7 +153,7 @@ fn tokenizer(named: &[(u32, &str)], around: Value) -> Vec<u8> {
     file.to_string().into_bytes()
 }
 
-fn pipeline(tokenizer: &[u8], generation: &Value, limits: Limits) -> TextPipeline {
+fn pipeline(tokenizer: &[u8], generation: &Value, limits: TextLimits) -> TextPipeline {
     let generation = generation.to_string();
     TextPipeline::from_json::<Infallible>(tokenizer, Some(generation.as_bytes()), b"{}", limits)
         .unwrap()
@@ -179,13 +179,13 @@ fn texts_are_those_of_transformers_generate() {
     let text = words(&ids(&file["source"]));
     let cases = file["cases"].as_array().unwrap();
     assert!(cases.len() > 20);
-    for (case, lanes) in cases.iter().flat_map(|case| [(case, 1), (case, 9)]) {
+    for (case, sequences) in cases.iter().flat_map(|case| [(case, 1), (case, 9)]) {
         let name = &case["name"];
         let plain = tokenizer(&[], Value::Null);
-        let pipeline = pipeline(&plain, &case["generation_config"], Limits::default());
+        let pipeline = pipeline(&plain, &case["generation_config"], TextLimits::default());
         let mut model = Formula {
             case: case["case"].as_u64().unwrap(),
-            lanes,
+            sequences,
             ..Formula::default()
         };
         let found = pipeline
@@ -230,7 +230,7 @@ fn run(
     text: &str,
     options: &GenerateOptions,
 ) -> Result<(i64, Vec<i64>, Generation), GenerateError<Infallible>> {
-    let limits = Limits {
+    let limits = TextLimits {
         source: Some(6),
         positions: Some(9),
     };
@@ -308,7 +308,7 @@ fn nothing_is_made_of_nothing() {
         assert!(start < 0 && source.is_empty());
         assert!(found.best.text.is_empty() && found.best.complete && found.source == blank);
     }
-    let plain = pipeline(&tokenizer(&[], Value::Null), &file(), Limits::default());
+    let plain = pipeline(&tokenizer(&[], Value::Null), &file(), TextLimits::default());
     let options = GenerateOptions {
         source_language: Some("de".to_owned()),
         ..GenerateOptions::default()
@@ -351,7 +351,7 @@ fn a_length_that_a_file_gives_takes_no_memory_before_there_are_tokens() {
     for length in [1u64 << 40, 1 << 60, u64::MAX] {
         let file = json!({"decoder_start_token_id": 2, "eos_token_id": ends, "max_length": length});
         for beams in [1, 3] {
-            let limits = Limits {
+            let limits = TextLimits {
                 source: Some(6),
                 positions: None,
             };
@@ -447,5 +447,8 @@ fn damaged_and_unsupported_settings_are_errors_that_name_them() {
         "{error}"
     );
     let old = TextConfig::from_json(None, br#"{"bos_token_id": 7, "num_beams": 3}"#).unwrap();
-    assert_eq!((old.decoder_start_token_id, old.num_beams), (7, 3));
+    assert_eq!(
+        (old.decoding.decoder_start_token_id, old.decoding.num_beams),
+        (7, Some(3))
+    );
 }

@@ -1,11 +1,11 @@
 //! Zip archives, recognised by the names of their entries.
 
-use super::Format;
 use super::Remedy::{Do, ExportFolder, ExportOriginal};
 use super::folder::{any, has};
+use super::{Format, OfNames};
 
 /// Formats of archives.
-pub(super) const FORMATS: &[Format<fn(&[&str]) -> bool>] = &[
+pub(super) const FORMATS: &[Format<OfNames>] = &[
     Format {
         what: "a program that torch.export.save wrote before torch 2.8",
         matches: |names| has(names, "serialized_exported_program.json"),

@@ -1,7 +1,7 @@
 //! Files, recognised by their first bytes.
 
-use super::Format;
 use super::Remedy::{Do, ExportFolder, ExportOriginal};
+use super::{Format, OfContents};
 
 /// How far into a file a word of text is looked for.
 const HEAD: usize = 4096;
@@ -10,7 +10,7 @@ const HEAD: usize = 4096;
 const SAFETENSORS_HEADER: u64 = 100_000_000;
 
 /// Formats of files.
-pub(super) const FORMATS: &[Format<fn(&[u8]) -> bool>] = &[
+pub(super) const FORMATS: &[Format<OfContents>] = &[
     Format {
         what: "empty",
         matches: |file| file.is_empty(),

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::Format;
 use super::Remedy::{Do, ExportFolder, ExportOriginal};
+use super::{Format, OfNames};
 
 /// The most names of a folder that are looked at.
 const MAX_NAMES: usize = 10_000;
 
 /// Formats of folders.
-pub(super) const FORMATS: &[Format<fn(&[&str]) -> bool>] = &[
+pub(super) const FORMATS: &[Format<OfNames>] = &[
     Format {
         what: "the folder of a Hugging Face model, which holds weights and no program",
         matches: is_exportable,

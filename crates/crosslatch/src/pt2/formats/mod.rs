@@ -27,6 +27,12 @@ struct Format<F> {
     remedy: Remedy,
 }
 
+/// Whether a file with these contents is of a format.
+type OfContents = fn(&[u8]) -> bool;
+
+/// Whether an archive or a folder with these names is of a format.
+type OfNames = fn(&[&str]) -> bool;
+
 /// How to get a `.pt2` instead.
 enum Remedy {
     /// Export the model whose folder this is, or lies in, or whose name the user knows.

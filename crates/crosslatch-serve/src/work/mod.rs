@@ -1,0 +1,16 @@
+//! The work on requests: places for them, the queue in which they wait, and the workers that
+//! transcribe.
+//!
+//! A request takes a [place](places) before its body is read. With its body it becomes a
+//! [job](job), which waits in the [queue](queue) until a [worker](worker) takes it. The worker replies
+//! segment by segment over the job's channel.
+
+mod job;
+mod places;
+mod queue;
+mod worker;
+
+pub use job::{Job, Replies, Reply};
+pub use places::Places;
+pub use queue::Queue;
+pub use worker::{Shared, StartError, start};

@@ -1,0 +1,191 @@
+//! The threads that transcribe.
+//!
+//! Each worker owns a session on the model that all of them share, takes jobs from the queue and
+//! replies to them. It checks whether the client is still there before it begins, when the sound has
+//! been decoded, and at every segment and window. A panic costs only the job that caused it: its
+//! client is told, and the worker goes on with a fresh session.
+
+use std::ops::ControlFlow::{Break, Continue};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use crosslatch_tasks::audio::{self, Audio, AudioLimits};
+use crosslatch_tasks::{Event, SpeechModel, SpeechPipeline, Transcript};
+
+use super::job::{Job, Reply};
+use super::places::Places;
+use super::queue::Queue;
+use crate::config::Limits;
+use crate::http::ApiError;
+use crate::metrics::Metrics;
+
+/// Number of jobs that a worker takes at a time: a session decodes one input.
+const TOGETHER: usize = 1;
+
+/// What workers share with one another and with the requests.
+pub struct Shared {
+    pub pipeline: SpeechPipeline,
+    pub places: Places,
+    pub queue: Queue,
+    pub metrics: Arc<Metrics>,
+    pub limits: Limits,
+}
+
+/// A thread with a session.
+struct Worker<M, F> {
+    shared: Arc<Shared>,
+    make: Arc<F>,
+    /// Dropped after a panic, which may have left it in any state.
+    session: Option<M>,
+}
+
+/// Starts so many workers, each with a session that `make` makes.
+///
+/// # Errors
+/// What `make` reports.
+pub fn start<M, E, F>(
+    count: usize,
+    shared: &Arc<Shared>,
+    make: F,
+) -> Result<Vec<JoinHandle<()>>, StartError<E>>
+where
+    M: SpeechModel + Send + 'static,
+    E: std::error::Error,
+    F: Fn() -> Result<M, E> + Send + Sync + 'static,
+{
+    let make = Arc::new(make);
+    let mut threads = Vec::new();
+    for index in 0..count {
+        let mut worker = Worker {
+            shared: Arc::clone(shared),
+            session: Some(make().map_err(StartError::Session)?),
+            make: Arc::clone(&make),
+        };
+        let thread = std::thread::Builder::new().name(format!("worker {index}"));
+        let thread = thread.spawn(move || worker.run());
+        threads.push(thread.map_err(StartError::Thread)?);
+    }
+    Ok(threads)
+}
+
+/// Why workers cannot be started.
+#[derive(Debug)]
+pub enum StartError<E> {
+    /// A session cannot be made.
+    Session(E),
+    /// A thread cannot be started.
+    Thread(std::io::Error),
+}
+
+impl<M, E, F> Worker<M, F>
+where
+    M: SpeechModel,
+    E: std::error::Error,
+    F: Fn() -> Result<M, E>,
+{
+    /// Works until the queue is closed and empty.
+    fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let jobs = shared.queue.take(TOGETHER);
+            if jobs.is_empty() {
+                return;
+            }
+            for mut job in jobs {
+                let decoding = shared.metrics.begin();
+                let last = self.last(&mut job);
+                // Dropped before the client gets the last reply, so that a client never sees a worker
+                // counted that is done with it.
+                drop(decoding);
+                if let Some(last) = last {
+                    job.reply(last);
+                }
+            }
+        }
+    }
+
+    /// Works on a job and returns the last reply, if somebody still waits for it.
+    fn last(&mut self, job: &mut Job) -> Option<Reply> {
+        let begun = Instant::now();
+        // After a panic the session is dropped; nothing else was being changed.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.transcribe(job)));
+        Some(match outcome {
+            Ok(Ok(Some(transcript))) => {
+                let took = begun.elapsed();
+                self.shared.metrics.transcribed(transcript.duration, took);
+                tracing::debug!(
+                    file = job.name,
+                    seconds = transcript.duration,
+                    ?took,
+                    "transcribed"
+                );
+                Reply::Done(transcript)
+            }
+            Ok(Ok(None)) => {
+                tracing::info!(file = job.name, "given up: the client went away");
+                return None;
+            }
+            Ok(Err(error)) => Reply::Failed(error),
+            Err(_) => {
+                self.session = None;
+                tracing::error!(file = job.name, "a defect ended a transcript");
+                Reply::Failed(ApiError::internal(
+                    "the transcript met a defect of the server",
+                ))
+            }
+        })
+    }
+
+    /// The transcript of a job; `None` if nobody waits for it any more.
+    fn transcribe(&mut self, job: &mut Job) -> Result<Option<Transcript>, ApiError> {
+        if job.is_abandoned() {
+            return Ok(None);
+        }
+        let sound = std::mem::take(&mut job.sound);
+        let audio = self.shared.listen(&job.name, sound)?;
+        if job.is_abandoned() {
+            return Ok(None);
+        }
+        job.reply(Reply::Begun);
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
+        };
+        let observer = |event: Event<'_>| {
+            if let Event::Segment(segment) = event {
+                job.reply(Reply::Segment(segment.clone()));
+            }
+            if job.is_abandoned() {
+                Break(())
+            } else {
+                Continue(())
+            }
+        };
+        let pipeline = &self.shared.pipeline;
+        let transcript =
+            pipeline.transcribe_with(session, &audio.samples, &job.options, observer)?;
+        Ok((!job.is_abandoned()).then_some(transcript))
+    }
+}
+
+impl Shared {
+    /// Decodes a sound file in memory at the model's sample rate.
+    fn listen(&self, name: &str, sound: Bytes) -> Result<Audio, ApiError> {
+        let most = self.limits.seconds;
+        let limits = AudioLimits {
+            max_seconds: most,
+            ..AudioLimits::default()
+        };
+        let rate = self.pipeline.sample_rate();
+        let audio = audio::read_bytes(name, sound.into(), rate, limits)
+            .map_err(|e| ApiError::audio(&e, most))?;
+        if audio.damaged_packets > 0 {
+            let packets = audio.damaged_packets;
+            tracing::warn!(file = name, packets, "damaged packets were left out");
+        }
+        Ok(audio)
+    }
+}

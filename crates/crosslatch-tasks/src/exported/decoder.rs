@@ -1,0 +1,231 @@
+//! The decoder of an exported model: each sequence is a session.
+//!
+//! A decoder program takes one sequence at a time and keeps one self-attention cache, so each
+//! sequence is a session of its own. A sequence comes into being as a fork of another one: it reads
+//! the encoder's output and the cross-attention keys and values where the first sequence has them,
+//! and copies what it writes, which is its self-attention cache.
+
+use std::sync::Arc;
+
+use crosslatch::ir::Output;
+use crosslatch::{DType, Input, Layout, Model, Options, Session, TensorRef};
+
+use super::ExportedError;
+use super::step::{self, Step};
+use super::step_batching::{Participant, StepBatcher};
+use crate::search::Feed;
+
+/// The sessions of one source.
+pub(super) struct ExportedDecoder {
+    /// What messages call the model.
+    kind: &'static str,
+    model: Model,
+    options: Options,
+    /// One for each sequence. The first holds what the encoder returned; the others are forks of it or
+    /// of one another. There is none if they were lost in a batch that failed.
+    sessions: Vec<Session>,
+    encoder_output: Arc<str>,
+    decoder_output: String,
+    /// The mask over the encoder's output, for a decoder that takes one.
+    source_mask: Option<SourceMask>,
+    /// Where steps are taken together with those of other models.
+    pub(super) participant: Option<Participant>,
+    /// Whether nothing has been decoded since the encoder ran, so that what depends on its output is
+    /// still to be computed.
+    is_fresh: bool,
+}
+
+/// The mask over a source, under the name by which the decoder takes it.
+struct SourceMask {
+    input: &'static str,
+    layout: Layout,
+    values: Vec<i64>,
+}
+
+impl SourceMask {
+    fn input(&self) -> Result<(&str, TensorRef<'_>), String> {
+        Ok((self.input, step::integers(&self.layout, &self.values)?))
+    }
+}
+
+impl ExportedDecoder {
+    /// A decoder with one sequence; `kind` is what messages call the model.
+    ///
+    /// # Errors
+    /// If the model lacks one of the two methods, or one of them has no output.
+    pub fn new(model: &Model, options: Options, kind: &'static str) -> Result<Self, ExportedError> {
+        let first_output = |method: &str| -> Result<String, ExportedError> {
+            let program = &model.methods()[model.method_index(method)?].program;
+            let mut names = program.outputs.iter().filter_map(|output| match output {
+                Output::User(name) => Some(name.clone()),
+                Output::Mutation { .. } => None,
+            });
+            names.next().ok_or_else(|| ExportedError::Layout {
+                kind,
+                cause: format!("`{method}` returns nothing"),
+            })
+        };
+        Ok(ExportedDecoder {
+            kind,
+            encoder_output: first_output("encoder")?.into(),
+            decoder_output: first_output("decoder")?,
+            sessions: vec![Session::new(model, options)?],
+            model: model.clone(),
+            options,
+            source_mask: None,
+            participant: None,
+            is_fresh: true,
+        })
+    }
+
+    /// This decoder, with steps that are taken together with those of other models.
+    pub fn batched_by(mut self, batcher: &Arc<StepBatcher>) -> Self {
+        self.participant = Some(Participant::new(batcher, self.options.threads));
+        self
+    }
+
+    /// Says that nothing will be decoded for a while, so that no other model waits for this one.
+    pub fn pause(&mut self) {
+        if let Some(participant) = &mut self.participant {
+            participant.pause();
+        }
+    }
+
+    /// Encodes a new source. No sequence holds anything of the last one.
+    pub fn encode(&mut self, source: &[(&str, Input<'_>)]) -> Result<(), ExportedError> {
+        self.is_fresh = true;
+        self.sessions.truncate(1);
+        let ExportedDecoder {
+            sessions,
+            model,
+            options,
+            participant,
+            ..
+        } = self;
+        let encode = || {
+            if sessions.is_empty() {
+                sessions.push(Session::new(model, *options)?);
+            }
+            sessions[0].reset();
+            sessions[0].run("encoder", source).map(drop)
+        };
+        Ok(alone(participant, encode)?)
+    }
+
+    /// Has every step take `values` as the decoder's input `input`, the mask over the source.
+    pub fn set_source_mask(&mut self, input: &'static str, values: &[i64]) {
+        self.source_mask = Some(SourceMask {
+            input,
+            layout: Layout::contiguous(&[1, values.len()]),
+            values: values.to_vec(),
+        });
+    }
+
+    /// Makes sequence `to` go on from where sequence `from` is.
+    pub fn branch(&mut self, from: usize, to: usize) -> Result<(), ExportedError> {
+        self.grow(from.max(to))?;
+        self.sessions[to] = self.sessions[from].fork()?;
+        Ok(())
+    }
+
+    /// Makes the sequences up to this one.
+    fn grow(&mut self, sequence: usize) -> Result<(), ExportedError> {
+        while self.sessions.len() <= sequence {
+            let first = self.sessions.first_mut().ok_or(ExportedError::Lost)?;
+            let fork = first.fork()?;
+            self.sessions.push(fork);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the decoder's state that a sequence reads where another one has it.
+    #[cfg(test)]
+    pub fn shared_bytes(&self, sequence: usize) -> usize {
+        self.sessions[sequence]
+            .shared_state_bytes("decoder")
+            .unwrap_or(0)
+    }
+
+    /// Feeds tokens to a sequence and returns the scores of the token after the last one,
+    /// `[vocabulary]`.
+    pub fn decode(&mut self, feed: Feed<'_>) -> Result<&[f32], ExportedError> {
+        self.step(&[feed])?;
+        self.scores(feed.sequence)
+    }
+
+    /// Does the same for several sequences side by side, none of them twice.
+    pub fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        self.step(feeds)?;
+        for feed in feeds {
+            take(self.scores(feed.sequence)?);
+        }
+        Ok(())
+    }
+
+    /// Runs the decoder in these sequences. A prompt, and the step that computes what depends on the
+    /// encoder's output, are enough work to be done alone.
+    fn step(&mut self, feeds: &[Feed<'_>]) -> Result<(), ExportedError> {
+        for feed in feeds {
+            self.grow(feed.sequence)?;
+        }
+        let is_small = feeds.iter().all(|feed| feed.tokens.len() == 1);
+        let is_first = std::mem::take(&mut self.is_fresh);
+        let mask = self.source_mask.as_ref().map(SourceMask::input);
+        let mask = mask.transpose().map_err(|cause| ExportedError::Layout {
+            kind: self.kind,
+            cause,
+        })?;
+        let is_batched = is_small && mask.is_none() && !is_first;
+        match (&mut self.participant, feeds) {
+            (Some(participant), _) if is_batched => {
+                let step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
+                self.sessions = participant.step(step).map_err(ExportedError::Batch)?;
+            }
+            (participant, [feed]) => {
+                let session = &mut self.sessions[feed.sequence];
+                let take = || step::take_one(session, *feed, &self.encoder_output, mask);
+                alone(participant, take)?;
+            }
+            (participant, _) => {
+                let mut step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
+                let take = || step::take(std::slice::from_mut(&mut step), mask, None);
+                let result = alone(participant, take);
+                self.sessions = step.sessions;
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scores of the token after the last one that a sequence was fed.
+    fn scores(&self, sequence: usize) -> Result<&[f32], ExportedError> {
+        let wrong = |cause: &str| ExportedError::Layout {
+            kind: self.kind,
+            cause: cause.to_owned(),
+        };
+        let outputs = self.sessions[sequence].outputs("decoder")?;
+        let logits = outputs
+            .get(&self.decoder_output)
+            .ok()
+            .filter(|t| t.dtype() == DType::F32 && t.shape().len() == 3)
+            .ok_or_else(|| wrong("`decoder` returns no f32 logits"))?;
+        let vocabulary = logits.shape()[2];
+        let all = logits
+            .contiguous::<f32>()
+            .filter(|all| all.len() >= vocabulary)
+            .ok_or_else(|| wrong("`decoder` returns strided logits"))?;
+        Ok(&all[all.len() - vocabulary..])
+    }
+}
+
+/// Does work that is not batched.
+fn alone<T>(participant: &mut Option<Participant>, work: impl FnOnce() -> T) -> T {
+    match participant {
+        Some(participant) => participant.alone(work),
+        None => work(),
+    }
+}

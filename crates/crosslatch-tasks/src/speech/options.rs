@@ -1,0 +1,106 @@
+//! What a caller may choose for a transcript.
+
+use crate::subtitles::Format;
+
+/// What to do with the speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Write down what is said in its own language.
+    Transcribe,
+    /// Write down what is said in English.
+    Translate,
+}
+
+impl Task {
+    /// The name that configuration files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Transcribe => "transcribe",
+            Task::Translate => "translate",
+        }
+    }
+}
+
+/// What a caller may choose; the default leaves everything to the model's files and gives what
+/// transformers gives by default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TranscribeOptions {
+    /// The language spoken, as `de`, `german` or `<|de|>`; with `None` it is detected, where the model
+    /// can.
+    pub language: Option<String>,
+    /// The task; `None` for the model's own choice.
+    pub task: Option<Task>,
+    /// What the transcript will be written as. A format with times, such as SRT, has the model write
+    /// timestamps wherever it can.
+    pub format: Format,
+    /// Whether the model writes timestamps, by which its text is cut into segments and the next window
+    /// is placed. With `None` a model that has timestamps writes them if its file says so, if the sound
+    /// is longer than one window, or if `format` needs them. `Some(false)` cuts long sound into
+    /// consecutive windows.
+    pub timestamps: Option<bool>,
+    /// Text that comes before the transcript: names and words to be expected, or what was said earlier.
+    pub prompt: Option<String>,
+    /// Whether the prompt stays in front of the text so far (`prompt_condition_type="all-segments"`);
+    /// otherwise it moves out of sight as text is added. Needs `condition_on_previous`.
+    pub prompt_always: bool,
+    /// Whether each window is shown the text of those before it; `None` for what the file says.
+    pub condition_on_previous: Option<bool>,
+    /// Greatest number of tokens for a window; `None` for what the files say.
+    pub max_new_tokens: Option<usize>,
+    /// Number of beams; 1 for greedy choice, `None` for what the file says.
+    pub beam_size: Option<usize>,
+    /// Temperatures, tried in order until a window's text is good enough by the thresholds below.
+    /// At 0 the best token is taken (or beams are searched), above 0 tokens are drawn at random. An
+    /// empty list means 0 alone.
+    pub temperatures: Vec<f32>,
+    /// A text is not good enough if its tokens, as bytes, can be compressed by more than this factor,
+    /// because it then repeats itself. transformers' documentation suggests 1.35.
+    pub compression_ratio_threshold: Option<f32>,
+    /// A text is not good enough if its mean log-probability is below this. −1 is usual.
+    pub logprob_threshold: Option<f32>,
+    /// A window is silent, and its text is dropped, if the probability of "no speech" is above this and
+    /// the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is usual.
+    pub no_speech_threshold: Option<f32>,
+    /// Seed of the random draws at temperatures above 0: the same seed gives the same text.
+    pub seed: u64,
+    /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is not
+    /// decoded. With `None` everything is decoded.
+    pub skip_silence: Option<f32>,
+}
+
+impl Default for TranscribeOptions {
+    fn default() -> Self {
+        Self {
+            language: None,
+            task: None,
+            format: Format::default(),
+            timestamps: None,
+            prompt: None,
+            prompt_always: false,
+            condition_on_previous: None,
+            max_new_tokens: None,
+            beam_size: None,
+            temperatures: vec![0.0],
+            compression_ratio_threshold: None,
+            logprob_threshold: None,
+            no_speech_threshold: None,
+            seed: 0,
+            skip_silence: None,
+        }
+    }
+}
+
+impl TranscribeOptions {
+    /// Has doubtful windows decoded again, with the temperatures and thresholds of openai-whisper's
+    /// command: temperatures 0, 0.2, …, 1; compression ratio, as transformers measures it, 1.35;
+    /// log-probability −1; "no speech" 0.6.
+    pub fn with_fallback(self) -> Self {
+        Self {
+            temperatures: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
+            compression_ratio_threshold: Some(1.35),
+            logprob_threshold: Some(-1.0),
+            no_speech_threshold: Some(0.6),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What comes of a sound: a text, and the segments that it consists of.
+
+/// The text of a sound, whole and in segments.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Transcript {
+    /// The whole text.
+    pub text: String,
+    /// Code of the language spoken, such as `en`; `None` if the model's prompt names none.
+    pub language: Option<String>,
+    /// Length of the sound in seconds.
+    pub duration: f64,
+    /// The segments in order of time: from timestamp to timestamp where the model writes them, else
+    /// one for each window.
+    pub segments: Vec<Segment>,
+}
+
+/// The text of one window, or of the part of it between two timestamps.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Segment {
+    /// Where it begins, in seconds.
+    pub start: f64,
+    /// Where it ends, or the sound in it ends, in seconds.
+    pub end: f64,
+    /// The text, without space around it.
+    pub text: String,
+    /// The tokens that the model chose, timestamps included, without the prompt and the end.
+    pub tokens: Vec<u32>,
+    /// Mean natural logarithm of the probability of each token of the window, the end included.
+    pub avg_logprob: f32,
+    /// How well the window's tokens can be compressed; high for a text that repeats itself.
+    pub compression_ratio: f32,
+    /// Probability that nothing is spoken in the window; `None` if no threshold asks for it.
+    pub no_speech_prob: Option<f32>,
+    /// Temperature at which the window was decoded; 0 if no token was drawn at random.
+    pub temperature: f32,
+    /// Whether the model ended the text itself or closed it with a timestamp; `false` if it was cut
+    /// off at the greatest length.
+    pub complete: bool,
+}
