@@ -18,6 +18,9 @@ pub const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const SHARDS: &str = "model.safetensors.index.json";
 
+/// The list of programs in a folder that transformers' exporters wrote: it needs none built.
+const EXPORTED: &str = "export.json";
+
 /// Files that a model carries along, if the folder has them.
 const EXTRA: [&str; 5] = [
     CONFIG,
@@ -30,7 +33,7 @@ const EXTRA: [&str; 5] = [
 /// Whether a folder has a configuration and weights.
 pub fn is_checkpoint(path: &Path) -> bool {
     let has = |name: &str| path.join(name).is_file();
-    has(CONFIG) && (has(WEIGHTS) || has(SHARDS))
+    has(CONFIG) && (has(WEIGHTS) || has(SHARDS)) && !has(EXPORTED)
 }
 
 /// A folder whose files have been read or mapped.

@@ -10,7 +10,7 @@
 //! | Hugging Face folder: `config.json`, `model.safetensors` or shards of it | Whisper |
 //!
 //! ```no_run
-//! let model = crosslatch_checkpoints::open("whisper-tiny.en", crosslatch::Access::Map)?;
+//! let model = crosslatch_checkpoints::open_model("whisper-tiny.en", crosslatch::Access::Map)?;
 //! # Ok::<(), crosslatch_checkpoints::CheckpointError>(())
 //! ```
 
@@ -30,6 +30,18 @@ pub use error::CheckpointError;
 /// Whether this is a folder that [`open`] reads as a checkpoint: one with a `config.json` and weights.
 pub fn is_checkpoint(path: impl AsRef<Path>) -> bool {
     folder::is_checkpoint(path.as_ref())
+}
+
+/// Opens a model, whatever it is: a `.pt2` file, a folder that transformers' exporters wrote, or a
+/// checkpoint. Files are mapped or copied as `access` says.
+///
+/// # Errors
+/// As for [`Model::open_with`] and [`open`].
+pub fn open_model(path: impl AsRef<Path>, access: Access) -> Result<Model, CheckpointError> {
+    match is_checkpoint(&path) {
+        true => open(path, access),
+        false => Ok(Model::open_with(path, access)?),
+    }
 }
 
 /// Opens a checkpoint. Files are mapped or copied as `access` says.
