@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Error, Model};
+use crosslatch_checkpoints::{CheckpointError, open_model};
 
 use crate::CommandError;
 
@@ -39,7 +40,7 @@ pub struct FileArgs {
 
 impl ModelArgs {
     /// Opens the model and latches these inputs.
-    pub fn open(&self) -> Result<Model, Error> {
+    pub fn open(&self) -> Result<Model, CheckpointError> {
         open(&self.model, &self.latch, self.file.access(Access::Map))
     }
 }
@@ -56,8 +57,8 @@ impl FileArgs {
 }
 
 /// Opens a model and latches these inputs.
-pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, Error> {
-    latched(Model::open_with(path, access)?, latch)
+pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, CheckpointError> {
+    Ok(latched(open_model(path, access)?, latch)?)
 }
 
 /// The model with these inputs latched.

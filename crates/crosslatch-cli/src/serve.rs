@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crosslatch::{Access, Model, Options, Precision};
+use crosslatch::{Access, Options, Precision};
 use crosslatch_serve::{Config, Hosts, Limits, Patience, Server};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -82,7 +82,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     };
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
-    let model = Model::open_with(&path, args.file.access(Access::MapOwn))?;
+    let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::MapOwn))?;
     let stem = || {
         path.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Access, Model, Options, Precision};
+use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::{
     Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, TranscribeOptions, Transcript,
     audio, speech_pipeline,
@@ -64,7 +64,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         None => bundled_model()?,
     };
     let format: Format = args.format.parse()?;
-    let model = Model::open_with(&path, args.file.access(Access::Map))?;
+    let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {

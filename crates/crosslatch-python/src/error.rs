@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use crosslatch_checkpoints::CheckpointError;
 use crosslatch_tasks::AudioError;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -27,6 +28,18 @@ pub fn engine(error: crosslatch::Error) -> PyErr {
     match &error {
         crosslatch::Error::Io { path, source } => {
             system(path, source).unwrap_or_else(|| failure(error))
+        }
+        _ => failure(error),
+    }
+}
+
+/// The exception for a model that cannot be opened.
+pub fn checkpoint(error: CheckpointError) -> PyErr {
+    match error {
+        CheckpointError::Model(error) => engine(error),
+        CheckpointError::Io { path, source } => {
+            let failed = failure(format!("{}: {source}", path.display()));
+            system(&path, &source).unwrap_or(failed)
         }
         _ => failure(error),
     }

@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crosslatch::{Access, Model, Options};
+use crosslatch_checkpoints::{CheckpointError, open_model};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::error::engine;
+use crate::error::checkpoint;
 use crate::methods::Method;
 use crate::options::{MemoryAmount, access, options};
 use crate::session::Session;
@@ -38,9 +39,9 @@ pub fn load(
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
     let open = || match path.open(access(map))? {
         model if latch.is_empty() => Ok(model),
-        model => model.latch(&latch),
+        model => Ok(model.latch(&latch)?),
     };
-    let model = py.detach(open).map_err(engine)?;
+    let model = py.detach(open).map_err(checkpoint)?;
     let path = model.path().map(PathBuf::from).unwrap_or_default();
     Ok(Program {
         model,
@@ -59,12 +60,12 @@ pub enum Location {
 }
 
 impl Location {
-    fn open(&self, access: Access) -> Result<Model, crosslatch::Error> {
+    fn open(&self, access: Access) -> Result<Model, CheckpointError> {
         match self {
-            Location::One(path) => Model::open_with(path, access),
+            Location::One(path) => open_model(path, access),
             Location::Parts(parts) => {
                 let parts = parts.iter().map(|(n, path)| (n.as_str(), path.as_path()));
-                Model::open_parts_with(&parts.collect::<Vec<_>>(), access)
+                Ok(Model::open_parts_with(&parts.collect::<Vec<_>>(), access)?)
             }
         }
     }

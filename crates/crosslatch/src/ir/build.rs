@@ -3,7 +3,8 @@
 //! A [`ProgramBuilder`] collects slots and outputs, a [`GraphBuilder`] the calls; a branch of
 //! `cond` is a closure over a graph builder of its own. Types are not written down: each call is
 //! lowered as it is added, which gives the shapes of its results and reports a mistake where it is
-//! made. All sizes are therefore constants.
+//! made. Sizes may depend on symbols: a call is then lowered at several sample values of them, and
+//! the sizes of its results are interpolated ([`samples`](super::samples)).
 //!
 //! ```
 //! use crosslatch::DType;
@@ -23,17 +24,20 @@
 //! # Ok::<(), crosslatch::ir::build::BuildError>(())
 //! ```
 
+use std::rc::Rc;
+
 use crosslatch_kernels::{DType, Layout};
 
 use super::arg::{Arg, ValueId};
 use super::bind::Known;
-use super::call::{Number, OpError};
+use super::call::OpError;
 use super::catalogue::Catalogue;
 use super::graph::{
-    COND, Graph, Node, Output, Program, Provenance, Slot, SlotKind, TensorType, ValueType,
+    COND, Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueType,
 };
 use super::infer::infer;
 use super::nesting::TooDeep;
+use super::samples::Samples;
 use super::size::Size;
 use super::verify::VerifyError;
 
@@ -71,6 +75,22 @@ pub enum BuildError {
         /// What is wrong with the arguments.
         source: OpError,
     },
+    /// A size of a result is no sum of multiples of the symbols.
+    #[error("`{operator}`: dimension {dim} of a result is not an affine function of the symbols")]
+    NotAffine {
+        /// The operator.
+        operator: String,
+        /// The dimension.
+        dim: usize,
+    },
+    /// A size of a slot cannot be computed, or is negative, for some values of the symbols.
+    #[error("`{slot}`: the size {size} cannot be computed from the symbols")]
+    SlotSize {
+        /// The slot.
+        slot: String,
+        /// The size.
+        size: String,
+    },
     /// A value is stored to something that is not a slot.
     #[error("only a slot can be stored to")]
     NotASlot,
@@ -98,10 +118,19 @@ pub struct ProgramBuilder {
 }
 
 impl ProgramBuilder {
-    /// An empty program, which may call the operators of this catalogue.
+    /// An empty program of constant sizes, which may call the operators of this catalogue.
     pub fn new(name: &str, catalogue: &'static Catalogue) -> ProgramBuilder {
+        ProgramBuilder::with_symbols(name, catalogue, Vec::new())
+    }
+
+    /// An empty program whose sizes may depend on these symbols.
+    pub fn with_symbols(
+        name: &str,
+        catalogue: &'static Catalogue,
+        symbols: Vec<Symbol>,
+    ) -> ProgramBuilder {
         ProgramBuilder {
-            graph: GraphBuilder::new(catalogue, 0),
+            graph: GraphBuilder::new(catalogue, Rc::new(Samples::of(symbols)), 0),
             name: name.to_owned(),
             slots: Vec::new(),
             outputs: Vec::new(),
@@ -123,13 +152,47 @@ impl ProgramBuilder {
         self.slot(name, SlotKind::State, dtype, shape)
     }
 
+    /// Adds an input whose sizes may depend on the symbols.
+    ///
+    /// # Errors
+    /// If a size cannot be computed from the symbols, or is negative.
+    pub fn input_of_sizes(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        sizes: &[Size],
+    ) -> Result<ValueId, BuildError> {
+        let shapes = self.graph.samples.shapes(sizes);
+        let shapes = shapes.map_err(|size| BuildError::SlotSize {
+            slot: name.to_owned(),
+            size: size.to_string(),
+        })?;
+        let known = shapes
+            .iter()
+            .map(|shape| Known::Tensor(dtype, Layout::contiguous(shape)));
+        let known = known.collect();
+        let ty = ValueType::Tensor(TensorType {
+            dtype,
+            sizes: sizes.to_vec(),
+        });
+        self.add_slot(name, SlotKind::Input);
+        Ok(self.graph.input(name, ty, known))
+    }
+
     fn slot(&mut self, name: &str, kind: SlotKind, dtype: DType, shape: &[usize]) -> ValueId {
+        self.add_slot(name, kind);
+        let known = Known::Tensor(dtype, Layout::contiguous(shape));
+        let known = vec![known; self.graph.samples.count()];
+        let sizes = shape.iter().map(|&n| Size::Const(n as i64)).collect();
+        let ty = ValueType::Tensor(TensorType { dtype, sizes });
+        self.graph.input(name, ty, known)
+    }
+
+    fn add_slot(&mut self, name: &str, kind: SlotKind) {
         self.slots.push(Slot {
             name: name.to_owned(),
             kind,
         });
-        let known = Known::Tensor(dtype, Layout::contiguous(shape));
-        self.graph.input(name, known)
     }
 
     /// Adds an output: a value that the program returns under this name.
@@ -156,7 +219,7 @@ impl ProgramBuilder {
     pub(crate) fn into_program(self) -> Program {
         Program {
             name: self.name,
-            symbols: Vec::new(),
+            symbols: self.graph.samples.symbols().to_vec(),
             slots: self.slots,
             graph: self.graph.graph,
             outputs: self.outputs,
@@ -168,49 +231,40 @@ impl ProgramBuilder {
 pub struct GraphBuilder {
     catalogue: &'static Catalogue,
     graph: Graph,
-    /// What lowering knows of each value.
-    known: Vec<Known>,
+    /// The values of the symbols at which calls are lowered.
+    samples: Rc<Samples>,
+    /// What lowering knows of each value, at each sample.
+    known: Vec<Vec<Known>>,
     /// Number of branches that the graph is nested in.
     depth: usize,
 }
 
 impl GraphBuilder {
-    fn new(catalogue: &'static Catalogue, depth: usize) -> GraphBuilder {
+    fn new(catalogue: &'static Catalogue, samples: Rc<Samples>, depth: usize) -> GraphBuilder {
         GraphBuilder {
             catalogue,
             graph: Graph::default(),
+            samples,
             known: Vec::new(),
             depth,
         }
     }
 
-    fn input(&mut self, name: &str, known: Known) -> ValueId {
-        let id = self.define(name.to_owned(), known);
+    fn input(&mut self, name: &str, ty: ValueType, known: Vec<Known>) -> ValueId {
+        let id = self.define(name.to_owned(), ty, known);
         self.graph.inputs.push(id);
         id
     }
 
-    fn define(&mut self, name: String, known: Known) -> ValueId {
-        let ty = match &known {
-            Known::Tensor(dtype, layout) => ValueType::Tensor(TensorType {
-                dtype: *dtype,
-                sizes: layout
-                    .shape
-                    .iter()
-                    .map(|&n| Size::Const(n as i64))
-                    .collect(),
-            }),
-            Known::Number(Number::Int(_)) => ValueType::Int,
-            Known::Number(Number::Float(_)) => ValueType::Float,
-            Known::Number(Number::Bool(_)) => ValueType::Bool,
-        };
+    fn define(&mut self, name: String, ty: ValueType, known: Vec<Known>) -> ValueId {
         self.known.push(known);
         self.graph.add_value(name, ty)
     }
 
-    /// Element type and layout of a value, if it is a tensor.
+    /// Element type and layout of a value, if it is a tensor. Where sizes depend on symbols, the
+    /// layout is that of one sample.
     pub fn tensor(&self, value: ValueId) -> Option<(DType, &Layout)> {
-        match self.known.get(value.index())? {
+        match self.known.get(value.index())?.first()? {
             Known::Tensor(dtype, layout) => Some((*dtype, layout)),
             Known::Number(_) => None,
         }
@@ -265,24 +319,40 @@ impl GraphBuilder {
             results: Vec::new(),
             provenance: Provenance::default(),
         };
-        let known = |id: ValueId| self.known.get(id.index()).cloned();
-        let inferred = infer(&node, &known).map_err(|source| BuildError::Call {
-            operator: name(),
-            source,
-        })?;
-        node.results = self.define_all(inferred.results);
+        let mut results = Vec::with_capacity(self.samples.count());
+        for sample in 0..self.samples.count() {
+            let known = |id: ValueId| self.known.get(id.index())?.get(sample).cloned();
+            let inferred = infer(&node, &known).map_err(|source| BuildError::Call {
+                operator: name(),
+                source,
+            })?;
+            results.push(inferred.results);
+        }
+        node.results = self.define_all(operator, results)?;
         let ids = node.results.clone();
         self.graph.nodes.push(node);
         Ok(ids)
     }
 
-    fn define_all(&mut self, known: Vec<Known>) -> Vec<ValueId> {
-        let mut ids = Vec::with_capacity(known.len());
-        for known in known {
+    /// Defines the results of a call from what is known of them at each sample.
+    fn define_all(
+        &mut self,
+        operator: &str,
+        samples: Vec<Vec<Known>>,
+    ) -> Result<Vec<ValueId>, BuildError> {
+        let count = samples.first().map_or(0, Vec::len);
+        let mut ids = Vec::with_capacity(count);
+        for i in 0..count {
+            let known: Vec<Known> = samples.iter().map(|results| results[i].clone()).collect();
+            let ty = self.samples.value_type(&known);
+            let ty = ty.map_err(|dim| BuildError::NotAffine {
+                operator: operator.to_owned(),
+                dim,
+            })?;
             let name = format!("v{}", self.graph.values.len() - self.graph.inputs.len());
-            ids.push(self.define(name, known));
+            ids.push(self.define(name, ty, known));
         }
-        ids
+        Ok(ids)
     }
 
     /// Adds a `cond`, which takes one of two graphs. Each branch gets the operands under names of
@@ -306,13 +376,15 @@ impl GraphBuilder {
             }
             _ => false,
         };
-        if results.len() != others.len() || !results.iter().zip(&others).all(same) {
+        let all_same =
+            |(a, b): (&Vec<Known>, &Vec<Known>)| a.len() == b.len() && a.iter().zip(b).all(same);
+        if !results.iter().zip(&others).all(all_same) {
             return Err(BuildError::BranchResults);
         }
         let op = self.catalogue.get(COND);
         let op = op.ok_or_else(|| BuildError::UnknownOperator(COND.to_owned()))?;
         let op = op.clone();
-        let ids = self.define_all(results);
+        let ids = self.define_all(COND, results)?;
         let operands = operands.iter().copied().map(Some).collect();
         self.graph.nodes.push(Node {
             op,
@@ -328,20 +400,23 @@ impl GraphBuilder {
         &self,
         operands: &[ValueId],
         build: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
-    ) -> Result<(Graph, Vec<Known>), BuildError> {
-        let mut builder = GraphBuilder::new(self.catalogue, self.depth + 1);
+    ) -> Result<(Graph, Vec<Vec<Known>>), BuildError> {
+        let samples = Rc::clone(&self.samples);
+        let mut builder = GraphBuilder::new(self.catalogue, samples, self.depth + 1);
         TooDeep::check(builder.depth)?;
         let mut inputs = Vec::with_capacity(operands.len());
         for (i, operand) in operands.iter().enumerate() {
             let known = self.known.get(operand.index()).cloned();
             let known = known.ok_or(BuildError::UndefinedOperand)?;
-            inputs.push(builder.input(&format!("a{i}"), known));
+            let ty = self.graph.value(*operand).ty.clone();
+            inputs.push(builder.input(&format!("a{i}"), ty, known));
         }
         let results = build(&mut builder, &inputs)?;
-        let known = results
-            .iter()
-            .filter_map(|id| builder.known.get(id.index()).cloned());
-        let known: Vec<Known> = known.collect();
+        let known = (0..self.samples.count()).map(|sample| {
+            let of = |id: &ValueId| builder.known.get(id.index())?.get(sample).cloned();
+            results.iter().filter_map(of).collect()
+        });
+        let known = known.collect();
         builder.graph.outputs = results.into_iter().map(Arg::Value).collect();
         Ok((builder.graph, known))
     }

@@ -26,6 +26,7 @@ mod nesting;
 pub mod operator;
 pub mod parse;
 pub mod print;
+mod samples;
 pub mod schema;
 pub mod size;
 pub mod verify;

@@ -5,6 +5,7 @@
 //! Loading reads the programs and checks everything; weights stay where they are in the file, which
 //! is mapped or copied.
 
+mod assemble;
 mod contents;
 mod load;
 mod method;
@@ -31,6 +32,7 @@ use crate::tensor::Tensor;
 use contents::Contents;
 use method::{check_bindings, constant_type};
 
+pub use assemble::{FileId, ModelBuilder, WeightContents};
 pub use method::{Carry, Latch, Method};
 pub use quantized::{QuantizedWeights, Stored};
 

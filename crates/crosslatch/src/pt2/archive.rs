@@ -67,6 +67,46 @@ impl Archive {
         })
     }
 
+    /// A file of another format, whose bytes are used as they are: an archive without entries.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn of_bytes(path: &Path, access: Access) -> Result<Archive, Error> {
+        Archive::of_entries(path, access, |_| Vec::new())
+    }
+
+    /// A file that stands alone: an archive with this one entry.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn of_entry(path: &Path, access: Access, name: &str) -> Result<Archive, Error> {
+        Archive::of_entries(path, access, |len| {
+            vec![Entry {
+                name: name.into(),
+                range: 0..len,
+                crc: 0,
+            }]
+        })
+    }
+
+    fn of_entries(
+        path: &Path,
+        access: Access,
+        entries: impl Fn(usize) -> Vec<Entry>,
+    ) -> Result<Archive, Error> {
+        let (contents, copied_for) = file::contents(path, access)?;
+        let sorted = entries(contents.bytes().len());
+        Ok(Archive {
+            path: path.to_owned(),
+            contents: Arc::new(contents),
+            copied_for,
+            entries: Arc::new(Entries {
+                sorted,
+                by_contents: OnceLock::new(),
+            }),
+        })
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -140,14 +140,20 @@ impl Copies {
 
     /// Appends a payload, aligned.
     fn append(&mut self, payload: &[u8]) -> Range<usize> {
+        let range = self.append_zeros(payload.len());
+        self.storage.bytes_mut()[range.clone()].copy_from_slice(payload);
+        range
+    }
+
+    /// Appends zeros, aligned.
+    fn append_zeros(&mut self, len: usize) -> Range<usize> {
         let start = self.len.next_multiple_of(64);
-        let end = start + payload.len();
+        let end = start + len;
         if end > self.storage.len() {
             let mut grown = Storage::zeroed(end + end / 2);
             grown.bytes_mut()[..self.len].copy_from_slice(self.bytes());
             self.storage = grown;
         }
-        self.storage.bytes_mut()[start..end].copy_from_slice(payload);
         self.len = end;
         start..end
     }
@@ -167,6 +173,51 @@ impl Weights {
             source: Source::Copied(self.copies.append(tensor.bytes())),
             is_zero: false,
         }
+    }
+
+    /// Adds zeros, the initial contents of state.
+    pub fn add_zeros(&mut self, dtype: DType, shape: &[usize]) -> Weight {
+        let layout = Layout::contiguous(shape);
+        let bytes = layout.numel() * dtype.size();
+        Weight {
+            dtype,
+            layout,
+            source: Source::Copied(self.copies.append_zeros(bytes)),
+            is_zero: true,
+        }
+    }
+
+    /// Adds a weight whose bytes lie in a file; `None` if the range is not in the file or is not as
+    /// long as the tensor. Where it is not aligned to its elements, it is copied.
+    pub fn in_file(
+        &mut self,
+        files: &[Archive],
+        file: usize,
+        range: Range<usize>,
+        dtype: DType,
+        layout: Layout,
+    ) -> Option<Weight> {
+        let bytes = files.get(file)?.contents().bytes().get(range.clone())?;
+        let needed = layout.numel().checked_mul(dtype.size())?;
+        if bytes.len() != needed {
+            return None;
+        }
+        Some(Weight {
+            dtype,
+            layout,
+            source: self.source(file, range, bytes, dtype),
+            is_zero: false,
+        })
+    }
+
+    /// Bytes of a file, or a copy of them if they are not aligned to their elements.
+    fn source(&mut self, file: usize, range: Range<usize>, bytes: &[u8], dtype: DType) -> Source {
+        if (bytes.as_ptr() as usize).is_multiple_of(dtype.size()) {
+            return Source::File(file, range);
+        }
+        let copies = &mut self.copies;
+        let copied = self.copied.entry((file, range));
+        Source::Copied(copied.or_insert_with(|| copies.append(bytes)).clone())
     }
 
     /// The bytes of a weight of a model of these files.
@@ -243,17 +294,7 @@ impl Weights {
         });
         let (file, range) = places.next().unwrap_or((earlier.len(), range.clone()));
         let bytes = &files[file].contents().bytes()[range.clone()];
-        let aligned = (bytes.as_ptr() as usize).is_multiple_of(dtype.size());
-        let source = if aligned {
-            Source::File(file, range)
-        } else {
-            let copies = &mut self.copies;
-            let copied = self
-                .copied
-                .entry((file, range))
-                .or_insert_with(|| copies.append(bytes));
-            Source::Copied(copied.clone())
-        };
+        let source = self.source(file, range, bytes, dtype);
         Ok(Weight {
             dtype,
             layout,
