@@ -13,7 +13,8 @@ use crate::{Failure, SERVER, cargo, pytest, python, run};
 const CHECKED: [&str; 2] = ["crosslatch", "crosslatch-kernels"];
 
 /// The pieces that are crates: name, package.
-const CRATES: [(&str, &str); 8] = [
+const CRATES: [(&str, &str); 9] = [
+    ("checkpoints", "crosslatch-checkpoints"),
     ("cli", "crosslatch-cli"),
     ("engine", "crosslatch"),
     ("fuzz", "crosslatch-fuzz"),
@@ -173,6 +174,6 @@ mod tests {
     #[test]
     fn a_piece_that_is_none_is_refused_with_those_that_are() {
         let refused = test(&crate::root(), &["everything".to_owned()]).unwrap_err();
-        assert!(refused.contains("`everything`; there are rust, cli, engine"));
+        assert!(refused.contains("`everything`; there are rust, checkpoints, cli"));
     }
 }

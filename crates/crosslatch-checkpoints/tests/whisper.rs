@@ -43,6 +43,9 @@ impl View for Contents {
 
 type Weights = HashMap<String, Contents>;
 
+/// The bytes of a number in some type.
+type Encode = fn(f32) -> Vec<u8>;
+
 /// The weights of the exported model, as transformers names them in a checkpoint.
 fn weights(model: &Model) -> Weights {
     let mut weights = HashMap::new();
@@ -171,7 +174,7 @@ fn shards_are_one_checkpoint() {
 #[test]
 fn weights_of_sixteen_bits_are_those_numbers_in_f32() {
     let exported = Model::open(EXPORTED).unwrap();
-    let convert = |weights: &Weights, dtype: Dtype, to: fn(f32) -> Vec<u8>| -> Weights {
+    let convert = |weights: &Weights, dtype: Dtype, to: Encode| -> Weights {
         let convert = |contents: &Contents| Contents {
             dtype,
             shape: contents.shape.clone(),
@@ -184,7 +187,7 @@ fn weights_of_sixteen_bits_are_those_numbers_in_f32() {
             .map(|(n, c)| (n.clone(), convert(c)))
             .collect()
     };
-    let kinds: [(Dtype, fn(f32) -> Vec<u8>, fn(f32) -> Vec<u8>); 2] = [
+    let kinds: [(Dtype, Encode, Encode); 2] = [
         (
             Dtype::F16,
             |x| f16::from_f32(x).to_le_bytes().to_vec(),

@@ -26,7 +26,6 @@ mod nesting;
 pub mod operator;
 pub mod parse;
 pub mod print;
-mod samples;
 pub mod schema;
 pub mod size;
 pub mod verify;

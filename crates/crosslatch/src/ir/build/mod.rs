@@ -4,7 +4,7 @@
 //! `cond` is a closure over a graph builder of its own. Types are not written down: each call is
 //! lowered as it is added, which gives the shapes of its results and reports a mistake where it is
 //! made. Sizes may depend on symbols: a call is then lowered at several sample values of them, and
-//! the sizes of its results are interpolated ([`samples`](super::samples)).
+//! the sizes of its results are interpolated (`build/samples.rs`).
 //!
 //! ```
 //! use crosslatch::DType;
@@ -24,6 +24,8 @@
 //! # Ok::<(), crosslatch::ir::build::BuildError>(())
 //! ```
 
+mod samples;
+
 use std::rc::Rc;
 
 use crosslatch_kernels::{DType, Layout};
@@ -37,9 +39,10 @@ use super::graph::{
 };
 use super::infer::infer;
 use super::nesting::TooDeep;
-use super::samples::Samples;
 use super::size::Size;
 use super::verify::VerifyError;
+
+use samples::Samples;
 
 /// Why a program cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,10 +8,10 @@
 
 use crosslatch_kernels::Dims;
 
-use super::bind::Known;
-use super::call::Number;
-use super::graph::{Symbol, TensorType, ValueType};
-use super::size::{Size, SizeOp};
+use crate::ir::bind::Known;
+use crate::ir::call::Number;
+use crate::ir::graph::{Symbol, TensorType, ValueType};
+use crate::ir::size::{Size, SizeOp};
 
 /// Values of the symbols at which calls are lowered.
 #[derive(Clone, Debug)]
