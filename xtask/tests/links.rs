@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Where the repository is hosted; a link there is a link into this folder.
 const HOST: &str = "https://github.com/crosslatch/crosslatch/";
-const FOREIGN: [&str; 4] = ["target", ".git", ".venv", "build"];
+const FOREIGN: [&str; 3] = ["target", ".git", ".venv"];
 
 fn root() -> PathBuf {
     normal(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))

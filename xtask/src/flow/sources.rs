@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::Failure;
 
 /// Folders whose files nobody here wrote.
-const FOREIGN: [&str; 4] = ["target", ".git", ".venv", "build"];
+const FOREIGN: [&str; 3] = ["target", ".git", ".venv"];
+
+/// Folders of files that were built from others.
+const BUILT: [&str; 2] = ["build", "demo/build"];
 
 /// The Rust and Python files below a folder, in order, all relative to the root.
 pub fn below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -25,7 +28,8 @@ pub fn files_below(
     for entry in std::fs::read_dir(&absolute).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = folder.join(entry.file_name());
-        let foreign = FOREIGN.iter().any(|name| entry.file_name() == *name);
+        let foreign = FOREIGN.iter().any(|name| entry.file_name() == *name)
+            || BUILT.iter().any(|built| path == Path::new(built));
         if entry.file_type().map_err(failed)?.is_dir() {
             if !foreign {
                 found.extend(files_below(root, &path, wanted)?);
