@@ -15,10 +15,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::{FileArgs, bundled_model};
+use crate::model::{FileArgs, speech_model};
 use decoding::Decoding;
 
-/// Writes down what is said in audio files: WAV, FLAC or MP3.
+/// Writes down what is said in audio files: WAV, FLAC, MP3, M4A (AAC, ALAC), Ogg and WebM (Vorbis),
+/// AIFF, CAF.
 ///
 /// Prints one transcript a file, in the order given. A file that cannot be read is reported and
 /// the others are still done; the exit status is then 1.
@@ -33,8 +34,9 @@ pub struct Args {
     /// The audio files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The model; the small bundled one if left out.
-    #[arg(long, value_name = "M.pt2")]
+    /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
+    /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// How to write a transcript.
     #[arg(long, default_value = "text", value_parser = ["text", "json", "srt", "vtt", "tsv"])]
@@ -59,10 +61,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
-    let path = match &args.model {
-        Some(path) => path.clone(),
-        None => bundled_model()?,
-    };
+    let path = speech_model(args.model.as_deref())?;
     let format: Format = args.format.parse()?;
     let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
@@ -130,12 +129,8 @@ impl Transcriber {
     fn file(&mut self, file: &Path) -> Result<Transcript, CommandError> {
         // The reader's errors already name the file.
         let audio = audio::read_file(file, self.pipeline.sample_rate())?;
-        if audio.damaged_packets > 0 {
-            eprintln!(
-                "warning: {}: {} damaged packets were left out",
-                file.display(),
-                audio.damaged_packets
-            );
+        if !audio.damage.is_none() {
+            eprintln!("warning: {}: {}", file.display(), audio.damage);
         }
         let bar = progress_bar(file, audio.duration());
         let observer = |event: Event<'_>| {

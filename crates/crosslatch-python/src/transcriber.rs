@@ -46,7 +46,7 @@ impl Transcriber {
         self.0.pipeline.sample_rate()
     }
 
-    /// Transcribes a sound file (WAV, FLAC or MP3), by name or as its contents (`bytes`), or
+    /// Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …), by name or as its contents (`bytes`), or
     /// samples: float32, one channel, at `sample_rate` Hz.
     ///
     /// Returns an iterator over segments, each of which comes out as soon as it is decoded.

@@ -30,7 +30,7 @@ fn run(bytes: &[u8]) -> String {
             "good: {} channels, {} Hz, damaged {}",
             audio.source_channels.min(3),
             audio.source_rate / 10_000,
-            audio.damaged_packets.min(2)
+            audio.damage.packets.min(2)
         ),
         Err(error) => kind_of(&error.to_string()),
     }

@@ -97,7 +97,9 @@ impl ApiError {
                 return ApiError::param("file", message).with_code("audio_too_long");
             }
             AudioError::TooLong { .. } => StatusCode::BAD_REQUEST,
-            AudioError::Format { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            AudioError::Format { .. } | AudioError::NotSound { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         ApiError::param("file", error.to_string()).with_status(status)

@@ -137,7 +137,7 @@ async fn what_is_no_sound_is_told_apart() {
         (
             b"not a sound at all".to_vec(),
             415,
-            "not a WAV, FLAC or MP3 file",
+            "is not a sound file that can be read",
         ),
         (wav(&[]), 422, "contains no sound"),
         (sample("light.wav")[..20].to_vec(), 415, "a.wav"),

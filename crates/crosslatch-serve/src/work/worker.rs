@@ -182,9 +182,8 @@ impl Shared {
         let rate = self.pipeline.sample_rate();
         let audio = audio::read_bytes(name, sound.into(), rate, limits)
             .map_err(|e| ApiError::audio(&e, most))?;
-        if audio.damaged_packets > 0 {
-            let packets = audio.damaged_packets;
-            tracing::warn!(file = name, packets, "damaged packets were left out");
+        if !audio.damage.is_none() {
+            tracing::warn!(file = name, "{}", audio.damage);
         }
         Ok(audio)
     }

@@ -16,8 +16,11 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Duration;
 
-use super::{Audio, AudioError, Resampler, SAMPLE_RATES};
+use super::riff::{self, Repaired};
+use super::{Audio, AudioError, Damage, Resampler, SAMPLE_RATES};
 
 /// Greatest number of channels. No recorder writes so many; symphonia itself stops at 32 for WAV.
 const MAX_CHANNELS: usize = 64;
@@ -59,6 +62,18 @@ fn read_inner(
     if let Some(extension) = extension {
         hint.with_extension(extension);
     }
+    let io = |source| AudioError::Io {
+        file: name.to_owned(),
+        source,
+    };
+    let Repaired {
+        mut source,
+        missing_seconds,
+    } = riff::repaired(source).map_err(io)?;
+    if let Some(what) = what_else(&mut *source).map_err(io)? {
+        let file = name.to_owned();
+        return Err(AudioError::NotSound { file, what });
+    }
     let stream = MediaSourceStream::new(source, Default::default());
     let mut format = symphonia::default::get_probe()
         .probe(
@@ -99,15 +114,40 @@ fn read_inner(
         frames: 0,
         max_frames: (max_seconds * f64::from(source_rate)) as u64,
         max_seconds,
-        damaged: 0,
+        damage: Damage {
+            missing_seconds,
+            ..Damage::default()
+        },
     };
     pump(&mut *format, &mut *decoder, track_id, &mut state)?;
-    if announced.is_some_and(|announced| plausible(announced) && state.frames < announced) {
-        // The file is cut off, and what is there has been decoded. Packets that failed already
-        // explain the gap.
-        state.damaged = state.damaged.max(1);
+    // The file is cut off, and what is there has been decoded. Packets that failed already explain
+    // the gap.
+    if let Some(announced) = announced.filter(|n| plausible(*n) && *n > state.frames)
+        && state.damage.packets == 0
+    {
+        let missing = (announced - state.frames) as f64 / f64::from(source_rate);
+        if missing >= NOTICEABLE {
+            state.damage.missing_seconds += missing;
+        }
     }
     state.finish()
+}
+
+/// What a file is that is certainly not sound.
+fn what_else(source: &mut dyn MediaSource) -> std::io::Result<Option<&'static str>> {
+    if source.byte_len() == Some(0) {
+        return Ok(Some("an empty file; check where it comes from"));
+    }
+    if !source.is_seekable() {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    let mut start = std::io::Read::take(&mut *source, 512);
+    std::io::Read::read_to_end(&mut start, &mut head)?;
+    source.rewind()?;
+    let head = head.trim_ascii_start().to_ascii_lowercase();
+    let is_page = head.starts_with(b"<html") || head.starts_with(b"<!doctype");
+    Ok(is_page.then_some("a web page, as a failed download leaves it; download the sound again"))
 }
 
 /// Whether a header's length is meant: one that was written before the length was known says 2³² −
@@ -116,6 +156,13 @@ fn plausible(announced: u64) -> bool {
     announced < (u64::from(u32::MAX) - 4096) / 32
 }
 
+/// Seconds that may be missing without anybody missing them: encoders round to whole packets.
+const NOTICEABLE: f64 = 0.1;
+
+/// Number of packets in a row that lie behind the end which an MP3's header announces: an encoder pads
+/// with fewer. More are another file, joined to the first, as adverts are to podcasts.
+const MOST_PADDING: usize = 4;
+
 fn pump(
     format: &mut dyn FormatReader,
     decoder: &mut dyn AudioDecoder,
@@ -123,6 +170,8 @@ fn pump(
     state: &mut State<'_>,
 ) -> Result<(), AudioError> {
     let mut in_a_row = 0;
+    let mut behind_the_end: Vec<Packet> = Vec::new();
+    let mut is_joined = false;
     loop {
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
@@ -138,7 +187,7 @@ fn pump(
                 });
             }
             Err(_) if state.frames > 0 => {
-                state.damaged += 1;
+                state.damage.packets += 1;
                 return Ok(());
             }
             Err(error) => return Err(format_error(state.name, error)),
@@ -146,19 +195,30 @@ fn pump(
         if packet.track_id != track_id {
             continue;
         }
-        match decoder.decode(&packet) {
-            Ok(buffer) => {
-                in_a_row = 0;
-                state.push(buffer)?;
+        let is_behind = packet.trim_end > Duration::ZERO && packet.trim_end >= packet.dur;
+        behind_the_end.push(packet);
+        if is_behind && !is_joined && behind_the_end.len() <= MOST_PADDING {
+            continue;
+        }
+        is_joined |= is_behind;
+        for mut packet in behind_the_end.drain(..) {
+            if is_behind {
+                packet.trim_end = Duration::ZERO;
             }
-            Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => {
-                state.damaged += 1;
-                in_a_row += 1;
-                if in_a_row > MAX_DAMAGED_IN_A_ROW {
-                    return Ok(());
+            match decoder.decode(&packet) {
+                Ok(buffer) => {
+                    in_a_row = 0;
+                    state.push(buffer)?;
                 }
+                Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => {
+                    state.damage.packets += 1;
+                    in_a_row += 1;
+                    if in_a_row > MAX_DAMAGED_IN_A_ROW {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(format_error(state.name, error)),
             }
-            Err(error) => return Err(format_error(state.name, error)),
         }
     }
 }
@@ -174,7 +234,7 @@ struct State<'a> {
     frames: u64,
     max_frames: u64,
     max_seconds: f64,
-    damaged: usize,
+    damage: Damage,
 }
 
 impl State<'_> {
@@ -209,11 +269,9 @@ impl State<'_> {
             self.mono
                 .extend(frames.map(|frame| frame.iter().map(|x| x * scale).sum::<f32>()));
         }
-        if let Some(at) = self.mono.iter().position(|x| !x.is_finite()) {
-            return Err(AudioError::NotFinite {
-                file: self.name.to_owned(),
-                index: self.frames + at as u64,
-            });
+        for sample in self.mono.iter_mut().filter(|sample| !sample.is_finite()) {
+            *sample = 0.0;
+            self.damage.silenced_samples += 1;
         }
         self.frames += self.mono.len() as u64;
         self.resampler.push(&self.mono, &mut self.samples)
@@ -225,7 +283,7 @@ impl State<'_> {
         if self.samples.is_empty() {
             return Err(AudioError::Empty {
                 file: self.name.to_owned(),
-                damaged: self.damaged,
+                damaged: self.damage.packets,
             });
         }
         Ok(Audio {
@@ -233,7 +291,7 @@ impl State<'_> {
             sample_rate,
             source_rate: self.source_rate,
             source_channels: self.source_channels,
-            damaged_packets: self.damaged,
+            damage: self.damage,
         })
     }
 }

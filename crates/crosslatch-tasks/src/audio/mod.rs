@@ -1,17 +1,19 @@
 //! Sound files in, mono samples at the model's rate out.
 //!
 //! A speech model wants one channel of `f32` samples in `[-1, 1]` at one rate (16 kHz for Whisper);
-//! a person has a WAV, FLAC or MP3 file at any rate with any number of channels. The idea is a
+//! a person has a file of some kind (WAV, FLAC, MP3, M4A, Ogg …) at any rate with any number of channels. The idea is a
 //! stream: each packet that the decoder yields is averaged to one channel and goes through the
 //! resampler at once, so memory grows with the *result* (64 kB for each second at 16 kHz), never
 //! with what a header claims. The size of the result is bounded as well, since a few kilobytes of
 //! FLAC can decode to hours of silence (see [`AudioLimits`]).
 //!
-//! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do; a
-//! file without any usable audio is an error that says why.
+//! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do, and
+//! lengths in a header are believed only where the file bears them out (`riff.rs`); a file without any
+//! usable audio is an error that says why.
 
 mod decode;
 mod resample;
+mod riff;
 
 use std::fs::File;
 use std::io::Cursor;
@@ -33,10 +35,50 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels that the file had; [`Audio::samples`] is their mean.
     pub source_channels: usize,
-    /// Number of packets that could not be decoded and were left out. A file that is cut off before
-    /// the end announced by its header counts as one. A caller may want to warn if this is not
-    /// zero.
-    pub damaged_packets: usize,
+    /// What of the file could not be used. A caller may want to warn of it.
+    pub damage: Damage,
+}
+
+/// What of a sound file could not be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Damage {
+    /// Packets that could not be decoded and were left out.
+    pub packets: usize,
+    /// Samples that are infinite or not a number and became silence.
+    pub silenced_samples: u64,
+    /// Seconds that the header announces and the file does not have.
+    pub missing_seconds: f64,
+}
+
+impl Damage {
+    /// Whether everything could be used.
+    pub fn is_none(&self) -> bool {
+        *self == Damage::default()
+    }
+}
+
+impl std::fmt::Display for Damage {
+    /// One sentence for each kind of damage.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if self.packets > 0 {
+            parts.push(format!("{} damaged packets were left out", self.packets));
+        }
+        if self.silenced_samples > 0 {
+            let count = self.silenced_samples;
+            parts.push(match count {
+                1 => "a sample that is not a finite number became silence".to_owned(),
+                _ => format!("{count} samples that are not finite numbers became silence"),
+            });
+        }
+        if self.missing_seconds > 0.0 {
+            let seconds = self.missing_seconds;
+            parts.push(format!(
+                "the file ends {seconds:.1} s before the end that its header announces"
+            ));
+        }
+        f.write_str(&parts.join("; "))
+    }
 }
 
 impl Audio {
@@ -91,15 +133,23 @@ pub enum AudioError {
         /// What the operating system reported.
         source: std::io::Error,
     },
-    /// The content is not WAV, FLAC or MP3, or its header is damaged.
+    /// The content is not sound in a format that is read, or its header is damaged.
     #[error(
-        "{file}: not a WAV, FLAC or MP3 file that can be read: {cause}; convert it to 16-bit WAV and try again"
+        "{file}: is not a sound file that can be read: {cause}; convert it, for example with `ffmpeg -i FILE sound.wav`"
     )]
     Format {
         /// The file, as the caller named it.
         file: String,
         /// What the reader found.
         cause: String,
+    },
+    /// The file is something that is certainly not sound.
+    #[error("{file}: is {what}")]
+    NotSound {
+        /// The file, as the caller named it.
+        file: String,
+        /// What it is, and what to do.
+        what: &'static str,
     },
     /// The container can be read, but there is no audio track, or one without rate or channels.
     #[error("{file}: has no usable audio track: {cause}")]
@@ -118,16 +168,6 @@ pub enum AudioError {
         file: String,
         /// Packets that could not be decoded.
         damaged: usize,
-    },
-    /// A sample is infinite or not a number.
-    #[error(
-        "{file}: sample {index} is not a finite number; the file is damaged, write it again from its source"
-    )]
-    NotFinite {
-        /// The file, as the caller named it.
-        file: String,
-        /// Index of the frame in the file.
-        index: u64,
     },
     /// The sound is longer than [`AudioLimits`] allow.
     #[error(
