@@ -26,7 +26,8 @@ const CRATES: [(&str, &str); 9] = [
 ];
 
 /// The pieces that are written in Python: name, file or folder below `python/tests`.
-const PYTHON: [(&str, &str); 7] = [
+const PYTHON: [(&str, &str); 8] = [
+    ("checkpoint-folders", "checkpoints"),
     ("command", "command"),
     ("docs", "test_docs.py"),
     ("exporting", "exporting"),

@@ -18,7 +18,8 @@ const BUNDLED: [&str; 3] = [
 /// A model and the inputs to latch.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// The model: a .pt2 file, or a folder that transformers' exporters wrote.
+    /// The model: a .pt2 file, a folder that transformers' exporters wrote, or a Hugging Face folder
+    /// of Whisper.
     #[arg(value_name = "M.pt2")]
     pub model: PathBuf,
     /// Inputs that stay the same for many runs: what depends on them alone is computed again only
@@ -69,8 +70,30 @@ pub fn latched(model: Model, latch: &[String]) -> Result<Model, Error> {
     }
 }
 
+/// Names the model to use where the command line names none.
+const DEFAULT: &str = "CROSSLATCH_MODEL";
+
+/// The model for speech: the one that is named on the command line or by `CROSSLATCH_MODEL`, or
+/// else the bundled one, about which a note on standard error says what it is for.
+pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    if let Some(path) = std::env::var_os(DEFAULT).filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    let path = bundled_model()?;
+    eprintln!(
+        "note: the bundled model knows the voice commands of demo/README.md only; for real speech, \
+         name a Whisper model with --model or in {DEFAULT}: a Hugging Face folder such as \
+         openai/whisper-tiny.en (`hf download openai/whisper-tiny.en --local-dir whisper-tiny.en`), \
+         or a .pt2 file"
+    );
+    Ok(path)
+}
+
 /// The file of the bundled model.
-pub fn bundled_model() -> Result<PathBuf, CommandError> {
+fn bundled_model() -> Result<PathBuf, CommandError> {
     let program = std::env::current_exe()?;
     let folder = program.parent().unwrap_or(Path::new("."));
     BUNDLED

@@ -9,7 +9,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::{FileArgs, bundled_model};
+use crate::model::{FileArgs, speech_model};
 
 /// Environment variable for the key, because other users can read the command line.
 const KEY: &str = "CROSSLATCH_API_KEY";
@@ -24,8 +24,9 @@ const KEY: &str = "CROSSLATCH_API_KEY";
     RUST_LOG=debug crosslatch serve --model whisper.pt2 --workers 2 --queue 32\n\n\
     RUST_LOG says what is logged to standard error: a level, or target=level,…")]
 pub struct Args {
-    /// The model; the small bundled one if left out.
-    #[arg(long, value_name = "M.pt2")]
+    /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
+    /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// The name that clients call it by, beside `whisper-1`; the file's if left out.
     #[arg(long, value_name = "NAME")]
@@ -76,10 +77,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     if !args.quiet {
         log()?;
     }
-    let path = match &args.model {
-        Some(path) => path.clone(),
-        None => bundled_model()?,
-    };
+    let path = speech_model(args.model.as_deref())?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
     let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::MapOwn))?;
