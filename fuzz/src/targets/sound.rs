@@ -1,4 +1,4 @@
-//! Sound files: WAV, FLAC and MP3, decoded to mono at 16 kHz.
+//! Sound files of every format that is read, decoded to mono at 16 kHz.
 //!
 //! The limits are stricter than those of the command: a file may decode to a few seconds, so that an input
 //! takes little time.
@@ -24,7 +24,7 @@ const LIMITS: AudioLimits = AudioLimits {
 
 fn run(bytes: &[u8]) -> String {
     // The name is only a hint, and comes from the sender of the file.
-    let name = ["s.wav", "s.flac", "s.mp3", "s"][bytes.len() % 4];
+    let name = ["s.wav", "s.m4a", "s.mp3", "s"][bytes.len() % 4];
     match read_bytes(name, bytes.to_vec(), 16_000, LIMITS) {
         Ok(audio) => format!(
             "good: {} channels, {} Hz, damaged {}",
@@ -83,9 +83,26 @@ fn seeds() -> Vec<Vec<u8>> {
         wav(0xfffe, 2, 16_000, 16, &extensible, &data),
     ];
     let fixtures = crate_folder("crosslatch-tasks").join("tests/fixtures");
-    for file in ["tone.flac", "tone.mp3"] {
+    for file in [
+        "part.mp3",
+        "tone.m4a",
+        "tone.mka",
+        "tone.ogg",
+        "tone_adpcm.wav",
+        "tone.flac",
+    ] {
         seeds.extend(std::fs::read(fixtures.join(file)));
     }
+    // These hold samples as they are, or nearly so; their beginning is enough.
+    for file in ["tone.aiff", "tone.caf", "tone_alac.m4a"] {
+        let file = std::fs::read(fixtures.join(file)).into_iter();
+        seeds.extend(file.map(|mut contents| {
+            contents.truncate(4000);
+            contents
+        }));
+    }
+    let mp3 = fixtures.join("tone.mp3");
+    seeds.extend(std::fs::read(mp3));
     // After a tag, as in most music files.
     if let Some(mp3) = seeds.last().cloned() {
         let mut tagged =
