@@ -5,7 +5,9 @@
 //! difference is that widening must cost less than the bytes that it saves, so the left rows, which
 //! are few, are brought into the form that makes it cheap ([`dots`]), by each task for itself.
 
+mod bf16;
 mod dots;
+mod int8;
 
 use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
@@ -17,7 +19,9 @@ use crate::runtime::threads::TASK_MEMORY;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{MAX_COLUMNS, QuantizedElements, QuantizedMatrix};
 
-use dots::{BLOCK, Bf16Weights, CHUNK, Int8Weights, WeightDots};
+use bf16::Bf16Weights;
+use dots::{BLOCK, CHUNK, WeightDots};
+use int8::Int8Weights;
 
 /// Rows that are done together: usually, and with the registers of AVX-512.
 const ROWS: usize = 4;

@@ -7,7 +7,7 @@ use crate::simd::dot_products::sum;
 use crate::simd::vectors::sum_lanes;
 
 #[inline(always)]
-pub(super) fn bf16<const FUSED: bool, const R: usize, const C: usize>(
+pub(in super::super) fn bf16<const FUSED: bool, const R: usize, const C: usize>(
     left: [&[f32]; R],
     right: [&[u16]; C],
     _ahead: usize,
@@ -29,7 +29,7 @@ pub(super) fn bf16<const FUSED: bool, const R: usize, const C: usize>(
 }
 
 #[inline(always)]
-pub(super) fn int8<const FUSED: bool, const R: usize, const C: usize>(
+pub(in super::super) fn int8<const FUSED: bool, const R: usize, const C: usize>(
     left: [&[i16]; R],
     right: [&[i8]; C],
     _ahead: usize,

@@ -1,6 +1,8 @@
 //! All loops are compared with the portable ones.
 
 use super::*;
+use crate::matmul::quantized::gemv::bf16::Bf16Weights;
+use crate::matmul::quantized::gemv::int8::Int8Weights;
 use crate::runtime::instructions::{Feature, has};
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {

@@ -12,7 +12,7 @@ use crate::simd::x86_64::sums_of_vectors;
 
 /// The loop for bf16. `FAST` promises that the machine has AVX2 and FMA.
 #[inline(always)]
-pub(super) fn bf16<const FAST: bool, const R: usize, const C: usize>(
+pub(in super::super) fn bf16<const FAST: bool, const R: usize, const C: usize>(
     left: [&[f32]; R],
     right: [&[u16]; C],
     ahead: usize,
@@ -32,7 +32,7 @@ pub(super) fn bf16<const FAST: bool, const R: usize, const C: usize>(
 
 /// The loop for int8. `FAST` promises that the machine has AVX2 and FMA.
 #[inline(always)]
-pub(super) fn int8<const FAST: bool, const R: usize, const C: usize>(
+pub(in super::super) fn int8<const FAST: bool, const R: usize, const C: usize>(
     left: [&[i16]; R],
     right: [&[i8]; C],
     ahead: usize,
