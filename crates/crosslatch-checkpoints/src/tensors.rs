@@ -72,6 +72,11 @@ impl Tensors {
         Ok(())
     }
 
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> usize {
+        self.0.values().map(|stored| stored.range.len()).sum()
+    }
+
     /// Whether there is a tensor with this name.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)

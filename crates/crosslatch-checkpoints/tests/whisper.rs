@@ -271,6 +271,14 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
         "\"vocab_size\": 99999999999",
     ));
     assert!(large.contains("`vocab_size` is 99999999999"), "{large}");
+    let caches = error(&config(
+        "\"max_source_positions\": 300",
+        "\"max_source_positions\": 16000000",
+    ));
+    assert!(
+        caches.contains("far more memory than the weights"),
+        "{caches}"
+    );
     let header = error(&|folder, weights| {
         std::fs::write(folder.join("model.safetensors"), [255; 64]).unwrap();
         weights.clear();

@@ -29,12 +29,17 @@ fn gelu() -> String {
 /// The largest number that a configuration may have: far above any model, far below an overflow.
 const MOST: usize = 1 << 24;
 
+/// Caches may take this many times the bytes of the weights (in real models, a fifth of them), and these
+/// bytes beside.
+const MOST_CACHES: usize = 4;
+const FREE_CACHES: usize = 64 << 20;
+
 impl Config {
-    /// Checks that the programs can be built.
+    /// Checks that the programs can be built, for a checkpoint with this many bytes of weights.
     ///
     /// # Errors
     /// What is not supported.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, weights: usize) -> Result<(), String> {
         let numbers = [
             ("d_model", self.d_model),
             ("encoder_layers", self.encoder_layers),
@@ -64,6 +69,16 @@ impl Config {
                     self.d_model
                 ));
             }
+        }
+        // Caches are memory that a few numbers ask for, so the weights have to justify it.
+        let positions = self.max_source_positions + self.max_target_positions;
+        let caches = (2 * self.decoder_layers * size_of::<f32>())
+            .checked_mul(positions)
+            .and_then(|bytes| bytes.checked_mul(self.d_model));
+        if caches.is_none_or(|bytes| bytes > MOST_CACHES * weights + FREE_CACHES) {
+            return Err(format!(
+                "the caches for {positions} positions need far more memory than the weights have"
+            ));
         }
         match (self.activation_function.as_str(), self.scale_embedding) {
             ("gelu", false) => Ok(()),

@@ -25,7 +25,7 @@ use config::Config;
 pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
     let config: Config = folder.config()?;
     config
-        .check()
+        .check(folder.tensors.bytes())
         .map_err(|reason| folder.refuse(CONFIG, reason))?;
     let path = folder.path().to_owned();
     let build = |program: Result<Program, BuildError>| {
