@@ -1,6 +1,7 @@
-//! What a `cond` with both operators costs in a later step, beside the same program that reads its
-//! caches without asking: twelve layers of whisper-base's caches, of which one row is used, so that nothing
-//! else takes time. The difference is for all layers; `inspect` shows that no bytes are copied.
+//! The cost of a `cond` with both operators in a later step, compared with a program that reads its
+//! caches unconditionally. There are twelve layers with caches as large as whisper-base's; each
+//! step uses only one row of each cache, so that little else takes time. The difference is that of
+//! all layers together. `inspect` shows that no bytes are copied.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
-//! Time to make a model of a program and to plan it, by the number of nodes, for programs of several
-//! shapes: `cargo bench -p crosslatch --bench planning [-- NODES]`. What doubles with the number of
-//! nodes is linear; what grows by four is a square.
+//! The time to make a model of a program and to plan it, by the number of nodes, for programs of
+//! several shapes: `cargo bench -p crosslatch --bench planning [-- NODES]`. A time that doubles
+//! with the number of nodes is linear; one that quadruples is quadratic.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crosslatch::{DType, Model, Options, Session};
 
 const SHAPE: [usize; 4] = [1, 2, 8, 4];
 
-/// A program of a shape, with about so many nodes.
+/// A program of this shape with about `nodes` nodes.
 type Make = fn(usize) -> Program;
 
 const SHAPES: [(&str, Make); 8] = [

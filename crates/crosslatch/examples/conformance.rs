@@ -1,11 +1,12 @@
-//! Runs the cases that the Python tests wrote, for comparison with PyTorch.
+//! Runs cases that the Python tests prepared, so that they can compare the results with PyTorch's.
 //!
-//! `conformance CASES RESULTS` reads `CASES/cases.json` and runs every case in a session of its
-//! own. It checks here what needs no PyTorch: the planned run equals the reference interpreter
-//! with the same kernels bit for bit, and a second run in the same session equals the first. The
-//! outputs go to `RESULTS/OPERATOR/tensors.safetensors`, as `CASE/out/INDEX` for the fast kernels
-//! and `CASE/plain/INDEX` for the plain loops; what failed goes to `RESULTS/failures.json`, where
-//! `refused: ` stands in front of what the engine says of a program that it does not run.
+//! `conformance CASES RESULTS` reads `CASES/cases.json` and runs every case in its own session.
+//! What needs no PyTorch is checked here: the planned run must equal the reference interpreter with
+//! the same kernels bit for bit, and a second run in the same session must equal the first. The
+//! outputs are written to `RESULTS/OPERATOR/tensors.safetensors`, as `CASE/out/INDEX` for the fast
+//! kernels and `CASE/plain/INDEX` for the plain loops. Failures are written to
+//! `RESULTS/failures.json`, where the message begins with `refused: ` if the engine refused the
+//! program.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [cases, results] = &args[..] else {
         return Err("usage: conformance CASES RESULTS".into());
     };
-    // A panic is a failed case, reported with the others.
+    // A panic is a failed case and is reported with the others.
     std::panic::set_hook(Box::new(|_| ()));
     run_all(Path::new(cases), Path::new(results))
 }
@@ -71,7 +72,7 @@ fn run_all(folder: &Path, results: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs one case in all ways; returns its outputs by the names that they have in the results.
+/// Runs one case in all ways, and returns its outputs by their names in the results.
 fn run(
     folder: &Path,
     case: &Case,
@@ -131,7 +132,7 @@ fn same(a: &[Tensor], b: &[Tensor]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(equal)
 }
 
-/// The bytes of the elements, without what the memory has beyond them.
+/// The bytes of the elements, without any that the memory has after them.
 fn content(tensor: &Tensor) -> &[u8] {
     let len = tensor.shape().iter().product::<usize>() * tensor.dtype().size();
     &tensor.bytes()[..len]
@@ -157,7 +158,7 @@ const TYPES: [(&str, DType); 10] = [
     ("F64", DType::F64),
 ];
 
-/// Reads a safetensors file: the header's length, the header in JSON, the elements.
+/// Reads a safetensors file: the length of the header, the header as JSON, and the elements.
 fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Box<dyn Error>> {
     let at = |what: &str| format!("{}: {what}", path.display());
     let file = std::fs::read(path).map_err(|e| at(&e.to_string()))?;

@@ -1,6 +1,10 @@
-//! A decoder's cross-attention, built in Rust: keys and values are computed at the first step of an
-//! input and live in the session, inside the graph. Prints where everything lives, then runs two
-//! inputs in a row. `cargo run --release -p crosslatch --example cross_attention`
+//! A decoder's cross-attention, built in Rust. The graph itself computes keys and values in the
+//! first step of an input and keeps them in the session. The example prints the memory of each
+//! value, then decodes two inputs one after the other.
+//!
+//! ```sh
+//! cargo run --release -p crosslatch --example cross_attention
+//! ```
 
 use crosslatch::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
 use crosslatch::ir::{Catalogue, Program, ValueId};

@@ -1,7 +1,7 @@
-//! Passes, tested by text: a program in, the decisions beside its lines.
+//! Text tests of the passes: programs, and below their lines what a pass decides about them.
 //!
-//! Each `.ir` file in `tests/filetests/` is a test of its own, called `PASS/SENTENCE` after its folder
-//! and its name. The [`runner`] says how a file is written and what is checked.
+//! Each `.ir` file below `tests/filetests/` is a test with the name of its path, `PASS/SENTENCE`.
+//! The [`runner`] describes the format and what is checked.
 //!
 //! ```sh
 //! cargo test -p crosslatch --test filetests                      # all of them
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         })
         .collect();
     if mode == Mode::Compare {
-        // These read the files, which blessing rewrites.
+        // These tests read all files, which blessing rewrites at the same time.
         trials.extend(runner::tests::trials(&root));
     }
     libtest_mimic::run(&args, trials).exit_code()

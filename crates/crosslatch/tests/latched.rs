@@ -8,7 +8,7 @@ use crosslatch::{DType, Input, Model, Options, Session, Tensor};
 
 use random::Random;
 
-/// Whole numbers are indices into tables with so many rows.
+/// Integers are below this.
 const ROWS: u64 = 3;
 
 const PROJECTED: &str = "program model\ninput %x: f32[2, 4]\ninput %s: f32[3, 4]\n\

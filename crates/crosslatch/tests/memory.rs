@@ -1,4 +1,5 @@
-//! What a program asks for is refused before it is taken, with one error; the session stays usable.
+//! Memory limits: what exceeds them is refused before it is allocated, always with the same error,
+//! and the session stays usable.
 
 use crosslatch::ir::Catalogue;
 use crosslatch::ir::parse::parse;
@@ -20,7 +21,7 @@ fn options(memory_limit: MemoryLimit) -> Options {
     }
 }
 
-/// Every way to ask for about 2^50 bytes in a line.
+/// Each way to ask for about 2^50 bytes in a line or two.
 const GREEDY: [&str; 15] = [
     "%y: f32[1] = aten::full(size=[281474976710656], fill_value=1.0, dtype=f32)",
     "%y: f32[1] = aten::ones(size=[16777216, 16777216], dtype=f32)",
@@ -36,9 +37,9 @@ const GREEDY: [&str; 15] = [
      %y: f32[1, 1] = aten::clone(self=%e)",
     "%e: f32[1, 1] = aten::expand(self=%x, size=[281474976710656, -1])\n\
      %y: f32[1, 1] = aten::neg(self=%e)",
-    // No elements, in more rows than anybody can walk over.
+    // No elements, but more rows than can be walked over.
     "%y: f32[1, 1] = aten::full(size=[281474976710656, 0], fill_value=1.0, dtype=f32)",
-    // Without memory of its own: walked, and returned.
+    // Views need no memory of their own, but they are walked over or returned.
     "%e: f32[1, 1] = aten::expand(self=%x, size=[281474976710656, -1])\n\
      %y: f32[] = aten::sum(self=%e)",
     "%y: f32[1, 1] = aten::expand(self=%x, size=[281474976710656, -1])",
@@ -95,7 +96,7 @@ fn a_session_that_was_refused_one_run_does_the_next() {
             matches!(error, Some(Error::Memory { .. })),
             "round {round}: {error:?}"
         );
-        // Each tensor fits by itself, and all of them together do not.
+        // Each tensor fits by itself; all of them together do not.
         let together = Tensor::from_slice(&[12_000], &[1.0f32; 12_000]).unwrap();
         let error = session
             .run("model", &[("x", Input::from(together.view()))])
@@ -128,7 +129,7 @@ fn state_that_passes_the_limit_makes_no_session() {
     assert!(Session::new(&model, options(MemoryLimit::bytes(1 << 20))).is_ok());
 }
 
-/// Bytes of memory that the process has.
+/// The resident memory of the process in bytes.
 #[cfg(target_os = "linux")]
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -1,8 +1,8 @@
-//! Sessions that go side by side, compared with sessions that go alone.
+//! Step batching: sessions that run together compute what each computes alone, bit for bit.
 //!
-//! For each program in `tests/filetests/plan/` three sessions run it together, several times, each on inputs
-//! of its own, so that a `cond` takes them different ways; then linear layers of odd sizes in every
-//! precision. Outputs must be those of a session that does the same alone, bit for bit.
+//! Three sessions run each program in `tests/filetests/plan/` together several times, each on its
+//! own inputs, so that they take different branches of a `cond`. Then batches of several sizes run
+//! linear layers of odd shapes in every precision.
 
 mod models;
 mod random;
@@ -18,7 +18,7 @@ use random::Random;
 
 const RUNS: usize = 3;
 
-/// Runs so many sessions together and compares each with one that runs alone.
+/// Runs `count` sessions together and compares each of them with a session that runs alone.
 fn check(
     model: &Model,
     inputs: &[SizedSlot],

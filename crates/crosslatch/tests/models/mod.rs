@@ -1,4 +1,4 @@
-//! Models of programs, with random contents.
+//! Models for programs, with random weights, state and inputs.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crosslatch::{DType, Model, Tensor};
 
 use crate::random::Random;
 
-/// A slot of a program, its sizes known.
+/// A slot of a program with all its sizes known.
 pub struct SizedSlot {
     pub name: String,
     pub kind: SlotKind,
@@ -15,10 +15,10 @@ pub struct SizedSlot {
     pub shape: Vec<usize>,
 }
 
-/// Tensors and the names of their slots.
+/// Tensors by the names of their slots or outputs.
 pub type Named = Vec<(String, Tensor)>;
 
-/// The slots of a program whose symbols have these sizes.
+/// The slots of a program, for these sizes of its symbols.
 pub fn slots(program: &Program, sizes: &HashMap<String, i64>) -> Vec<SizedSlot> {
     let slots = program.slots.iter().zip(&program.graph.inputs);
     let slots = slots.map(|(slot, id)| {
@@ -36,7 +36,7 @@ pub fn slots(program: &Program, sizes: &HashMap<String, i64>) -> Vec<SizedSlot> 
     slots.collect()
 }
 
-/// Random tensors for these slots; whole numbers among them are below `integers`.
+/// Random tensors for these slots; integers are below `integers`.
 pub fn draw<'s>(
     slots: impl IntoIterator<Item = &'s SizedSlot>,
     random: &mut Random,
@@ -48,7 +48,7 @@ pub fn draw<'s>(
         .collect()
 }
 
-/// A model of a program without symbols, and its inputs. Weights and state are drawn.
+/// A model for a program without symbols, with random weights and state, and its inputs.
 pub fn model(
     program: Program,
     random: &mut Random,

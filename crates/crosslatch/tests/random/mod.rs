@@ -1,4 +1,4 @@
-//! Random tensors that are the same at every run of a test.
+//! Pseudo-random tensors: a seed gives the same ones in every run.
 
 use crosslatch::{DType, Tensor};
 
@@ -6,7 +6,7 @@ use crosslatch::{DType, Tensor};
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number, of 31 bits.
+    /// The next number: 31 bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self
             .0
@@ -20,7 +20,8 @@ impl Random {
         (0..numel).map(|_| self.next() % range).collect()
     }
 
-    /// Tenths between -1 and 1, zero among them; whole numbers below `integers`, which thus are valid indices.
+    /// Floats are tenths from -1 to 1, so that some are zero. Integers are below `integers`, so
+    /// that they are valid indices.
     pub fn tensor(&mut self, dtype: DType, shape: &[usize], integers: u64) -> Tensor {
         match dtype {
             DType::F32 => {

@@ -1,9 +1,9 @@
-//! Random programs over a few caches: views, writes in place, functional updates, both operators,
-//! nested `cond`s, state that is stored to.
+//! Random programs over a few caches: views, in-place writes, functional updates, both custom
+//! operators, nested `cond`s, and stores to state.
 //!
-//! A program depends on its seed and its number of statements alone. Every statement takes its
-//! operands from all values so far, so that aliases of aliases and writes through views of views
-//! occur often.
+//! The seed and the number of statements determine a program. Every statement takes its operands
+//! from all values before it, so that aliases of aliases and writes through views of views are
+//! common.
 
 use std::cell::RefCell;
 
@@ -16,10 +16,10 @@ use crate::ir::{Arg, Catalogue, Program, Size, TensorType, ValueId};
 /// Shape of the caches: batch, heads, positions, channels.
 const CACHE: [usize; 4] = [1, 2, 3, 2];
 
-/// Most `cond`s inside each other.
+/// The deepest nesting of `cond`s.
 const NESTING: usize = 2;
 
-/// Random numbers (a linear congruential generator, Knuth's constants).
+/// A linear congruential generator with Knuth's constants.
 pub struct Random(u64);
 
 impl Random {
@@ -44,7 +44,7 @@ impl Random {
         from.get(self.below(from.len())).cloned()
     }
 
-    /// Small whole numbers; integers are valid positions in a cache.
+    /// A tensor of small whole numbers; integers are valid positions in a cache.
     pub fn tensor(&mut self, ty: &TensorType) -> Tensor {
         let size = |s: &Size| s.constant().unwrap() as usize;
         let shape: Vec<usize> = ty.sizes.iter().map(size).collect();
@@ -68,7 +68,7 @@ impl Random {
     }
 }
 
-/// The program of a seed, with so many statements.
+/// The program with this seed and this number of statements.
 pub fn program(seed: u64, size: usize) -> Program {
     let mut random = Random::new(seed);
     let mut builder = ProgramBuilder::new("random", Catalogue::builtin());
@@ -99,7 +99,7 @@ pub fn program(seed: u64, size: usize) -> Program {
         mut random, pool, ..
     } = statements;
     for i in 0..1 + random.below(3) {
-        // The later ones have more of a history.
+        // Later values have more history behind them.
         let recent = &pool[pool.len() / 2..];
         let from = if random.chance(70) { recent } else { &pool[..] };
         let value = random.pick(from).unwrap();
@@ -128,7 +128,7 @@ struct Statements<'g> {
 }
 
 impl Statements<'_> {
-    /// Adds a statement; one that turns out to make no sense is left out.
+    /// Adds a statement, or nothing if the one that was drawn is not valid.
     fn add(&mut self) {
         let results = match self.random.below(20) {
             0 => self.unary(),
@@ -167,8 +167,8 @@ impl Statements<'_> {
         self.random.pick(&values)
     }
 
-    /// A tensor to be written. Mostly no two of its elements are one; a program that writes another
-    /// is refused.
+    /// A tensor to write to. In most of them no two elements share memory; a program that writes to
+    /// one of the others is refused.
     fn target(&mut self) -> Option<ValueId> {
         let any = self.random.chance(20);
         let values = self.of_type(DType::F32, |l| any || !l.overlaps_itself());
@@ -268,7 +268,7 @@ impl Statements<'_> {
             }
             6 => self.windows(x),
             _ => {
-                // Rarely far more than any memory holds, in a view that takes none.
+                // A view of a size that no memory holds, which itself takes none; rarely.
                 let huge = self.random.chance(6);
                 let wanted: Vec<i64> = shape
                     .iter()
@@ -283,8 +283,8 @@ impl Statements<'_> {
         }
     }
 
-    /// A view of neighbouring places of a tensor, by strides of any kind: its rows lie apart, touch
-    /// or overlap, and it may reach outside, which is refused when it is built.
+    /// A view with arbitrary strides: its rows lie apart, touch or overlap. It may reach outside
+    /// the tensor, which is refused when it is built.
     fn windows(&mut self, x: ValueId) -> Option<Vec<ValueId>> {
         let sizes = [1 + self.random.below(3), 1 + self.random.below(3)].map(|n| n as i64);
         let strides = [self.random.below(4), 1 + self.random.below(2)].map(|n| n as i64);
@@ -375,7 +375,7 @@ impl Statements<'_> {
         self.call("executorch::alias", &[("x", x.into()), ("y", y.into())])
     }
 
-    /// Whether anything in a tensor is not zero: what an exported cache asks of itself.
+    /// Whether any element of a tensor is not zero: the predicate of an exported cache.
     fn predicate(&mut self) -> Option<Vec<ValueId>> {
         let x = self.float()?;
         let nonzero = self.graph.call(
@@ -433,7 +433,7 @@ impl Statements<'_> {
     }
 }
 
-/// The statements of a branch; returns all values in it.
+/// Adds the statements of a branch, and returns all values in it.
 fn block(
     graph: &mut GraphBuilder,
     inputs: &[ValueId],
@@ -453,8 +453,8 @@ fn block(
     (statements.random, statements.pool)
 }
 
-/// The floats whose elements lie one after the other, with their shapes: both branches of a `cond`
-/// must return the same strides.
+/// The contiguous float tensors and their shapes: both branches of a `cond` must return the same
+/// strides.
 fn plain_floats(graph: &GraphBuilder, pool: &[ValueId]) -> Vec<(ValueId, Vec<usize>)> {
     let plain = |v: &ValueId| match graph.tensor(*v)? {
         (DType::F32, l) if l.strides == Layout::contiguous(&l.shape).strides => {
@@ -465,8 +465,8 @@ fn plain_floats(graph: &GraphBuilder, pool: &[ValueId]) -> Vec<(ValueId, Vec<usi
     pool.iter().filter_map(plain).collect()
 }
 
-/// What a branch returns of a value: mostly a clone, because that is what `torch.cond` asks for, and
-/// because most programs that return operands are refused.
+/// What a branch returns for a value: mostly a clone, because `torch.cond` asks for one and because
+/// most programs whose branches return operands are refused.
 fn own(
     graph: &mut GraphBuilder,
     random: &mut Random,

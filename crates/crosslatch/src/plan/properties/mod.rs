@@ -1,13 +1,13 @@
-//! Random programs: what the plan computes is what the reference computes, bit for bit.
+//! Random programs: plans compute what the reference interpreter computes, bit for bit.
 //!
-//! Each program is run several times in one session, with a reset in between, by the plan and by
-//! the reference interpreter; outputs and final state must be equal. A program that means nothing (it
-//! writes a view whose elements share memory) or asks for more memory than there is must be refused
-//! before anything runs. If one fails, the smallest one that does is searched for among smaller
-//! ones. `CROSSLATCH_PROGRAMS` sets how many are tried.
+//! The plan and the interpreter run each program several times in one session, with a reset in
+//! between; after each run, outputs and state must be equal. A program that has no meaning (it
+//! writes a view whose elements share memory) or that exceeds the memory limit must be refused
+//! before anything runs. When a program fails, a smaller one that fails is searched for and
+//! reported. `CROSSLATCH_PROGRAMS` sets the number of programs.
 //!
-//! That these tests can fail is tested too: with any one rule of [`Conflict`] forgotten, some
-//! program among the first thousand goes wrong.
+//! These tests are tested in turn: if the plan forgets any one rule of [`Conflict`], some program
+//! among the first thousand fails.
 
 mod generate;
 
@@ -18,13 +18,13 @@ use crate::reference::ReferenceSession;
 use crate::{Error, Input, KernelSet, MemoryLimit, Model, Options, Session, Tensor};
 use generate::{Random, program};
 
-/// Statements of the largest programs.
+/// Statements per program; fewer in the search for a smaller one that fails.
 const SIZE: usize = 14;
 
-/// Runs of a session; it is reset in the middle.
+/// Runs per session, which is reset half way.
 const RUNS: usize = 4;
 
-/// The memory of a session: ordinary programs take a few kilobytes.
+/// The memory limit of a session: ordinary programs take a few kilobytes.
 const LIMIT: MemoryLimit = MemoryLimit::bytes(1 << 20);
 
 #[derive(Debug)]
@@ -38,11 +38,11 @@ enum Outcome {
 /// Why a program is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// What a `cond` returns is other memory after one branch only.
+    /// After one branch of a `cond` only, its result is the memory of an operand or another result.
     Undecided,
     /// It writes a view whose elements share memory.
     SharedElements,
-    /// It asks for more memory than there is.
+    /// It exceeds the memory limit.
     Memory,
 }
 
@@ -94,10 +94,11 @@ fn random_programs_mean_the_same_planned_and_interpreted() {
 }
 
 #[test]
-fn every_rule_that_is_forgotten_is_missed() {
+fn some_program_fails_for_every_rule_that_is_forgotten() {
     for rule in Conflict::ALL {
         FORGOTTEN.set(Some(rule));
-        // What goes wrong may also be an error, or a kernel that finds its memory overlapping.
+        // A wrong plan may also end in an error, or in the panic of a kernel whose operands
+        // overlap.
         let found = (0..1000).find(|&seed| {
             let result = std::panic::catch_unwind(|| outcome(seed, SIZE));
             matches!(result, Err(_) | Ok(Outcome::Different(_)))
@@ -107,7 +108,7 @@ fn every_rule_that_is_forgotten_is_missed() {
     }
 }
 
-/// A program with as few statements as fail, and how it does; this seed's own if none is smaller.
+/// A failing program with as few statements as can be found, and how it fails.
 fn smallest(seed: u64) -> String {
     let seeds = (0..3000).chain([seed]);
     let mut all = (1..=SIZE).flat_map(|size| seeds.clone().map(move |seed| (seed, size)));
@@ -180,8 +181,8 @@ fn outcome(seed: u64, size: usize) -> Outcome {
             Err(error) => {
                 let refusals = [Some(&error), refused.as_ref()].map(|e| Refusal::of(e?));
                 return match (refused, refusals) {
-                    // The interpreter makes copies that the plan does without, so that it may need
-                    // more memory.
+                    // The interpreter makes copies that the plan avoids, so it may need more
+                    // memory.
                     (None, [Some(Refusal::Memory), _]) => Outcome::Refused(error),
                     (Some(refused), [Some(_), Some(_)]) => Outcome::Refused(refused),
                     _ => Outcome::Different(format!("only the reference refuses: {error}")),
@@ -189,7 +190,7 @@ fn outcome(seed: u64, size: usize) -> Outcome {
             }
         };
         if let Some(error) = refused {
-            // A branch that was not taken may be what is refused.
+            // The plan may be refused because of a branch that the interpreter did not take.
             return Outcome::Refused(error);
         }
         let named: Vec<_> = views.iter().map(|(n, t)| (*n, Input::from(*t))).collect();

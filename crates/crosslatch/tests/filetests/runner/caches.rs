@@ -5,7 +5,7 @@
 //! | `converted to bf16` | this state is a cache that the pass converts |
 //! | `not converted` | this state keeps its type |
 //!
-//! Each state has one of the two. It starts as zeros. The program runs in every precision
+//! Every state slot has one of the two. State starts as zeros. The program runs in every precision
 //! ([`in_every_precision`]): its caches are filled in the first run and read in those after it.
 //! Results differ from `f32` exactly if a cache is converted or a weight quantized.
 
@@ -32,9 +32,9 @@ pub const PASS: Pass = Pass {
 };
 
 const RUNS: usize = 4;
-/// Whole numbers are indices into tables with so many rows.
+/// Integers are below this, so that they are valid indices.
 const ROWS: u64 = 9;
-/// How far from `f32` a result may be, as a share of the largest.
+/// How far a result may be from the one in `f32`, as a share of the largest.
 const TOLERANCE: f32 = 0.03;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
@@ -64,7 +64,7 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
         .iter()
         .map(|(n, t)| (n.as_str(), t.clone()))
         .collect();
-    // State that is given no contents starts as zeros.
+    // State without contents starts as zeros.
     let model = Model::in_memory(program, &weights).map_err(|e| e.to_string())?;
     let inputs: Vec<&SizedSlot> = of_kind(SlotKind::Input).collect();
     let runs: Vec<Named> = (0..RUNS)

@@ -1,4 +1,4 @@
-//! A test file: what it says, and what it would say with other decisions.
+//! A test file: its header, its program and its expectations, and how blessing rewrites it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use super::outline::Outline;
 pub enum Mode {
     /// Its test fails.
     Compare,
-    /// It is replaced by one that expects what was decided.
+    /// It is rewritten to expect what was decided.
     Bless,
 }
 
-/// A file that is read.
+/// A parsed file.
 pub struct TestFile {
     path: PathBuf,
     text: String,
@@ -27,7 +27,7 @@ pub struct TestFile {
     lines: Vec<Line>,
 }
 
-/// A line that is not an expectation, with those that stand below it.
+/// A line that is not an expectation, and the expectations below it.
 struct Line {
     text: String,
     expected: Vec<String>,
@@ -41,7 +41,7 @@ impl Line {
 }
 
 impl TestFile {
-    /// Reads a file; a pass claims it by its header and its folder.
+    /// Parses a file. Its header and its folder must name one of the passes.
     pub fn parse(path: &Path, text: &str, passes: &[&'static Pass]) -> Result<TestFile, String> {
         let mut header = Vec::new();
         let mut lines: Vec<Line> = Vec::new();
@@ -90,14 +90,14 @@ impl TestFile {
         })
     }
 
-    /// The values of an option, which is a list.
+    /// An option whose value is a list.
     pub fn option(&self, key: &str) -> Result<Vec<&str>, String> {
         let option = self.options.iter().find(|(k, _)| k == key);
         let (_, value) = option.ok_or(format!("the header `{key}` is missing"))?;
         Ok(value.split(',').map(str::trim).collect())
     }
 
-    /// A place to write down what is decided about a program.
+    /// An empty list of decisions about the program of this file.
     pub fn decisions(&self, program: &Program) -> Result<Decisions<'_>, String> {
         let outline = Outline::of(program, self.lines.iter().map(|line| line.text.as_str()))?;
         Ok(Decisions {
@@ -181,60 +181,60 @@ fn claim(
     }
 }
 
-/// Whether an expectation begins with this key, and not with a longer word.
+/// Whether an expectation begins with this key as a whole word.
 fn begins(expectation: &str, key: &str) -> bool {
     let rest = expectation.strip_prefix(key);
     rest.is_some_and(|rest| key == "%" || rest.is_empty() || rest.starts_with([':', ' ']))
 }
 
-/// What a pass decides about a program, each decision below its line.
+/// The decisions of a pass about a program, by the lines that they stand below.
 pub struct Decisions<'t> {
     test: &'t TestFile,
     outline: Outline,
     below: Vec<Vec<String>>,
 }
 
-/// A value of which a file says where it lives.
+/// A value whose memory a file names.
 pub struct Pin {
     line: usize,
     name: String,
-    /// The name, behind those of the conds and branches around it.
+    /// The name, prefixed by those of the conds and branches around it.
     pub path: String,
 }
 
 impl Decisions<'_> {
-    /// About the program.
+    /// Adds a decision about the whole program.
     pub fn program(&mut self, decision: String) {
         self.below[self.outline.program()].push(decision);
     }
 
-    /// About what it returns.
+    /// Adds a decision about what the program returns.
     pub fn returns(&mut self, decision: String) {
         self.below[self.outline.returns()].push(decision);
     }
 
-    /// About a slot.
+    /// Adds a decision about a slot.
     pub fn slot(&mut self, name: &str, decision: String) -> Result<(), String> {
         let line = self.outline.slot(name)?;
         self.below[line].push(decision);
         Ok(())
     }
 
-    /// About a node, given as plans and errors call it.
+    /// Adds a decision about a node, given its label in plans and errors.
     pub fn node(&mut self, label: &str, decision: String) -> Result<(), String> {
         let line = self.outline.node(label)?;
         self.below[line].push(decision);
         Ok(())
     }
 
-    /// About a value; returns its line.
+    /// Adds a decision about a value, and returns its line.
     pub fn value(&mut self, path: &str, decision: String) -> Result<usize, String> {
         let line = self.outline.value(path)?;
         self.below[line].push(decision);
         Ok(line)
     }
 
-    /// The values that the file has an expectation about, `%NAME …`, whatever it is.
+    /// The values for which the file has an expectation `%NAME …`.
     pub fn pins(&self) -> Result<Vec<Pin>, String> {
         let mut pins = Vec::new();
         for (line, text) in self.test.lines.iter().enumerate() {
@@ -253,12 +253,12 @@ impl Decisions<'_> {
         Ok(pins)
     }
 
-    /// About a value that the file has an expectation about.
+    /// Adds a decision about a value for which the file has an expectation.
     pub fn pinned(&mut self, pin: &Pin, decision: &str) {
         self.below[pin.line].push(format!("%{} {decision}", pin.name));
     }
 
-    /// Compares with what the file expects, or makes the file expect this.
+    /// Compares the decisions with the expectations, or rewrites the file to expect them.
     pub fn settle(self, mode: Mode) -> Result<(), String> {
         let test = self.test;
         let text = test.with(&self.below);

@@ -5,12 +5,13 @@
 //! | expectation | meaning |
 //! |---|---|
 //! | `kept %NAME: TYPE` | this value is kept until a latched input changes |
-//! | `left %NAME: REASON` | it depends on latched inputs alone, and yet each run computes it |
-//! | `nothing is kept` | below `program`: the method stays as it was |
+//! | `left %NAME: REASON` | it depends on latched inputs alone, but every run computes it |
+//! | `nothing is kept` | below `program`: the method is unchanged |
 //!
-//! Whatever is decided, the latched method, planned and interpreted, must return what the interpreter
-//! returns for the method as it was, bit for bit, over several sets of latched inputs of several
-//! sizes in one session; and the kept values must be computed once for each change of set.
+//! One session runs with several sets of latched inputs, of several sizes. Whatever is decided, the
+//! latched method, planned and interpreted, must return bit for bit what the interpreter returns
+//! for the method before latching, and the kept values must be computed once for each change of
+//! set.
 
 use std::collections::HashMap;
 
@@ -33,16 +34,17 @@ pub const PASS: Pass = Pass {
     check,
 };
 
-/// Which set of latched inputs each run has: the last is the first again, and two are run once only.
+/// The set of latched inputs for each run. The first one returns at the end, and the third runs
+/// once.
 const SETS: [usize; 9] = [0, 0, 1, 1, 1, 2, 0, 0, 0];
 const CHANGES: u64 = 4;
-/// Whole numbers are indices into tables with so many rows.
+/// Integers are below this, so that they are valid indices.
 const ROWS: u64 = 3;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     let inputs = test.option("inputs")?;
     let mut random = Random(5);
-    // Weights and state have no symbols in their sizes, so any will do.
+    // Weights and state have no symbols in their sizes, so any sizes will do.
     let sizes = program.symbols.iter().map(|s| (s.name.clone(), s.min));
     let slots = slots(&program, &sizes.collect());
     let others = slots.iter().filter(|s| s.kind != SlotKind::Input);

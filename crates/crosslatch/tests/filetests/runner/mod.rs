@@ -16,22 +16,23 @@
 //! return "change"=%change
 //! ```
 //!
-//! `#!` lines are the header: the pass, which is also the name of the folder, and the pass's options.
-//! `#>` lines are expectations. Each stands directly below the line that it is about, or below
-//! `program` if it is about all of it. They are complete: a decision that no line expects is a
-//! failure, as is an expectation that no decision meets. All other lines that begin with `#` are
-//! comments. Each statement of the program is on a line of its own.
+//! Lines that begin with `#!` are the header: the pass, whose name is also that of the folder, and
+//! the options of the pass. Lines that begin with `#>` are expectations. Each stands directly below
+//! the line that it is about, or below `program` if it is about the whole program. They are
+//! complete: a decision without an expectation fails the test, as does an expectation without a
+//! decision. All other lines that begin with `#` are comments. Each statement is on a line of its
+//! own.
 //!
-//! A header or an expectation that the pass does not know is an error, and so is a file in a folder
+//! Headers and expectations that the pass does not know are errors, and so are programs in a folder
 //! that belongs to no pass.
 //!
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`quantize`], [`caches`]) decides, and the file is written anew with these decisions as its
-//! expectations: if that changes the file, the test fails, or in blessing mode the file is
-//! replaced. Then the program runs, and must compute what the reference interpreter says it means,
-//! whatever was decided. A blessed file that computes something else still fails.
+//! [`quantize`], [`caches`]) decides, and the text of the file is written with these decisions as
+//! its expectations. If that is another text, the test fails; in blessing mode, the file is
+//! replaced. Then the program runs, and whatever was decided, it must compute what the reference
+//! interpreter says it means: a blessed file that computes something else still fails.
 
 pub mod file;
 mod outline;
@@ -51,24 +52,24 @@ use crosslatch::ir::{Catalogue, Program};
 
 use file::{Mode, TestFile};
 
-/// A pass, and what the files that test it may say.
+/// A pass and the vocabulary of its test files.
 pub struct Pass {
-    /// Its name, in the header and as a folder.
+    /// Its name, which headers and the folder have.
     pub name: &'static str,
     /// The keys of its options in the header.
     pub options: &'static [&'static str],
-    /// The words that its expectations begin with.
+    /// What its expectations begin with.
     pub expectations: &'static [&'static str],
-    /// Files that there are at least.
+    /// The least number of files, so that a folder that went missing is noticed.
     pub least: usize,
-    /// Decides, compares the decisions with the file's, and runs the program.
+    /// Lets the pass decide, compares the decisions with the expectations, and runs the program.
     check: fn(&TestFile, Program, Mode) -> Result<(), String>,
 }
 
 /// All passes.
 pub const PASSES: [&Pass; 4] = [&plan::PASS, &latch::PASS, &quantize::PASS, &caches::PASS];
 
-/// All files below a folder that are programs, in order.
+/// All programs below a folder, sorted by path.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -83,7 +84,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The name of a file's test: its path in the folder of all tests, without the extension.
+/// The name of a file's test: its path below the root, without the extension.
 pub fn name(root: &Path, path: &Path) -> String {
     let path = path.strip_prefix(root).unwrap_or(path).with_extension("");
     let parts = path.iter().map(|part| part.to_string_lossy());

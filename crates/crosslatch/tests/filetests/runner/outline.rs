@@ -1,7 +1,7 @@
-//! Which line of a file holds which statement of its program.
+//! The lines of a file and the statements that they hold.
 //!
-//! The IR's parser does not record lines. But in a test each statement is on a line of its own, so the
-//! lines, classified by their first word, and the statements of the parsed program go in step.
+//! The IR's parser does not record lines. But in a test each statement is on a line of its own, so
+//! the lines, classified by their first word, match the statements of the parsed program in order.
 
 use crosslatch::ir::Program;
 use crosslatch::ir::graph::{Graph, Node};
@@ -22,9 +22,9 @@ struct SlotLine {
 
 struct NodeLine {
     line: usize,
-    /// Name of the first result and operator, as plans and errors have them.
+    /// The name of the first result and the operator, as plans and errors write them.
     label: String,
-    /// The results, with the path of conds and branches before them: `k/then/p`.
+    /// The paths of the results: `p` in the first branch of the cond `k` is `k/then/p`.
     values: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Outline {
         Ok(slot.ok_or(format!("no line is the slot `{name}`"))?.line)
     }
 
-    /// The line of a node, by what plans and errors call it.
+    /// The line of a node, given its label in plans and errors.
     pub fn node(&self, label: &str) -> Result<usize, String> {
         let mut nodes = self.nodes.iter().filter(|n| n.label == label);
         match (nodes.next(), nodes.next()) {
@@ -105,7 +105,7 @@ impl Outline {
         }
     }
 
-    /// The line that makes a value, by its path.
+    /// The line that makes the value with this path.
     pub fn value(&self, path: &str) -> Result<usize, String> {
         let slots = self
             .slots
@@ -118,7 +118,7 @@ impl Outline {
         lines.next().ok_or(format!("no line makes `%{path}`"))
     }
 
-    /// The path of the value that a line makes and calls by this name.
+    /// The path of the value with this name that a line makes.
     pub fn path(&self, line: usize, name: &str) -> Option<&str> {
         let slots = self.slots.iter().filter(|s| s.line == line);
         let nodes = self.nodes.iter().filter(|n| n.line == line);
@@ -129,7 +129,7 @@ impl Outline {
     }
 }
 
-/// The nodes of a graph and of the branches in it, in the order in which they are written.
+/// Collects the nodes of a graph and of its branches, in the order in which they are written.
 fn walk(graph: &Graph, before: &str, nodes: &mut Vec<NodeLine>) {
     for node in &graph.nodes {
         let names = node.results.iter().map(|id| &graph.value(*id).name);

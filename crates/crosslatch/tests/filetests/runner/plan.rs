@@ -4,17 +4,17 @@
 //! |---|---|
 //! | `no copies` | below `program`: no copy is left |
 //! | `copy: REASON` | this copy stays |
-//! | `store: REASON` | a new value has to be brought to its place in other memory |
-//! | ``copy `NAME`: REASON`` | the same, of an output or a buffer below `return`, of an input below its slot |
+//! | `store: REASON` | an operator stores a new value in other memory, and it could not be computed there |
+//! | ``copy `NAME`: REASON`` | the same for an output or a buffer, below `return`, or for an input, below its slot |
 //! | `refused: MESSAGE` | there is no plan, because of this node |
 //! | `%NAME in MEMORY`, `%NAME nowhere` | where this value lives; nowhere if a kernel passes it on in registers |
 //!
-//! Where values live is compared for the values that a file names, and rewritten for them only; all
-//! other decisions are compared in every file.
+//! Memory is checked, and rewritten, only for the values that a file names. All other decisions are
+//! checked in every file.
 //!
-//! Whatever the decisions are, several runs of a session on random inputs must equal the reference
-//! interpreter bit for bit, and so must forks of the session made after each of them. State is seen
-//! through the outputs, so programs return it.
+//! Whatever is decided, several runs of one session on random inputs must equal the reference
+//! interpreter bit for bit, and so must the runs of a fork made after each of them. Only outputs
+//! are compared, so programs return what depends on their state.
 
 use crosslatch::ir::Program;
 use crosslatch::plan::Plan;
@@ -39,7 +39,7 @@ pub const PASS: Pass = Pass {
 const RUNS: usize = 4;
 /// Runs of each fork.
 const FORK_RUNS: usize = 2;
-/// Whole numbers are indices into tables with so many rows.
+/// Integers are below this, so that they are valid indices.
 const ROWS: u64 = 2;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
@@ -69,7 +69,7 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     }
 }
 
-/// The names by which copies are called that are made for what the program returns.
+/// The names that a plan gives to copies made for what the program returns.
 fn output_names(program: &Program) -> Vec<String> {
     use crosslatch::ir::graph::Output;
     let outputs = program.outputs.iter().map(|output| match output {
@@ -144,7 +144,7 @@ fn run_and_fork(
         let tensors = draw(inputs, random, ROWS);
         both(&mut oracle, session, &tensors).map_err(|e| format!("run {i}: {e}"))?;
         history.push(tensors);
-        // A fork goes on by itself, and so does the session, in the runs to come.
+        // The fork goes on independently, and so does the session in the runs that follow.
         let mut forks_oracle = reference()?;
         for tensors in &history {
             interpret(&mut forks_oracle, name, tensors)?;

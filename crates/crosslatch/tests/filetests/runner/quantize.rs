@@ -5,7 +5,7 @@
 //! | `quantized` | this weight is quantized |
 //! | `not quantized: REASON` | this weight is stored as it is |
 //!
-//! Each weight has one of the two. The program runs in every precision
+//! Every weight has one of the two. The program runs in every precision
 //! ([`in_every_precision`]); results differ from `f32` exactly if a weight is quantized.
 
 use crosslatch::ir::{Program, SlotKind};
@@ -27,9 +27,9 @@ pub const PASS: Pass = Pass {
 };
 
 const RUNS: usize = 3;
-/// Whole numbers are indices into tables with so many rows.
+/// Integers are below this, so that they are valid indices.
 const ROWS: u64 = 6;
-/// How far from `f32` a result may be, as a share of the largest.
+/// How far a result may be from the one in `f32`, as a share of the largest.
 const TOLERANCE: f32 = 0.02;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {

@@ -1,11 +1,11 @@
-//! Runs of a program, planned and interpreted, and their comparison.
+//! Planned and interpreted runs of a program, and their comparison.
 
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
 
 use crate::models::Named;
 
-/// What the interpreter computes.
+/// The outputs of an interpreted run.
 pub fn interpret(
     session: &mut ReferenceSession,
     method: &str,
@@ -15,7 +15,7 @@ pub fn interpret(
     session.run(method, &views).map_err(|e| e.to_string())
 }
 
-/// What a planned run computes.
+/// The outputs of a planned run.
 pub fn run(session: &mut Session, method: &str, inputs: &Named) -> Result<Named, String> {
     let named = inputs
         .iter()
@@ -57,9 +57,9 @@ fn values(tensor: &Tensor) -> Vec<f64> {
     })
 }
 
-/// Runs a model in every precision: planned runs, with one thread and with two, must equal the
-/// reference interpreter in the same precision, and all precisions must be near `f32`, with fast and
-/// with plain kernels. A low precision `shows` if its results differ from those in `f32` at all.
+/// Runs a model in every precision. Planned runs, with one thread and with two, must equal the
+/// reference interpreter in the same precision bit for bit. Interpreted with fast and with plain
+/// kernels, every precision must be near `f32`, and differ from it if and only if it `shows`.
 pub fn in_every_precision(
     model: &Model,
     runs: &[Named],
@@ -128,7 +128,7 @@ fn floats(runs: &[Named]) -> Vec<f32> {
         .collect()
 }
 
-/// Requires that no element is further away than this share of the largest one.
+/// Requires that no element is off by more than this share of the largest one.
 fn near(wanted: &[f32], got: &[f32], tolerance: f32) -> Result<(), String> {
     let largest = wanted.iter().fold(0f32, |m, x| m.max(x.abs()));
     let far = |(x, y): &(&f32, &f32)| {

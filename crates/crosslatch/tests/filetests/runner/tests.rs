@@ -1,4 +1,4 @@
-//! Tests of the runner: that it can fail, and that blessing writes what it should and nothing else.
+//! Tests of the runner: it can fail, and blessing writes what it should and nothing else.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::runs::same;
 use super::{PASSES, check, check_text, files, name};
 use crosslatch::{DType, Tensor};
 
-/// These tests; some of them read all files in a folder.
+/// The tests; some of them read all files below `root`.
 pub fn trials(root: &Path) -> Vec<Trial> {
     type Test = fn(&Path) -> Result<(), String>;
     let tests: [(&str, Test); 7] = [
@@ -62,7 +62,7 @@ fn every_pass_has_its_files(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies all files, changed by `change`, and calls `then` with each one's name, path and old text.
+/// Copies each file, changed by `change`, and calls `then` with its name, new path and old text.
 fn in_a_copy(
     root: &Path,
     change: fn(&str) -> String,
@@ -91,7 +91,7 @@ fn blessing_an_unchanged_tree_changes_nothing(root: &Path) -> Result<(), String>
     })
 }
 
-/// Takes expectations away; of values of which it says where they live, only this is made wrong.
+/// Removes all expectations, except that those about the memory of a value name a wrong one.
 fn without_expectations(text: &str) -> String {
     let line = |line: &str| match line.trim_start().strip_prefix("#> ") {
         Some(pin) if pin.starts_with('%') => {
@@ -134,13 +134,13 @@ return \"c\"=%c, \"w\"=%w
 ";
 
 fn failure(folder: &str, text: &str) -> String {
-    // Blessing it would write this file.
+    // There is no such folder, so blessing would fail in another way if it wrote anything.
     let path = Path::new("no/such/folder").join(folder).join("file.ir");
     let [compared, blessed] =
         [Mode::Compare, Mode::Bless].map(|mode| check_text(&path, text, mode));
     let compared = compared.err().unwrap_or_default();
     match blessed.err() {
-        // What only blessing meets is that there is no folder.
+        // Blessing tried to write.
         Some(blessed) if blessed == compared => blessed,
         other => format!("{compared} / blessed: {other:?}"),
     }
@@ -153,7 +153,7 @@ fn a_wrong_expectation_is_shown_beside_the_decision(_: &Path) -> Result<(), Stri
     + | #> copy: the program asks for a copy; one of the two is written while the other is still wanted (step 2)
 ";
     require(shown.contains(wanted), || shown.clone())?;
-    // What is as expected is not shown.
+    // Lines whose expectations are met are not shown.
     require(
         !shown.contains("aten::add_") && !shown.contains("%v"),
         || shown,
