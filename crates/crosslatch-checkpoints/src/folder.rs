@@ -1,4 +1,4 @@
-//! A Hugging Face folder: the configuration, the files with weights, and the files that go with them.
+//! A Hugging Face folder: the configuration, the files with weights, and the files beside them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ pub fn is_checkpoint(path: &Path) -> bool {
 
 /// A folder whose files have been read or mapped.
 pub struct Folder {
-    path: PathBuf,
+    /// Where it is.
+    pub path: PathBuf,
     family: String,
     /// The model that is built of it.
     pub model: ModelBuilder,
@@ -79,7 +80,8 @@ impl Folder {
         }
         for name in folder.weight_files()? {
             let file = folder.model.file(&path.join(&name))?;
-            let added = folder.tensors.add(file, folder.model.bytes(file));
+            let bytes = folder.model.files().bytes(file);
+            let added = folder.tensors.add(file, bytes);
             added.map_err(|reason| folder.refuse(&name, reason))?;
         }
         Ok(folder)
@@ -129,11 +131,6 @@ impl Folder {
             path: self.path.join(file),
             reason,
         }
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -1,9 +1,10 @@
 //! Opens checkpoints as models: what people have already, without Python and without exporting.
 //!
-//! A checkpoint has weights and a configuration, but no program. This crate builds the programs of the
-//! families that it knows with the engine's own builder, in the form in which PyTorch exports them:
-//! the cross-attention keys and values are computed once per input, inside the graph. The engine plans
-//! and proves them as any other program. Weights of type `f32` are read from the mapped file.
+//! A checkpoint has weights and a configuration, but no program. This crate builds the programs of
+//! the families that it knows with the engine's own builder, in the form in which PyTorch exports
+//! them: the cross-attention keys and values are computed once per input, inside the graph. The
+//! engine plans and proves them as any other program. Weights of type `f32` are read from the
+//! mapped file.
 //!
 //! | checkpoint | families |
 //! |---|---|
@@ -27,7 +28,7 @@ use crosslatch::{Access, Model};
 
 pub use error::CheckpointError;
 
-/// Whether this is a folder that [`open`] reads as a checkpoint: one with a `config.json` and weights.
+/// Whether [`open`] reads this as a checkpoint: a folder with a `config.json` and weights.
 pub fn is_checkpoint(path: impl AsRef<Path>) -> bool {
     folder::is_checkpoint(path.as_ref())
 }
@@ -47,7 +48,7 @@ pub fn open_model(path: impl AsRef<Path>, access: Access) -> Result<Model, Check
 /// Opens a checkpoint. Files are mapped or copied as `access` says.
 ///
 /// # Errors
-/// If a file is missing or malformed, or the checkpoint is of a family that this crate does not know.
+/// If a file is missing or malformed, or the checkpoint is of an unknown family.
 pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Model, CheckpointError> {
     let folder = folder::Folder::read(path.as_ref(), access)?;
     match folder.family() {

@@ -1,13 +1,13 @@
 //! The tensors of safetensors files, by name.
 //!
-//! A file begins with a JSON header that gives each tensor's type, shape and bytes. The `safetensors`
-//! crate reads and checks it; here its answers become weights of the engine. A tensor of type `f32` is
-//! used where it lies in the file, one of 16 bits is widened once.
+//! A file begins with a JSON header that gives each tensor's type, shape and bytes. The
+//! `safetensors` crate reads and checks it; here its answers become weights of the engine. A tensor
+//! of type `f32` is used where it lies in the file, one of 16 bits is widened once.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crosslatch::model::{FileId, WeightContents};
+use crosslatch::model::{FileId, Files, WeightContents};
 use crosslatch::{Tensor, TensorSizeError};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
@@ -82,12 +82,15 @@ impl Tensors {
         self.0.contains_key(name)
     }
 
-    /// The contents of a weight of type `f32`. `bytes` gives the contents of a file.
-    pub fn weight<'f>(
+    /// The contents of a weight of type `f32` and this shape.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it has another shape or an unsupported type.
+    pub fn weight(
         &self,
         name: &str,
         expected: &[usize],
-        bytes: impl Fn(FileId) -> &'f [u8],
+        files: Files<'_>,
     ) -> Result<WeightContents, TensorProblem> {
         let missing = || TensorProblem::Missing(name.to_owned());
         let stored = self.0.get(name).ok_or_else(missing)?;
@@ -98,7 +101,7 @@ impl Tensors {
                 expected: expected.to_vec(),
             });
         }
-        let data = &bytes(stored.file)[stored.range.clone()];
+        let data = &files.bytes(stored.file)[stored.range.clone()];
         let widened: Vec<f32> = match stored.dtype {
             Dtype::F32 => return Ok(WeightContents::File(stored.file, stored.range.clone())),
             Dtype::F16 => elements(data)

@@ -1,7 +1,7 @@
 //! A Hugging Face folder with the weights of the bundled model is the bundled model, bit for bit.
 //!
-//! The bundled model was exported by PyTorch. Its weights, written as a checkpoint, give programs that
-//! this crate builds: both must compute the same.
+//! The bundled model was exported by PyTorch. Its weights, written as a checkpoint, give programs
+//! that this crate builds: both must compute the same.
 
 use std::collections::HashMap;
 use std::path::Path;

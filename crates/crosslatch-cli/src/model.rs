@@ -84,7 +84,7 @@ pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     }
     let path = bundled_model()?;
     eprintln!(
-        "note: the bundled model knows the voice commands of demo/README.md only; for real speech, \
+        "note: the bundled model knows a few voice commands only; for real speech, \
          name a Whisper model with --model or in {DEFAULT}: a Hugging Face folder such as \
          openai/whisper-tiny.en (`hf download openai/whisper-tiny.en --local-dir whisper-tiny.en`), \
          or a .pt2 file"

@@ -29,8 +29,8 @@ fn gelu() -> String {
 /// The largest number that a configuration may have: far above any model, far below an overflow.
 const MOST: usize = 1 << 24;
 
-/// Caches may take this many times the bytes of the weights (in real models, a fifth of them), and these
-/// bytes beside.
+/// Caches may take this many times the bytes of the weights (in real models, a fifth of them), and
+/// these bytes beside.
 const MOST_CACHES: usize = 4;
 const FREE_CACHES: usize = 64 << 20;
 

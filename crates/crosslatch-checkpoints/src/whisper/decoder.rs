@@ -176,8 +176,8 @@ fn layer(
     Ok(x)
 }
 
-/// The keys and values of cross-attention: those in the caches, or, in the first step, new ones, which
-/// are stored there.
+/// The keys and values of cross-attention: those in the caches, or, in the first step, new ones,
+/// which are stored there.
 fn cross_attention(
     g: &mut GraphBuilder,
     step: &Step,

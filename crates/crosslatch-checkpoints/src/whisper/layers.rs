@@ -3,8 +3,7 @@
 
 use crosslatch::DType;
 use crosslatch::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
-use crosslatch::ir::graph::SlotKind;
-use crosslatch::ir::{Arg, Program, ValueId, ValueType};
+use crosslatch::ir::{Arg, ValueId};
 
 /// A norm's or a projection's weights.
 #[derive(Clone, Copy)]
@@ -170,18 +169,4 @@ pub fn attend(
     ];
     args.extend(mask.map(|mask| ("attn_mask", mask.into())));
     g.call("aten::scaled_dot_product_attention", &args)
-}
-
-/// The weights of a program with their shapes, in the order of its slots.
-pub fn weights(program: &Program) -> Vec<(String, Vec<usize>)> {
-    let slots = program.slots.iter().zip(&program.graph.inputs);
-    let weights = slots.filter(|(slot, _)| slot.kind == SlotKind::Weight);
-    let weights = weights.filter_map(|(slot, input)| {
-        let ValueType::Tensor(ty) = &program.graph.value(*input).ty else {
-            return None;
-        };
-        let (_, layout) = ty.with_sizes(&|_| None)?;
-        Some((slot.name.clone(), layout.shape.to_vec()))
-    });
-    weights.collect()
 }

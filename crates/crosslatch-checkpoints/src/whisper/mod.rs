@@ -1,8 +1,8 @@
 //! Whisper, in every size: its encoder and decoder as programs.
 //!
-//! The programs have the form that transformers' model has when PyTorch exports it with a conditional
-//! cache: the same operators on the same operands in the same order, so that results are those of an
-//! exported model.
+//! The programs have the form that transformers' model has when PyTorch exports it with a
+//! conditional cache: the same operators on the same operands in the same order, so that results
+//! are those of an exported model.
 
 mod config;
 mod decoder;
@@ -12,10 +12,10 @@ mod layers;
 use crosslatch::Model;
 use crosslatch::ir::Program;
 use crosslatch::ir::build::BuildError;
-use crosslatch::model::WeightContents;
 
 use crate::error::CheckpointError;
 use crate::folder::{CONFIG, Folder};
+use crate::tensors::Tensors;
 use config::Config;
 
 /// Builds the model of a Whisper checkpoint.
@@ -27,7 +27,7 @@ pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
     config
         .check(folder.tensors.bytes())
         .map_err(|reason| folder.refuse(CONFIG, reason))?;
-    let path = folder.path().to_owned();
+    let path = folder.path.clone();
     let build = |program: Result<Program, BuildError>| {
         program.map_err(|source| CheckpointError::Build {
             path: path.clone(),
@@ -45,30 +45,27 @@ pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
 
 /// Adds a program; its weights are named as transformers names those of the model.
 fn add(folder: &mut Folder, program: Program) -> Result<(), CheckpointError> {
-    let mut contents: Vec<(String, WeightContents)> = Vec::new();
-    for (name, shape) in layers::weights(&program) {
-        let stored = stored_name(folder, &name);
-        let bytes = |file| folder.model.bytes(file);
-        let weight = folder.tensors.weight(&stored, &shape, bytes);
-        let weight = weight.map_err(|problem| folder.refuse("", problem.to_string()))?;
-        contents.push((name, weight));
-    }
-    let mut contents = contents.into_iter();
-    folder.model.method(program, |name| match contents.next() {
-        Some((next, weight)) if next == name => Ok(weight),
-        _ => unreachable!("weights are asked for in the order of the slots"),
+    let Folder { model, tensors, .. } = folder;
+    let path = &folder.path;
+    model.method(program, |name, shape, files| {
+        let stored = stored_name(tensors, name);
+        let weight = tensors.weight(&stored, shape, files);
+        weight.map_err(|problem| CheckpointError::File {
+            path: path.clone(),
+            reason: problem.to_string(),
+        })
     })
 }
 
-/// The name of a weight in the file. The output projection shares the token embedding's weight unless
-/// the file has its own.
-fn stored_name(folder: &Folder, name: &str) -> String {
+/// The name of a weight in the file. The output projection shares the token embedding's weight
+/// unless the file has its own.
+fn stored_name(tensors: &Tensors, name: &str) -> String {
     let name = match name {
-        "proj_out.weight" if !folder.tensors.contains(name) => "decoder.embed_tokens.weight",
+        "proj_out.weight" if !tensors.contains(name) => "decoder.embed_tokens.weight",
         name => name,
     };
     let prefixed = format!("model.{name}");
-    match folder.tensors.contains(&prefixed) {
+    match tensors.contains(&prefixed) {
         true => prefixed,
         false => name.to_owned(),
     }

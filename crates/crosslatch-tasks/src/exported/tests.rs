@@ -53,7 +53,7 @@ fn alone(model: &Model, seed: usize, pieces: &[&[i64]]) -> Vec<f32> {
 }
 
 #[test]
-fn lanes_share_cross_attention_and_go_their_own_ways() {
+fn sequences_share_cross_attention_and_go_their_own_ways() {
     let model = demo();
     let mut decoder = decoder(&model);
     encode(&mut decoder, 0);

@@ -32,7 +32,7 @@ use crate::tensor::Tensor;
 use contents::Contents;
 use method::{check_bindings, constant_type};
 
-pub use assemble::{FileId, ModelBuilder, WeightContents};
+pub use assemble::{FileId, Files, ModelBuilder, WeightContents};
 pub use method::{Carry, Latch, Method};
 pub use quantized::{QuantizedWeights, Stored};
 
@@ -181,7 +181,10 @@ impl Model {
                     slot.name
                 ))
             })?;
-            bindings.push(Some(weights.add(&contents)));
+            let weight = weights.add(&contents);
+            let weight =
+                weight.map_err(|e| VerifyError::Contents(format!("slot `{}`: {e}", slot.name)))?;
+            bindings.push(Some(weight));
         }
         check_bindings(&program, &bindings).map_err(VerifyError::Contents)?;
         let method = Method::loaded(program, bindings, |weight| {

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage};
 
 use super::archive::Archive;
@@ -139,23 +140,23 @@ impl Copies {
     }
 
     /// Appends a payload, aligned.
-    fn append(&mut self, payload: &[u8]) -> Range<usize> {
-        let range = self.append_zeros(payload.len());
+    fn append(&mut self, payload: &[u8]) -> Result<Range<usize>, OutOfMemory> {
+        let range = self.append_zeros(payload.len())?;
         self.storage.bytes_mut()[range.clone()].copy_from_slice(payload);
-        range
+        Ok(range)
     }
 
     /// Appends zeros, aligned.
-    fn append_zeros(&mut self, len: usize) -> Range<usize> {
+    fn append_zeros(&mut self, len: usize) -> Result<Range<usize>, OutOfMemory> {
         let start = self.len.next_multiple_of(64);
         let end = start + len;
         if end > self.storage.len() {
-            let mut grown = Storage::zeroed(end + end / 2);
+            let mut grown = Storage::try_zeroed(end + end / 2)?;
             grown.bytes_mut()[..self.len].copy_from_slice(self.bytes());
             self.storage = grown;
         }
         self.len = end;
-        start..end
+        Ok(start..end)
     }
 }
 
@@ -166,58 +167,76 @@ impl Weights {
     }
 
     /// Adds a tensor that does not come from a file.
-    pub fn add(&mut self, tensor: &Tensor) -> Weight {
-        Weight {
+    ///
+    /// # Errors
+    /// If the system has no memory for a copy of it.
+    pub fn add(&mut self, tensor: &Tensor) -> Result<Weight, OutOfMemory> {
+        Ok(Weight {
             dtype: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
-            source: Source::Copied(self.copies.append(tensor.bytes())),
-            is_zero: false,
-        }
-    }
-
-    /// Adds zeros, the initial contents of state.
-    pub fn add_zeros(&mut self, dtype: DType, shape: &[usize]) -> Weight {
-        let layout = Layout::contiguous(shape);
-        let bytes = layout.numel() * dtype.size();
-        Weight {
-            dtype,
-            layout,
-            source: Source::Copied(self.copies.append_zeros(bytes)),
-            is_zero: true,
-        }
-    }
-
-    /// Adds a weight whose bytes lie in a file; `None` if the range is not in the file or is not as
-    /// long as the tensor. Where it is not aligned to its elements, it is copied.
-    pub fn in_file(
-        &mut self,
-        files: &[Archive],
-        file: usize,
-        range: Range<usize>,
-        dtype: DType,
-        layout: Layout,
-    ) -> Option<Weight> {
-        let bytes = files.get(file)?.contents().bytes().get(range.clone())?;
-        let needed = layout.numel().checked_mul(dtype.size())?;
-        if bytes.len() != needed {
-            return None;
-        }
-        Some(Weight {
-            dtype,
-            layout,
-            source: self.source(file, range, bytes, dtype),
+            source: Source::Copied(self.copies.append(tensor.bytes())?),
             is_zero: false,
         })
     }
 
+    /// Adds zeros of this layout, the initial contents of state.
+    ///
+    /// # Errors
+    /// If the system has no memory for them.
+    pub fn add_zeros(&mut self, dtype: DType, layout: Layout) -> Result<Weight, OutOfMemory> {
+        let bytes = layout.numel() * dtype.size();
+        Ok(Weight {
+            dtype,
+            layout,
+            source: Source::Copied(self.copies.append_zeros(bytes)?),
+            is_zero: true,
+        })
+    }
+
+    /// Adds a weight of this layout whose bytes lie in a file; `None` if the range is not in the file
+    /// or is not as long as the tensor.
+    ///
+    /// # Errors
+    /// If the bytes have to be copied and the system has no memory for that.
+    pub fn in_file(
+        &mut self,
+        files: &[Archive],
+        (file, range): (usize, Range<usize>),
+        dtype: DType,
+        layout: Layout,
+    ) -> Result<Option<Weight>, OutOfMemory> {
+        let file_bytes = files.get(file).map(|file| file.contents().bytes());
+        let bytes = file_bytes.and_then(|bytes| bytes.get(range.clone()));
+        let needed = layout.numel().checked_mul(dtype.size());
+        let Some(bytes) = bytes.filter(|bytes| Some(bytes.len()) == needed) else {
+            return Ok(None);
+        };
+        Ok(Some(Weight {
+            dtype,
+            layout,
+            source: self.source(file, range, bytes, dtype)?,
+            is_zero: false,
+        }))
+    }
+
     /// Bytes of a file, or a copy of them if they are not aligned to their elements.
-    fn source(&mut self, file: usize, range: Range<usize>, bytes: &[u8], dtype: DType) -> Source {
+    fn source(
+        &mut self,
+        file: usize,
+        range: Range<usize>,
+        bytes: &[u8],
+        dtype: DType,
+    ) -> Result<Source, OutOfMemory> {
         if (bytes.as_ptr() as usize).is_multiple_of(dtype.size()) {
-            return Source::File(file, range);
+            return Ok(Source::File(file, range));
         }
-        let copies = &mut self.copies;
-        let copied = self.copied.entry((file, range));
-        Source::Copied(copied.or_insert_with(|| copies.append(bytes)).clone())
+        let key = (file, range);
+        if let Some(copied) = self.copied.get(&key) {
+            return Ok(Source::Copied(copied.clone()));
+        }
+        let copied = self.copies.append(bytes)?;
+        self.copied.insert(key, copied.clone());
+        Ok(Source::Copied(copied))
     }
 
     /// The bytes of a weight of a model of these files.
@@ -295,6 +314,7 @@ impl Weights {
         let (file, range) = places.next().unwrap_or((earlier.len(), range.clone()));
         let bytes = &files[file].contents().bytes()[range.clone()];
         let source = self.source(file, range, bytes, dtype);
+        let source = source.map_err(|e| fail(e.to_string()))?;
         Ok(Weight {
             dtype,
             layout,
