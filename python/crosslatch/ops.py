@@ -18,6 +18,7 @@ would draw wrong conclusions from that are told the truth:
 - `torch_operators.shapes` gives the shapes of the results,
 - `torch_operators.autograd` gives derivatives, by the meaning of a write,
 - `torch_operators.functionalization` makes a write visible to later readers of the cache,
+- `torch_operators.aliasing` answers the check for results that share memory with operands,
 - `torch_operators.inductor` compiles a write to one copy, in place,
 - `torch_operators.loading` keeps older versions of torch from writing into Python's own memory,
 - `torch_operators.neighbour` coexists with the package that publishes operators of the same names.
@@ -39,10 +40,11 @@ library.load()
 
 # Only now, because these modules look the operators up.
 from .torch_operators import (  # noqa: E402
-    autograd, functionalization, inductor, loading, neighbour, shapes)
+    aliasing, autograd, functionalization, inductor, loading, neighbour, shapes)
 
 shapes.register()
 functionalization.register()
+aliasing.register()
 autograd.register()
 inductor.register()
 loading.register()

@@ -55,5 +55,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # What PyTorch only warns of, it refuses where `CI` is set: the stricter of the two, everywhere.
+    os.environ["TORCHINDUCTOR_ERROR_ON_CUSTOM_OP_ALIASING"] = "1"
     if "PYTEST_XDIST_WORKER" in os.environ:  # before anything imports torch
         os.environ.setdefault("OMP_NUM_THREADS", "1")
