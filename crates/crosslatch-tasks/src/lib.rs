@@ -68,7 +68,7 @@ pub use exported::{
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed};
 pub use speech::{
-    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions,
+    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions, UnknownTask,
     whisper::WhisperConfig,
 };
 pub use subtitles::{Format, UnknownFormat};
