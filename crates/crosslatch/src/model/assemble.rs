@@ -20,7 +20,7 @@ use crate::ir::graph::SlotKind;
 use crate::ir::verify::{VerifyError, verify, verify_depth};
 use crate::pt2::archive::Archive;
 use crate::pt2::file::Access;
-use crate::pt2::weights::Weights;
+use crate::pt2::weights::{Weight, Weights};
 use crate::tensor::Tensor;
 
 /// A file that was added to a model.
@@ -124,7 +124,7 @@ impl ModelBuilder {
             })?;
             let layout = Layout::contiguous(&shape);
             let weight = match slot.kind {
-                SlotKind::State => self.weights.add_zeros(dtype, layout).map(Some),
+                SlotKind::State => Ok(Some(Weight::zeros(dtype, &shape))),
                 _ => match contents(&slot.name, &shape, Files(&self.files))? {
                     WeightContents::Tensor(tensor) => self.weights.add(&tensor).map(Some),
                     WeightContents::File(FileId(file), range) => {

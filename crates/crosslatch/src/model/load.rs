@@ -193,10 +193,11 @@ impl Loading {
             },
         })?;
         let table = WeightTable::read(archive, program).map_err(fail)?;
-        let bindings = converted.payloads.iter().map(|payload| {
+        let slots = converted.program.slots.iter().zip(&converted.payloads);
+        let bindings = slots.map(|(slot, payload)| {
             let weight = payload
                 .as_ref()
-                .map(|name| weights.resolve(files, &table, name));
+                .map(|name| weights.resolve(files, &table, name, slot.kind));
             weight.transpose()
         });
         let bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;

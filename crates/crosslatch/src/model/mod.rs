@@ -237,9 +237,10 @@ impl Model {
         self.files().iter().flat_map(|a| a.below("extra/"))
     }
 
-    /// The bytes of a weight of this model.
-    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.file.weight_bytes(weight)
+    /// The bytes of a weight of this model, or of the initial contents of its state; `None` if these
+    /// are zeros that the file describes and does not have.
+    pub fn weight_bytes(&self, weight: &Weight) -> Option<&[u8]> {
+        self.0.file.bytes(&weight.source)
     }
 
     /// The quantized weights for a precision, once a session has asked for them; `None` for

@@ -111,7 +111,7 @@ impl Payload {
         let size = size_of::<f32>();
         // A payload may be longer than its matrix by any number of bytes, and a matrix without
         // elements may begin anywhere.
-        let payload = contents.source_bytes(&self.source);
+        let payload = contents.bytes(&self.source).unwrap_or_default();
         let whole: &[f32] = bytemuck::cast_slice(&payload[..payload.len() / size * size]);
         let behind = whole.get(self.offset..).unwrap_or_default();
         let from = &behind[..self.rows * self.columns];

@@ -4,6 +4,9 @@
 //! and to a description of the tensor. Names that share an entry share memory (tied embeddings). A
 //! payload that does not start at a multiple of its element size cannot be used in place and is
 //! copied once; PyTorch writes no such payload.
+//!
+//! The initial contents of state are mostly zeros. An empty payload stands for them, as it does for
+//! PyTorch; no memory is taken for them before a session has state, which counts against its limit.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,6 +18,7 @@ use super::archive::Archive;
 use super::arguments::dtype_of;
 use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
 use crate::error::ArchiveError;
+use crate::ir::graph::SlotKind;
 use crate::tensor::Tensor;
 
 /// Where the bytes of a weight are.
@@ -24,6 +28,8 @@ pub enum Source {
     File(usize, Range<usize>),
     /// In the copies of misaligned payloads.
     Copied(Range<usize>),
+    /// Nowhere: they are zeros, and the contents of state.
+    Zeros,
 }
 
 impl Source {
@@ -33,6 +39,7 @@ impl Source {
         match self {
             Source::File(file, range) => Source::File(*file, move_by(range.start)),
             Source::Copied(range) => Source::Copied(move_by(range.start)),
+            Source::Zeros => Source::Zeros,
         }
     }
 
@@ -58,12 +65,23 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// Zeros, as the initial contents of state.
+    pub(crate) fn zeros(dtype: DType, shape: &[usize]) -> Weight {
+        Weight {
+            dtype,
+            layout: Layout::contiguous(shape),
+            source: Source::Zeros,
+            is_zero: true,
+        }
+    }
+
     /// Turns a payload of zeros into as many zeros of a smaller type.
     pub(crate) fn store_zeros_as(&mut self, dtype: DType) {
         let bytes = self.layout.numel() * dtype.size();
         let shorten = |range: &mut Range<usize>| range.end = range.end.min(range.start + bytes);
         match &mut self.source {
             Source::File(_, range) | Source::Copied(range) => shorten(range),
+            Source::Zeros => {}
         }
         self.dtype = dtype;
         self.layout = Layout::contiguous(&self.layout.shape);
@@ -141,20 +159,14 @@ impl Copies {
 
     /// Appends a payload, aligned.
     fn append(&mut self, payload: &[u8]) -> Result<Range<usize>, OutOfMemory> {
-        let range = self.append_zeros(payload.len())?;
-        self.storage.bytes_mut()[range.clone()].copy_from_slice(payload);
-        Ok(range)
-    }
-
-    /// Appends zeros, aligned.
-    fn append_zeros(&mut self, len: usize) -> Result<Range<usize>, OutOfMemory> {
         let start = self.len.next_multiple_of(64);
-        let end = start + len;
+        let end = start + payload.len();
         if end > self.storage.len() {
             let mut grown = Storage::try_zeroed(end + end / 2)?;
             grown.bytes_mut()[..self.len].copy_from_slice(self.bytes());
             self.storage = grown;
         }
+        self.storage.bytes_mut()[start..end].copy_from_slice(payload);
         self.len = end;
         Ok(start..end)
     }
@@ -176,20 +188,6 @@ impl Weights {
             layout: Layout::contiguous(tensor.shape()),
             source: Source::Copied(self.copies.append(tensor.bytes())?),
             is_zero: false,
-        })
-    }
-
-    /// Adds zeros of this layout, the initial contents of state.
-    ///
-    /// # Errors
-    /// If the system has no memory for them.
-    pub fn add_zeros(&mut self, dtype: DType, layout: Layout) -> Result<Weight, OutOfMemory> {
-        let bytes = layout.numel() * dtype.size();
-        Ok(Weight {
-            dtype,
-            layout,
-            source: Source::Copied(self.copies.append_zeros(bytes)?),
-            is_zero: true,
         })
     }
 
@@ -239,34 +237,33 @@ impl Weights {
         Ok(Source::Copied(copied))
     }
 
-    /// The bytes of a weight of a model of these files.
-    pub fn bytes<'a>(&'a self, files: &'a [Archive], weight: &Weight) -> &'a [u8] {
-        self.source_bytes(files, &weight.source)
-    }
-
-    /// The bytes of a payload.
-    pub fn source_bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> &'a [u8] {
+    /// The bytes of a payload of a model of these files; `None` if they are zeros that lie nowhere.
+    pub fn bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> Option<&'a [u8]> {
         match source {
-            Source::File(file, range) => &files[*file].contents().bytes()[range.clone()],
-            Source::Copied(range) => &self.copies.bytes()[range.clone()],
+            Source::File(file, range) => Some(&files[*file].contents().bytes()[range.clone()]),
+            Source::Copied(range) => Some(&self.copies.bytes()[range.clone()]),
+            Source::Zeros => None,
         }
     }
 
     /// Finds out whether all elements of a weight are zero.
     pub fn look_for_zeros(&self, files: &[Archive], weight: &mut Weight) {
+        let bytes = self.bytes(files, &weight.source).unwrap_or_default();
         // A block without an early exit is vectorised.
-        let mut blocks = self.bytes(files, weight).chunks(1024);
+        let mut blocks = bytes.chunks(1024);
         weight.is_zero = blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0);
         weight.source.release(files);
     }
 
     /// Finds a weight of the last of these files and checks that its payload is as large as its
-    /// description says. If an earlier file has the same payload, that one is used.
+    /// description says, or empty if it is state that starts as zeros. If an earlier file has the
+    /// same payload, that one is used.
     pub fn resolve(
         &mut self,
         files: &[Archive],
         table: &WeightTable,
         name: &str,
+        kind: SlotKind,
     ) -> Result<Weight, ArchiveError> {
         let Some((archive, earlier)) = files.split_last() else {
             return Err(ArchiveError::File("there is no file".into()));
@@ -298,6 +295,10 @@ impl Weights {
             .filter(|_| crosslatch_kernels::tensor::is_addressable(&layout.shape))
             .and_then(|end| end.checked_mul(dtype.size()))
             .ok_or_else(|| fail(format!("its shape {:?} overflows", &layout.shape[..])))?;
+        let is_plain = layout.is_contiguous() && layout.offset == 0;
+        if kind == SlotKind::State && range.is_empty() && is_plain {
+            return Ok(Weight::zeros(dtype, &layout.shape));
+        }
         if layout.numel() > 0 && needed > range.len() {
             return Err(fail(format!(
                 "shape {:?} of {dtype} needs {needed} bytes, the payload has {}",
