@@ -85,8 +85,8 @@ fn text(transcript: &Transcript) -> String {
     })
 }
 
-/// One JSON object: `text`, `language`, `duration`, and `segments` with `id`, `start`, `end`,
-/// `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`, `temperature` and
+/// One JSON object: `text`, `language`, `duration`, and `segments` with `id`, `seek`, `start`,
+/// `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`, `temperature` and
 /// `complete`. Times are in seconds.
 fn json(transcript: &Transcript) -> String {
     #[derive(Serialize)]
@@ -178,6 +178,7 @@ mod tests {
 
     fn transcript() -> Transcript {
         let segment = |start, end, text: &str| Segment {
+            seek: 0,
             start,
             end,
             text: text.to_owned(),
