@@ -92,7 +92,9 @@ pub fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
+    let io = error
         .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        .map(std::io::Error::kind);
+    let json = error.downcast_ref::<serde_json::Error>();
+    io.or(json.and_then(serde_json::Error::io_error_kind)) == Some(std::io::ErrorKind::BrokenPipe)
 }

@@ -1,5 +1,7 @@
 //! What a caller may choose for a transcript.
 
+use std::str::FromStr;
+
 use crate::subtitles::Format;
 
 /// What to do with the speech.
@@ -21,12 +23,30 @@ impl Task {
     }
 }
 
+/// A name other than `transcribe` and `translate`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown task {0:?}; expected transcribe or translate")]
+pub struct UnknownTask(pub String);
+
+impl FromStr for Task {
+    type Err = UnknownTask;
+
+    /// Reads the name of a task, in any case.
+    fn from_str(name: &str) -> Result<Self, UnknownTask> {
+        [Task::Transcribe, Task::Translate]
+            .into_iter()
+            .find(|task| task.name().eq_ignore_ascii_case(name.trim()))
+            .ok_or_else(|| UnknownTask(name.to_owned()))
+    }
+}
+
 /// What a caller may choose; the default leaves everything to the model's files and gives what
 /// transformers gives by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TranscribeOptions {
-    /// The language spoken, as `de`, `german` or `<|de|>`; with `None` it is detected, where the
-    /// model can.
+    /// The language spoken, as a person names it: `de`, `German`, `de-AT` or `<|de|>`, in any case.
+    /// With `None` it is detected, where the model can. A model that knows English only takes
+    /// English.
     pub language: Option<String>,
     /// The task; `None` for the model's own choice.
     pub task: Option<Task>,
@@ -64,8 +84,18 @@ pub struct TranscribeOptions {
     /// and the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is
     /// usual.
     pub no_speech_threshold: Option<f32>,
+    /// How many texts are drawn for a window at a temperature above 0, of which the most probable is
+    /// taken (openai-whisper's option of the same name). `None` stands for one.
+    pub best_of: Option<usize>,
     /// Seed of the random draws at temperatures above 0: the same seed gives the same text.
     pub seed: u64,
+    /// Tokens that are never taken, in place of those that the file names, among which −1 stands for
+    /// those of the file. `None` for those of the file alone.
+    pub suppress_tokens: Option<Vec<i64>>,
+    /// The parts of the sound to decode, as seconds in rising order: start, end, start, end, …; a
+    /// last start without an end goes to the end of the sound. If empty, all of it is decoded.
+    /// (openai-whisper's option of the same name.)
+    pub clip_timestamps: Vec<f64>,
     /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is
     /// not decoded. With `None` everything is decoded.
     pub skip_silence: Option<f32>,
@@ -87,7 +117,10 @@ impl Default for TranscribeOptions {
             compression_ratio_threshold: None,
             logprob_threshold: None,
             no_speech_threshold: None,
+            best_of: None,
             seed: 0,
+            suppress_tokens: None,
+            clip_timestamps: Vec::new(),
             skip_silence: None,
         }
     }
@@ -105,5 +138,20 @@ impl TranscribeOptions {
             no_speech_threshold: Some(0.6),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_known_by_name_in_any_case() {
+        assert_eq!("Translate".parse(), Ok(Task::Translate));
+        assert_eq!(" transcribe".parse(), Ok(Task::Transcribe));
+        assert_eq!(
+            "sing".parse::<Task>().unwrap_err().to_string(),
+            "unknown task \"sing\"; expected transcribe or translate"
+        );
     }
 }

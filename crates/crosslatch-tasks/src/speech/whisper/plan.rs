@@ -5,6 +5,10 @@
 //! appended or put in second place; then the task; then, unless timestamps are wanted, the
 //! no-timestamps token. A language that is neither set nor forced is left open, to be detected from
 //! the sound.
+//!
+//! A model that knows English only has no tokens for languages and tasks. transformers refuses both
+//! words there; here English and `transcribe` are what such a model does anyway, so they are
+//! accepted, change nothing, and the language of the transcript is English.
 
 use super::config::WhisperConfig;
 use super::languages::{code_of, language_token};
@@ -13,6 +17,9 @@ use crate::config::{ConfigError, OptionsError};
 use crate::rules::{Rule, Suppress};
 use crate::search::BeamOptions;
 use crate::speech::options::{Task, TranscribeOptions};
+
+/// The token of the only language of a model that is not multilingual.
+const ENGLISH: &str = "<|en|>";
 
 /// How to decode one transcript.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +54,15 @@ impl WhisperConfig {
         first.is_some_and(|first| self.vocab_size.is_none_or(|size| size > first))
     }
 
+    /// Codes of the languages that the model can be asked for; empty if its files name none.
+    pub fn languages(&self) -> Vec<&str> {
+        if self.is_multilingual == Some(false) {
+            return vec![code_of(ENGLISH)];
+        }
+        let known = self.lang_to_id.iter().flatten();
+        known.map(|(token, _)| code_of(token)).collect()
+    }
+
     /// The plan for one transcript; `is_long` says that the sound is longer than one window.
     ///
     /// # Errors
@@ -67,13 +83,16 @@ impl WhisperConfig {
         };
         let decoding = &self.decoding;
         let beam = decoding.beam_options(options.beam_size, None)?;
-        if self.is_multilingual == Some(false)
-            && (options.language.is_some() || options.task.is_some())
-        {
-            return Err(OptionsError::EnglishOnly);
+        let (mut language, mut task) = (options.language.as_deref(), options.task);
+        if self.is_multilingual == Some(false) {
+            let is_english = language.is_none_or(|l| language_token(l).as_deref() == Some(ENGLISH));
+            if !is_english || task == Some(Task::Translate) {
+                return Err(OptionsError::EnglishOnly);
+            }
+            (language, task) = (None, None);
         }
-        let language = options.language.as_deref().or(self.language.as_deref());
-        let task = options.task.map(Task::name).or(self.task.as_deref());
+        let language = language.or(self.language.as_deref());
+        let task = task.map(Task::name).or(self.task.as_deref());
 
         let mut prompt = vec![Some(decoding.decoder_start_token_id)];
         if language.is_none() && task.is_none() {
@@ -82,7 +101,7 @@ impl WhisperConfig {
         }
         let undefined = prompt.get(1).is_none_or(Option::is_none);
         let mut languages = Vec::new();
-        let mut token = None;
+        let mut token = (self.is_multilingual == Some(false)).then(|| ENGLISH.to_owned());
         if let Some(language) = language {
             let (name, id) = self.language_id(language)?;
             set_second(&mut prompt, Some(id));
@@ -136,7 +155,7 @@ impl WhisperConfig {
             languages,
             language: token,
             eos: decoding.eos_token_ids.clone(),
-            suppressed: decoding.suppress_tokens.clone(),
+            suppressed: self.suppressed(options)?,
             suppressed_first: decoding.begin_suppress_tokens.clone(),
             timestamps,
             lengths: WindowLengths {
@@ -149,6 +168,28 @@ impl WhisperConfig {
         };
         plan.lengths().next(plan.prompt.len())?;
         Ok(plan)
+    }
+
+    /// The tokens that are never taken.
+    fn suppressed(&self, options: &TranscribeOptions) -> Result<Vec<u32>, OptionsError> {
+        let own = &self.decoding.suppress_tokens;
+        let Some(wanted) = &options.suppress_tokens else {
+            return Ok(own.clone());
+        };
+        let mut suppressed = Vec::new();
+        for &token in wanted {
+            match u32::try_from(token) {
+                Ok(id) => suppressed.push(id),
+                Err(_) if token == -1 => suppressed.extend(own),
+                Err(_) => {
+                    return Err(OptionsError::Option {
+                        name: "suppress_tokens",
+                        cause: "must be ids of tokens, or -1 for those that the model's file names",
+                    });
+                }
+            }
+        }
+        Ok(suppressed)
     }
 
     fn language_id(&self, language: &str) -> Result<(String, u32), OptionsError> {
