@@ -23,6 +23,7 @@ mod shell;
 mod transcribe;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -62,7 +63,11 @@ pub type CommandError = Box<dyn std::error::Error>;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(error) = transcribe::foreign_flag(&words, Cli::command()) {
+        error.exit();
+    }
+    let outcome = match Cli::parse_from(words).command {
         Command::Transcribe(args) => transcribe::transcribe(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Generate(args) => generate::generate(&args),

@@ -139,7 +139,7 @@ fn decode(
     };
     use std::ops::ControlFlow::{Break, Continue};
     let observer = |event: Event<'_>| match event {
-        Event::Progress { .. } => Continue(()),
+        Event::Progress { .. } | Event::Languages(_) => Continue(()),
         Event::Segment(segment) => match sender.send(Message::Segment(segment.into())) {
             Ok(()) => Continue(()),
             // Nobody waits for segments any more.

@@ -68,8 +68,8 @@ pub use exported::{
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed};
 pub use speech::{
-    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions, UnknownTask,
-    whisper::WhisperConfig,
+    Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
+    UnknownTask, whisper::WhisperConfig,
 };
 pub use subtitles::{Format, Style, UnknownFormat, Writer, clock};
 pub use text::{

@@ -33,7 +33,8 @@ def test_samples_are_transcribed_alone_and_together_in_any_order(crosslatch):
     assert alone == expected
     for order in (names, names[::-1]):
         out, _ = crosslatch("transcribe", *(SAMPLES / name for name in order))
-        assert out.splitlines() == [expected[name] for name in order]
+        texts = [f"==> {SAMPLES / name} <==\n{expected[name]}\n" for name in order]
+        assert out == "\n".join(texts)
 
 
 def test_wrong_usage_has_status_2(crosslatch):

@@ -152,8 +152,11 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     let (quantized, as_typed): (Vec<_>, Vec<_>) = slots
         .filter(|(_, (slot, _))| slot.kind == SlotKind::Weight)
         .filter_map(|(i, (slot, binding))| Some((i, slot, binding.as_ref()?)))
-        .partition(|(i, ..)| stored.get(*i).is_some_and(|s| s.format().is_some()));
-    let typed_bytes = |weight: &Weight| weight.layout.numel() * weight.dtype.size();
+        .partition(|(i, _, weight)| {
+            let quantized = stored.get(*i).is_some_and(|s| s.format().is_some());
+            quantized || weight.halves().is_some()
+        });
+    let typed_bytes = |weight: &Weight| weight.layout.numel() * weight.stored.size();
     let kept: Vec<Value> = as_typed
         .iter()
         .filter_map(|(i, slot, weight)| match stored.get(*i) {
@@ -197,7 +200,7 @@ fn weight_bytes(model: &Model) -> usize {
     let weights = weights.filter_map(|(_, weight)| weight.as_ref());
     let mut seen: HashSet<&Source> = HashSet::new();
     let once = weights.filter(|weight| seen.insert(&weight.source));
-    once.map(|w| w.layout.numel() * w.dtype.size()).sum()
+    once.map(|w| w.layout.numel() * w.stored.size()).sum()
 }
 
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {

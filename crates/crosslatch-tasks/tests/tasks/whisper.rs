@@ -184,6 +184,39 @@ fn a_model_that_knows_english_only_is_asked_for_english() {
 }
 
 #[test]
+fn tokens_are_suppressed_instead_of_those_of_the_file_or_beside_them() {
+    let file = json!({"decoder_start_token_id": 2, "suppress_tokens": [7, 9], "eos_token_id": 1});
+    let config = config(file).unwrap();
+    let allowed = |tokens: Option<Vec<i64>>| {
+        let options = TranscribeOptions {
+            suppress_tokens: tokens,
+            ..TranscribeOptions::default()
+        };
+        let plan = config.plan(&options, false)?;
+        let mut scores = [0.0; 12];
+        for rule in plan.rules() {
+            rule.apply(
+                History {
+                    tokens: &[2, 3],
+                    prompt: 1,
+                },
+                &mut scores,
+            );
+        }
+        let suppressed = (0..12).filter(|&token| scores[token] == f32::NEG_INFINITY);
+        Ok::<Vec<usize>, OptionsError>(suppressed.collect())
+    };
+    assert_eq!(allowed(None).unwrap(), [7, 9]);
+    assert!(allowed(Some(vec![])).unwrap().is_empty());
+    assert_eq!(allowed(Some(vec![3, 500])).unwrap(), [3]);
+    assert_eq!(allowed(Some(vec![-1, 3])).unwrap(), [3, 7, 9]);
+    for wrong in [-2, i64::MAX] {
+        let error = allowed(Some(vec![wrong])).unwrap_err().to_string();
+        assert!(error.starts_with("suppress_tokens: must be ids"), "{error}");
+    }
+}
+
+#[test]
 fn wishes_that_a_model_cannot_meet_are_errors() {
     let german = TranscribeOptions {
         language: Some("de".to_owned()),

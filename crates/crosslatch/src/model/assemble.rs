@@ -8,10 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crosslatch_kernels::Layout;
 use crosslatch_kernels::tensor::is_addressable;
+use crosslatch_kernels::{DType, Layout};
 
 use super::contents::Contents;
+use super::halves;
 use super::method::{check_bindings, constant_type};
 use super::{Method, Model};
 use crate::error::{ArchiveError, Error};
@@ -31,7 +32,10 @@ pub struct FileId(usize);
 pub enum WeightContents {
     /// Bytes of a file: the elements in row-major order, little-endian.
     File(FileId, Range<usize>),
-    /// A tensor in memory.
+    /// The same for a weight of type `f32` that the file has in this type, f16 or bf16. It is not
+    /// widened where kernels can read it so.
+    Halves(FileId, Range<usize>, DType),
+    /// A tensor in memory; for a weight of type `f32`, also one of f16 or bf16.
     Tensor(Tensor),
 }
 
@@ -131,20 +135,33 @@ impl ModelBuilder {
                         let at = (file, range);
                         self.weights.in_file(&self.files, at, dtype, layout)
                     }
+                    WeightContents::Halves(FileId(file), range, stored) => {
+                        let at = (file, range);
+                        self.weights.in_file(&self.files, at, stored, layout)
+                    }
                 },
             };
             let weight = weight.map_err(|source| Error::Memory {
                 what: format!("slot `{}`", slot.name),
                 source: source.into(),
             })?;
-            bindings.push(Some(weight.ok_or_else(|| {
+            let mut weight = weight.ok_or_else(|| {
                 let name = &slot.name;
                 self.fail(format!(
                     "the bytes of `{name}` are not those of {dtype}{shape:?}"
                 ))
-            })?));
+            })?;
+            if slot.kind == SlotKind::Weight {
+                weight.read_as(&program.graph.value(*input).ty);
+            }
+            bindings.push(Some(weight));
         }
         check_bindings(&program, &bindings).map_err(|reason| self.fail(reason))?;
+        let widened = halves::widen_others(&program, &mut bindings, &mut self.weights, &self.files);
+        widened.map_err(|(slot, source)| Error::Memory {
+            what: format!("weight `{}` in f32", program.slots[slot].name),
+            source: source.into(),
+        })?;
         self.methods.push(Method::new(program, bindings));
         Ok(())
     }

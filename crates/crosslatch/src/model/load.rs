@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::halves;
 use super::method::check_bindings;
 use super::{Carry, Method, Model};
 use crate::error::{ArchiveError, Error, MissingOperators};
@@ -200,12 +201,18 @@ impl Loading {
                 .map(|name| weights.resolve(files, &table, name, slot.kind));
             weight.transpose()
         });
-        let bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
-        let program = converted.program;
+        let mut bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+        let mut program = converted.program;
         crate::ir::verify::verify(&program)
             .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
         check_bindings(&program, &bindings)
             .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+        halves::remove_conversions(&mut program, &mut bindings);
+        let widened = halves::widen_others(&program, &mut bindings, weights, files);
+        widened.map_err(|(slot, source)| Error::Memory {
+            what: format!("weight `{}` in f32", program.slots[slot].name),
+            source: source.into(),
+        })?;
         Ok(Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(files, weight);
         }))

@@ -12,13 +12,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crosslatch_kernels::tensor::OutOfMemory;
-use crosslatch_kernels::{DType, Layout, Storage};
+use crosslatch_kernels::{DType, Layout, Storage, TensorMut, TensorRef, Threads, movement};
 
 use super::archive::Archive;
 use super::arguments::dtype_of;
 use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
 use crate::error::ArchiveError;
-use crate::ir::graph::SlotKind;
+use crate::ir::StoredAs;
+use crate::ir::graph::{SlotKind, ValueType};
 use crate::tensor::Tensor;
 
 /// Where the bytes of a weight are.
@@ -56,6 +57,8 @@ impl Source {
 pub struct Weight {
     /// Its element type.
     pub dtype: DType,
+    /// The type of the elements in the payload: the same, or f16 or bf16 for `f32`.
+    pub stored: DType,
     /// Its layout in the payload.
     pub layout: Layout,
     /// Its bytes.
@@ -69,10 +72,26 @@ impl Weight {
     pub(crate) fn zeros(dtype: DType, shape: &[usize]) -> Weight {
         Weight {
             dtype,
+            stored: dtype,
             layout: Layout::contiguous(shape),
             source: Source::Zeros,
             is_zero: true,
         }
+    }
+
+    /// Takes the type that a program gives it, if that is `f32` and the payload is in 16 bits.
+    pub(crate) fn read_as(&mut self, ty: &ValueType) {
+        if let ValueType::Tensor(ty) = ty
+            && ty.dtype == DType::F32
+            && matches!(self.stored, DType::F16 | DType::BF16)
+        {
+            self.dtype = DType::F32;
+        }
+    }
+
+    /// How it lies in memory, if not in its type.
+    pub fn halves(&self) -> Option<StoredAs> {
+        (self.stored != self.dtype).then_some(StoredAs::Halves(self.stored))
     }
 
     /// Turns a payload of zeros into as many zeros of a smaller type.
@@ -83,7 +102,7 @@ impl Weight {
             Source::File(_, range) | Source::Copied(range) => shorten(range),
             Source::Zeros => {}
         }
-        self.dtype = dtype;
+        (self.dtype, self.stored) = (dtype, dtype);
         self.layout = Layout::contiguous(&self.layout.shape);
     }
 }
@@ -93,6 +112,8 @@ impl Weight {
 pub struct Weights {
     copies: Copies,
     copied: HashMap<(usize, Range<usize>), Range<usize>>,
+    /// The copies of payloads in another type.
+    widened: HashMap<(Source, DType), Range<usize>>,
 }
 
 /// The weights of one program by name, as the configuration entries list them.
@@ -133,6 +154,7 @@ impl Default for Weights {
         Weights {
             copies: Copies::new(),
             copied: HashMap::new(),
+            widened: HashMap::new(),
         }
     }
 }
@@ -185,6 +207,7 @@ impl Weights {
     pub fn add(&mut self, tensor: &Tensor) -> Result<Weight, OutOfMemory> {
         Ok(Weight {
             dtype: tensor.dtype(),
+            stored: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
             source: Source::Copied(self.copies.append(tensor.bytes())?),
             is_zero: false,
@@ -211,6 +234,7 @@ impl Weights {
         };
         Ok(Some(Weight {
             dtype,
+            stored: dtype,
             layout,
             source: self.source(file, range, bytes, dtype)?,
             is_zero: false,
@@ -318,10 +342,38 @@ impl Weights {
         let source = source.map_err(|e| fail(e.to_string()))?;
         Ok(Weight {
             dtype,
+            stored: dtype,
             layout,
             source,
             is_zero: false,
         })
+    }
+
+    /// Replaces a weight in 16 bits by a copy in its own type. Weights that share a payload share the
+    /// copy.
+    ///
+    /// # Errors
+    /// If the system has no memory for it.
+    pub fn widen(&mut self, files: &[Archive], weight: &mut Weight) -> Result<(), OutOfMemory> {
+        let key = (weight.source.clone(), weight.stored);
+        if !self.widened.contains_key(&key) {
+            let payload = self.bytes(files, &weight.source).unwrap_or_default();
+            let elements = Layout::contiguous(&[payload.len() / weight.stored.size()]);
+            let mut copy = Storage::try_zeroed(elements.numel() * weight.dtype.size())?;
+            let tensors = (
+                TensorRef::new(weight.stored, &elements, payload),
+                TensorMut::new(weight.dtype, &elements, copy.bytes_mut()),
+            );
+            if let (Ok(from), Ok(mut to)) = tensors {
+                movement::copy(&mut to, &from, &Threads::new(1));
+            }
+            let range = self.copies.append(copy.bytes())?;
+            self.widened.insert(key.clone(), range);
+            weight.source.release(files);
+        }
+        weight.source = Source::Copied(self.widened[&key].clone());
+        weight.stored = weight.dtype;
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use crosslatch_kernels::{Storage, TensorRef, Threads};
 use crate::error::Error;
 use crate::inputs;
 use crate::ir::graph::{Output, Slot, SlotKind};
-use crate::ir::{KernelSet, Number};
+use crate::ir::{KernelSet, Number, StoredAs};
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights, Stored};
 use crate::options::Options;
@@ -247,11 +247,12 @@ fn initial_slots(
             let Some(weight) = binding else {
                 return Ok(None);
             };
-            let (bytes, format) = match (stored.get(i), quantized) {
+            let (bytes, as_stored) = match (stored.get(i), quantized) {
                 (Some(Stored::Quantized(format, range)), Some(quantized)) => {
-                    (Some(&quantized.bytes()[range.clone()]), Some(*format))
+                    let bytes = &quantized.bytes()[range.clone()];
+                    (Some(bytes), Some(StoredAs::Quantized(*format)))
                 }
-                _ => (model.weight_bytes(weight), None),
+                _ => (model.weight_bytes(weight), weight.halves()),
             };
             let storage = match bytes {
                 Some(bytes) => Storage::try_copy_of(bytes)?,
@@ -262,9 +263,9 @@ fn initial_slots(
             };
             Ok(Some(Shared {
                 storage: Rc::new(RefCell::new(storage)),
-                dtype: weight.dtype,
+                dtype: weight.stored,
                 layout: weight.layout.clone(),
-                format,
+                stored: as_stored.map(|stored| (stored, weight.dtype)),
             }))
         })
         .collect()
