@@ -1,15 +1,14 @@
 //! The tensors of safetensors files, by name.
 //!
 //! A file begins with a JSON header that gives each tensor's type, shape and bytes. The
-//! `safetensors` crate reads and checks it; here its answers become weights of the engine. A tensor
-//! of type `f32` is used where it lies in the file, one of 16 bits is widened once.
+//! `safetensors` crate reads and checks it; here its answers become weights of the engine, which are
+//! used where they lie in the file, those of 16 bits too.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crosslatch::model::{FileId, Files, WeightContents};
-use crosslatch::{Tensor, TensorSizeError};
-use half::{bf16, f16};
+use crosslatch::DType;
+use crosslatch::model::{FileId, WeightContents};
 use safetensors::{Dtype, SafeTensors};
 
 /// A tensor of a file.
@@ -38,11 +37,6 @@ pub enum TensorProblem {
     },
     #[error("tensor `{name}` has elements of type {dtype:?}; expected F32, F16 or BF16")]
     Type { name: String, dtype: Dtype },
-    #[error("tensor `{name}`: {source}")]
-    Size {
-        name: String,
-        source: TensorSizeError,
-    },
 }
 
 impl Tensors {
@@ -86,12 +80,7 @@ impl Tensors {
     ///
     /// # Errors
     /// If there is no such tensor, or it has another shape or an unsupported type.
-    pub fn weight(
-        &self,
-        name: &str,
-        expected: &[usize],
-        files: Files<'_>,
-    ) -> Result<WeightContents, TensorProblem> {
+    pub fn weight(&self, name: &str, expected: &[usize]) -> Result<WeightContents, TensorProblem> {
         let missing = || TensorProblem::Missing(name.to_owned());
         let stored = self.0.get(name).ok_or_else(missing)?;
         if stored.shape != expected {
@@ -101,32 +90,15 @@ impl Tensors {
                 expected: expected.to_vec(),
             });
         }
-        let data = &files.bytes(stored.file)[stored.range.clone()];
-        let widened: Vec<f32> = match stored.dtype {
-            Dtype::F32 => return Ok(WeightContents::File(stored.file, stored.range.clone())),
-            Dtype::F16 => elements(data)
-                .map(|bytes| f16::from_le_bytes(bytes).to_f32())
-                .collect(),
-            Dtype::BF16 => elements(data)
-                .map(|bytes| bf16::from_le_bytes(bytes).to_f32())
-                .collect(),
-            dtype => {
-                return Err(TensorProblem::Type {
-                    name: name.to_owned(),
-                    dtype,
-                });
-            }
-        };
-        let tensor = Tensor::from_slice(expected, &widened);
-        let tensor = tensor.map_err(|source| TensorProblem::Size {
-            name: name.to_owned(),
-            source,
-        })?;
-        Ok(WeightContents::Tensor(tensor))
+        let (file, range) = (stored.file, stored.range.clone());
+        match stored.dtype {
+            Dtype::F32 => Ok(WeightContents::File(file, range)),
+            Dtype::F16 => Ok(WeightContents::Halves(file, range, DType::F16)),
+            Dtype::BF16 => Ok(WeightContents::Halves(file, range, DType::BF16)),
+            dtype => Err(TensorProblem::Type {
+                name: name.to_owned(),
+                dtype,
+            }),
+        }
     }
-}
-
-/// Elements of two bytes.
-fn elements(data: &[u8]) -> impl Iterator<Item = [u8; 2]> + '_ {
-    data.as_chunks().0.iter().copied()
 }

@@ -47,9 +47,9 @@ pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
 fn add(folder: &mut Folder, program: Program) -> Result<(), CheckpointError> {
     let Folder { model, tensors, .. } = folder;
     let path = &folder.path;
-    model.method(program, |name, shape, files| {
+    model.method(program, |name, shape, _| {
         let stored = stored_name(tensors, name);
-        let weight = tensors.weight(&stored, shape, files);
+        let weight = tensors.weight(&stored, shape);
         weight.map_err(|problem| CheckpointError::File {
             path: path.clone(),
             reason: problem.to_string(),
