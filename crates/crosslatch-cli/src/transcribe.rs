@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::{FileArgs, speech_model};
+use crate::model::{FileArgs, open_model, speech_model};
 use decoding::Decoding;
 
 /// Writes down what is said in audio files: WAV, FLAC, MP3, M4A (AAC, ALAC), Ogg and WebM (Vorbis),
@@ -26,7 +26,7 @@ use decoding::Decoding;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch transcribe talk.mp3\n  \
     crosslatch transcribe --format srt talk.wav > talk.srt\n  \
-    crosslatch transcribe --model whisper.pt2 --language en *.flac\n  \
+    crosslatch transcribe --model small --language en *.flac\n  \
     crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
     crosslatch transcribe --task translate --beam-size 5 --format vtt rede.flac\n  \
     crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
@@ -34,8 +34,9 @@ pub struct Args {
     /// The audio files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
-    /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
+    /// The model: a file or folder of Whisper, or a name on the hub, such as tiny.en, small, turbo or
+    /// openai/whisper-base, which is downloaded once. If left out, the one that the variable
+    /// CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// How to write a transcript.
@@ -63,7 +64,7 @@ pub struct Args {
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     let path = speech_model(args.model.as_deref())?;
     let format: Format = args.format.parse()?;
-    let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::Map))?;
+    let model = open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {
