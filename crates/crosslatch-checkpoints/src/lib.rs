@@ -8,7 +8,7 @@
 //!
 //! | checkpoint | families |
 //! |---|---|
-//! | Hugging Face folder: `config.json`, `model.safetensors` or shards of it | Whisper |
+//! | Hugging Face folder: `config.json`, `model.safetensors` or shards of it | Whisper; Marian, M2M100, NLLB, BART, mBART, Pegasus; T5, T5 v1.1, flan, mT5 |
 //! | faster-whisper's folder (CTranslate2): `config.json`, `model.bin` | Whisper |
 //! | whisper.cpp's file: `ggml-tiny.en.bin` | Whisper |
 //!
@@ -19,16 +19,14 @@
 
 #![forbid(unsafe_code)]
 
-mod bytes;
 mod checkpoint;
-mod ctranslate2;
 mod encoding;
 mod error;
-mod folder;
-mod ggml;
-mod openai;
+mod formats;
+mod layers;
+mod sizes;
 mod tensors;
-mod vocabulary;
+mod text;
 mod whisper;
 
 use std::path::Path;
@@ -36,35 +34,43 @@ use std::path::Path;
 use crosslatch::{Access, Model};
 
 pub use error::CheckpointError;
-pub use folder::family;
+pub use formats::{Format, companions};
 
-/// The format of a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    HuggingFace,
-    CTranslate2,
-    Ggml,
+/// What a checkpoint is, by its smallest file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Kind {
+    /// The format.
+    pub format: Format,
+    /// The family, as transformers calls it: `whisper`.
+    pub family: String,
 }
 
-impl Format {
-    /// That of what is at this path, if it is a checkpoint. Weights of a Hugging Face folder come
-    /// first, because they are what others are made of.
-    fn of(path: &Path) -> Option<Format> {
-        match path.is_dir() {
-            true if folder::is_checkpoint(path) => Some(Format::HuggingFace),
-            true if ctranslate2::is_ctranslate2(path) => Some(Format::CTranslate2),
-            false if ggml::is_ggml(path) => Some(Format::Ggml),
-            _ => None,
-        }
+impl Kind {
+    /// What a file or folder is; `None` if it is no checkpoint.
+    pub fn of(path: impl AsRef<Path>) -> Option<Kind> {
+        let path = path.as_ref();
+        let format = Format::of(path)?;
+        let family = match format {
+            Format::HuggingFace => formats::family(path)?,
+            Format::CTranslate2 | Format::Ggml => WHISPER.to_owned(),
+        };
+        Some(Kind { format, family })
+    }
+
+    /// Whether it is a model of speech.
+    pub fn is_speech(&self) -> bool {
+        self.family == WHISPER
+    }
+
+    /// Whether [`open`] builds models of this family.
+    pub fn is_supported(&self) -> bool {
+        self.is_speech() || text::Family::named(&self.family).is_some()
     }
 }
 
-/// Names of the files that a checkpoint's folder may have beside its weights, and that are used.
-pub fn companions() -> impl Iterator<Item = &'static str> {
-    folder::COMPANIONS
-        .into_iter()
-        .chain(ctranslate2::VOCABULARIES)
-}
+/// The family of models of speech.
+const WHISPER: &str = "whisper";
 
 /// Whether [`open`] reads this as a checkpoint.
 pub fn is_checkpoint(path: impl AsRef<Path>) -> bool {
@@ -89,13 +95,12 @@ pub fn open_model(path: impl AsRef<Path>, access: Access) -> Result<Model, Check
 /// If a file is missing or malformed, or the checkpoint is of an unknown family.
 pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Model, CheckpointError> {
     let path = path.as_ref();
-    let checkpoint = match Format::of(path) {
-        Some(Format::Ggml) => ggml::read(path, access)?,
-        Some(Format::CTranslate2) => ctranslate2::read(path, access)?,
-        Some(Format::HuggingFace) | None => folder::read(path, access)?,
-    };
+    let checkpoint = formats::read(path, access)?;
+    if let Some(family) = text::Family::named(checkpoint.family()) {
+        return text::model(checkpoint, family);
+    }
     match checkpoint.family() {
-        "whisper" => whisper::model(checkpoint),
+        WHISPER => whisper::model(checkpoint),
         other => Err(checkpoint.refuse(
             checkpoint::CONFIG,
             format!(

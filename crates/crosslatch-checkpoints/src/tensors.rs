@@ -1,15 +1,15 @@
 //! The tensors of a checkpoint's files, by name.
 //!
 //! Whatever a file's format, a tensor is a type, a shape and bytes of the file; here these become
-//! weights of the engine. A tensor of type `f32` is used where it lies in the file, any other is
-//! widened once. A safetensors file begins with a JSON header that lists them, which the `safetensors`
+//! weights of the engine. Floats are used where they lie in the file, other numbers are computed
+//! once. A safetensors file begins with a JSON header that lists them, which the `safetensors`
 //! crate reads and checks.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use crosslatch::model::{FileId, Files, WeightContents};
-use crosslatch::{Tensor, TensorSizeError};
+use crosslatch::{DType, Tensor, TensorSizeError};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::encoding::{Encoding, Float, Scales};
@@ -163,8 +163,12 @@ impl Tensors {
             });
         }
         let range = stored.range.clone();
-        if let Encoding::Float(Float::F32) = stored.encoding {
-            return Ok(WeightContents::File(stored.file, range));
+        if let Encoding::Float(float) = stored.encoding {
+            return Ok(match float {
+                Float::F32 => WeightContents::File(stored.file, range),
+                Float::F16 => WeightContents::Halves(stored.file, range, DType::F16),
+                Float::BF16 => WeightContents::Halves(stored.file, range, DType::BF16),
+            });
         }
         let numbers = stored.encoding.numbers(files.bytes(stored.file), range);
         let numbers = numbers.map_err(|dtype| TensorProblem::Type {

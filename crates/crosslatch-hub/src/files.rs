@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crosslatch_checkpoints::{companions, family};
+use crosslatch_checkpoints::{Kind, companions};
 use serde::Deserialize;
 
 use crate::cache::Snapshot;
@@ -80,7 +80,7 @@ pub fn completeness(snapshot: &Snapshot) -> Completeness {
     let is_known = |file: &str| has(file) || snapshot.lacks(file);
     let has_all = companions().all(is_known);
     // Other tools ask for what they need themselves, and mark nothing else as absent.
-    let is_speech = || family(&snapshot.path()).is_none_or(|family| family == "whisper");
+    let is_speech = || Kind::of(snapshot.path()).is_none_or(|kind| kind.is_speech());
     let has_enough = has("tokenizer.json")
         && (weights == Some(CTRANSLATE2)
             || is_known("generation_config.json")

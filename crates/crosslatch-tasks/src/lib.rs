@@ -68,10 +68,10 @@ pub use exported::{
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed};
 pub use speech::{
-    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions,
+    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions, UnknownTask,
     whisper::WhisperConfig,
 };
-pub use subtitles::{Format, UnknownFormat};
+pub use subtitles::{Format, Style, UnknownFormat, Writer, clock};
 pub use text::{
     Candidate, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
     TextPipeline,

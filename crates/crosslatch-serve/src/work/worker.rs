@@ -155,9 +155,10 @@ where
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
         let observer = |event: Event<'_>| {
-            if let Event::Segment(segment) = event {
-                job.reply(Reply::Segment(segment.clone()));
-            }
+            job.reply(match event {
+                Event::Progress { done, total } => Reply::Progress { done, total },
+                Event::Segment(segment) => Reply::Segment(segment.clone()),
+            });
             if job.is_abandoned() {
                 Break(())
             } else {

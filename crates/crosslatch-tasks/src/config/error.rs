@@ -54,8 +54,10 @@ pub enum OptionsError {
         /// The model's languages that it could be.
         known: String,
     },
-    /// A language or a task was asked of a model that knows only English.
-    #[error("this model knows English only; leave out the language and the task")]
+    /// Another language, or a translation, was asked of a model that knows only English.
+    #[error(
+        "this model knows English only; take a model of several languages, or leave out the language and the task"
+    )]
     EnglishOnly,
     /// The model's files give no token for the task.
     #[error(

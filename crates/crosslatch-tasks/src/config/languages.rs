@@ -1,7 +1,7 @@
 //! English names of languages and their codes.
 //!
 //! Models mark a language with a token that carries a code, such as `<|de|>`; a person writes `de`,
-//! `german` or `German`. The table holds the languages that Whisper was published with and the
+//! `german`, `German` or, with a region, `de-AT`. The table holds the languages that Whisper was published with and the
 //! other names that are accepted for some of them. Whether a model knows a language is for its own
 //! files to say.
 
@@ -121,13 +121,16 @@ const NAMES: &[(&str, &str)] = &[
     ("yoruba", "yo"),
 ];
 
-/// The code of a language given in lower case by its code or its English name, such as `de` or
-/// `german`; `None` if it is unknown.
+/// The code of the language that a person calls `language`: its code or its English name in any
+/// case, with or without a region behind the code, such as `de`, `German` or `de-AT`; `None` if it
+/// is unknown.
 pub(crate) fn language_code(language: &str) -> Option<&'static str> {
-    match NAMES.binary_search_by_key(&language, |&(name, _)| name) {
-        Ok(at) => Some(NAMES[at].1),
-        Err(_) => Some(NAMES.iter().find(|&&(_, code)| code == language)?.1),
+    let wanted = language.trim().to_lowercase();
+    if let Ok(at) = NAMES.binary_search_by_key(&wanted.as_str(), |&(name, _)| name) {
+        return Some(NAMES[at].1);
     }
+    let code = wanted.split(['-', '_']).next().unwrap_or_default();
+    Some(NAMES.iter().find(|&&(_, known)| known == code)?.1)
 }
 
 #[cfg(test)]
@@ -142,9 +145,17 @@ mod tests {
             ("german", "de"),
             ("castilian", "es"),
             ("yue", "yue"),
+            ("German", "de"),
+            (" DE ", "de"),
+            ("Haitian Creole", "ht"),
+            ("de-AT", "de"),
+            ("pt_BR", "pt"),
+            ("zh-Hans-CN", "zh"),
         ] {
-            assert_eq!(language_code(given), Some(code));
+            assert_eq!(language_code(given), Some(code), "{given}");
         }
-        assert_eq!(language_code("klingon"), None);
+        for unknown in ["klingon", "", "-", "german-AT", "deutsch"] {
+            assert_eq!(language_code(unknown), None, "{unknown}");
+        }
     }
 }

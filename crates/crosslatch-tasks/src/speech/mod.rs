@@ -24,7 +24,7 @@ mod window;
 
 #[doc(hidden)]
 pub use join::append as append_text;
-pub use options::{Task, TranscribeOptions};
+pub use options::{Task, TranscribeOptions, UnknownTask};
 pub use transcribe::SpeechPipeline;
 
 use crate::config::{ConfigError, OptionsError};

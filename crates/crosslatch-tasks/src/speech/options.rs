@@ -1,5 +1,7 @@
 //! What a caller may choose for a transcript.
 
+use std::str::FromStr;
+
 use crate::subtitles::Format;
 
 /// What to do with the speech.
@@ -21,12 +23,30 @@ impl Task {
     }
 }
 
+/// A name other than `transcribe` and `translate`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown task {0:?}; expected transcribe or translate")]
+pub struct UnknownTask(pub String);
+
+impl FromStr for Task {
+    type Err = UnknownTask;
+
+    /// Reads the name of a task, in any case.
+    fn from_str(name: &str) -> Result<Self, UnknownTask> {
+        [Task::Transcribe, Task::Translate]
+            .into_iter()
+            .find(|task| task.name().eq_ignore_ascii_case(name.trim()))
+            .ok_or_else(|| UnknownTask(name.to_owned()))
+    }
+}
+
 /// What a caller may choose; the default leaves everything to the model's files and gives what
 /// transformers gives by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TranscribeOptions {
-    /// The language spoken, as `de`, `german` or `<|de|>`; with `None` it is detected, where the
-    /// model can.
+    /// The language spoken, as a person names it: `de`, `German`, `de-AT` or `<|de|>`, in any case.
+    /// With `None` it is detected, where the model can. A model that knows English only takes
+    /// English.
     pub language: Option<String>,
     /// The task; `None` for the model's own choice.
     pub task: Option<Task>,
@@ -105,5 +125,20 @@ impl TranscribeOptions {
             no_speech_threshold: Some(0.6),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_known_by_name_in_any_case() {
+        assert_eq!("Translate".parse(), Ok(Task::Translate));
+        assert_eq!(" transcribe".parse(), Ok(Task::Transcribe));
+        assert_eq!(
+            "sing".parse::<Task>().unwrap_err().to_string(),
+            "unknown task \"sing\"; expected transcribe or translate"
+        );
     }
 }

@@ -43,7 +43,7 @@ impl Languages {
     pub fn find(&self, wanted: &str) -> Result<&Language, OptionsError> {
         let lower = wanted.to_lowercase();
         let bare = language(0, wanted).map_or(lower.clone(), |l| l.name.to_lowercase());
-        let code = language_code(&lower).unwrap_or(&lower);
+        let code = language_code(wanted).unwrap_or(&lower);
         let whole = |l: &&Language| l.name.to_lowercase() == bare;
         let start = |l: &&Language| {
             let start = l.name.split('_').next().unwrap_or_default();

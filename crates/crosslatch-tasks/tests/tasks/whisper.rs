@@ -155,17 +155,40 @@ fn without_a_generation_file_the_model_file_serves() {
 }
 
 #[test]
+fn a_model_that_knows_english_only_is_asked_for_english() {
+    let english_only =
+        config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
+    let plan = |language: Option<&str>, task| {
+        let options = TranscribeOptions {
+            language: language.map(str::to_owned),
+            task,
+            ..TranscribeOptions::default()
+        };
+        english_only.plan(&options, false)
+    };
+    let plain = plan(None, None).unwrap();
+    assert_eq!(plain.language(), Some("en"));
+    assert_eq!(plain.prompt(None), [2]);
+    for name in ["en", "English", "EN", "en-GB", "<|en|>"] {
+        assert_eq!(plan(Some(name), Some(Task::Transcribe)).unwrap(), plain);
+    }
+    for (language, task) in [
+        (Some("de"), None),
+        (Some("klingon"), Some(Task::Transcribe)),
+        (None, Some(Task::Translate)),
+        (Some("en"), Some(Task::Translate)),
+    ] {
+        let refused = plan(language, task);
+        assert!(matches!(refused, Err(OptionsError::EnglishOnly)));
+    }
+}
+
+#[test]
 fn wishes_that_a_model_cannot_meet_are_errors() {
     let german = TranscribeOptions {
         language: Some("de".to_owned()),
         ..TranscribeOptions::default()
     };
-    let english_only =
-        config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
-    assert!(matches!(
-        english_only.plan(&german, false),
-        Err(OptionsError::EnglishOnly)
-    ));
     let multi =
         config(json!({"decoder_start_token_id": 2, "lang_to_id": {"<|en|>": 3, "<|fr|>": 4}}))
             .unwrap();

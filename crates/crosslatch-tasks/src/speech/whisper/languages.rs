@@ -5,11 +5,11 @@ use crate::config::language_code;
 /// The token of a language that is given in any case as `<|de|>`, `de` or `german`; `None` if the
 /// language is unknown.
 pub(super) fn language_token(language: &str) -> Option<String> {
-    let language = language.to_lowercase();
-    if language.starts_with("<|") && language.ends_with("|>") {
-        return Some(language);
+    let token = language.trim().to_lowercase();
+    if token.starts_with("<|") && token.ends_with("|>") {
+        return Some(token);
     }
-    Some(format!("<|{}|>", language_code(&language)?))
+    Some(format!("<|{}|>", language_code(language)?))
 }
 
 /// The code in the token of a language: `en` of `<|en|>`.
@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn names_codes_and_tokens_are_accepted() {
-        for given in ["de", "German", "<|de|>", "DE"] {
+        for given in ["de", "German", "<|de|>", "<|DE|>", "DE", "de-CH"] {
             assert_eq!(language_token(given).as_deref(), Some("<|de|>"));
         }
         assert_eq!(language_token("castilian").as_deref(), Some("<|es|>"));

@@ -5,6 +5,10 @@
 //! appended or put in second place; then the task; then, unless timestamps are wanted, the
 //! no-timestamps token. A language that is neither set nor forced is left open, to be detected from
 //! the sound.
+//!
+//! A model that knows English only has no tokens for languages and tasks. transformers refuses both
+//! words there; here English and `transcribe` are what such a model does anyway, so they are
+//! accepted, change nothing, and the language of the transcript is English.
 
 use super::config::WhisperConfig;
 use super::languages::{code_of, language_token};
@@ -13,6 +17,9 @@ use crate::config::{ConfigError, OptionsError};
 use crate::rules::{Rule, Suppress};
 use crate::search::BeamOptions;
 use crate::speech::options::{Task, TranscribeOptions};
+
+/// The token of the only language of a model that is not multilingual.
+const ENGLISH: &str = "<|en|>";
 
 /// How to decode one transcript.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,13 +74,16 @@ impl WhisperConfig {
         };
         let decoding = &self.decoding;
         let beam = decoding.beam_options(options.beam_size, None)?;
-        if self.is_multilingual == Some(false)
-            && (options.language.is_some() || options.task.is_some())
-        {
-            return Err(OptionsError::EnglishOnly);
+        let (mut language, mut task) = (options.language.as_deref(), options.task);
+        if self.is_multilingual == Some(false) {
+            let is_english = language.is_none_or(|l| language_token(l).as_deref() == Some(ENGLISH));
+            if !is_english || task == Some(Task::Translate) {
+                return Err(OptionsError::EnglishOnly);
+            }
+            (language, task) = (None, None);
         }
-        let language = options.language.as_deref().or(self.language.as_deref());
-        let task = options.task.map(Task::name).or(self.task.as_deref());
+        let language = language.or(self.language.as_deref());
+        let task = task.map(Task::name).or(self.task.as_deref());
 
         let mut prompt = vec![Some(decoding.decoder_start_token_id)];
         if language.is_none() && task.is_none() {
@@ -82,7 +92,7 @@ impl WhisperConfig {
         }
         let undefined = prompt.get(1).is_none_or(Option::is_none);
         let mut languages = Vec::new();
-        let mut token = None;
+        let mut token = (self.is_multilingual == Some(false)).then(|| ENGLISH.to_owned());
         if let Some(language) = language {
             let (name, id) = self.language_id(language)?;
             set_second(&mut prompt, Some(id));

@@ -18,13 +18,13 @@ use crosslatch::model::FileId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bytes::Reader;
+use super::bytes::Reader;
+use super::openai::{Specials, preprocessor_config};
+use super::vocabulary::{Vocabulary, bytes};
 use crate::checkpoint::{CONFIG, Checkpoint};
 use crate::encoding::{Encoding, Float, Scales};
 use crate::error::CheckpointError;
-use crate::openai::{Specials, preprocessor_config};
 use crate::tensors::{Stored, Tensors};
-use crate::vocabulary::{Vocabulary, bytes};
 
 /// The file with the weights.
 pub const WEIGHTS: &str = "model.bin";

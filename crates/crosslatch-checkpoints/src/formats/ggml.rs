@@ -14,13 +14,13 @@ use std::path::Path;
 use crosslatch::Access;
 use serde_json::json;
 
-use crate::bytes::Reader;
+use super::bytes::Reader;
+use super::openai::{Specials, preprocessor_config};
+use super::vocabulary::Vocabulary;
 use crate::checkpoint::Checkpoint;
 use crate::encoding::{Block, Encoding, Float};
 use crate::error::CheckpointError;
-use crate::openai::{Specials, preprocessor_config};
 use crate::tensors::Stored;
-use crate::vocabulary::Vocabulary;
 
 /// `ggml` as a number.
 const MAGIC: u32 = 0x6767_6d6c;

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use crate::vocabulary::{Added, Vocabulary};
+use super::vocabulary::{Added, Vocabulary};
 
 /// The languages in the order of their tokens.
 const LANGUAGES: [&str; 100] = [
