@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Transcriber,
         Transcript,
         Transcription,
+        download,
         load,
     )
     from .exporting import export
@@ -47,6 +48,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "Transcription",
+    "download",
     "export",
     "latch",
     "load",

@@ -1,6 +1,6 @@
 """The engine, as Python sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
 
@@ -20,6 +20,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "Transcription",
+    "download",
     "load",
 ]
 
@@ -36,6 +37,14 @@ _Numbers: TypeAlias = bool | int | float | Sequence["_Numbers"]
 _Precision: TypeAlias = Literal["f32", "bf16", "int8"]
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
+def download(
+    name: str | PathLike[str], *, progress: Callable[[int, int], object] | None = None
+) -> str:
+    """Downloads a model into the Hugging Face cache unless it is there, and returns the path of its
+    folder; what is a path already is returned as it is. `progress` is called now and then with the
+    bytes that have arrived and the bytes of all files.
+    """
+
 def load(
     path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
     *,
@@ -45,8 +54,9 @@ def load(
     map: bool = True,
     memory_limit: int | str | None = None,
 ) -> Program:
-    """Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
-    methods and their files, one model of several files.
+    """Loads a model: a `.pt2` file, a folder that transformers' exporters wrote, a checkpoint, or a name
+    on the hub such as "tiny.en", which is downloaded once; or, from a dictionary of methods and their
+    files, one model of several files.
 
     Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
     with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of

@@ -15,6 +15,7 @@ mod error;
 mod idle;
 mod inputs;
 mod methods;
+mod models;
 mod options;
 mod outputs;
 mod process;
@@ -34,6 +35,8 @@ mod _engine {
     use super::error::Error;
     #[pymodule_export]
     use super::methods::{Method, TensorInfo};
+    #[pymodule_export]
+    use super::models::download;
     #[pymodule_export]
     use super::program::{Program, load};
     #[pymodule_export]
