@@ -94,7 +94,7 @@ pub fn archive(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// The entries of a model of one program, with payloads of the numbers 1, 2, … for its weights and of
-/// zeros for its state.
+/// zeros for its state. Every other payload of zeros is empty, which means the same.
 pub fn entries(program: &Program) -> Vec<Entry> {
     let mut config = Map::new();
     let mut payloads = Vec::new();
@@ -111,6 +111,7 @@ pub fn entries(program: &Program) -> Vec<Entry> {
             .map(|s| s.constant().unwrap_or(1).max(0) as usize);
         let bytes = sizes.product::<usize>() * ty.dtype.size();
         let contents = match slot.kind {
+            SlotKind::State if payloads.len() % 2 == 1 => Vec::new(),
             SlotKind::State => vec![0; bytes],
             // Small positive numbers in every type, and valid booleans.
             _ => (0..bytes)

@@ -8,7 +8,7 @@
 //!
 //! | checkpoint | families |
 //! |---|---|
-//! | Hugging Face folder: `config.json`, `model.safetensors` or shards of it | Whisper |
+//! | Hugging Face folder: `config.json`, `model.safetensors` or shards of it | Whisper; Marian, M2M100, NLLB, BART, mBART, Pegasus; T5, T5 v1.1, flan, mT5 |
 //!
 //! ```no_run
 //! let model = crosslatch_checkpoints::open_model("whisper-tiny.en", crosslatch::Access::Map)?;
@@ -19,7 +19,10 @@
 
 mod error;
 mod folder;
+mod layers;
+mod sizes;
 mod tensors;
+mod text;
 mod whisper;
 
 use std::path::Path;
@@ -51,6 +54,9 @@ pub fn open_model(path: impl AsRef<Path>, access: Access) -> Result<Model, Check
 /// If a file is missing or malformed, or the checkpoint is of an unknown family.
 pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Model, CheckpointError> {
     let folder = folder::Folder::read(path.as_ref(), access)?;
+    if let Some(family) = text::Family::named(folder.family()) {
+        return text::model(folder, family);
+    }
     match folder.family() {
         "whisper" => whisper::model(folder),
         other => Err(folder.refuse(

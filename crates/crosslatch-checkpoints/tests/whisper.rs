@@ -59,7 +59,7 @@ fn weights(model: &Model) -> Weights {
             let contents = Contents {
                 dtype: Dtype::F32,
                 shape: weight.layout.shape.to_vec(),
-                bytes: model.weight_bytes(weight)[start..start + len].to_vec(),
+                bytes: model.weight_bytes(weight).unwrap()[start..start + len].to_vec(),
             };
             // The output projection is the token embedding; checkpoints have it once.
             if slot.name != "proj_out.weight" {

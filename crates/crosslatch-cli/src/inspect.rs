@@ -3,8 +3,10 @@
 //! All that is known is gathered as JSON once ([`facts`]); what a person reads, as [`text`] or as a
 //! [`page`], is made from that, so that a program that reads `--json` knows as much.
 
+mod about;
 mod facts;
 mod layers;
+mod names;
 mod page;
 mod steps;
 mod text;

@@ -23,6 +23,7 @@ mod shell;
 mod transcribe;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -62,7 +63,11 @@ pub type CommandError = Box<dyn std::error::Error>;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(error) = transcribe::foreign_flag(&words, Cli::command()) {
+        error.exit();
+    }
+    let outcome = match Cli::parse_from(words).command {
         Command::Transcribe(args) => transcribe::transcribe(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Generate(args) => generate::generate(&args),
@@ -87,7 +92,9 @@ pub fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
+    let io = error
         .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        .map(std::io::Error::kind);
+    let json = error.downcast_ref::<serde_json::Error>();
+    io.or(json.and_then(serde_json::Error::io_error_kind)) == Some(std::io::ErrorKind::BrokenPipe)
 }

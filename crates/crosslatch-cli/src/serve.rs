@@ -1,9 +1,10 @@
 //! `crosslatch serve`: transcripts over HTTP.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Options, Precision};
-use crosslatch_serve::{Config, Hosts, Limits, Patience, Server};
+use crosslatch_serve::{Config, Hosts, Limits, Origin, Patience, Server};
+use crosslatch_tasks::TranscribeOptions;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -14,10 +15,21 @@ use crate::model::{FileArgs, speech_model};
 /// Environment variable for the key, because other users can read the command line.
 const KEY: &str = "CROSSLATCH_API_KEY";
 
+/// The names of OpenAI's models for speech, one of which its clients ask for.
+const ALIASES: [&str; 4] = [
+    "whisper-1",
+    "gpt-4o-transcribe",
+    "gpt-4o-mini-transcribe",
+    "gpt-transcribe",
+];
+
+/// How the names of model files end.
+const EXTENSIONS: [&str; 2] = [".pt2", ".bin"];
+
 /// Answers HTTP requests for transcripts, by OpenAI's interface.
 ///
-/// POST /v1/audio/transcriptions and /v1/audio/translations, GET /v1/models, /health and /metrics;
-/// a page to try it at /. At SIGTERM or an interrupt it finishes what it has accepted.
+/// POST /v1/audio/transcriptions and /v1/audio/translations, GET /v1/models, /health, /metrics and
+/// /openapi.json; a page for people at /. At SIGTERM or an interrupt it finishes what it has accepted.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch serve --model whisper.pt2\n  \
     curl http://127.0.0.1:8000/v1/audio/transcriptions -F model=whisper-1 -F file=@talk.mp3\n  \
@@ -28,9 +40,12 @@ pub struct Args {
     /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// The name that clients call it by, beside `whisper-1`; the file's if left out.
+    /// The name that clients call it by; the file's if left out.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Further names that clients may call it by, which replace those that OpenAI's clients use.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ALIASES)]
+    alias: Vec<String>,
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
@@ -43,6 +58,10 @@ pub struct Args {
     /// answered; elsewhere any is, until one is named here. May be given several times.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
+    /// The origin of a page of another host that may use this server from a browser, such as
+    /// https://voice.example, or * for any page. May be given several times.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<Origin>,
     /// The port to listen at; 0 takes a free one.
     #[arg(long, value_name = "N", default_value_t = 8000)]
     port: u16,
@@ -66,10 +85,48 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
     #[command(flatten)]
+    defaults: Defaults,
+    #[command(flatten)]
     file: FileArgs,
     /// Log nothing.
     #[arg(long)]
     quiet: bool,
+}
+
+/// How to decode where a request does not say.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Decoding, where a request does not say")]
+struct Defaults {
+    /// The language spoken, such as `en`; detected where the model can if left out.
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<String>,
+    /// Follow so many texts at once and take the best; 1 takes the best token at each step.
+    #[arg(long, value_name = "N")]
+    beam_size: Option<usize>,
+    /// Decode a window again, less and less strictly, while its text repeats itself or is doubted;
+    /// leave windows out in which nothing is spoken.
+    #[arg(long)]
+    fallback: bool,
+    /// Do not decode a second or more in which the sound stays below this level, in decibels of
+    /// full scale.
+    #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-45", allow_negative_numbers = true)]
+    skip_silence: Option<f32>,
+}
+
+impl Defaults {
+    fn options(&self) -> TranscribeOptions {
+        let options = TranscribeOptions {
+            language: self.language.clone(),
+            beam_size: self.beam_size,
+            skip_silence: self.skip_silence,
+            ..TranscribeOptions::default()
+        };
+        match self.fallback {
+            true => options.with_fallback(),
+            false => options,
+        }
+    }
 }
 
 /// Runs the command.
@@ -81,12 +138,10 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
     let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::MapOwn))?;
-    let stem = || {
-        path.file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-    };
     let config = Config {
-        name: args.name.clone().or_else(stem).unwrap_or_default(),
+        name: args.name.clone().unwrap_or_else(|| name_of(&path)),
+        aliases: args.alias.clone(),
+        defaults: args.defaults.options(),
         workers: match args.workers {
             Some(workers) => workers.into(),
             None => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -101,6 +156,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
             [] => Hosts::ByAddress,
             names => Hosts::Named(names.to_vec()),
         },
+        origins: args.allow_origin.clone(),
         patience: Patience::default(),
     };
     let options = Options {
@@ -120,6 +176,14 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
         eprintln!("listening at http://{}", server.address()?);
     }
     Ok(server.run()?)
+}
+
+/// The name of a model by its file or folder: `whisper` of `whisper.pt2`, `whisper-tiny.en` of a
+/// folder that is called so.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let bare = EXTENSIONS.iter().find_map(|end| name.strip_suffix(end));
+    bare.unwrap_or(&name).to_owned()
 }
 
 /// The key that clients have to send, if any.

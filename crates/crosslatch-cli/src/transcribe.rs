@@ -1,34 +1,50 @@
 //! `crosslatch transcribe`: what is said in audio files.
 
 mod decoding;
+mod destination;
+mod foreign;
+mod interrupt;
+mod screen;
+mod work;
 
-use std::io::{IsTerminal, Write};
+use std::io;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use clap::CommandFactory;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::{
-    Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, TranscribeOptions, Transcript,
-    audio, speech_pipeline,
+    Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, Style, TranscribeOptions,
+    Transcript, audio, speech_pipeline,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::{FileArgs, speech_model};
+use crate::{Cli, CommandError};
 use decoding::Decoding;
+use destination::{Destination, Folder};
+pub use foreign::foreign_flag;
+use interrupt::on_interrupt;
+use screen::{Screen, Stopwatch, minutes};
+use work::Work;
 
 /// Writes down what is said in audio files: WAV, FLAC, MP3, M4A (AAC, ALAC), Ogg and WebM (Vorbis),
 /// AIFF, CAF.
 ///
-/// Prints one transcript a file, in the order given. A file that cannot be read is reported and
-/// the others are still done; the exit status is then 1.
+/// Text appears as it is decoded: on standard output, or with --output-dir in a file for each input.
+/// A file that cannot be read is reported and the others are still done; the exit status is then 1.
+/// Ctrl-C keeps what was decoded so far; the exit status is then 130.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch transcribe talk.mp3\n  \
-    crosslatch transcribe --format srt talk.wav > talk.srt\n  \
-    crosslatch transcribe --model whisper.pt2 --language en *.flac\n  \
+    crosslatch transcribe -o subtitles -f srt,vtt,json *.m4a\n  \
+    crosslatch transcribe -m openai-whisper-base -l German --format srt talk.wav > talk.srt\n  \
     crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
-    crosslatch transcribe --task translate --beam-size 5 --format vtt rede.flac\n  \
+    crosslatch transcribe --task translate --beam-size 5 -f vtt --max-line-width 42 rede.flac\n  \
     crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
 pub struct Args {
     /// The audio files.
@@ -36,11 +52,10 @@ pub struct Args {
     files: Vec<PathBuf>,
     /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
     /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
-    #[arg(long, value_name = "MODEL")]
+    #[arg(short, long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// How to write a transcript.
-    #[arg(long, default_value = "text", value_parser = ["text", "json", "srt", "vtt", "tsv"])]
-    format: String,
+    #[command(flatten)]
+    output: OutputArgs,
     /// How weights are stored: f32, bf16 or int8.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
@@ -59,10 +74,96 @@ pub struct Args {
     decoding: Decoding,
 }
 
+/// What is written, and where.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// How to write transcripts; with --output-dir, several formats may be named, as in srt,vtt.
+    #[arg(short, long, default_value = "text", value_delimiter = ',', ignore_case = true,
+          value_parser = formats())]
+    format: Vec<Format>,
+    /// Write a file for each input and format into this folder, called like the input: talk.mp3
+    /// becomes DIR/talk.srt. Inputs that would share a name keep their endings (talk.mp3.srt,
+    /// talk.wav.srt); those of one name in several folders are numbered.
+    #[arg(short, long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Break lines of srt and vtt so that they have at most so many columns.
+    #[arg(long, value_name = "N")]
+    max_line_width: Option<NonZeroUsize>,
+    /// Show at most so many lines at a time in srt and vtt; longer segments become several.
+    #[arg(long, value_name = "N", requires = "max_line_width")]
+    max_line_count: Option<NonZeroUsize>,
+    /// Show no progress and no text above it.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say of each file how long it is, its language, and how fast it was transcribed.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Names of formats, in any case.
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let names = ["json", "srt", "vtt", "tsv"].map(PossibleValue::new);
+    let text = PossibleValue::new("text").alias("txt");
+    PossibleValuesParser::new([text].into_iter().chain(names)).try_map(|name| name.parse())
+}
+
+impl OutputArgs {
+    /// Refuses what is no sensible wish, as wrong usage.
+    fn check(&self) {
+        let refuse = |message: &str| {
+            let mut command = Cli::command();
+            command.build();
+            let command = command.find_subcommand_mut("transcribe");
+            if let Some(command) = command {
+                command.error(ErrorKind::ArgumentConflict, message).exit();
+            }
+        };
+        if self.format.len() > 1 && self.output_dir.is_none() {
+            refuse("several formats need files to go to; name a folder for them with --output-dir");
+        }
+        let has_lines = |format: &Format| matches!(format, Format::Srt | Format::Vtt);
+        if self.max_line_width.is_some() && !self.format.iter().any(has_lines) {
+            refuse("only srt and vtt have lines of a width; ask for one of them with --format");
+        }
+    }
+
+    fn destination(&self, sounds: &[PathBuf]) -> Result<Destination, CommandError> {
+        match &self.output_dir {
+            None => Ok(Destination::Stream(self.first())),
+            Some(folder) => match Folder::new(folder, &self.format, sounds) {
+                Ok(folder) => Ok(Destination::Folder(folder)),
+                Err(e) => Err(format!("{}: cannot be made a folder: {e}", folder.display()).into()),
+            },
+        }
+    }
+
+    fn style(&self) -> Style {
+        Style {
+            file: None,
+            max_line_width: self.max_line_width.map(NonZeroUsize::get),
+            max_line_count: self.max_line_count.map(NonZeroUsize::get),
+        }
+    }
+
+    fn first(&self) -> Format {
+        self.format.first().copied().unwrap_or_default()
+    }
+
+    /// The format that decides how to decode: one with times, if there is any.
+    fn deciding(&self) -> Format {
+        let mut formats = self.format.iter().copied();
+        formats
+            .find(|format| format.needs_timestamps())
+            .unwrap_or(self.first())
+    }
+}
+
 /// Runs the command.
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
+    args.output.check();
+    let started = Instant::now();
     let path = speech_model(args.model.as_deref())?;
-    let format: Format = args.format.parse()?;
     let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
@@ -74,7 +175,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let wanted = args.decoding.options(format);
+    let wanted = args.decoding.options(args.output.deciding());
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
     let batcher = StepBatcher::new(options.threads);
     if let Some(batch) = args.batch {
@@ -85,21 +186,37 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         let model = ExportedSpeechModel::new(&model, options).map_err(|e| at_model(&e))?;
         speech.push(model.batched_by(&batcher));
     }
+    let work = Arc::new(Mutex::new(Work::new(
+        args.output.destination(&args.files)?,
+        args.output.style(),
+        args.files.clone(),
+        Screen::new(args.output.quiet),
+    )));
+    let kept = Arc::clone(&work);
+    on_interrupt(move || keep(&kept))?;
+    if args.output.verbose {
+        let opened = started.elapsed().as_secs_f64();
+        eprintln!(
+            "{}: opened in {opened:.1} s, {}",
+            path.display(),
+            args.precision
+        );
+    }
     let mut transcriber = Transcriber {
         pipeline,
         speech,
         is_batch: args.batch.is_some(),
+        is_verbose: args.output.verbose,
         options: wanted,
+        work,
     };
     let mut failed = 0;
-    for file in &args.files {
-        match transcriber.file(file) {
-            Ok(transcript) => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(format.write(&transcript).as_bytes())?;
-                out.flush()?;
+    for (index, file) in args.files.iter().enumerate() {
+        match transcriber.file(index, file) {
+            Ok(()) => {}
+            Err(error) if args.files.len() == 1 || crate::is_broken_pipe(&*error) => {
+                return Err(error);
             }
-            Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
                 eprintln!("error: {error}");
                 failed += 1;
@@ -122,52 +239,101 @@ struct Transcriber {
     /// One model for each piece that is decoded at a time.
     speech: Vec<ExportedSpeechModel>,
     is_batch: bool,
+    is_verbose: bool,
     options: TranscribeOptions,
+    work: Arc<Mutex<Work>>,
 }
 
 impl Transcriber {
-    fn file(&mut self, file: &Path) -> Result<Transcript, CommandError> {
+    fn file(&mut self, index: usize, file: &Path) -> Result<(), CommandError> {
+        let watch = Stopwatch::start();
+        lock(&self.work).reading(index);
         // The reader's errors already name the file.
-        let audio = audio::read_file(file, self.pipeline.sample_rate())?;
+        let audio = audio::read_file(file, self.pipeline.sample_rate());
+        let audio = audio.inspect_err(|_| lock(&self.work).screen.clear())?;
         if !audio.damage.is_none() {
-            eprintln!("warning: {}: {}", file.display(), audio.damage);
+            let warn = || eprintln!("warning: {}: {}", file.display(), audio.damage);
+            lock(&self.work).screen.aside(warn);
         }
-        let bar = progress_bar(file, audio.duration());
-        let observer = |event: Event<'_>| {
-            if let Event::Progress { done, .. } = event {
-                bar.set_position(milliseconds(done));
+        lock(&self.work).begin(index, audio.duration())?;
+        match self.decode(&audio.samples) {
+            Ok(transcript) => {
+                lock(&self.work).finish(&transcript)?;
+                if self.is_verbose {
+                    self.report(file, &audio, &transcript, &watch);
+                }
+                Ok(())
             }
-            ControlFlow::Continue(())
+            // Nobody is there to be told.
+            Err(error) if crate::is_broken_pipe(&*error) => Err(error),
+            Err(error) => {
+                if let Some(place) = lock(&self.work).stop()? {
+                    eprintln!("{place}");
+                }
+                match error.downcast::<io::Error>() {
+                    Ok(error) => Err(error),
+                    Err(error) => Err(format!("{}: {error}", file.display()).into()),
+                }
+            }
+        }
+    }
+
+    /// Decodes a sound. The error is an [`io::Error`] if the text cannot be written.
+    fn decode(&mut self, samples: &[f32]) -> Result<Transcript, CommandError> {
+        let mut failure = None;
+        let work = &self.work;
+        let observer = |event: Event<'_>| match lock(work).observe(event) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
         };
-        let Transcriber {
-            pipeline, options, ..
-        } = self;
+        let (pipeline, options) = (&self.pipeline, &self.options);
         let transcript = match self.speech.as_mut_slice() {
             [speech] if !self.is_batch => {
-                pipeline.transcribe_with(speech, &audio.samples, options, observer)
+                pipeline.transcribe_with(speech, samples, options, observer)
             }
-            speech => pipeline.transcribe_batch(speech, &audio.samples, options, observer),
+            speech => pipeline.transcribe_batch(speech, samples, options, observer),
+        };
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(transcript?),
         }
-        .map_err(|e| format!("{}: {e}", file.display()))?;
-        bar.finish_and_clear();
-        Ok(transcript)
+    }
+
+    fn report(
+        &self,
+        file: &Path,
+        audio: &audio::Audio,
+        transcript: &Transcript,
+        watch: &Stopwatch,
+    ) {
+        let (elapsed, speed) = watch.speed(audio.duration());
+        eprintln!(
+            "{}: {} of sound, {} Hz, channels: {}, language: {}; {elapsed:.1} s, {speed}",
+            file.display(),
+            minutes(audio.duration()),
+            audio.source_rate,
+            audio.source_channels,
+            transcript.language.as_deref().unwrap_or("unknown"),
+        );
     }
 }
 
-fn milliseconds(seconds: f64) -> u64 {
-    (seconds * 1000.0) as u64
+/// Writes what has been decoded when the process is interrupted, and says where that is.
+fn keep(work: &Mutex<Work>) {
+    let mut work = lock(work);
+    match work.stop() {
+        Ok(Some(place)) => eprintln!("{place}"),
+        Ok(None) => eprintln!("stopped"),
+        Err(error) => eprintln!("error: {error}"),
+    }
+    // Whoever else waits for the lock must not begin with the next sound.
+    std::mem::forget(work);
 }
 
-/// A progress bar on standard error if that is a terminal, otherwise a hidden one.
-fn progress_bar(file: &Path, seconds: f64) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target(Some(milliseconds(seconds)), target);
-    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent}% {eta}") {
-        bar.set_style(style);
-    }
-    bar.set_message(file.display().to_string());
-    bar
+/// The work, also after a panic of another thread: it is written as far as it got.
+fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use crosslatch::inputs::types_for;
-use crosslatch::ir::graph::Symbol;
+use crosslatch::ir::graph::{Program, Symbol};
 use crosslatch::plan::{Memory, Plan};
-use crosslatch::{Options, Session};
+use crosslatch::{DType, Layout, Options, Session};
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
@@ -16,7 +16,7 @@ use crate::model::ModelArgs;
 /// the node for which that cannot be.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  crosslatch verify m.pt2\n\nExit status 0: proved; 1: refused, or the \
+    after_help = "Examples:\n  crosslatch verify m.pt2\n  crosslatch verify m.pt2 --details\n\nExit status 0: proved; 1: refused, or the \
     file is bad. A plan is made for the smallest and the largest sizes that the model takes, where \
     they are bounded."
 )]
@@ -25,6 +25,9 @@ pub struct Args {
     of: ModelArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    /// Print for each state slot the values that are its memory, and each copy with its reason.
+    #[arg(long)]
+    details: bool,
 }
 
 /// Runs the command.
@@ -36,34 +39,81 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
     };
     let mut out = std::io::stdout().lock();
     for method in model.methods() {
-        let program = &method.program;
-        let smallest = |s: &Symbol| s.min.max(1);
-        let largest = |s: &Symbol| s.max.unwrap_or(s.min).max(1);
-        let mut proved = Vec::new();
-        for types in [types_for(program, smallest), types_for(program, largest)] {
-            let Some(types) = types.filter(|types| !proved.contains(types)) else {
-                continue;
-            };
-            let mut session = Session::new(&model, options)?;
-            let plan = session.plan(&program.name, &types)?;
-            let shapes = types
-                .iter()
-                .map(|(d, l)| format!("{d}{:?}", l.shape.as_slice()));
-            let shapes: Vec<String> = shapes.collect();
-            writeln!(out, "{}({}): safe", program.name, shapes.join(", "))?;
-            print_proof(&mut out, plan)?;
-            proved.push(types);
+        let name = &method.program.name;
+        let mut session = Session::new(&model, options)?;
+        let sizes = smallest_and_largest(&method.program);
+        let mut copied = Bytes::default();
+        for types in &sizes {
+            copied = copied.most(Bytes::of(session.plan(name, types)?));
         }
-        if proved.is_empty() {
+        let sizes_proved: Vec<String> = sizes.iter().map(|types| shapes(types)).collect();
+        if sizes_proved.is_empty() {
             return Err(format!(
-                "{}: method `{}` has sizes without bounds; nothing can be planned",
+                "{}: method `{name}` has sizes without bounds; nothing can be planned",
                 args.of.model.display(),
-                program.name
             )
             .into());
         }
+        writeln!(
+            out,
+            "{name}: safe for {}; cache bytes copied: {}, avoided: {}",
+            sizes_proved.join(" to "),
+            copied.made,
+            copied.avoided
+        )?;
+        if args.details {
+            for types in &sizes {
+                writeln!(out, "  {}", shapes(types))?;
+                print_proof(&mut out, session.plan(name, types)?)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// The types of all tensors that a run is fed with.
+type InputTypes = Vec<(DType, Layout)>;
+
+/// The types of the smallest and of the largest inputs, where they are bounded and differ.
+fn smallest_and_largest(program: &Program) -> Vec<InputTypes> {
+    let smallest = types_for(program, |symbol: &Symbol| symbol.min.max(1));
+    let largest = types_for(program, |symbol: &Symbol| {
+        symbol.max.unwrap_or(symbol.min).max(1)
+    });
+    let mut both: Vec<InputTypes> = [smallest, largest].into_iter().flatten().collect();
+    both.dedup();
+    both
+}
+
+fn shapes(types: &[(DType, Layout)]) -> String {
+    let shapes = types
+        .iter()
+        .map(|(dtype, layout)| format!("{dtype}{:?}", layout.shape.as_slice()));
+    format!("({})", shapes.collect::<Vec<_>>().join(", "))
+}
+
+/// Bytes of caches that a run copies, and those that it was proved not to need to copy.
+#[derive(Clone, Copy, Default)]
+struct Bytes {
+    made: usize,
+    avoided: usize,
+}
+
+impl Bytes {
+    fn of(plan: &Plan) -> Bytes {
+        let [made, avoided] = [&plan.copies, &plan.elided].map(|copies| {
+            let caches = copies.iter().filter(|copy| copy.state && !copy.store);
+            caches.map(|copy| copy.bytes).sum()
+        });
+        Bytes { made, avoided }
+    }
+
+    fn most(self, other: Bytes) -> Bytes {
+        Bytes {
+            made: self.made.max(other.made),
+            avoided: self.avoided.max(other.avoided),
+        }
+    }
 }
 
 /// For each state slot the values that are its memory, and every copy that keeps them apart.
@@ -76,18 +126,14 @@ fn print_proof(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
         }
     }
     for (slot, values) in slots {
-        writeln!(out, "  state @{slot} is the memory of")?;
+        writeln!(out, "    state @{slot} is the memory of")?;
         for value in values {
-            writeln!(out, "    {value}")?;
+            writeln!(out, "      {value}")?;
         }
     }
     for copy in &plan.copies {
         let what = if copy.store { "stored" } else { "copied" };
-        writeln!(out, "  {what}: {}: {}", copy.value, copy.reason)?;
+        writeln!(out, "    {what}: {}: {}", copy.value, copy.reason)?;
     }
-    let [copied, avoided] = [&plan.copies, &plan.elided].map(|copies| {
-        let caches = copies.iter().filter(|c| c.state && !c.store);
-        caches.map(|c| c.bytes).sum::<usize>()
-    });
-    writeln!(out, "  cache bytes copied: {copied}, avoided: {avoided}")
+    Ok(())
 }

@@ -14,7 +14,7 @@ use crosslatch_kernels::attention::{Attention, attention};
 use crosslatch_kernels::matmul::{
     Product, QuantizedLinear, matmul, microkernels, quantized_linear,
 };
-use crosslatch_kernels::movement::{copy, quantize};
+use crosslatch_kernels::movement::{Unquantized, copy, quantize};
 use crosslatch_kernels::probes::BandwidthProbe;
 use crosslatch_kernels::probes::{Numbers, multiply_adds_per_second};
 use crosslatch_kernels::rows::{Norm, norm};
@@ -143,7 +143,7 @@ impl Bench {
             let from = bytemuck::cast_slice(w.bytes());
             quantize(
                 format,
-                from,
+                Unquantized::F32(from),
                 [columns, depth],
                 stored.bytes_mut(),
                 &self.threads,

@@ -1,6 +1,8 @@
-//! How to serve: under which name, with how many workers, for whom.
+//! How to serve: under which names, with how many workers, for whom.
 
-use crate::http::Hosts;
+use crosslatch_tasks::TranscribeOptions;
+
+use crate::http::{Hosts, Origin};
 use crate::limits::{Limits, Patience};
 
 /// How to serve.
@@ -8,6 +10,11 @@ use crate::limits::{Limits, Patience};
 pub struct Config {
     /// The name by which clients ask for the model.
     pub name: String,
+    /// Further names by which they may ask for it.
+    pub aliases: Vec<String>,
+    /// How to decode where a request does not say. Its format, timestamps, task and prompt are not
+    /// used: each request has its own.
+    pub defaults: TranscribeOptions,
     /// Number of requests that are decoded at a time, each by a session and a thread of its own.
     pub workers: usize,
     /// Number of requests that may wait beside those.
@@ -18,6 +25,8 @@ pub struct Config {
     pub api_key: Option<String>,
     /// The hosts that the server answers to.
     pub hosts: Hosts,
+    /// The origins of other hosts' pages that may use the server.
+    pub origins: Vec<Origin>,
     /// How long the server waits for clients.
     pub patience: Patience,
 }

@@ -27,9 +27,29 @@ const MOST_TEXT: usize = 1 << 10;
 /// file it is.
 const MOST_NAME: usize = 128;
 
-/// The fields, for messages.
-const FIELDS: &str = "file, model, language, prompt, response_format, temperature, \
-                      timestamp_granularities[] and stream";
+/// The fields. The last two are this server's own.
+pub const FIELDS: [&str; 10] = [
+    "file",
+    "model",
+    "language",
+    "prompt",
+    "response_format",
+    "temperature",
+    "timestamp_granularities[]",
+    "stream",
+    "skip_silence",
+    "fallback",
+];
+
+/// What is asked for as a language if it is to be detected although the server has a default.
+const DETECTED: &str = "auto";
+
+/// Below this level, in decibels of full scale, sound is silent if a request does not say; the
+/// command's `--skip-silence` takes the same.
+const SILENT: f32 = -45.0;
+
+/// The levels that may be called silent.
+pub const SILENT_LEVELS: std::ops::RangeInclusive<f32> = -120.0..=0.0;
 
 /// How to write the transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +97,7 @@ impl ResponseFormat {
 pub struct Form {
     /// The sound, and the name of its file.
     pub file: Option<(String, Bytes)>,
-    /// The model asked for.
+    /// The model asked for; the server has one only, so it may be left out.
     pub model: Option<String>,
     /// How to write the transcript.
     pub format: ResponseFormat,
@@ -87,6 +107,9 @@ pub struct Form {
     prompt: Option<String>,
     temperature: Option<f32>,
     has_granularities: bool,
+    /// The level of silence that is to be skipped, if any.
+    skip_silence: Option<Option<f32>>,
+    fallback: Option<bool>,
 }
 
 impl Form {
@@ -128,11 +151,11 @@ impl Form {
 
     async fn add(&mut self, mut field: Field<'_>, reader: &Reader) -> Result<(), ApiError> {
         let Some(name) = field.name().map(str::to_owned) else {
-            let message = format!("a field of the form has no name; there is {FIELDS}");
+            let message = format!("a field of the form has no name; there is {}", fields());
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         };
         if name.len() > MOST_NAME {
-            let message = format!("there is no field {}; there is {FIELDS}", shown(&name));
+            let message = format!("there is no field {}; there is {}", shown(&name), fields());
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         }
         if name == "file" {
@@ -158,12 +181,17 @@ impl Form {
             "response_format" => self.format = ResponseFormat::named(&text)?,
             "temperature" => self.temperature = Some(temperature(&text)?),
             "stream" => self.stream = flag("stream", &text)?,
+            "skip_silence" => self.skip_silence = Some(silence(&text)?),
+            "fallback" => self.fallback = Some(flag("fallback", &text)?),
             "timestamp_granularities" => {
                 granularity(&text)?;
                 self.has_granularities = true;
             }
             _ => {
-                let message = format!("{name} is not supported by this server; there is {FIELDS}");
+                let message = format!(
+                    "{name} is not supported by this server; there is {}",
+                    fields()
+                );
                 return Err(ApiError::param(&name, message).with_code("unknown_parameter"));
             }
         }
@@ -178,37 +206,59 @@ impl Form {
                 "timestamp_granularities needs response_format=verbose_json",
             ));
         }
-        if self.stream && self.format != ResponseFormat::Json && self.format != ResponseFormat::Text
-        {
+        if self.stream && matches!(self.format, ResponseFormat::Srt | ResponseFormat::Vtt) {
             return Err(ApiError::param(
                 "response_format",
-                "a stream has text only; ask for response_format=json, or leave out stream",
+                "a stream is no file of subtitles; ask for response_format=json or verbose_json, or \
+                 leave out stream",
             ));
         }
         Ok(self)
     }
 
-    /// How to decode, by a model with this configuration.
-    pub fn options(&self, task: Task, model: &WhisperConfig) -> TranscribeOptions {
+    /// How to decode, by a model with this configuration and a server with these defaults.
+    pub fn options(
+        &self,
+        task: Task,
+        model: &WhisperConfig,
+        defaults: &TranscribeOptions,
+    ) -> TranscribeOptions {
         let is_verbose = self.format == ResponseFormat::VerboseJson;
         let mut options = TranscribeOptions {
-            language: self.language.clone(),
+            language: match self.language.as_deref() {
+                None => defaults.language.clone(),
+                Some(DETECTED) => None,
+                Some(language) => Some(language.to_owned()),
+            },
             task: (task == Task::Translate).then_some(task),
             format: self.format.subtitles().unwrap_or_default(),
             // `verbose_json` lists segments with their times, so it is worth having them exact.
             timestamps: (is_verbose && model.has_timestamps()).then_some(true),
             prompt: self.prompt.clone(),
-            ..TranscribeOptions::default()
+            skip_silence: self.skip_silence.unwrap_or(defaults.skip_silence),
+            ..defaults.clone()
         };
-        if let Some(temperature) = self.temperature {
-            options.temperatures = vec![temperature];
+        match self.fallback {
+            Some(true) => options = options.with_fallback(),
+            Some(false) => options = without_fallback(options),
+            None => {}
+        }
+        if let Some(first) = self.temperature {
+            // What is tried after the first temperature are higher ones, as openai-whisper does.
+            match options.temperatures.len() {
+                0 | 1 => options.temperatures.clear(),
+                _ => options.temperatures.retain(|&t| t > first),
+            }
+            options.temperatures.insert(0, first);
         }
         let has_no_speech = model.no_timestamps_token_id.is_some_and(|id| id > 0);
-        let is_set = model
-            .no_speech_threshold
-            .or(model.logprob_threshold)
-            .is_some();
-        if is_verbose && has_no_speech && !is_set {
+        let is_set = [
+            model.no_speech_threshold,
+            model.logprob_threshold,
+            options.no_speech_threshold,
+            options.logprob_threshold,
+        ];
+        if is_verbose && has_no_speech && is_set.iter().all(Option::is_none) {
             // No text crosses these thresholds: the probability is computed and has no effect.
             options.no_speech_threshold = Some(f32::INFINITY);
             options.logprob_threshold = Some(f32::NEG_INFINITY);
@@ -273,6 +323,12 @@ impl Reader {
     }
 }
 
+/// The names of all fields, for messages.
+fn fields() -> String {
+    let [rest @ .., last] = FIELDS;
+    format!("{} and {last}", rest.join(", "))
+}
+
 fn too_slow(what: &str, waited: Duration) -> ApiError {
     let message = format!("{what} did not arrive within {:.0} s", waited.as_secs_f64());
     ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
@@ -293,6 +349,37 @@ fn temperature(text: &str) -> Result<f32, ApiError> {
         let message = format!("temperature is {text}; it must be a number from 0 to 1");
         ApiError::param("temperature", message)
     })
+}
+
+/// The level of silence that is to be skipped: a number of decibels, or whether to skip any.
+fn silence(text: &str) -> Result<Option<f32>, ApiError> {
+    if let Ok(level) = text.parse()
+        && !matches!(text, "0" | "1")
+    {
+        if SILENT_LEVELS.contains(&level) {
+            return Ok(Some(level));
+        }
+        let message = format!(
+            "skip_silence is {}; a level must be {} to {} decibels",
+            shown(text),
+            SILENT_LEVELS.start(),
+            SILENT_LEVELS.end()
+        );
+        return Err(ApiError::param("skip_silence", message));
+    }
+    Ok(flag("skip_silence", text)?.then_some(SILENT))
+}
+
+/// The options of a transcript each window of which is decoded once.
+fn without_fallback(options: TranscribeOptions) -> TranscribeOptions {
+    let plain = TranscribeOptions::default();
+    TranscribeOptions {
+        temperatures: plain.temperatures,
+        compression_ratio_threshold: plain.compression_ratio_threshold,
+        logprob_threshold: plain.logprob_threshold,
+        no_speech_threshold: plain.no_speech_threshold,
+        ..options
+    }
 }
 
 fn flag(name: &str, text: &str) -> Result<bool, ApiError> {

@@ -29,6 +29,9 @@ mod form;
 mod http;
 mod limits;
 mod metrics;
+mod model;
+mod openapi;
+mod page;
 mod response;
 mod router;
 mod server;
@@ -42,6 +45,6 @@ pub use config::Config;
 // For the fuzz targets.
 #[doc(hidden)]
 pub use form::Form;
-pub use http::Hosts;
+pub use http::{Hosts, NoOrigin, Origin};
 pub use limits::{Limits, Patience};
 pub use server::{ServeError, Server};

@@ -2,8 +2,11 @@
 //!
 //! Text, SRT and VTT are what the command writes, byte for byte. A stream has one
 //! `transcript.text.delta` for each segment, as soon as it is decoded, and `transcript.text.done`
-//! at the end; the deltas, joined, are the text. An error that occurs when the stream has begun is
-//! an event with the error's body.
+//! at the end; the deltas, joined, are the text. A stream in `verbose_json`, which OpenAI's
+//! interface does not have, says beside that when each segment is spoken
+//! (`transcript.text.segment`, an event that OpenAI sends with speakers) and how much of the sound
+//! is done (`transcript.progress`), and ends with all that a verbose answer has. An error that
+//! occurs when the stream has begun is an event with the error's body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -100,10 +103,13 @@ fn numbered((id, segment): (usize, &Segment)) -> Numbered<'_> {
 }
 
 /// A transcript as it is made.
-pub fn stream(replies: Replies) -> Response {
+pub fn stream(format: ResponseFormat, task: Task, replies: Replies) -> Response {
     let events = Events {
         replies,
+        verbose: (format == ResponseFormat::VerboseJson).then_some(task),
         text: String::new(),
+        segments: 0,
+        ready: None,
     };
     // The second header keeps nginx from collecting events before it sends them on.
     let headers = [(CACHE_CONTROL, "no-cache"), (ACCEL_BUFFERING, "no")];
@@ -113,30 +119,80 @@ pub fn stream(replies: Replies) -> Response {
 /// The events of one transcript.
 struct Events {
     replies: Replies,
+    /// The task, if times and progress are told as well.
+    verbose: Option<Task>,
     /// The text so far.
     text: String,
+    /// Number of segments so far.
+    segments: usize,
+    /// An event that goes out before the next reply is looked at.
+    ready: Option<String>,
+}
+
+/// The last event of a verbose stream.
+#[derive(Serialize)]
+struct Done<'a> {
+    r#type: &'a str,
+    #[serde(flatten)]
+    answer: Verbose<'a>,
 }
 
 impl Events {
-    /// The event for a reply; `None` if there is nothing to tell.
-    fn event(&mut self, reply: Reply) -> Option<Value> {
-        match reply {
-            Reply::Begun => None,
-            Reply::Segment(segment) if segment.text.is_empty() => None,
+    /// The data of the event for a reply; `None` if there is nothing to tell.
+    fn event(&mut self, reply: Reply) -> Option<String> {
+        let value = match reply {
+            Reply::Begun => return None,
+            Reply::Progress { .. } if self.verbose.is_none() => return None,
+            Reply::Progress { done, total } => {
+                json!({"type": "transcript.progress", "seconds": done, "duration": total})
+            }
             Reply::Segment(segment) => {
+                let id = self.segments;
+                self.segments += 1;
+                if segment.text.is_empty() {
+                    return None;
+                }
+                self.ready = self.verbose.map(|_| timed(id, &segment).to_string());
                 let before = self.text.len();
                 append_text(&mut self.text, &segment.text);
                 let delta = &self.text[before..];
-                Some(json!({"type": "transcript.text.delta", "delta": delta}))
+                json!({"type": "transcript.text.delta", "delta": delta})
             }
-            Reply::Done(transcript) => Some(json!({
-                "type": "transcript.text.done",
-                "text": transcript.text,
-                "usage": usage(&transcript),
-            })),
-            Reply::Failed(error) => Some(failed(&error)),
+            Reply::Done(transcript) => return Some(self.done(&transcript)),
+            Reply::Failed(error) => failed(&error),
+        };
+        Some(value.to_string())
+    }
+
+    fn done(&self, transcript: &Transcript) -> String {
+        let kind = "transcript.text.done";
+        match self.verbose {
+            // Written at once, so that its numbers are those of a verbose answer.
+            Some(task) => {
+                let done = Done {
+                    r#type: kind,
+                    answer: verbose(task, transcript),
+                };
+                serde_json::to_string(&done).unwrap_or_default()
+            }
+            None => {
+                let mut done = brief(transcript);
+                done["type"] = kind.into();
+                done.to_string()
+            }
         }
     }
+}
+
+/// The event that says when a segment is spoken.
+fn timed(id: usize, segment: &Segment) -> Value {
+    json!({
+        "type": "transcript.text.segment",
+        "id": id.to_string(),
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+    })
 }
 
 fn failed(error: &ApiError) -> Value {
@@ -150,13 +206,15 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if let Some(data) = self.ready.take() {
+                return Poll::Ready(Some(Ok(Event::default().data(data))));
+            }
             let Some(reply) = ready!(self.replies.poll(context)) else {
                 return Poll::Ready(None);
             };
-            if let Some(value) = self.event(reply) {
+            if let Some(data) = self.event(reply) {
                 // The JSON is one line, as an event's data has to be.
-                let event = Event::default().data(value.to_string());
-                return Poll::Ready(Some(Ok(event)));
+                return Poll::Ready(Some(Ok(Event::default().data(data))));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which path is answered by what.
 //!
-//! The interface under `/v1` may ask for a key; the page, `/health` and `/metrics` do not, since
-//! they show nothing of anybody's sound. Every answer is counted and logged, and every error has
+//! The interface under `/v1` may ask for a key; the page, `/openapi.json`, `/health` and `/metrics`
+//! do not, since they show nothing of anybody's sound. Every answer is counted and logged, and every error has
 //! the shape of OpenAI's errors, also that of a path which does not exist.
 
 use std::sync::Arc;
@@ -9,54 +9,74 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use serde_json::json;
 
-use crate::http::{ApiError, MOST_HEAD_BYTES, MOST_HEADERS, discard, json_body};
+use crate::http::{ApiError, MOST_HEAD_BYTES, MOST_HEADERS, cors, discard, json_body};
+use crate::openapi;
+use crate::page;
 use crate::service::{self, Service};
 
-/// The page for a person. It loads nothing from anywhere else.
-const PAGE: &str = include_str!("page.html");
+/// What is behind a path.
+type Handlers = MethodRouter<Arc<Service>>;
 
-/// What the page may load: itself, what it records, and this server's answers.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline' blob:; connect-src 'self'; media-src blob:; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The paths of the interface.
+pub fn interface() -> [(&'static str, Handlers); 4] {
+    [
+        ("/v1/audio/transcriptions", post(service::transcriptions)),
+        ("/v1/audio/translations", post(service::translations)),
+        ("/v1/models", get(models)),
+        ("/v1/models/{name}", get(model)),
+    ]
+}
+
+/// The paths that say something about the server.
+pub fn about() -> [(&'static str, Handlers); 3] {
+    [
+        ("/openapi.json", get(openapi::document)),
+        ("/health", get(health)),
+        ("/metrics", get(metrics)),
+    ]
+}
 
 /// All paths of a service.
 pub fn router(service: Arc<Service>) -> Router {
-    let api = Router::new()
-        .route("/v1/audio/transcriptions", post(service::transcriptions))
-        .route("/v1/audio/translations", post(service::translations))
+    let with = |router: Router<_>, (path, handlers)| router.route(path, handlers);
+    let interface = interface()
+        .into_iter()
+        .fold(Router::new(), with)
         .layer(DefaultBodyLimit::max(service.config.limits.body))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{name}", get(model))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), admit))
         .layer(middleware::from_fn(discard));
-    Router::new()
-        .merge(api)
-        .route("/", get(page))
-        .route("/health", get(health))
-        .route("/metrics", get(metrics))
+    let open = about()
+        .into_iter()
+        .fold(interface, with)
+        .route("/", get(page::page))
+        .route("/page/{name}", get(page::file))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is no such path"))
         .method_not_allowed_fallback(async || {
             let message = "the path exists and takes another method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
-        })
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&service),
-            check_head,
-        ))
-        .layer(middleware::from_fn(shape))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&service),
-            observe,
-        ))
-        .with_state(service)
+        });
+    // A browser asks without the key whether it may send it.
+    let open = match cors(&service.config.origins) {
+        Some(cors) => open.layer(cors),
+        None => open,
+    };
+    open.layer(middleware::from_fn_with_state(
+        Arc::clone(&service),
+        check_head,
+    ))
+    .layer(middleware::from_fn(shape))
+    .layer(middleware::from_fn_with_state(
+        Arc::clone(&service),
+        observe,
+    ))
+    .with_state(service)
 }
 
 /// Greatest number of bytes of a request's path.
@@ -87,7 +107,8 @@ async fn check_head(
             message,
         ));
     }
-    service.config.hosts.check(uri, headers)?;
+    let origins = &service.config.origins;
+    service.config.hosts.check(origins, uri, headers)?;
     Ok(next.run(request).await)
 }
 
@@ -170,11 +191,6 @@ async fn observe(State(service): State<Arc<Service>>, request: Request, next: Ne
     response
 }
 
-async fn page() -> Response {
-    let policy = HeaderValue::from_static(PAGE_POLICY);
-    ([(CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
-}
-
 async fn health(State(service): State<Arc<Service>>) -> Response {
     match service.is_ending() {
         false => json_body(&json!({"status": "ok"})),
@@ -191,20 +207,12 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response {
 }
 
 async fn models(State(service): State<Arc<Service>>) -> Response {
-    let own = description(&service.config.name);
-    json_body(&json!({"object": "list", "data": [own]}))
+    json_body(&service.model.list())
 }
 
 async fn model(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
-    match service.is_model(&name) {
-        true => Ok(json_body(&description(&name))),
-        false => Err(service.no_model(&name)),
-    }
-}
-
-fn description(name: &str) -> Value {
-    json!({"id": name, "object": "model", "created": 0, "owned_by": "crosslatch"})
+    Ok(json_body(&service.model.described(&name)?))
 }

@@ -12,6 +12,7 @@ use crosslatch_tasks::{ExportedError, ExportedSpeechModel, StepBatcher, speech_p
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
+use crate::form::SILENT_LEVELS;
 use crate::http;
 use crate::router::router;
 use crate::service::{Service, Workers};
@@ -26,7 +27,7 @@ pub enum ServeError {
     Model(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The configuration makes no sense.
     #[error("{0}")]
-    Config(&'static str),
+    Config(String),
     /// The address is in use, or it is not one of this machine's.
     #[error("cannot listen at {address}: {source}; choose another --port or --host")]
     Listen {
@@ -62,9 +63,20 @@ impl Server {
         port: u16,
     ) -> Result<Server, ServeError> {
         if config.workers == 0 {
-            return Err(ServeError::Config("a server needs at least one worker"));
+            let message = "a server needs at least one worker";
+            return Err(ServeError::Config(message.to_owned()));
         }
         let pipeline = speech_pipeline(model).map_err(|e| ServeError::Model(e.into()))?;
+        let defaults = pipeline.check(&config.defaults);
+        defaults.map_err(|e| ServeError::Model(e.into()))?;
+        if let Some(level) = config.defaults.skip_silence
+            && !SILENT_LEVELS.contains(&level)
+        {
+            let (lowest, highest) = SILENT_LEVELS.into_inner();
+            return Err(ServeError::Config(format!(
+                "a level of silence of {level} decibels; take one from {lowest} to {highest}"
+            )));
+        }
         let listener = TcpListener::bind((host, port)).map_err(|source| ServeError::Listen {
             address: format!("{host}:{port}"),
             source,

@@ -11,12 +11,10 @@ use crosslatch_tasks::{SpeechModel, SpeechPipeline, Task};
 
 use crate::config::Config;
 use crate::form::Form;
-use crate::http::{ApiError, shown};
+use crate::http::ApiError;
+use crate::model::ServedModel;
 use crate::response;
 use crate::work::{self, Job, Places, Queue, Reply, Shared, StartError};
-
-/// The name by which clients of OpenAI's interface ask for Whisper unless they are told another.
-const USUAL_NAME: &str = "whisper-1";
 
 /// Bounds of the advice when to try again, in seconds.
 const COME_BACK: (f64, f64) = (1.0, 60.0);
@@ -24,6 +22,7 @@ const COME_BACK: (f64, f64) = (1.0, 60.0);
 /// What all requests share.
 pub struct Service {
     pub config: Config,
+    pub model: ServedModel,
     pub shared: Arc<Shared>,
     /// Whether requests that come now are refused.
     is_ending: AtomicBool,
@@ -46,6 +45,7 @@ impl Service {
         M: SpeechModel + Send + 'static,
         E: std::error::Error,
     {
+        let model = ServedModel::new(&config, &pipeline);
         let shared = Arc::new(Shared {
             pipeline,
             places: Places::new(config.workers.saturating_add(config.queue)),
@@ -56,6 +56,7 @@ impl Service {
         let threads = work::start(config.workers, &shared, make)?;
         let service = Service {
             config,
+            model,
             shared,
             is_ending: AtomicBool::new(false),
         };
@@ -87,23 +88,6 @@ impl Service {
         shared.metrics.text(shared.queue.len(), self.config.workers)
     }
 
-    /// Whether clients may ask for the model by this name.
-    pub fn is_model(&self, name: &str) -> bool {
-        name == self.config.name || name == USUAL_NAME
-    }
-
-    /// The error for a model that this server does not have.
-    pub fn no_model(&self, name: &str) -> ApiError {
-        let message = format!(
-            "the model {} does not exist; this server has {:?}",
-            shown(name),
-            self.config.name
-        );
-        ApiError::param("model", message)
-            .with_status(StatusCode::NOT_FOUND)
-            .with_code("model_not_found")
-    }
-
     fn full(&self) -> ApiError {
         let ahead = self.shared.queue.len() + 1;
         let mean = self.shared.metrics.mean_decode().unwrap_or(1.0);
@@ -121,21 +105,23 @@ impl Service {
             limits, patience, ..
         } = self.config;
         let mut form = Form::read(request, limits, patience).await?;
-        let name = form.model.as_deref().ok_or_else(|| missing("model"))?;
-        if !self.is_model(name) {
-            return Err(self.no_model(name));
+        if let Some(name) = form.model.as_deref().filter(|n| !self.model.is_called(n)) {
+            return Err(self.model.unknown(name));
         }
-        let (name, sound) = form.file.take().ok_or_else(|| missing("file"))?;
+        let missing = || ApiError::param("file", "the form has no field file");
+        let (name, sound) = form.file.take().ok_or_else(missing)?;
         let pipeline = &self.shared.pipeline;
-        let options = form.options(task, &pipeline.config);
+        let options = form.options(task, &pipeline.config, &self.config.defaults);
         pipeline.check(&options)?;
         let metrics = Arc::clone(&self.shared.metrics);
         let (job, mut replies) = Job::new(name, sound, options, place, metrics);
         self.shared.queue.push(job);
         loop {
             match replies.next().await {
-                Some(Reply::Begun) if form.stream => return Ok(response::stream(replies)),
-                Some(Reply::Begun | Reply::Segment(_)) => {}
+                Some(Reply::Begun) if form.stream => {
+                    return Ok(response::stream(form.format, task, replies));
+                }
+                Some(Reply::Begun | Reply::Progress { .. } | Reply::Segment(_)) => {}
                 Some(Reply::Done(transcript)) => {
                     return Ok(response::whole(form.format, task, &transcript));
                 }
@@ -144,10 +130,6 @@ impl Service {
             }
         }
     }
-}
-
-fn missing(field: &str) -> ApiError {
-    ApiError::param(field, format!("the form has no field {field}"))
 }
 
 /// `POST /v1/audio/transcriptions`: text in the language spoken.

@@ -71,7 +71,7 @@ pub use speech::{
     Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
     UnknownTask, whisper::WhisperConfig,
 };
-pub use subtitles::{Format, UnknownFormat};
+pub use subtitles::{Format, Style, UnknownFormat, Writer, clock};
 pub use text::{
     Candidate, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
     TextPipeline,

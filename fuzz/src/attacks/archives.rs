@@ -173,7 +173,31 @@ pub const ATTACKS: &[Attack] = &[
         state_of_stride_0,
         "method `model`, node `y` (aten::add_.Tensor): what is written is a view whose elements share memory (shape [4, 3], strides [0, 1]), so that the result would depend on the order of the writes; clone the view before it is written",
     ),
+    Attack::new(
+        "state_of_a_terabyte_of_zeros.pt2",
+        || vast_zeros(VAST_STATE),
+        "the state of method `model`: 4.0 TiB are needed, and the limit is 1.0 GiB; if that is meant, raise the limit (`--memory-limit`, `memory_limit`)",
+    ),
+    Attack::new(
+        "weight_of_a_terabyte_of_zeros.pt2",
+        || vast_zeros(VAST_WEIGHT),
+        "entry `data/weights/weight_0`: `w`: shape [1099511627776] of f32 needs 4398046511104 bytes, the payload has 0",
+    ),
 ];
+
+// The length becomes a terabyte.
+const VAST_STATE: &str = "program model
+input %x: f32[1]
+state %cache: f32[7777] = \"cache\"
+%y: f32[7777] = aten::add_.Tensor(self=%cache, other=%x)
+%z: f32[1] = aten::slice.Tensor(self=%y, dim=0, start=0, end=1)
+return \"z\"=%z";
+
+const VAST_WEIGHT: &str = "program model
+input %x: f32[1]
+weight %w: f32[7777] = \"w\"
+%y: f32[1] = aten::slice.Tensor(self=%w, dim=0, start=0, end=1)
+return \"y\"=%y";
 
 const STATE: &str = "program model
 input %x: f32[4, 3]
@@ -229,6 +253,19 @@ fn longer() -> Vec<u8> {
     let mut parts = parts(PLAIN);
     if let Some(payload) = parts.last_mut() {
         payload.contents.push(7);
+    }
+    archive(&parts)
+}
+
+/// An archive whose only payload is empty, although its tensor has a terabyte.
+fn vast_zeros(program: &str) -> Vec<u8> {
+    let mut parts = parts(program);
+    for entry in &mut parts[1..3] {
+        let text = String::from_utf8_lossy(&entry.contents);
+        entry.contents = text.replace("7777", "1099511627776").into_bytes();
+    }
+    if let Some(payload) = parts.last_mut() {
+        payload.contents.clear();
     }
     archive(&parts)
 }

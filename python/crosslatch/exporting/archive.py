@@ -1,20 +1,67 @@
-"""The files of a model in one `.pt2` archive.
+"""The files of a model in one `.pt2` archive, as `torch.export.load` and the engine read it.
 
-Two things must not get into it: the paths of the machine that made it (the tracer records source files
-with their paths, and configurations record where they were loaded from), and duplicate weights.
+Three things must not get into it: the paths of the machine that made it (the tracer records source files
+with their paths, and configurations record where they were loaded from), anything twice, and zeros
+(`payloads`).
 """
 
 import json
 import re
 
-from torch.export.pt2_archive._package import package_pt2
+import torch
+from torch._export.serde.serialize import DEFAULT_PICKLE_PROTOCOL, _dataclass_to_dict, serialize
+from torch.export.pt2_archive import constants as names
+from torch.export.pt2_archive._package import PT2ArchiveWriter
+from torch.utils._pytree import tree_map_only
+
+from .payloads import Payloads, starts_as_zeros
+
+SMALL = 64  # elements of an example input that is kept as it is
 
 
 def write_archive(path, programs, files):
     """Writes {method: program} and {name: text} to one file."""
-    for program in programs.values():
-        name_sources_only(program)
-    package_pt2(str(path), exported_programs=programs, extra_files=files)
+    with PT2ArchiveWriter(str(path)) as writer:
+        weights = Payloads(writer, names.WEIGHTS_DIR, names.WEIGHT_FILENAME_PREFIX, [
+            tensor for program in programs.values() for tensor in program.state_dict.values()])
+        constants = Payloads(writer, names.CONSTANTS_DIR, names.TENSOR_CONSTANT_FILENAME_PREFIX, [
+            tensor for program in programs.values() for tensor in program.constants.values()])
+        for method, program in programs.items():
+            zeros = state_of_zeros(program)
+            write_json(writer, names.WEIGHTS_CONFIG_FILENAME_FORMAT.format(method),
+                       weights.listed(program.state_dict, zeros))
+            write_json(writer, names.CONSTANTS_CONFIG_FILENAME_FORMAT.format(method),
+                       constants.listed(program.constants, zeros))
+            write_program(writer, method, program)
+        for name, text in files.items():
+            writer.write_string(names.EXTRA_DIR + name, text)
+
+
+def write_json(writer, name, content):
+    writer.write_string(name, json.dumps(_dataclass_to_dict(content)))
+
+
+def write_program(writer, method, program):
+    name_sources_only(program)
+    program.example_inputs = tree_map_only(torch.Tensor, without_contents, program.example_inputs)
+    artifact = serialize(program, None, DEFAULT_PICKLE_PROTOCOL, serialize_state_dict=False,
+                         serialize_constants=False)
+    writer.write_bytes(names.MODELS_FILENAME_FORMAT.format(method), artifact.exported_program)
+    writer.write_bytes(names.SAMPLE_INPUTS_FILENAME_FORMAT.format(method), artifact.example_inputs)
+
+
+def state_of_zeros(program):
+    """Names of the buffers that runs change and that start as zeros."""
+    report = getattr(program, "latch_report", None)
+    state = set(program.graph_signature.buffers_to_mutate.values())
+    state |= {value.buffer for value in report.values} if report else set()
+    tensors = {**program.state_dict, **program.constants}
+    return {name for name in state if starts_as_zeros(tensors[name])}
+
+
+def without_contents(example):
+    """An example input of the same shape; a long one has one element in memory, and in the file."""
+    return example if example.numel() <= SMALL else example.new_zeros(()).expand(example.shape)
 
 
 def name_sources_only(program):

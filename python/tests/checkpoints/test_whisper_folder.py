@@ -71,9 +71,9 @@ def test_a_folder_gives_the_logits_of_transformers(sizes, dtype, tmp_path):
         session.reset()
 
 
-def test_what_is_no_whisper_is_refused_with_the_command_that_helps(tmp_path):
+def test_another_family_is_refused_with_the_command_that_helps(tmp_path):
     random_whisper(SIZES[0]).save_pretrained(tmp_path)
     config = tmp_path / "config.json"
-    config.write_text(config.read_text().replace('"model_type": "whisper"', '"model_type": "bart"'))
-    with pytest.raises(crosslatch.Error, match="type `bart`.*crosslatch-export"):
+    config.write_text(config.read_text().replace('"model_type": "whisper"', '"model_type": "led"'))
+    with pytest.raises(crosslatch.Error, match="type `led`.*crosslatch-export"):
         crosslatch.load(str(tmp_path))

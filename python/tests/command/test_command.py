@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import wave
 import zipfile
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import ROOT
+from conftest import ROOT, TARGET
 
 import crosslatch.ops  # noqa: F401  defines the operators
 
@@ -32,7 +33,8 @@ def test_samples_are_transcribed_alone_and_together_in_any_order(crosslatch):
     assert alone == expected
     for order in (names, names[::-1]):
         out, _ = crosslatch("transcribe", *(SAMPLES / name for name in order))
-        assert out.splitlines() == [expected[name] for name in order]
+        texts = [f"==> {SAMPLES / name} <==\n{expected[name]}\n" for name in order]
+        assert out == "\n".join(texts)
 
 
 def test_wrong_usage_has_status_2(crosslatch):
@@ -116,9 +118,31 @@ def test_a_wrong_input_is_named_with_both_shapes(crosslatch, tmp_path):
     assert "input_features" in error and "[1, 80, 7]" in error and "[1, 80, 600]" in error
 
 
+def test_inspect_says_first_what_the_model_is(crosslatch):
+    out, _ = crosslatch("inspect", DEMO)
+    lines = out.splitlines()
+    assert lines[0].startswith("whisper (WhisperForConditionalGeneration), ")
+    assert "4 encoder and 2 decoder layers, width 160, 955 tokens, language en" in lines[1]
+    assert out.index("method encoder") < out.index("method decoder")
+    states = [line for line in lines if line.startswith("  state ")]
+    assert len(states) == 2 and "caches.{0..1}.{keys,values}" in states[0] and "× 4" in states[0]
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    for options in ([], ["--json"]):
+        command = subprocess.Popen([TARGET / "crosslatch", "inspect", DEMO, *options],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command.stdout.close()
+        assert command.stderr.read() == b"" and command.wait() == 0
+
+
 def test_verify_proves_the_demo_model_and_refuses_a_hazard(crosslatch, tmp_path):
     out, _ = crosslatch("verify", DEMO)
-    assert "cache bytes copied: 0" in out and "  copied:" not in out
+    lines = out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["decoder", "encoder"]
+    assert all("safe for (" in line and "cache bytes copied: 0" in line for line in lines)
+    out, _ = crosslatch("verify", DEMO, "--details")
+    assert "state @caches.0.cross_keys is the memory of" in out and "  copied:" not in out
     assert "%getitem (then: executorch::alias; else: executorch::update_cross_attn_cache)" in out
 
     class Undecided(torch.nn.Module):

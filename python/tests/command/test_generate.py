@@ -1,6 +1,6 @@
 """`crosslatch generate` and `crosslatch.Generator` against `model.generate`: the same tokens.
 
-Checkpoints with a tokenizer (`texts`) are exported from their folders, like published ones.  Several
+Checkpoints with a tokenizer (`families.checkpoints`) are exported from their folders, like published ones.  Several
 texts follow each other in one process: long, then short, then long.
 """
 
@@ -14,9 +14,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, processors
 from torch.export.pt2_archive._package import load_pt2
-from texts import CHECKPOINTS, POSITIONS, TEXTS, WORDS
 
 from conftest import ROOT, TARGET
+from families.checkpoints import CHECKPOINTS, POSITIONS, TEXTS, WORDS
 
 import crosslatch as python_package  # the fixture `crosslatch` is the command
 from crosslatch.exporting import describing_files, write_archive

@@ -62,6 +62,7 @@ def written(crosslatch, tmp_path):
 def test_every_step_slot_and_piece_of_memory_is_on_the_page(opened, written, facts):
     page = opened(written)
     assert page.title() == "model.pt2 · crosslatch"
+    assert "4 encoder and 2 decoder layers" in page.locator("#about").text_content()
     for name in ["encoder", "decoder"]:
         page.get_by_role("tab", name=name).click()
         said = method(facts, name)
@@ -71,7 +72,8 @@ def test_every_step_slot_and_piece_of_memory_is_on_the_page(opened, written, fac
         assert sorted(texts) == sorted(step["value"] for step in plan["steps"])
         assert page.locator("svg rect.piece").count() == len(plan["memory"]) > 10
         slots = page.locator("section:has(h2:text-is('State')) tbody tr")
-        assert (slots.count() if said["state"] else 0) == len(said["state"])
+        assert (slots.count() if said["state"] else 0) == len(said["state_groups"])
+        assert sum(group["count"] for group in said["state_groups"]) == len(said["state"])
         cards = dict(zip(page.locator(".card > span:first-child").all_text_contents(),
                          page.locator(".card b").all_text_contents()))
         assert cards["Cache bytes copied"] == "0"

@@ -1,79 +1,22 @@
-"""The server from the clients' view: OpenAI's own client, a browser, and misbehaving clients."""
+"""The server under load, at its limits, with a key, with signals, and with misbehaving clients."""
 
-import base64
 import concurrent.futures
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
-import warnings
 import wave
-from contextlib import contextmanager
 
-import openai
 import pytest
 
-from browser import browser
-from conftest import ROOT, TARGET
+from conftest import ROOT
+from serving import SAMPLES, ask, endless, long, serving, transcripts  # noqa: F401
 
-SAMPLES = ROOT / "demo" / "samples"
-
-
-def transcripts():
-    lines = (SAMPLES / "transcripts.txt").read_text().splitlines()
-    return dict(line.split("\t") for line in lines)
-
-
-class Server:
-    """A running `crosslatch serve`."""
-
-    def __init__(self, *flags, **variables):
-        self.process = subprocess.Popen(
-            [TARGET / "crosslatch", "serve", "--port", "0", *map(str, flags)],
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "warn", **variables})
-        self.said = ""  # before it listens
-        found = None
-        while not found:
-            line = self.process.stderr.readline()
-            assert line, self.said
-            self.said += line
-            found = re.search(r"listening at http://127\.0\.0\.1:(\d+)", line)
-        self.port, self.url = int(found[1]), f"http://127.0.0.1:{found[1]}"
-
-    def client(self, **options):
-        return openai.OpenAI(base_url=self.url + "/v1", **{"api_key": "none", "max_retries": 0,
-                                                           **options})
-
-    def get(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-            return answer.read().decode()
-
-    def count(self, series):
-        return float(re.search(rf"^{series} (\S+)$", self.get("/metrics"), re.MULTILINE)[1])
-
-    def until(self, series, value):
-        """Waits until a metric has a value."""
-        for _ in range(500):
-            if self.count(series) == value:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{series} is never {value}\n{self.get('/metrics')}")
-
-
-@contextmanager
-def serving(*flags, **variables):
-    server = Server(*flags, **variables)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.communicate()
+openai = pytest.importorskip("openai")
 
 
 @pytest.fixture(scope="module")
@@ -85,107 +28,6 @@ def server():
 @pytest.fixture(scope="module")
 def client(server):
     return server.client()
-
-
-def ask(client, name="light.wav", **fields):
-    with open(SAMPLES / name, "rb") as file:
-        return client.audio.transcriptions.create(**{"model": "whisper-1", "file": file, **fields})
-
-
-@pytest.fixture(scope="module")
-def long(tmp_path_factory):
-    """A minute of sentences, ten windows of the demo model."""
-    path = tmp_path_factory.mktemp("long") / "long.wav"
-    with wave.open(str(path), "wb") as long, wave.open(str(SAMPLES / "light.wav")) as short:
-        long.setparams(short.getparams())
-        sound = short.readframes(short.getnframes()).ljust(2 * 6 * 16_000, b"\0")
-        long.writeframes(sound * 10)
-    return path
-
-
-def test_each_sample_has_its_transcript(client):
-    assert {name: ask(client, name).text for name in transcripts()} == transcripts()
-
-
-@pytest.mark.parametrize("name", ["light.wav", "alarm.mp3", "wake-up.flac", "long"])
-@pytest.mark.parametrize("format", ["text", "srt", "vtt"])
-def test_formats_are_what_the_command_prints(crosslatch, client, long, name, format):
-    path = long if name == "long" else SAMPLES / name
-    printed, _ = crosslatch("transcribe", path, "--format", format)
-    assert ask(client, path, response_format=format) == printed
-
-
-@pytest.mark.parametrize("name", ["light.wav", "long"])
-def test_json_has_the_numbers_that_the_command_prints(crosslatch, client, long, name):
-    path = long if name == "long" else SAMPLES / name
-    printed = json.loads(crosslatch("transcribe", path, "--format", "json", "--timestamps")[0])
-    answer = ask(client, path, response_format="verbose_json", timestamp_granularities=["segment"])
-    assert (answer.text, answer.language, answer.duration) == (
-        printed["text"], printed["language"], printed["duration"])
-    assert len(answer.segments) == len(printed["segments"])
-    for given, expected in zip(answer.segments, printed["segments"]):
-        given = given.model_dump()
-        assert 0 <= given.pop("no_speech_prob") <= 1
-        assert given.pop("seek") == int(expected["start"] * 100)
-        assert given == {name: expected[name] for name in given}
-    printed = json.loads(crosslatch("transcribe", path, "--format", "json")[0])
-    assert ask(client, path).text == printed["text"]
-
-
-def test_a_stream_is_the_text_piece_by_piece(client, long):
-    whole = ask(client, long).text
-    with ask(client, long, stream=True) as stream:
-        *deltas, done = stream
-    assert len(deltas) == 10
-    assert {event.type for event in deltas} == {"transcript.text.delta"}
-    assert "".join(event.delta for event in deltas) == whole
-    assert (done.type, done.text) == ("transcript.text.done", whole)
-
-
-def test_options_reach_the_model(crosslatch, client):
-    assert ask(client, language="en", temperature=0, prompt="").text == transcripts()["light.wav"]
-    for prompt in ("start a timer", "word " * 500):
-        printed, _ = crosslatch("transcribe", SAMPLES / "timer.wav", "--prompt", prompt)
-        assert ask(client, "timer.wav", prompt=prompt, response_format="text") == printed
-    # The demo model has a token for the task, and English only to translate.
-    printed, _ = crosslatch("transcribe", SAMPLES / "light.wav", "--task", "translate",
-                            "--format", "srt")
-    with open(SAMPLES / "light.wav", "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        answer = client.audio.translations.create(model="whisper-1", file=file,
-                                                  response_format="srt")
-    assert answer == printed
-
-
-def test_the_model_is_listed_by_the_name_of_its_file(client):
-    assert [model.id for model in client.models.list()] == ["model"]
-    assert client.models.retrieve("model").id == "model"
-    assert ask(client, model="model").text == transcripts()["light.wav"]
-    with pytest.raises(openai.NotFoundError, match="does not exist") as raised:
-        ask(client, model="gpt-4o-transcribe")
-    assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
-
-
-@pytest.mark.parametrize("fields, param, words", [
-    ({"timestamp_granularities": ["word"], "response_format": "verbose_json"},
-     "timestamp_granularities", "no times for words"),
-    ({"language": "de"}, "language", "it knows en"),
-    ({"temperature": 7}, "temperature", "from 0 to 1"),
-    ({"response_format": "diarized_json"}, "response_format", "verbose_json"),
-    ({"include": ["logprobs"]}, "include[]", "not supported"),
-])
-def test_what_cannot_be_had_is_a_bad_request_that_names_the_field(client, fields, param, words):
-    with pytest.raises(openai.BadRequestError) as raised:
-        ask(client, **fields)
-    assert raised.value.param == param and words in raised.value.message
-
-
-def test_what_is_no_sound_is_refused_by_its_kind(client):
-    with pytest.raises(openai.APIStatusError, match="is not a sound file that can be read") as raised:
-        ask(client, file=("notes.txt", b"these are words"))
-    assert raised.value.status_code == 415
-    with pytest.raises(openai.UnprocessableEntityError, match="contains no sound"):
-        ask(client, file=("empty.wav", (SAMPLES / "light.wav").read_bytes()[:40] + b"\0\0\0\0"))
 
 
 def test_clients_at_once_get_each_their_own(client):
@@ -266,16 +108,6 @@ def upload(server, path):
     return connection
 
 
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory, long):
-    """Twenty minutes, which take a worker seconds."""
-    path = tmp_path_factory.mktemp("long") / "endless.wav"
-    with wave.open(str(path), "wb") as out, wave.open(str(long)) as minute:
-        out.setparams(minute.getparams())
-        out.writeframes(minute.readframes(minute.getnframes()) * 12)
-    return path
-
-
 def test_a_full_queue_answers_429_and_clients_that_hang_up_make_room(endless):
     with serving("--workers", 1, "--queue", 1) as server:
         decoding = upload(server, endless)
@@ -343,67 +175,3 @@ def test_what_cannot_be_served_is_said_at_once(crosslatch, server, tmp_path):
     _, error = crosslatch("serve", "--port", server.port, status=1)
     assert "cannot listen" in error and str(server.port) in error
     crosslatch("serve", "--workers", 0, status=2)
-
-
-@pytest.fixture(scope="module")
-def page(server, tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile"), "--use-fake-ui-for-media-stream",
-                 "--use-fake-device-for-media-stream",
-                 f"--use-file-for-fake-audio-capture={SAMPLES / 'light.wav'}%noloop") as context:
-        yield context.new_page()
-
-
-@pytest.fixture
-def opened(page, server):
-    """The page, just loaded, and that it had nothing to complain about."""
-    complaints = []
-
-    def complain(message):
-        # The browser logs a refusal as well, as expected.
-        if message.type == "error" and "status of 400" not in message.text:
-            complaints.append(message.text)
-
-    page.on("console", complain)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(server.url)
-    yield page
-    page.remove_listener("console", complain)
-    assert complaints == []
-
-
-def drop(page, *names):
-    files = [(name, base64.b64encode((SAMPLES / name).read_bytes()).decode()) for name in names]
-    transfer = page.evaluate_handle("""files => {
-        const transfer = new DataTransfer();
-        for (const [name, text] of files)
-            transfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
-        return transfer;
-    }""", files)
-    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
-
-
-def test_files_dropped_on_the_page_are_transcribed(opened):
-    from playwright.sync_api import expect
-    names = ["light.wav", "alarm.mp3"]
-    drop(opened, *names)
-    for name in names:
-        article = opened.locator("article", has_text=name)
-        expect(article.locator(".text")).to_have_text(transcripts()[name])
-        expect(article.get_by_role("button", name="Copy")).to_be_enabled()
-
-
-def test_the_page_says_what_is_wrong(opened):
-    from playwright.sync_api import expect
-    opened.get_by_text("Options").click()
-    opened.get_by_role("textbox", name="Language").fill("klingon")
-    opened.set_input_files("#file", SAMPLES / "light.wav")
-    expect(opened.locator("article .failed")).to_contain_text("it knows en")
-
-
-def test_the_page_records(opened):
-    from playwright.sync_api import expect
-    opened.get_by_role("button", name="Record").click()
-    expect(opened.locator("#status")).to_have_text(re.compile("Recording… 3 s"), timeout=15_000)
-    opened.get_by_role("button", name="Stop and transcribe").click()
-    text = opened.locator("article .text")
-    expect(text).to_have_text(transcripts()["light.wav"], timeout=15_000)

@@ -96,8 +96,10 @@ def test_long_sound_is_decoded_as_by_transformers(crosslatch, heard, case):
     out, _ = crosslatch("transcribe", heard.file, "--model", heard.path, "--format", "json", *flags)
     segments = json.loads(out)["segments"]
     assert [s["tokens"] for s in segments] == [tokens for _, _, tokens in expected]
+    duration = len(heard.sound) / RATE
     for segment, (start, end, _) in zip(segments, expected):
-        assert (segment["start"], segment["end"]) == pytest.approx((start, end), abs=1e-6)
+        # transformers lets a segment end where its window ends, behind the sound.
+        assert (segment["start"], segment["end"]) == pytest.approx((start, min(end, duration)), abs=1e-6)
     assert len(segments) > 2 or case == "silence"
 
 

@@ -6,6 +6,7 @@ logits are largest at the next of them at every position, the engine would have 
 """
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -135,6 +136,16 @@ def test_cache_is_not_copied(crosslatch, case):
     # By head, in a dimension of their own or together with the batch.
     projections = [v for v in case.exported.latched.values if len(v.shape) >= 3 and v.shape[-1] > 1]
     assert len([v for v in projections if v.dtype == "float32"]) >= keys_and_values
+
+
+def test_each_weight_is_in_the_file_once_and_no_zeros_of_caches(case):
+    """Constants and example inputs are all that the model does not have itself."""
+    model = {**dict(case.model.named_parameters()), **dict(case.model.named_buffers())}
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in model.values()}
+    with zipfile.ZipFile(case.path) as archive:
+        payloads = sum(entry.file_size for entry in archive.infolist() if "/data/" in entry.filename
+                       and not entry.filename.endswith("_config.json"))
+    assert sum(storages.values()) * 0.9 < payloads < sum(storages.values()) * 1.03 + 20_000
 
 
 def test_its_row_in_the_table_is_current(case):

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::sizes::{check_caches, check_heads, check_layers, check_numbers};
+
 /// What of `config.json` the programs depend on.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -26,14 +28,6 @@ fn gelu() -> String {
     "gelu".to_owned()
 }
 
-/// The largest number that a configuration may have: far above any model, far below an overflow.
-const MOST: usize = 1 << 24;
-
-/// Caches may take this many times the bytes of the weights (in real models, a fifth of them), and
-/// these bytes beside.
-const MOST_CACHES: usize = 4;
-const FREE_CACHES: usize = 64 << 20;
-
 impl Config {
     /// Checks that the programs can be built, for a checkpoint with this many bytes of weights.
     ///
@@ -53,33 +47,14 @@ impl Config {
             ("max_source_positions", self.max_source_positions),
             ("max_target_positions", self.max_target_positions),
         ];
-        if let Some((name, n)) = numbers.iter().find(|(_, n)| !(1..=MOST).contains(n)) {
-            return Err(format!("`{name}` is {n}; expected 1 to {MOST}"));
-        }
-        if self.encoder_layers > 1000 || self.decoder_layers > 1000 {
-            return Err("there are more than 1000 layers".to_owned());
-        }
-        for (side, heads) in [
-            ("encoder", self.encoder_attention_heads),
-            ("decoder", self.decoder_attention_heads),
-        ] {
-            if !self.d_model.is_multiple_of(heads) {
-                return Err(format!(
-                    "`d_model` is {}, which {heads} {side} heads cannot share",
-                    self.d_model
-                ));
-            }
-        }
-        // Caches are memory that a few numbers ask for, so the weights have to justify it.
+        check_numbers(&numbers)?;
+        check_layers(&[self.encoder_layers, self.decoder_layers])?;
+        check_heads(
+            self.d_model,
+            [self.encoder_attention_heads, self.decoder_attention_heads],
+        )?;
         let positions = self.max_source_positions + self.max_target_positions;
-        let caches = (2 * self.decoder_layers * size_of::<f32>())
-            .checked_mul(positions)
-            .and_then(|bytes| bytes.checked_mul(self.d_model));
-        if caches.is_none_or(|bytes| bytes > MOST_CACHES * weights + FREE_CACHES) {
-            return Err(format!(
-                "the caches for {positions} positions need far more memory than the weights have"
-            ));
-        }
+        check_caches(self.decoder_layers, positions, self.d_model, weights)?;
         match (self.activation_function.as_str(), self.scale_embedding) {
             ("gelu", false) => Ok(()),
             ("gelu", true) => Err("`scale_embedding` is not supported for Whisper".to_owned()),

@@ -3,17 +3,14 @@
 
 use crosslatch::DType;
 use crosslatch::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
-use crosslatch::ir::graph::Symbol;
 use crosslatch::ir::{Arg, Catalogue, Program, Size, ValueId};
 
 use super::config::Config;
-use super::layers::{
-    Affine, Attention, FeedForward, add, attend, layer_norm, linear, merge_heads, queries,
-    split_heads,
+use super::parts::{attention, feed_forward, residual};
+use crate::layers::{
+    Affine, Attention, Norm, TOKENS, add, attend, causal_mask, embedding, first_position, length,
+    linear, merge_heads, queries, sequence, split_heads, store,
 };
-
-/// The symbol for the number of tokens in a step.
-const TOKENS: &str = "tokens";
 
 /// `input_ids [1, tokens]` at `cache_position [tokens]` and `encoder_hidden_states [1, source
 /// positions, width]` → `logits [1, tokens, vocabulary]`.
@@ -22,16 +19,10 @@ const TOKENS: &str = "tokens";
 /// If the sizes do not fit each other.
 pub fn decoder(config: &Config) -> Result<Program, BuildError> {
     let width = config.d_model;
-    let symbol = Symbol {
-        name: TOKENS.to_owned(),
-        min: 1,
-        max: Some(config.max_target_positions as i64),
-    };
-    let catalogue = Catalogue::builtin();
-    let mut program = ProgramBuilder::with_symbols("decoder", catalogue, vec![symbol]);
+    let symbols = vec![length(TOKENS, config.max_target_positions)];
+    let mut program = ProgramBuilder::with_symbols("decoder", Catalogue::builtin(), symbols);
+    let ids = program.input_of_sizes("input_ids", DType::I64, &sequence(TOKENS, None))?;
     let tokens = Size::Symbol(TOKENS.to_owned());
-    let ids = [Size::Const(1), tokens.clone()];
-    let ids = program.input_of_sizes("input_ids", DType::I64, &ids)?;
     let at = program.input_of_sizes("cache_position", DType::I64, &[tokens])?;
     let encoded = [1, config.max_source_positions, width];
     let encoded = program.input("encoder_hidden_states", DType::F32, &encoded);
@@ -43,10 +34,7 @@ pub fn decoder(config: &Config) -> Result<Program, BuildError> {
     let positions = program.weight("decoder.embed_positions.weight", DType::F32, &positions);
     let step = Step::new(&mut program.graph, config, at, encoded)?;
     let g = &mut program.graph;
-    let embedded = g.call(
-        "aten::embedding",
-        &[("weight", embeddings.into()), ("indices", ids.into())],
-    )?;
+    let embedded = embedding(g, embeddings, ids)?;
     let indices = Arg::Values(vec![Some(at)]);
     let position = g.call(
         "aten::index.Tensor",
@@ -56,9 +44,9 @@ pub fn decoder(config: &Config) -> Result<Program, BuildError> {
     for i in 0..config.decoder_layers {
         hidden = layer(&mut program, config, &step, i, hidden)?;
     }
-    let norm = Affine::norm(&mut program, "decoder.layer_norm", width);
+    let norm = Norm::layer(&mut program, "decoder.layer_norm", width);
     let g = &mut program.graph;
-    let hidden = layer_norm(g, hidden, norm)?;
+    let hidden = norm.apply(g, hidden)?;
     let by = Affine {
         weight: output,
         bias: None,
@@ -87,32 +75,12 @@ impl Step {
         at: ValueId,
         encoded: ValueId,
     ) -> Result<Step, BuildError> {
-        let end = config.max_target_positions as i64;
-        let all = g.call("aten::arange", &[("end", end.into())])?;
-        let row = g.call(
-            "aten::unsqueeze",
-            &[("self", all.into()), ("dim", 0i64.into())],
-        )?;
-        let column = g.call(
-            "aten::unsqueeze",
-            &[("self", at.into()), ("dim", 1i64.into())],
-        )?;
-        let mask = g.call(
-            "aten::le.Tensor",
-            &[("self", row.into()), ("other", column.into())],
-        )?;
-        let first = [
-            ("self", at.into()),
-            ("dim", 0i64.into()),
-            ("index", 0i64.into()),
-        ];
-        let first = g.call("aten::select.int", &first)?;
-        let filled = [("self", first.into()), ("other", 0i64.into())];
+        let (_, is_filled) = first_position(g, at)?;
         Ok(Step {
             at,
             encoded,
-            mask,
-            is_filled: g.call("aten::gt.Scalar", &filled)?,
+            mask: causal_mask(g, at, config.max_target_positions)?,
+            is_filled,
         })
     }
 }
@@ -127,11 +95,12 @@ fn layer(
     let name = format!("decoder.layers.{number}");
     let (width, heads) = (config.d_model, config.decoder_attention_heads);
     let size = width / heads;
-    let own = Attention::new(program, &format!("{name}.self_attn"), width);
-    let own_norm = Affine::norm(program, &format!("{name}.self_attn_layer_norm"), width);
-    let cross = Attention::new(program, &format!("{name}.encoder_attn"), width);
-    let cross_norm = Affine::norm(program, &format!("{name}.encoder_attn_layer_norm"), width);
-    let feed_forward = FeedForward::new(program, &name, width, config.decoder_ffn_dim);
+    let own = attention(program, &format!("{name}.self_attn"), width);
+    let own_join = residual(program, &format!("{name}.self_attn_layer_norm"), width);
+    let cross = attention(program, &format!("{name}.encoder_attn"), width);
+    let cross_join = residual(program, &format!("{name}.encoder_attn_layer_norm"), width);
+    let inner = feed_forward(program, &name, [config.decoder_ffn_dim, width]);
+    let inner_join = residual(program, &format!("{name}.final_layer_norm"), width);
     let mut cache = |kind: &str, positions: usize| {
         let shape = [1, heads, positions, size];
         program.state(&format!("caches.{number}.{kind}"), DType::F32, &shape)
@@ -141,38 +110,30 @@ fn layer(
         ["cross_keys", "cross_values"].map(|kind| cache(kind, config.max_source_positions));
 
     let g = &mut program.graph;
-    let normed = layer_norm(g, x, own_norm)?;
-    let mut store = |cache: ValueId, by: Affine| {
-        let projected = linear(g, normed, by)?;
-        let projected = split_heads(g, projected, heads, size)?;
-        g.call(
-            "aten::index_copy",
-            &[
-                ("self", cache.into()),
-                ("dim", 2i64.into()),
-                ("index", step.at.into()),
-                ("source", projected.into()),
-            ],
-        )
-    };
-    let [new_keys, new_values] = [store(keys, own.key)?, store(values, own.value)?];
-    let query = queries(g, normed, own.query, heads, size)?;
-    let attended = attend(g, [query, new_keys, new_values], Some(step.mask))?;
-    let attended = merge_heads(g, attended, width)?;
-    let out = linear(g, attended, own.out)?;
-    let x = add(g, x, out)?;
+    let mut stored = [keys, values];
+    let x = own_join.around(g, x, |g, normed| {
+        for (cache, by) in stored.iter_mut().zip([own.key, own.value]) {
+            let projected = linear(g, normed, by)?;
+            let projected = split_heads(g, projected, heads, size)?;
+            *cache = store(g, *cache, step.at, projected)?;
+        }
+        let query = queries(g, normed, own.query, heads, size)?;
+        let [keys, values] = stored;
+        let attended = attend(g, [query, keys, values], Some(step.mask), 1.0)?;
+        let attended = merge_heads(g, attended, width)?;
+        linear(g, attended, own.out)
+    })?;
+    let x = cross_join.around(g, x, |g, normed| {
+        let [key, value] = cross_attention(g, step, &cross, cross_caches, [heads, size])?;
+        let query = queries(g, normed, cross.query, heads, size)?;
+        let attended = attend(g, [query, key, value], None, 1.0)?;
+        let attended = merge_heads(g, attended, width)?;
+        linear(g, attended, cross.out)
+    })?;
+    let x = inner_join.around(g, x, |g, normed| inner.apply(g, normed))?;
 
-    let normed = layer_norm(g, x, cross_norm)?;
-    let [key, value] = cross_attention(g, step, &cross, cross_caches, [heads, size])?;
-    let query = queries(g, normed, cross.query, heads, size)?;
-    let attended = attend(g, [query, key, value], None)?;
-    let attended = merge_heads(g, attended, width)?;
-    let out = linear(g, attended, cross.out)?;
-    let x = add(g, x, out)?;
-    let x = feed_forward.apply(g, x)?;
-
-    program.store(keys, new_keys)?;
-    program.store(values, new_values)?;
+    program.store(keys, stored[0])?;
+    program.store(values, stored[1])?;
     Ok(x)
 }
 

@@ -5,10 +5,8 @@ use crosslatch::ir::build::{BuildError, ProgramBuilder};
 use crosslatch::ir::{Catalogue, Program, ValueId};
 
 use super::config::Config;
-use super::layers::{
-    Affine, Attention, FeedForward, add, attend, ints, layer_norm, linear, merge_heads, queries,
-    split_heads,
-};
+use super::parts::{attention, feed_forward, residual};
+use crate::layers::{Norm, add, attend, ints, linear, merge_heads, queries, split_heads};
 
 /// `input_features [1, mel bins, 2 * positions]` → `last_hidden_state [1, positions, width]`.
 ///
@@ -30,8 +28,8 @@ pub fn encoder(config: &Config) -> Result<Program, BuildError> {
     for i in 0..config.encoder_layers {
         hidden = layer(&mut program, config, &format!("encoder.layers.{i}"), hidden)?;
     }
-    let norm = Affine::norm(&mut program, "encoder.layer_norm", width);
-    let hidden = layer_norm(&mut program.graph, hidden, norm)?;
+    let norm = Norm::layer(&mut program, "encoder.layer_norm", width);
+    let hidden = norm.apply(&mut program.graph, hidden)?;
     program.output("last_hidden_state", hidden);
     program.finish()
 }
@@ -67,20 +65,21 @@ fn layer(
     x: ValueId,
 ) -> Result<ValueId, BuildError> {
     let (width, heads) = (config.d_model, config.encoder_attention_heads);
-    let attention = Attention::new(program, &format!("{name}.self_attn"), width);
-    let norm = Affine::norm(program, &format!("{name}.self_attn_layer_norm"), width);
-    let feed_forward = FeedForward::new(program, name, width, config.encoder_ffn_dim);
+    let own = attention(program, &format!("{name}.self_attn"), width);
+    let own_join = residual(program, &format!("{name}.self_attn_layer_norm"), width);
+    let inner = feed_forward(program, name, [config.encoder_ffn_dim, width]);
+    let inner_join = residual(program, &format!("{name}.final_layer_norm"), width);
     let g = &mut program.graph;
     let size = width / heads;
-    let normed = layer_norm(g, x, norm)?;
-    let query = queries(g, normed, attention.query, heads, size)?;
-    let key = linear(g, normed, attention.key)?;
-    let key = split_heads(g, key, heads, size)?;
-    let value = linear(g, normed, attention.value)?;
-    let value = split_heads(g, value, heads, size)?;
-    let attended = attend(g, [query, key, value], None)?;
-    let attended = merge_heads(g, attended, width)?;
-    let out = linear(g, attended, attention.out)?;
-    let x = add(g, x, out)?;
-    feed_forward.apply(g, x)
+    let x = own_join.around(g, x, |g, normed| {
+        let query = queries(g, normed, own.query, heads, size)?;
+        let key = linear(g, normed, own.key)?;
+        let key = split_heads(g, key, heads, size)?;
+        let value = linear(g, normed, own.value)?;
+        let value = split_heads(g, value, heads, size)?;
+        let attended = attend(g, [query, key, value], None, 1.0)?;
+        let attended = merge_heads(g, attended, width)?;
+        linear(g, attended, own.out)
+    })?;
+    inner_join.around(g, x, |g, normed| inner.apply(g, normed))
 }

@@ -7,7 +7,7 @@
 mod config;
 mod decoder;
 mod encoder;
-mod layers;
+mod parts;
 
 use crosslatch::Model;
 use crosslatch::ir::Program;

@@ -13,22 +13,37 @@ use crosslatch::pt2::weights::{Source, Weight};
 use crosslatch::{Model, Options, Session};
 use serde_json::{Value, json};
 
-use super::steps;
+use super::{about, names, steps};
 use crate::CommandError;
 
 /// Gathers what is known about a model that was read from `path`.
 pub fn gather(model: &Model, path: &Path, options: Options) -> Result<Value, CommandError> {
     let model = &model.in_precision(options.precision);
-    let methods: Vec<Value> = (0..model.methods().len())
+    let methods: Vec<Value> = in_order(model)
+        .into_iter()
         .map(|i| describe(model, i, options))
         .collect::<Result<_, _>>()?;
     Ok(json!({
         "file": path.display().to_string(),
+        "about": about::describe(model),
         "precision": options.precision.name(),
         "weight_bytes": weight_bytes(model),
         "methods": methods,
         "extra_files": model.extra_files().collect::<Vec<_>>(),
     }))
+}
+
+/// The methods in the order in which an input meets them: the encoder, then what keeps no state,
+/// such as a method that computes latched values, then the steps.
+fn in_order(model: &Model) -> Vec<usize> {
+    let keeps = |kind: SlotKind| !matches!(kind, SlotKind::Input | SlotKind::Weight);
+    let mut methods: Vec<usize> = (0..model.methods().len()).collect();
+    methods.sort_by_key(|&i| {
+        let program = &model.methods()[i].program;
+        let keeps = program.slots.iter().any(|slot| keeps(slot.kind));
+        (program.name != "encoder", keeps)
+    });
+    methods
 }
 
 fn describe(model: &Model, index: usize, options: Options) -> Result<Value, CommandError> {
@@ -75,10 +90,37 @@ fn describe(model: &Model, index: usize, options: Options) -> Result<Value, Comm
         "carried": carried,
         "not_latched": describe_left(method),
         "state": state,
+        "state_groups": groups(&state),
         "weights": describe_weights(model, &session, index),
         "operators": operators,
         "plan": describe_plan(&mut session, index)?,
     }))
+}
+
+/// Slots of one type whose names differ in numbers and in the last word, as one entry.
+fn groups(slots: &[Value]) -> Value {
+    let mut types: Vec<&Value> = Vec::new();
+    for slot in slots {
+        if !types.contains(&&slot["type"]) {
+            types.push(&slot["type"]);
+        }
+    }
+    let groups = types.into_iter().flat_map(|ty| {
+        let alike = slots.iter().filter(move |slot| slot["type"] == *ty);
+        let names: Vec<&str> = alike
+            .clone()
+            .filter_map(|slot| slot["name"].as_str())
+            .collect();
+        let bytes = alike
+            .map(|slot| slot["bytes"].as_u64().unwrap_or(0))
+            .next()
+            .unwrap_or(0);
+        let folded = names::fold(&names).into_iter();
+        folded.map(move |(name, count)| {
+            json!({"name": name, "type": ty, "count": count, "bytes": bytes * count as u64})
+        })
+    });
+    groups.collect()
 }
 
 /// The method for which this one computes latched values, if it does.
@@ -110,8 +152,11 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     let (quantized, as_typed): (Vec<_>, Vec<_>) = slots
         .filter(|(_, (slot, _))| slot.kind == SlotKind::Weight)
         .filter_map(|(i, (slot, binding))| Some((i, slot, binding.as_ref()?)))
-        .partition(|(i, ..)| stored.get(*i).is_some_and(|s| s.format().is_some()));
-    let typed_bytes = |weight: &Weight| weight.layout.numel() * weight.dtype.size();
+        .partition(|(i, _, weight)| {
+            let quantized = stored.get(*i).is_some_and(|s| s.format().is_some());
+            quantized || weight.halves().is_some()
+        });
+    let typed_bytes = |weight: &Weight| weight.layout.numel() * weight.stored.size();
     let kept: Vec<Value> = as_typed
         .iter()
         .filter_map(|(i, slot, weight)| match stored.get(*i) {
@@ -155,7 +200,7 @@ fn weight_bytes(model: &Model) -> usize {
     let weights = weights.filter_map(|(_, weight)| weight.as_ref());
     let mut seen: HashSet<&Source> = HashSet::new();
     let once = weights.filter(|weight| seen.insert(&weight.source));
-    once.map(|w| w.layout.numel() * w.dtype.size()).sum()
+    once.map(|w| w.layout.numel() * w.stored.size()).sum()
 }
 
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {

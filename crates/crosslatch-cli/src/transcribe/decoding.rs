@@ -6,11 +6,13 @@ use crosslatch_tasks::{Format, Task, TranscribeOptions};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Decoding")]
 pub struct Decoding {
-    /// The language spoken, such as `en`; detected where the model can if left out.
-    #[arg(long, value_name = "LANGUAGE")]
+    /// The language spoken, as a code or an English name, such as `de` or `German`; detected where
+    /// the model can if left out, or with `auto`.
+    #[arg(short, long, value_name = "LANGUAGE")]
     language: Option<String>,
     /// `transcribe` in the language spoken, or `translate` to English.
-    #[arg(long, value_name = "TASK", value_parser = ["transcribe", "translate"])]
+    #[arg(long, value_name = "TASK", ignore_case = true,
+          value_parser = ["transcribe", "translate"])]
     task: Option<String>,
     /// Ask the model for points in time: segments become phrases, and long files are followed by
     /// them. Long files and the formats srt, vtt and tsv ask for them anyway.
@@ -74,12 +76,17 @@ impl Decoding {
             true => TranscribeOptions::default().with_fallback(),
             false => TranscribeOptions::default(),
         };
+        let named = |language: &&String| !language.eq_ignore_ascii_case("auto");
+        let language = self.language.as_ref().filter(named);
         TranscribeOptions {
-            language: self.language.clone(),
-            task: self.task.as_deref().map(|task| match task {
-                "translate" => Task::Translate,
-                _ => Task::Transcribe,
-            }),
+            language: language.cloned(),
+            task: self
+                .task
+                .as_deref()
+                .map(|task| match task.eq_ignore_ascii_case("translate") {
+                    true => Task::Translate,
+                    false => Task::Transcribe,
+                }),
             format,
             timestamps,
             prompt: self.prompt.clone(),

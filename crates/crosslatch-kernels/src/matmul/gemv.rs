@@ -7,6 +7,8 @@
 //! side. A matrix with rows without gaps is added up row by row into a small table of sums. What
 //! has neither is done element by element.
 //!
+//! Elements of 16 bits are widened as they are loaded, and give the bits that they give widened.
+//!
 //! All three give the same bits: an element is always summed in the lanes of
 //! [`crate::simd::dot_products`], step `k` into lane `k % 16`, each lane a chain of fused
 //! multiply-adds, and the lanes are added up in one order at the end.
@@ -18,7 +20,7 @@ use crate::runtime::instructions::{Feature, has, multiversion};
 use crate::runtime::prefetch::ahead;
 use crate::runtime::shared_output::SharedOutput;
 use crate::simd::approximate::multiply_add;
-use crate::simd::dot_products::{LANES, dots, sum};
+use crate::simd::dot_products::{DotElement, LANES, dots, sum};
 use crate::tensor::matrix::{Matrices, Strided};
 
 /// The most rows on the left for which this is the better way. Such a product sums each row for
@@ -32,11 +34,11 @@ const TABLE: usize = 128;
 const GRAIN: usize = 1 << 14;
 
 /// `out = alpha * left * right + beta * bias`, for each batch.
-pub(crate) struct Gemv<'a> {
+pub(crate) struct Gemv<'a, W> {
     /// `[…, rows, depth]`, with at most [`MOST_ROWS`] rows.
     pub left: Matrices<'a>,
     /// `[…, depth, columns]`
-    pub right: Matrices<'a>,
+    pub right: Matrices<'a, W>,
     /// `[…, rows, columns]`
     pub bias: Option<Matrices<'a>>,
     pub alpha: f32,
@@ -46,7 +48,7 @@ pub(crate) struct Gemv<'a> {
 /// Takes a sum: row, column of the part, sum.
 type Emit<'s> = &'s mut dyn FnMut(usize, usize, f32);
 
-impl Gemv<'_> {
+impl<W: DotElement> Gemv<'_, W> {
     /// Computes the products into `out`, whose matrices lie as `layout` says.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
         let [rows, columns] = layout.size();
@@ -96,24 +98,28 @@ impl Gemv<'_> {
 }
 
 /// One task's product.
-struct GemvPart<'a> {
+struct GemvPart<'a, W> {
     left: Strided<'a>,
-    right: Strided<'a>,
+    right: Strided<'a, W>,
     rows: usize,
     columns: usize,
     depth: usize,
 }
 
 multiversion! {
-    fn solve(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>), solve_portable
+    fn solve[W: DotElement](part: &GemvPart<'_, W>, memory: &mut [f32], emit: Emit<'_>), solve_portable
 }
 
 #[inline(always)]
-fn solve_portable<const FUSED: bool>(part: &GemvPart<'_>, memory: &mut [f32], emit: Emit<'_>) {
+fn solve_portable<const FUSED: bool, W: DotElement>(
+    part: &GemvPart<'_, W>,
+    memory: &mut [f32],
+    emit: Emit<'_>,
+) {
     part.solve::<FUSED>(memory, emit);
 }
 
-impl GemvPart<'_> {
+impl<W: DotElement> GemvPart<'_, W> {
     #[inline(always)]
     fn solve<const FUSED: bool>(&self, memory: &mut [f32], emit: Emit<'_>) {
         let together = |stride: usize| stride == 1 || self.depth == 1;
@@ -152,10 +158,10 @@ impl GemvPart<'_> {
         let left: [&[f32]; ROWS] = std::array::from_fn(|r| self.left_row(i + r));
         // A single column needs it too: the machine stops prefetching at the end of a page, and the
         // pages of a mapped file have 4 KiB.
-        let ahead = ahead::<f32>(self.right.column_stride, COLUMNS);
+        let ahead = ahead::<W>(self.right.column_stride, COLUMNS);
         let mut j = 0;
         while j + COLUMNS <= self.columns {
-            let right: [&[f32]; COLUMNS] = std::array::from_fn(|c| self.right_column(j + c));
+            let right: [&[W]; COLUMNS] = std::array::from_fn(|c| self.right_column(j + c));
             let results = dots(left, right, ahead);
             for (r, row) in results.iter().enumerate() {
                 for (c, sum) in row.iter().enumerate() {
@@ -177,7 +183,7 @@ impl GemvPart<'_> {
         &self.left.data[i * self.left.row_stride..][..self.depth]
     }
 
-    fn right_column(&self, j: usize) -> &[f32] {
+    fn right_column(&self, j: usize) -> &[W] {
         &self.right.data[j * self.right.column_stride..][..self.depth]
     }
 
@@ -194,7 +200,7 @@ impl GemvPart<'_> {
                     let x = self.left.data[i * self.left.row_stride + k * self.left.column_stride];
                     let lane = &mut lanes[k % LANES * TABLE..][..width];
                     for (s, w) in lane.iter_mut().zip(row) {
-                        *s = multiply_add::<FUSED>(x, *w, *s);
+                        *s = multiply_add::<FUSED>(x, w.widen(), *s);
                     }
                 }
             }
@@ -216,7 +222,7 @@ impl GemvPart<'_> {
                     let x = self.left.data[i * self.left.row_stride + k * self.left.column_stride];
                     let w =
                         self.right.data[k * self.right.row_stride + j * self.right.column_stride];
-                    lanes[k % LANES] = multiply_add::<FUSED>(x, w, lanes[k % LANES]);
+                    lanes[k % LANES] = multiply_add::<FUSED>(x, w.widen(), lanes[k % LANES]);
                 }
                 emit(i, j, sum(lanes));
             }

@@ -3,10 +3,11 @@
 //! One function for all of them: `out[…, m, n] = sum over k of a[…, m, k] * b[…, k, n]`, plus a
 //! bias, for any strides; a linear layer is the product with the transposed weight. In `f32` there
 //! are two fast ways: `gemv` for the steps of a decoder, which run at the speed of memory, and
-//! `gemm` for larger products. Everything else, and the oracle, is three plain loops. Quantized
-//! weights have a function of their own, with the same choice (`quantized`); where the machine has
-//! no instructions for a format, many rows are multiplied by `gemm`, which widens the weights while
-//! it packs them.
+//! `gemm` for larger products. Everything else, and the oracle, is three plain loops. The right
+//! side of an `f32` product may be stored in 16 bits: it is widened where it is read, and the result
+//! is that of the widened matrix, bit for bit. Quantized weights have a function of their own, with
+//! the same choice (`quantized`); where the machine has no instructions for a format, many rows are
+//! multiplied by `gemm`, which widens the weights while it packs them.
 
 pub(crate) mod contraction;
 pub(crate) mod epilogue;
@@ -19,14 +20,18 @@ pub(crate) mod result;
 pub(crate) mod shared_right;
 #[cfg(test)]
 mod tests;
+mod widening;
 
 pub use contraction::contract;
 pub use gemv::MOST_ROWS;
 pub use microkernel::microkernels;
 pub use shared_right::{SharedSizes, with_shared_right};
 
+use half::{bf16, f16};
+
 use crate::matmul::gemm::Gemm;
 use crate::matmul::gemv::Gemv;
+use crate::matmul::packing::RightElement;
 use crate::matmul::quantized::gemm::{QuantizedGemm, QuantizedRight};
 use crate::matmul::quantized::gemv::QuantizedGemv;
 use crate::matmul::result::ResultLayout;
@@ -42,7 +47,7 @@ use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element}
 pub struct Product<'a> {
     /// The left matrices.
     pub a: TensorRef<'a>,
-    /// The right matrices.
+    /// The right matrices. Beside an `f32` left side they may be f16 or bf16.
     pub b: TensorRef<'a>,
     /// What is added, if anything; broadcast by strides.
     pub bias: Option<TensorRef<'a>>,
@@ -57,19 +62,34 @@ pub struct Product<'a> {
 /// Computes a product into `out`, `[…, m, n]`, or `[…, m, groups, n / groups]` with the columns in
 /// groups. `plain` asks for plain loops.
 pub fn matmul(out: &mut TensorMut<'_>, product: &Product<'_>, plain: bool, threads: &Threads) {
-    let a = product.a.layout();
-    if out.dtype() == DType::F32 && !plain && a.shape[a.rank() - 1] > 0 {
-        fast(out, product, threads);
-    } else {
-        with_element!(out.dtype(), T => loops::<T>(out, product));
-        if out.dtype() == DType::F32 {
-            epilogue::apply(out, product.epilogue);
-        }
+    match (out.dtype(), product.b.dtype()) {
+        (DType::F32, DType::F32) => matmul_f32::<f32>(out, product, plain, threads),
+        (DType::F32, DType::F16) => matmul_f32::<f16>(out, product, plain, threads),
+        (DType::F32, DType::BF16) => matmul_f32::<bf16>(out, product, plain, threads),
+        (dtype, _) => with_element!(dtype, T => loops::<T, T>(out, product)),
     }
 }
 
-fn loops<T: Element>(out: &mut TensorMut<'_>, product: &Product<'_>)
-where
+/// A product in `f32` with a right side of elements `W`.
+fn matmul_f32<W: RightElement>(
+    out: &mut TensorMut<'_>,
+    product: &Product<'_>,
+    plain: bool,
+    threads: &Threads,
+) {
+    let a = product.a.layout();
+    if !plain && a.shape[a.rank() - 1] > 0 {
+        fast::<W>(out, product, threads);
+    } else {
+        loops::<f32, W>(out, product);
+        epilogue::apply(out, product.epilogue);
+    }
+}
+
+fn loops<T: Element, W: Element<Accumulator = T::Accumulator>>(
+    out: &mut TensorMut<'_>,
+    product: &Product<'_>,
+) where
     T::Accumulator: Accumulate,
 {
     let (la, lb, lo) = (product.a.layout(), product.b.layout(), out.layout().clone());
@@ -77,7 +97,7 @@ where
     let rank = la.rank();
     let [m, n] = result.size();
     let k = la.shape[rank - 1];
-    let (a, b) = (product.a.data::<T>(), product.b.data::<T>());
+    let (a, b) = (product.a.data::<T>(), product.b.data::<W>());
     let bias = product.bias.map(|t| (t.data::<T>(), t.layout()));
     let (alpha, beta) = (
         T::Accumulator::from_f64(product.alpha),
@@ -112,29 +132,20 @@ where
 
 /// The fast ways. Which one is taken depends on the shape alone, and each gives the same bits for
 /// any strides.
-fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
+fn fast<W: RightElement>(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
     let layout = out.layout().clone();
     let result = result_layout(&layout, product);
     let [m, n] = result.size();
     let [a, b] = [product.a.layout(), product.b.layout()];
-    let rank = a.rank();
     if n <= MOST_ROWS && m > MOST_ROWS {
-        // The same product seen from the other side.
-        let transposed = |l: &Layout| l.transpose(rank - 2, rank - 1);
-        let (a, b) = (transposed(a), transposed(b));
-        let bias = product.bias.as_ref().map(|t| (t, transposed(t.layout())));
-        let gemv = Gemv {
-            left: matrices_of(&product.b, &b),
-            right: matrices_of(&product.a, &a),
-            bias: bias.as_ref().map(|(t, l)| matrices_of(t, l)),
-            alpha: product.alpha as f32,
-            beta: product.beta as f32,
-        };
-        gemv.run(out.data(), result.transposed(), threads);
+        match product.b.dtype() {
+            DType::F32 => from_the_other_side(out, product, threads),
+            _ => a_few_rows_at_a_time::<W>(out, product, threads),
+        }
         return epilogue::apply(out, product.epilogue);
     }
     let left = matrices_of(&product.a, a);
-    let right = matrices_of(&product.b, b);
+    let right = matrices_of::<W>(&product.b, b);
     let bias = product.bias.as_ref().map(|t| matrices_of(t, t.layout()));
     let (alpha, beta) = (product.alpha as f32, product.beta as f32);
     if m <= MOST_ROWS {
@@ -157,6 +168,50 @@ fn fast(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
             epilogue: product.epilogue,
         }
         .run(out.data(), result, threads);
+    }
+}
+
+/// A product with few columns: the transposed one has few rows.
+fn from_the_other_side(out: &mut TensorMut<'_>, product: &Product<'_>, threads: &Threads) {
+    let layout = out.layout().clone();
+    let result = result_layout(&layout, product);
+    let rank = product.a.layout().rank();
+    let transposed = |l: &Layout| l.transpose(rank - 2, rank - 1);
+    let [a, b] = [product.a.layout(), product.b.layout()].map(transposed);
+    let bias = product.bias.as_ref().map(|t| (t, transposed(t.layout())));
+    let gemv = Gemv {
+        left: matrices_of(&product.b, &b),
+        right: matrices_of::<f32>(&product.a, &a),
+        bias: bias.as_ref().map(|(t, l)| matrices_of(t, l)),
+        alpha: product.alpha as f32,
+        beta: product.beta as f32,
+    };
+    gemv.run(out.data(), result.transposed(), threads);
+}
+
+/// A product with few columns whose right side cannot be a left one. Each element is the sum that it
+/// is from the other side: factors may be exchanged.
+fn a_few_rows_at_a_time<W: RightElement>(
+    out: &mut TensorMut<'_>,
+    product: &Product<'_>,
+    threads: &Threads,
+) {
+    let layout = out.layout().clone();
+    let [rows, _] = result_layout(&layout, product).size();
+    let (a, b) = (product.a.layout(), product.b.layout());
+    let dim = a.rank() - 2;
+    for first in (0..rows).step_by(MOST_ROWS) {
+        let part = |l: &Layout| l.slice(dim, first, MOST_ROWS.min(rows - first), 1);
+        let (part_of_out, part_of_a) = (part(&layout), part(a));
+        let bias = product.bias.as_ref().map(|t| (t, part(t.layout())));
+        let gemv = Gemv {
+            left: matrices_of(&product.a, &part_of_a),
+            right: matrices_of::<W>(&product.b, b),
+            bias: bias.as_ref().map(|(t, l)| matrices_of(t, l)),
+            alpha: product.alpha as f32,
+            beta: product.beta as f32,
+        };
+        gemv.run(out.data(), result_layout(&part_of_out, product), threads);
     }
 }
 
@@ -257,7 +312,7 @@ fn result_layout<'a>(layout: &'a Layout, product: &Product<'_>) -> ResultLayout<
     ResultLayout::new(layout, layout.rank() - batch_dims)
 }
 
-fn matrices_of<'a>(tensor: &TensorRef<'a>, layout: &'a Layout) -> Matrices<'a> {
+fn matrices_of<'a, T: Element>(tensor: &TensorRef<'a>, layout: &'a Layout) -> Matrices<'a, T> {
     Matrices {
         data: tensor.data(),
         layout,

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::simd::dot_products::DotElement;
 use crate::simd::transpose::transpose;
 use crate::tensor::matrix::Matrices;
 
@@ -43,10 +44,22 @@ impl Packing {
     }
 }
 
-impl Pack for Matrices<'_> {
+/// An element of matrices on the right side of a product in `f32`.
+pub(crate) trait RightElement: DotElement {
+    /// See [`Pack::pack`].
+    fn pack(matrices: &Matrices<'_, Self>, piece: &Packing, to: &mut [f32]);
+}
+
+impl<W: RightElement> Pack for Matrices<'_, W> {
     fn pack(&self, piece: &Packing, to: &mut [f32]) {
+        W::pack(self, piece, to);
+    }
+}
+
+impl RightElement for f32 {
+    fn pack(matrices: &Matrices<'_>, piece: &Packing, to: &mut [f32]) {
         let (depth, width) = (piece.depth.len(), piece.width);
-        let matrix = self.at(piece.batch).from(piece.depth.start, 0);
+        let matrix = matrices.at(piece.batch).from(piece.depth.start, 0);
         let (rs, cs) = (matrix.row_stride, matrix.column_stride);
         for (first, filled, strip) in piece.strips(to) {
             if filled < width {

@@ -1,8 +1,10 @@
 //! The fast ways against plain loops.
 
+use half::{bf16, f16};
+
 use super::*;
 use crate::Storage;
-use crate::movement::quantize::quantize;
+use crate::movement::quantize::{Unquantized, quantize};
 use crate::tensor::quantized::WeightFormat;
 
 #[test]
@@ -40,7 +42,15 @@ fn quantized_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() 
             let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
             let from = bytemuck::cast_slice(w.bytes());
             let threads = Threads::new(1);
-            quantize(format, from, [n, k], stored.bytes_mut(), &threads, &|_| {}).unwrap();
+            quantize(
+                format,
+                Unquantized::F32(from),
+                [n, k],
+                stored.bytes_mut(),
+                &threads,
+                &|_| {},
+            )
+            .unwrap();
             let weight = QuantizedMatrix::new(format, n, k, stored.bytes()).unwrap();
             for la in [&rows, &columns] {
                 let run_with = |epilogue, lo: &Layout, plain, threads| {
@@ -125,6 +135,73 @@ fn the_fast_ways_agree_with_plain_loops_for_odd_sizes_and_strides() {
                 }
                 Function::Silu.map(&mut one);
                 assert_eq!(one, run(Some(Function::Silu), plain));
+            }
+        }
+    }
+}
+
+/// The matrix in 16 bits, and those numbers widened.
+fn halves<W: Element<Accumulator = f32>>(from: &Storage) -> [Storage; 2] {
+    let from: &[f32] = bytemuck::cast_slice(from.bytes());
+    let stored: Vec<W> = from.iter().map(|x| W::from_accumulator(x * 0.37)).collect();
+    let widened: Vec<f32> = stored.iter().map(|x| x.widen()).collect();
+    let bytes = [
+        bytemuck::cast_slice(&stored),
+        bytemuck::cast_slice(&widened),
+    ];
+    bytes.map(Storage::copy_of)
+}
+
+#[test]
+fn a_right_side_in_16_bits_gives_the_bits_of_the_widened_one() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 300, 65),
+        (2, 63, 16),
+        (3, 65, 15),
+        (5, 129, 63),
+        (8, 40, 129),
+        (16, 9, 64),
+        (40, 5, 77),
+        (17, 33, 300),
+        (101, 140, 531),
+        (33, 16, 0),
+    ] {
+        for dtype in [DType::F16, DType::BF16] {
+            let (a, b, c) = (filled(2 * m * k, 1), filled(k * n, 2), filled(n, 3));
+            let [stored, widened] = match dtype {
+                DType::F16 => halves::<f16>(&b),
+                _ => halves::<bf16>(&b),
+            };
+            let la = Layout::contiguous(&[2, m, k]);
+            let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
+            let lo = Layout::contiguous(&[2, m, n]);
+            let as_stored = [
+                Layout::contiguous(&[n, k]).transpose(0, 1),
+                Layout::contiguous(&[k, n]),
+            ];
+            for lb in as_stored.map(|l| l.expand(&[2, k, n]).unwrap()) {
+                let run = |dtype, b: &Storage, plain, threads, epilogue| {
+                    let product = Product {
+                        epilogue,
+                        a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
+                        b: TensorRef::new(dtype, &lb, b.bytes()).unwrap(),
+                        bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                        alpha: 1.0,
+                        beta: 1.0,
+                    };
+                    let mut out = Storage::zeroed(4 * lo.numel());
+                    let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+                    matmul(&mut view, &product, plain, &Threads::new(threads));
+                    out.bytes().to_vec()
+                };
+                for (plain, epilogue) in
+                    [(true, None), (false, None), (false, Some(Function::Gelu))]
+                {
+                    let expected = run(DType::F32, &widened, plain, 1, epilogue);
+                    let got = run(dtype, &stored, plain, 3, epilogue);
+                    assert!(expected == got, "{dtype} {m} {n} {k}");
+                }
             }
         }
     }

@@ -3,6 +3,9 @@
 //! A number is converted by a few integer operations, which compilers vectorise; the slices come in
 //! a version for each instruction set.
 
+use half::{bf16, f16};
+
+use crate::Element;
 use crate::runtime::instructions::multiversion;
 
 /// Adding this rounds a small number to a whole one, which then stands in the lowest bits.
@@ -45,6 +48,21 @@ pub(crate) fn to_bf16(x: f32) -> u16 {
 #[inline(always)]
 pub(crate) fn from_bf16(bits: u16) -> f32 {
     f32::from_bits((bits as u32) << 16)
+}
+
+/// The value of an f16.
+#[inline(always)]
+pub(crate) fn from_f16(bits: u16) -> f32 {
+    let (sign, magnitude) = ((bits as u32 & 0x8000) << 16, bits as u32 & 0x7fff);
+    // With exponent and fraction in their places, what is left of the conversion is a power of two,
+    // also for numbers that are too small for an exponent of their own.
+    let finite = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 127 - 15) << 23);
+    let quiet = if magnitude > 0x7c00 { 0x0040_0000 } else { 0 };
+    let widened = match magnitude < 0x7c00 {
+        true => finite.to_bits(),
+        false => magnitude << 13 | 0x7f80_0000 | quiet,
+    };
+    f32::from_bits(sign | widened)
 }
 
 multiversion! {
@@ -92,6 +110,36 @@ fn bf16_to_f32_portable<const FUSED: bool>(from: &[u16], to: &mut [f32]) {
 }
 
 multiversion! {
+    /// Widens f16 to `f32`.
+    pub(crate) fn f16_to_f32(from: &[u16], to: &mut [f32]), f16_to_f32_portable
+}
+
+#[inline(always)]
+fn f16_to_f32_portable<const FUSED: bool>(from: &[u16], to: &mut [f32]) {
+    for (to, x) in to.iter_mut().zip(from) {
+        *to = from_f16(*x);
+    }
+}
+
+/// A type of 16 bits that `f32` holds all values of.
+pub(crate) trait Half: Element<Accumulator = f32> {
+    /// Widens as many elements as both sides have.
+    fn widen_all(from: &[Self], to: &mut [f32]);
+}
+
+impl Half for f16 {
+    fn widen_all(from: &[f16], to: &mut [f32]) {
+        f16_to_f32(bytemuck::cast_slice(from), to);
+    }
+}
+
+impl Half for bf16 {
+    fn widen_all(from: &[bf16], to: &mut [f32]) {
+        bf16_to_f32(bytemuck::cast_slice(from), to);
+    }
+}
+
+multiversion! {
     /// Widens integers to `f32`, multiplied by their scale.
     pub(crate) fn int8_to_f32(from: &[i8], scale: f32, to: &mut [f32]), int8_to_f32_portable
 }
@@ -120,6 +168,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_f16_has_its_value() {
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        let mut widened = vec![0f32; all.len()];
+        f16_to_f32(&all, &mut widened);
+        for (bits, x) in all.iter().zip(&widened) {
+            assert_eq!(
+                x.to_bits(),
+                f16::from_bits(*bits).to_f32().to_bits(),
+                "{bits:x}"
+            );
+        }
+    }
+
+    #[test]
     fn bf16_is_rounded_as_its_definition_says() {
         let special = [
             0.0,
@@ -135,7 +197,7 @@ mod tests {
         let hashed =
             (0..1000u32).map(|i| ((i ^ 1).wrapping_mul(2_654_435_761) >> 8) as f32 * 1.2e-7 - 1.0);
         for x in special.into_iter().chain(hashed) {
-            assert_eq!(to_bf16(x), half::bf16::from_f32(x).to_bits(), "{x}");
+            assert_eq!(to_bf16(x), bf16::from_f32(x).to_bits(), "{x}");
         }
         for bits in [0x7f80_0001, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
             assert!(from_bf16(to_bf16(f32::from_bits(bits))).is_nan());

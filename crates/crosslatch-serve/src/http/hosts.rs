@@ -5,13 +5,14 @@
 //! loaded (DNS rebinding), or the page simply sends a form. The first can be told by `Host`, which
 //! is the name by which the page was loaded, and the second by `Origin`, which browsers add and
 //! pages cannot change. So on loopback both have to be names of this machine, or names that whoever
-//! runs the server has given.
+//! runs the server has given. Origins that may use the server from afar ([`Origin`]) pass as well.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::error::{ApiError, shown};
+use super::origins::{Origin, have};
 
 /// The hosts that a server answers to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +36,14 @@ impl Hosts {
         }
     }
 
-    /// Refuses a request that is meant for another host, or that another host's page made.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// Refuses a request that is meant for another host, or that a page made which is neither this
+    /// machine's nor of one of `origins`.
+    pub(crate) fn check(
+        &self,
+        origins: &[Origin],
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), ApiError> {
         let (Hosts::Named(_) | Hosts::ByAddress) = self else {
             return Ok(());
         };
@@ -48,13 +55,17 @@ impl Hosts {
         let is_meant = authority(host.as_bytes()).is_some_and(|host| self.has(&host))
             && uri.authority().is_none_or(|host| self.has(host));
         if !is_meant {
-            return Err(refused("Host", host, "host_not_allowed"));
+            return Err(refused("Host", host, "--allow-host", "host_not_allowed"));
         }
         for origin in headers.get_all(ORIGIN) {
+            if have(origins, origin) {
+                continue;
+            }
             let page = origin.to_str().ok().and_then(|o| o.parse::<Uri>().ok());
             let page = page.as_ref().and_then(Uri::authority);
             if !page.is_some_and(|host| self.has(host)) {
-                return Err(refused("Origin", origin, "origin_not_allowed"));
+                let options = "--allow-host, or with --allow-origin to let other pages use it";
+                return Err(refused("Origin", origin, options, "origin_not_allowed"));
             }
         }
         Ok(())
@@ -92,11 +103,11 @@ fn bare(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
 
-fn refused(header: &str, value: &HeaderValue, code: &'static str) -> ApiError {
+fn refused(header: &str, value: &HeaderValue, options: &str, code: &'static str) -> ApiError {
     let value = shown(&String::from_utf8_lossy(value.as_bytes()));
     let message = format!(
         "{header} is {value}, which is not this machine; if that is a name of this server, start it \
-         with --allow-host"
+         with {options}"
     );
     ApiError::new(StatusCode::FORBIDDEN, message).with_code(code)
 }
@@ -110,7 +121,7 @@ mod tests {
         for (name, value) in headers {
             all.append(*name, value.parse().unwrap());
         }
-        hosts.check(&uri.parse().unwrap(), &all).is_ok()
+        hosts.check(&[], &uri.parse().unwrap(), &all).is_ok()
     }
 
     #[test]

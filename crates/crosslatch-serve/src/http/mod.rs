@@ -6,9 +6,11 @@ mod discard;
 mod error;
 mod hosts;
 mod json;
+mod origins;
 
 pub use connections::{MOST_HEAD_BYTES, MOST_HEADERS, serve};
 pub use discard::discard;
 pub use error::{ApiError, shown};
 pub use hosts::Hosts;
 pub use json::json_body;
+pub use origins::{NoOrigin, Origin, cors};

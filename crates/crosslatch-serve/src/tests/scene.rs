@@ -8,7 +8,9 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use crosslatch::{Model, Options};
-use crosslatch_tasks::{Decoder, ExportedError, ExportedSpeechModel, SpeechModel, speech_pipeline};
+use crosslatch_tasks::{
+    Decoder, ExportedError, ExportedSpeechModel, SpeechModel, TranscribeOptions, speech_pipeline,
+};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -121,6 +123,8 @@ impl Scene {
         let gate = Arc::<Gate>::default();
         let mut config = Config {
             name: "demo".to_owned(),
+            aliases: vec!["whisper-1".to_owned(), "demo".to_owned()],
+            defaults: TranscribeOptions::default(),
             workers: 1,
             queue: 1,
             limits: Limits {
@@ -129,6 +133,7 @@ impl Scene {
             },
             api_key: None,
             hosts: Hosts::Any,
+            origins: Vec::new(),
             patience: Patience::default(),
         };
         change(&mut config);
@@ -231,6 +236,14 @@ pub struct Answer {
 impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The events of a stream.
+    pub fn events(&self) -> Vec<Value> {
+        let lines = self.body.lines();
+        let data = lines.filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap())
+            .collect()
     }
 
     /// The parameter and the message of an error with this status.

@@ -31,6 +31,13 @@ pub struct Job {
 pub enum Reply {
     /// The sound could be read, and is being transcribed.
     Begun,
+    /// So many seconds of the sound are done.
+    Progress {
+        /// Seconds done.
+        done: f64,
+        /// Seconds in all.
+        total: f64,
+    },
     /// A segment that will not change any more.
     Segment(Segment),
     /// The whole transcript; the last reply.

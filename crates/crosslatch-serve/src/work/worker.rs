@@ -155,8 +155,11 @@ where
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
         let observer = |event: Event<'_>| {
-            if let Event::Segment(segment) = event {
-                job.reply(Reply::Segment(segment.clone()));
+            match event {
+                Event::Progress { done, total } => job.reply(Reply::Progress { done, total }),
+                Event::Segment(segment) => job.reply(Reply::Segment(segment.clone())),
+                // The transcript names the language.
+                Event::Languages(_) => {}
             }
             if job.is_abandoned() {
                 Break(())

@@ -165,7 +165,9 @@ impl SpeechPipeline {
                     if flow.is_break() {
                         break;
                     }
+                    let before = transcript.segments.last().map_or(0.0, |last| last.end);
                     let segment = self.segment(&plan, &decoded, piece, offset)?;
+                    let segment = within(segment, before, total);
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
                         join::append(&mut transcript.text, &segment.text);
@@ -259,6 +261,15 @@ impl SpeechPipeline {
             complete,
         })
     }
+}
+
+/// The segment between what comes before it and the end of the sound: a model may write a timestamp
+/// of the part of its window that lies behind the sound.
+fn within(mut segment: Segment, before: f64, total: f64) -> Segment {
+    segment.end = segment.end.min(total);
+    segment.start = segment.start.max(before).min(total);
+    segment.end = segment.end.max(segment.start);
+    segment
 }
 
 /// The detected languages, most probable first.

@@ -5,11 +5,10 @@
 //! the value of a number. This module collects those, and numbers the tensor operands in the order
 //! in which kernels get them.
 
-use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout};
 
 use super::arg::{Arg, ValueId};
-use super::call::{Call, CallArg, KernelSet, Number, OpError, TensorArg};
+use super::call::{Call, CallArg, KernelSet, Number, OpError, StoredAs, TensorArg};
 use super::graph::Node;
 use super::lowering::Lowering;
 
@@ -45,20 +44,20 @@ impl BoundCall {
     }
 }
 
-/// Collects the arguments of a node. `quantized` gives the format of values that are quantized
-/// weights.
+/// Collects the arguments of a node. `stored` says how weights lie in memory that do not lie there in
+/// their type.
 ///
 /// # Errors
-/// If an argument has no value or is of the wrong kind, or a quantized weight is an
-/// argument for which the operator has no kernel.
+/// If an argument has no value or is of the wrong kind, or such a weight is an argument for which the
+/// operator has no kernel.
 pub fn bind_call(
     node: &Node,
     known: &dyn Fn(ValueId) -> Option<Known>,
-    quantized: &dyn Fn(ValueId) -> Option<WeightFormat>,
+    stored: &dyn Fn(ValueId) -> Option<StoredAs>,
 ) -> Result<BoundCall, OpError> {
     for (i, arg) in node.args.iter().enumerate() {
         let takes = node.op.quantized.is_some_and(|q| q.param == i);
-        if !takes && arg.values().any(|id| quantized(id).is_some()) {
+        if !takes && arg.values().any(|id| stored(id).is_some()) {
             let name = &node.op.schema.params[i].name;
             return Err(OpError::new(format!(
                 "argument `{name}` cannot be a quantized weight"
@@ -75,7 +74,7 @@ pub fn bind_call(
                     index: operands.len() - 1,
                     dtype,
                     layout,
-                    quantized: quantized(id),
+                    stored: stored(id),
                 })
             }
             None => return Err(OpError::new("an argument is not defined")),

@@ -89,8 +89,17 @@ pub struct TensorArg {
     pub dtype: DType,
     /// Its shape, strides and offset.
     pub layout: Layout,
-    /// The format in which it is stored, if it is a quantized weight. The kernel then gets its bytes.
-    pub quantized: Option<WeightFormat>,
+    /// How it lies in memory, if it is a weight that does not lie there in its type.
+    pub stored: Option<StoredAs>,
+}
+
+/// How a weight lies in memory that does not lie there in its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredAs {
+    /// Quantized: the kernel gets its bytes, which are in this format.
+    Quantized(WeightFormat),
+    /// In 16 bits for `f32`: the kernel gets a tensor of this type.
+    Halves(DType),
 }
 
 impl TensorArg {

@@ -31,7 +31,7 @@ pub mod size;
 pub mod verify;
 
 pub use arg::{Arg, ValueId};
-pub use call::{Call, CallArg, KernelSet, Number, OpError, TensorArg, wrap_dim};
+pub use call::{Call, CallArg, KernelSet, Number, OpError, StoredAs, TensorArg, wrap_dim};
 pub use catalogue::Catalogue;
 pub use graph::{
     COND, Graph, Node, Output, Program, Slot, SlotKind, Symbol, TensorType, Value, ValueType,

@@ -8,10 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crosslatch_kernels::Layout;
 use crosslatch_kernels::tensor::is_addressable;
+use crosslatch_kernels::{DType, Layout};
 
 use super::contents::Contents;
+use super::halves;
 use super::method::{check_bindings, constant_type};
 use super::{Method, Model};
 use crate::error::{ArchiveError, Error};
@@ -20,7 +21,7 @@ use crate::ir::graph::SlotKind;
 use crate::ir::verify::{VerifyError, verify, verify_depth};
 use crate::pt2::archive::Archive;
 use crate::pt2::file::Access;
-use crate::pt2::weights::Weights;
+use crate::pt2::weights::{Weight, Weights};
 use crate::tensor::Tensor;
 
 /// A file that was added to a model.
@@ -31,7 +32,10 @@ pub struct FileId(usize);
 pub enum WeightContents {
     /// Bytes of a file: the elements in row-major order, little-endian.
     File(FileId, Range<usize>),
-    /// A tensor in memory.
+    /// The same for a weight of type `f32` that the file has in this type, f16 or bf16. It is not
+    /// widened where kernels can read it so.
+    Halves(FileId, Range<usize>, DType),
+    /// A tensor in memory; for a weight of type `f32`, also one of f16 or bf16.
     Tensor(Tensor),
 }
 
@@ -124,12 +128,16 @@ impl ModelBuilder {
             })?;
             let layout = Layout::contiguous(&shape);
             let weight = match slot.kind {
-                SlotKind::State => self.weights.add_zeros(dtype, layout).map(Some),
+                SlotKind::State => Ok(Some(Weight::zeros(dtype, &shape))),
                 _ => match contents(&slot.name, &shape, Files(&self.files))? {
                     WeightContents::Tensor(tensor) => self.weights.add(&tensor).map(Some),
                     WeightContents::File(FileId(file), range) => {
                         let at = (file, range);
                         self.weights.in_file(&self.files, at, dtype, layout)
+                    }
+                    WeightContents::Halves(FileId(file), range, stored) => {
+                        let at = (file, range);
+                        self.weights.in_file(&self.files, at, stored, layout)
                     }
                 },
             };
@@ -137,14 +145,23 @@ impl ModelBuilder {
                 what: format!("slot `{}`", slot.name),
                 source: source.into(),
             })?;
-            bindings.push(Some(weight.ok_or_else(|| {
+            let mut weight = weight.ok_or_else(|| {
                 let name = &slot.name;
                 self.fail(format!(
                     "the bytes of `{name}` are not those of {dtype}{shape:?}"
                 ))
-            })?));
+            })?;
+            if slot.kind == SlotKind::Weight {
+                weight.read_as(&program.graph.value(*input).ty);
+            }
+            bindings.push(Some(weight));
         }
         check_bindings(&program, &bindings).map_err(|reason| self.fail(reason))?;
+        let widened = halves::widen_others(&program, &mut bindings, &mut self.weights, &self.files);
+        widened.map_err(|(slot, source)| Error::Memory {
+            what: format!("weight `{}` in f32", program.slots[slot].name),
+            source: source.into(),
+        })?;
         self.methods.push(Method::new(program, bindings));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::pt2::archive::Archive;
-use crate::pt2::weights::{Source, Weight, Weights};
+use crate::pt2::weights::{Source, Weights};
 
 /// The bytes behind a model's weights.
 #[derive(Debug)]
@@ -15,12 +15,9 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.weights.bytes(&self.files, weight)
-    }
-
-    pub fn source_bytes(&self, source: &Source) -> &[u8] {
-        self.weights.source_bytes(&self.files, source)
+    /// The bytes of a payload; `None` if they are zeros that lie nowhere.
+    pub fn bytes(&self, source: &Source) -> Option<&[u8]> {
+        self.weights.bytes(&self.files, source)
     }
 
     /// Tells the system that a payload will not be read soon.

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::halves;
 use super::method::check_bindings;
 use super::{Carry, Method, Model};
 use crate::error::{ArchiveError, Error, MissingOperators};
@@ -193,18 +194,25 @@ impl Loading {
             },
         })?;
         let table = WeightTable::read(archive, program).map_err(fail)?;
-        let bindings = converted.payloads.iter().map(|payload| {
+        let slots = converted.program.slots.iter().zip(&converted.payloads);
+        let bindings = slots.map(|(slot, payload)| {
             let weight = payload
                 .as_ref()
-                .map(|name| weights.resolve(files, &table, name));
+                .map(|name| weights.resolve(files, &table, name, slot.kind));
             weight.transpose()
         });
-        let bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
-        let program = converted.program;
+        let mut bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+        let mut program = converted.program;
         crate::ir::verify::verify(&program)
             .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
         check_bindings(&program, &bindings)
             .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+        halves::remove_conversions(&mut program, &mut bindings);
+        let widened = halves::widen_others(&program, &mut bindings, weights, files);
+        widened.map_err(|(slot, source)| Error::Memory {
+            what: format!("weight `{}` in f32", program.slots[slot].name),
+            source: source.into(),
+        })?;
         Ok(Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(files, weight);
         }))

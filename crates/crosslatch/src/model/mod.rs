@@ -7,6 +7,7 @@
 
 mod assemble;
 mod contents;
+mod halves;
 mod load;
 mod method;
 mod quantized;
@@ -148,7 +149,8 @@ impl Model {
     }
 
     /// A model of one program that was built or parsed, with the contents of its weights and the
-    /// initial contents of its state by slot name. State without contents starts as zeros.
+    /// initial contents of its state by slot name. State without contents starts as zeros. A weight
+    /// of type `f32` may be given in f16 or bf16, and is not widened where kernels can read it so.
     ///
     /// # Errors
     /// If the program breaks a rule of the IR, or a weight is missing or of another type.
@@ -182,11 +184,18 @@ impl Model {
                 ))
             })?;
             let weight = weights.add(&contents);
-            let weight =
+            let mut weight =
                 weight.map_err(|e| VerifyError::Contents(format!("slot `{}`: {e}", slot.name)))?;
+            if slot.kind == SlotKind::Weight {
+                weight.read_as(&program.graph.value(*input).ty);
+            }
             bindings.push(Some(weight));
         }
         check_bindings(&program, &bindings).map_err(VerifyError::Contents)?;
+        halves::remove_conversions(&mut program, &mut bindings);
+        halves::widen_others(&program, &mut bindings, &mut weights, &[]).map_err(|(slot, e)| {
+            VerifyError::Contents(format!("slot `{}`: {e}", program.slots[slot].name))
+        })?;
         let method = Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(&[], weight);
         });
@@ -237,9 +246,10 @@ impl Model {
         self.files().iter().flat_map(|a| a.below("extra/"))
     }
 
-    /// The bytes of a weight of this model.
-    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
-        self.0.file.weight_bytes(weight)
+    /// The bytes of a weight of this model, or of the initial contents of its state; `None` if these
+    /// are zeros that the file describes and does not have.
+    pub fn weight_bytes(&self, weight: &Weight) -> Option<&[u8]> {
+        self.0.file.bytes(&weight.source)
     }
 
     /// The quantized weights for a precision, once a session has asked for them; `None` for

@@ -2,15 +2,15 @@
 //!
 //! The weights that [`passes::quantize`](crate::passes::quantize) picks are converted when the first
 //! session asks for them, by all its threads, and then belong to the model: all sessions share
-//! them, and the file's `f32` bytes are not touched again. Methods that share a payload share its
+//! them, and the file's bytes are not touched again. Methods that share a payload share its
 //! conversion.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crosslatch_kernels::movement::quantize;
+use crosslatch_kernels::movement::{Unquantized, quantize};
 use crosslatch_kernels::tensor::{QuantizeError, WeightFormat};
-use crosslatch_kernels::{Storage, Threads};
+use crosslatch_kernels::{DType, Storage, Threads};
 
 use super::contents::Contents;
 use super::method::Method;
@@ -94,6 +94,7 @@ impl QuantizedWeights {
 #[derive(PartialEq, Eq, Hash)]
 struct Payload {
     source: Source,
+    stored: DType,
     /// Index of its first element in the payload.
     offset: usize,
     rows: usize,
@@ -108,13 +109,16 @@ impl Payload {
         to: &mut [u8],
         threads: &Threads,
     ) -> Result<(), QuantizeError> {
-        let size = size_of::<f32>();
-        // A payload may be longer than its matrix by any number of bytes, and a matrix without
-        // elements may begin anywhere.
-        let payload = contents.source_bytes(&self.source);
-        let whole: &[f32] = bytemuck::cast_slice(&payload[..payload.len() / size * size]);
-        let behind = whole.get(self.offset..).unwrap_or_default();
-        let from = &behind[..self.rows * self.columns];
+        let size = self.stored.size();
+        let payload = contents.bytes(&self.source).unwrap_or_default();
+        // A payload may be longer than its matrix, and a matrix without elements may begin anywhere.
+        let behind = payload.get(self.offset * size..).unwrap_or_default();
+        let bytes = &behind[..self.rows * self.columns * size];
+        let from = match self.stored {
+            DType::F16 => Unquantized::F16(bytemuck::cast_slice(bytes)),
+            DType::BF16 => Unquantized::Bf16(bytemuck::cast_slice(bytes)),
+            _ => Unquantized::F32(bytemuck::cast_slice(bytes)),
+        };
         let passed = |elements: Range<usize>| {
             let part = (self.offset + elements.start) * size..(self.offset + elements.end) * size;
             contents.release(&self.source.part(part));
@@ -152,8 +156,12 @@ impl Allocation {
                 if !weight.layout.is_contiguous() {
                     return Stored::AsTyped(Reason::Strided);
                 }
+                if (weight.stored, format) == (DType::BF16, WeightFormat::Bf16) {
+                    return Stored::AsTyped(Reason::StoredSo(DType::BF16));
+                }
                 let payload = Payload {
                     source: weight.source.clone(),
+                    stored: weight.stored,
                     offset: weight.layout.offset,
                     rows: weight.layout.shape[0],
                     columns: weight.layout.shape[1],

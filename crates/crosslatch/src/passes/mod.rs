@@ -2,5 +2,6 @@
 
 pub mod caches;
 pub mod carry;
+pub mod halves;
 pub mod latch;
 pub mod quantize;

@@ -39,6 +39,8 @@ pub enum Reason {
     OnlyLookedUp,
     /// Its rows do not lie one after the other in the file.
     Strided,
+    /// The file has it in this type, which is the format already.
+    StoredSo(DType),
     /// The format cannot hold its elements.
     Unfit(QuantizeError),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Reason {
             Reason::Returned => f.write_str("it is returned"),
             Reason::OnlyLookedUp => f.write_str("only rows of it are looked up"),
             Reason::Strided => f.write_str("its rows do not lie one after the other"),
+            Reason::StoredSo(dtype) => write!(f, "the file has it in {dtype} already"),
             Reason::Unfit(error) => error.fmt(f),
         }
     }

@@ -155,6 +155,8 @@ fn outside(request: &Request<'_>, origin: Origin, bytes: usize) -> Result<Locati
                 (Some(Stored::Quantized(_, range)), _) => Location::of(Block::Quantized, range),
                 (_, Source::File(file, range)) => Location::of(Block::File(*file), range),
                 (_, Source::Copied(range)) => Location::of(Block::Copied, range),
+                // Only state is described so.
+                (_, Source::Zeros) => return Err(request.error("a weight has no payload")),
             })
         }
     }

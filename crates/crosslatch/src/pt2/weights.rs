@@ -4,17 +4,22 @@
 //! and to a description of the tensor. Names that share an entry share memory (tied embeddings). A
 //! payload that does not start at a multiple of its element size cannot be used in place and is
 //! copied once; PyTorch writes no such payload.
+//!
+//! The initial contents of state are mostly zeros. An empty payload stands for them, as it does for
+//! PyTorch; no memory is taken for them before a session has state, which counts against its limit.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use crosslatch_kernels::tensor::OutOfMemory;
-use crosslatch_kernels::{DType, Layout, Storage};
+use crosslatch_kernels::{DType, Layout, Storage, TensorMut, TensorRef, Threads, movement};
 
 use super::archive::Archive;
 use super::arguments::dtype_of;
 use super::schema::{PayloadConfig, PayloadMeta, STRIDED, SymInt, TensorMeta};
 use crate::error::ArchiveError;
+use crate::ir::StoredAs;
+use crate::ir::graph::{SlotKind, ValueType};
 use crate::tensor::Tensor;
 
 /// Where the bytes of a weight are.
@@ -24,6 +29,8 @@ pub enum Source {
     File(usize, Range<usize>),
     /// In the copies of misaligned payloads.
     Copied(Range<usize>),
+    /// Nowhere: they are zeros, and the contents of state.
+    Zeros,
 }
 
 impl Source {
@@ -33,6 +40,7 @@ impl Source {
         match self {
             Source::File(file, range) => Source::File(*file, move_by(range.start)),
             Source::Copied(range) => Source::Copied(move_by(range.start)),
+            Source::Zeros => Source::Zeros,
         }
     }
 
@@ -49,6 +57,8 @@ impl Source {
 pub struct Weight {
     /// Its element type.
     pub dtype: DType,
+    /// The type of the elements in the payload: the same, or f16 or bf16 for `f32`.
+    pub stored: DType,
     /// Its layout in the payload.
     pub layout: Layout,
     /// Its bytes.
@@ -58,14 +68,41 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// Zeros, as the initial contents of state.
+    pub(crate) fn zeros(dtype: DType, shape: &[usize]) -> Weight {
+        Weight {
+            dtype,
+            stored: dtype,
+            layout: Layout::contiguous(shape),
+            source: Source::Zeros,
+            is_zero: true,
+        }
+    }
+
+    /// Takes the type that a program gives it, if that is `f32` and the payload is in 16 bits.
+    pub(crate) fn read_as(&mut self, ty: &ValueType) {
+        if let ValueType::Tensor(ty) = ty
+            && ty.dtype == DType::F32
+            && matches!(self.stored, DType::F16 | DType::BF16)
+        {
+            self.dtype = DType::F32;
+        }
+    }
+
+    /// How it lies in memory, if not in its type.
+    pub fn halves(&self) -> Option<StoredAs> {
+        (self.stored != self.dtype).then_some(StoredAs::Halves(self.stored))
+    }
+
     /// Turns a payload of zeros into as many zeros of a smaller type.
     pub(crate) fn store_zeros_as(&mut self, dtype: DType) {
         let bytes = self.layout.numel() * dtype.size();
         let shorten = |range: &mut Range<usize>| range.end = range.end.min(range.start + bytes);
         match &mut self.source {
             Source::File(_, range) | Source::Copied(range) => shorten(range),
+            Source::Zeros => {}
         }
-        self.dtype = dtype;
+        (self.dtype, self.stored) = (dtype, dtype);
         self.layout = Layout::contiguous(&self.layout.shape);
     }
 }
@@ -75,6 +112,8 @@ impl Weight {
 pub struct Weights {
     copies: Copies,
     copied: HashMap<(usize, Range<usize>), Range<usize>>,
+    /// The copies of payloads in another type.
+    widened: HashMap<(Source, DType), Range<usize>>,
 }
 
 /// The weights of one program by name, as the configuration entries list them.
@@ -115,6 +154,7 @@ impl Default for Weights {
         Weights {
             copies: Copies::new(),
             copied: HashMap::new(),
+            widened: HashMap::new(),
         }
     }
 }
@@ -141,20 +181,14 @@ impl Copies {
 
     /// Appends a payload, aligned.
     fn append(&mut self, payload: &[u8]) -> Result<Range<usize>, OutOfMemory> {
-        let range = self.append_zeros(payload.len())?;
-        self.storage.bytes_mut()[range.clone()].copy_from_slice(payload);
-        Ok(range)
-    }
-
-    /// Appends zeros, aligned.
-    fn append_zeros(&mut self, len: usize) -> Result<Range<usize>, OutOfMemory> {
         let start = self.len.next_multiple_of(64);
-        let end = start + len;
+        let end = start + payload.len();
         if end > self.storage.len() {
             let mut grown = Storage::try_zeroed(end + end / 2)?;
             grown.bytes_mut()[..self.len].copy_from_slice(self.bytes());
             self.storage = grown;
         }
+        self.storage.bytes_mut()[start..end].copy_from_slice(payload);
         self.len = end;
         Ok(start..end)
     }
@@ -173,23 +207,10 @@ impl Weights {
     pub fn add(&mut self, tensor: &Tensor) -> Result<Weight, OutOfMemory> {
         Ok(Weight {
             dtype: tensor.dtype(),
+            stored: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
             source: Source::Copied(self.copies.append(tensor.bytes())?),
             is_zero: false,
-        })
-    }
-
-    /// Adds zeros of this layout, the initial contents of state.
-    ///
-    /// # Errors
-    /// If the system has no memory for them.
-    pub fn add_zeros(&mut self, dtype: DType, layout: Layout) -> Result<Weight, OutOfMemory> {
-        let bytes = layout.numel() * dtype.size();
-        Ok(Weight {
-            dtype,
-            layout,
-            source: Source::Copied(self.copies.append_zeros(bytes)?),
-            is_zero: true,
         })
     }
 
@@ -213,6 +234,7 @@ impl Weights {
         };
         Ok(Some(Weight {
             dtype,
+            stored: dtype,
             layout,
             source: self.source(file, range, bytes, dtype)?,
             is_zero: false,
@@ -239,34 +261,33 @@ impl Weights {
         Ok(Source::Copied(copied))
     }
 
-    /// The bytes of a weight of a model of these files.
-    pub fn bytes<'a>(&'a self, files: &'a [Archive], weight: &Weight) -> &'a [u8] {
-        self.source_bytes(files, &weight.source)
-    }
-
-    /// The bytes of a payload.
-    pub fn source_bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> &'a [u8] {
+    /// The bytes of a payload of a model of these files; `None` if they are zeros that lie nowhere.
+    pub fn bytes<'a>(&'a self, files: &'a [Archive], source: &Source) -> Option<&'a [u8]> {
         match source {
-            Source::File(file, range) => &files[*file].contents().bytes()[range.clone()],
-            Source::Copied(range) => &self.copies.bytes()[range.clone()],
+            Source::File(file, range) => Some(&files[*file].contents().bytes()[range.clone()]),
+            Source::Copied(range) => Some(&self.copies.bytes()[range.clone()]),
+            Source::Zeros => None,
         }
     }
 
     /// Finds out whether all elements of a weight are zero.
     pub fn look_for_zeros(&self, files: &[Archive], weight: &mut Weight) {
+        let bytes = self.bytes(files, &weight.source).unwrap_or_default();
         // A block without an early exit is vectorised.
-        let mut blocks = self.bytes(files, weight).chunks(1024);
+        let mut blocks = bytes.chunks(1024);
         weight.is_zero = blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0);
         weight.source.release(files);
     }
 
     /// Finds a weight of the last of these files and checks that its payload is as large as its
-    /// description says. If an earlier file has the same payload, that one is used.
+    /// description says, or empty if it is state that starts as zeros. If an earlier file has the
+    /// same payload, that one is used.
     pub fn resolve(
         &mut self,
         files: &[Archive],
         table: &WeightTable,
         name: &str,
+        kind: SlotKind,
     ) -> Result<Weight, ArchiveError> {
         let Some((archive, earlier)) = files.split_last() else {
             return Err(ArchiveError::File("there is no file".into()));
@@ -298,6 +319,10 @@ impl Weights {
             .filter(|_| crosslatch_kernels::tensor::is_addressable(&layout.shape))
             .and_then(|end| end.checked_mul(dtype.size()))
             .ok_or_else(|| fail(format!("its shape {:?} overflows", &layout.shape[..])))?;
+        let is_plain = layout.is_contiguous() && layout.offset == 0;
+        if kind == SlotKind::State && range.is_empty() && is_plain {
+            return Ok(Weight::zeros(dtype, &layout.shape));
+        }
         if layout.numel() > 0 && needed > range.len() {
             return Err(fail(format!(
                 "shape {:?} of {dtype} needs {needed} bytes, the payload has {}",
@@ -317,10 +342,38 @@ impl Weights {
         let source = source.map_err(|e| fail(e.to_string()))?;
         Ok(Weight {
             dtype,
+            stored: dtype,
             layout,
             source,
             is_zero: false,
         })
+    }
+
+    /// Replaces a weight in 16 bits by a copy in its own type. Weights that share a payload share the
+    /// copy.
+    ///
+    /// # Errors
+    /// If the system has no memory for it.
+    pub fn widen(&mut self, files: &[Archive], weight: &mut Weight) -> Result<(), OutOfMemory> {
+        let key = (weight.source.clone(), weight.stored);
+        if !self.widened.contains_key(&key) {
+            let payload = self.bytes(files, &weight.source).unwrap_or_default();
+            let elements = Layout::contiguous(&[payload.len() / weight.stored.size()]);
+            let mut copy = Storage::try_zeroed(elements.numel() * weight.dtype.size())?;
+            let tensors = (
+                TensorRef::new(weight.stored, &elements, payload),
+                TensorMut::new(weight.dtype, &elements, copy.bytes_mut()),
+            );
+            if let (Ok(from), Ok(mut to)) = tensors {
+                movement::copy(&mut to, &from, &Threads::new(1));
+            }
+            let range = self.copies.append(copy.bytes())?;
+            self.widened.insert(key.clone(), range);
+            weight.source.release(files);
+        }
+        weight.source = Source::Copied(self.widened[&key].clone());
+        weight.stored = weight.dtype;
+        Ok(())
     }
 }
 

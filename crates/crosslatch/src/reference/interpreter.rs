@@ -108,15 +108,18 @@ impl Interpreter<'_> {
         let text = |e: OpError| e.to_string();
         let known = |id: ValueId| {
             Some(match values[id.index()].as_ref()? {
-                Value::Tensor(t) => Known::Tensor(t.dtype, t.layout.clone()),
+                Value::Tensor(t) => {
+                    let typed = t.stored.map_or(t.dtype, |(_, dtype)| dtype);
+                    Known::Tensor(typed, t.layout.clone())
+                }
                 Value::Number(n) => Known::Number(*n),
             })
         };
-        let format = |id: ValueId| match values[id.index()].as_ref()? {
-            Value::Tensor(t) => t.format,
+        let stored = |id: ValueId| match values[id.index()].as_ref()? {
+            Value::Tensor(t) => t.stored.map(|(stored, _)| stored),
             Value::Number(_) => None,
         };
-        let bound = bind_call(node, &known, &format).map_err(text)?;
+        let bound = bind_call(node, &known, &stored).map_err(text)?;
         let operands: Vec<Shared> = bound
             .operands
             .iter()
@@ -239,18 +242,18 @@ impl Interpreter<'_> {
         let layouts: Vec<_> = inputs
             .iter()
             .zip(&borrowed)
-            .map(|(t, storage)| match t.format {
-                Some(_) => Layout::contiguous(&[storage.len()]),
-                None => t.layout_at_start(),
+            .map(|(t, storage)| match t.is_quantized() {
+                true => Layout::contiguous(&[storage.len()]),
+                false => t.layout_at_start(),
             })
             .collect();
         let inputs: Vec<_> = inputs
             .iter()
             .zip(borrowed.iter().zip(&layouts))
             .map(|(t, (storage, layout))| {
-                let (dtype, first) = match t.format {
-                    Some(_) => (DType::U8, 0),
-                    None => (t.dtype, t.first_byte(storage)),
+                let (dtype, first) = match t.is_quantized() {
+                    true => (DType::U8, 0),
+                    false => (t.dtype, t.first_byte(storage)),
                 };
                 TensorRef::new(dtype, layout, &storage.bytes()[first..])
                     .unwrap_or_else(|e| unreachable!("{e}"))

@@ -14,14 +14,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{Storage, TensorRef, Threads};
 
 use crate::error::Error;
 use crate::inputs;
 use crate::ir::graph::{Output, Slot, SlotKind};
-use crate::ir::{KernelSet, Number};
-use crate::memory::MemoryLimit;
+use crate::ir::{KernelSet, Number, StoredAs};
+use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights, Stored};
 use crate::options::Options;
 use crate::precision::Precision;
@@ -91,10 +90,10 @@ impl ReferenceSession {
         let quantized = self.model.quantized_weights(self.precision);
         let methods = self.model.methods().iter().enumerate();
         let slots = methods.map(|(i, method)| {
-            let slots = initial_slots(&self.model, i, quantized);
-            slots.map_err(|error| Error::Memory {
+            let slots = initial_slots(&self.model, i, quantized, self.limit);
+            slots.map_err(|source| Error::Memory {
                 what: format!("weights and state of method `{}`", method.program.name),
-                source: error.into(),
+                source,
             })
         });
         self.slots = slots.collect::<Result<_, _>>()?;
@@ -237,7 +236,8 @@ fn initial_slots(
     model: &Model,
     method: usize,
     quantized: Option<&QuantizedWeights>,
-) -> Result<Vec<Option<Shared>>, OutOfMemory> {
+    limit: MemoryLimit,
+) -> Result<Vec<Option<Shared>>, MemoryError> {
     let stored = quantized.map_or(&[][..], |n| n.slots(method));
     let method = &model.methods()[method];
     let bindings = method.bindings.iter();
@@ -247,17 +247,25 @@ fn initial_slots(
             let Some(weight) = binding else {
                 return Ok(None);
             };
-            let (bytes, format) = match (stored.get(i), quantized) {
+            let (bytes, as_stored) = match (stored.get(i), quantized) {
                 (Some(Stored::Quantized(format, range)), Some(quantized)) => {
-                    (&quantized.bytes()[range.clone()], Some(*format))
+                    let bytes = &quantized.bytes()[range.clone()];
+                    (Some(bytes), Some(StoredAs::Quantized(*format)))
                 }
-                _ => (model.weight_bytes(weight), None),
+                _ => (model.weight_bytes(weight), weight.halves()),
+            };
+            let storage = match bytes {
+                Some(bytes) => Storage::try_copy_of(bytes)?,
+                None => {
+                    let bytes = weight.layout.numel().saturating_mul(weight.dtype.size());
+                    limit.allocate(bytes, 0)?
+                }
             };
             Ok(Some(Shared {
-                storage: Rc::new(RefCell::new(Storage::try_copy_of(bytes)?)),
-                dtype: weight.dtype,
+                storage: Rc::new(RefCell::new(storage)),
+                dtype: weight.stored,
                 layout: weight.layout.clone(),
-                format,
+                stored: as_stored.map(|stored| (stored, weight.dtype)),
             }))
         })
         .collect()

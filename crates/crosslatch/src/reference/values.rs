@@ -6,11 +6,10 @@ use std::rc::Rc;
 use crosslatch_kernels::movement::copy;
 use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::tensor::TensorError;
-use crosslatch_kernels::tensor::WeightFormat;
 use crosslatch_kernels::{DType, Layout, Storage, TensorMut, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::ir::Number;
+use crate::ir::{Number, StoredAs};
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::tensor::Tensor;
 
@@ -18,10 +17,11 @@ use crate::tensor::Tensor;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub storage: Rc<RefCell<Storage>>,
+    /// The type of the elements in memory.
     pub dtype: DType,
     pub layout: Layout,
-    /// The format that a weight is stored in, if that is not its type.
-    pub format: Option<WeightFormat>,
+    /// How a weight lies in memory, if not in its type, and its type.
+    pub stored: Option<(StoredAs, DType)>,
 }
 
 /// What a value of the graph is while the graph runs.
@@ -87,7 +87,7 @@ impl Shared {
             storage: Rc::new(RefCell::new(limit.allocate(bytes, 0)?)),
             dtype,
             layout: Layout::contiguous(shape),
-            format: None,
+            stored: None,
         })
     }
 
@@ -98,8 +98,13 @@ impl Shared {
             dtype: owned.dtype(),
             layout: Layout::contiguous(owned.shape()),
             storage: Rc::new(RefCell::new(owned.into_storage())),
-            format: None,
+            stored: None,
         })
+    }
+
+    /// Whether kernels get it as bytes.
+    pub fn is_quantized(&self) -> bool {
+        matches!(self.stored, Some((StoredAs::Quantized(_), _)))
     }
 
     /// The layout relative to the first element.

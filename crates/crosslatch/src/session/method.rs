@@ -143,9 +143,9 @@ impl MethodState {
         let bytes = self.state.bytes_mut();
         for (range, binding) in self.slots.iter().zip(&model.methods()[index].bindings) {
             if let (Some(range), Some(weight)) = (range, binding)
-                && !weight.is_zero
+                && let Some(contents) = model.weight_bytes(weight).filter(|_| !weight.is_zero)
             {
-                bytes[range.clone()].copy_from_slice(&model.weight_bytes(weight)[..range.len()]);
+                bytes[range.clone()].copy_from_slice(&contents[..range.len()]);
                 model.release(weight);
             }
         }

@@ -3,4 +3,3 @@
 pub(crate) mod activations;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
-mod widening;

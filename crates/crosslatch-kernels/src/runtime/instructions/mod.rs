@@ -32,7 +32,7 @@ pub(crate) use machine::multiversion;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) enum Feature {
-    /// x86-64: AVX2 and fused multiply-add.
+    /// x86-64: AVX2, fused multiply-add, and the conversion of f16, which such machines have.
     Avx2,
     /// x86-64: AVX-512 for shorter vectors too, for bytes, and for double words (F, VL, BW, DQ).
     Avx512,

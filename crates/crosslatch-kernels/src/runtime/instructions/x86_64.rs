@@ -18,7 +18,9 @@ pub(super) const LIMITS: &[(&str, Features)] = &[
 
 /// The features of this machine. What is in AVX-512 counts only beside AVX2.
 pub(super) fn detect() -> Features {
-    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let has_avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c");
     let has_avx512 = has_avx2
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")

@@ -9,7 +9,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::Element;
 use crate::simd::vectors::sum_lanes;
@@ -28,6 +28,7 @@ pub(crate) trait DotElement: Element<Accumulator = f32> + machine::Load {}
 
 impl DotElement for f32 {}
 impl DotElement for bf16 {}
+impl DotElement for f16 {}
 
 /// Sum of the lanes: those of the upper half are added to those of the lower one.
 #[inline(always)]
@@ -87,14 +88,15 @@ mod tests {
                     assert!((plain[r][c] - results[r][c]).abs() < 1e-4);
                 }
             }
-            // Elements of bf16 give the bits that they give when they are widened.
-            let stored: Vec<bf16> = data.iter().map(|x| bf16::from_f32(*x)).collect();
-            let widened: Vec<f32> = stored.iter().map(|x| x.to_f32()).collect();
-            let at = 3 * 71 + 1;
-            assert_eq!(
-                dots(left, [&stored[at..][..len]], 0),
-                dots(left, [&widened[at..][..len]], 0)
-            );
+            // Elements of 16 bits give the bits that they give when they are widened.
+            as_widened::<bf16>(left, &data[3 * 71 + 1..][..len]);
+            as_widened::<f16>(left, &data[3 * 71 + 1..][..len]);
         }
+    }
+
+    fn as_widened<W: DotElement>(left: [&[f32]; 3], right: &[f32]) {
+        let stored: Vec<W> = right.iter().map(|x| W::from_accumulator(*x)).collect();
+        let widened: Vec<f32> = stored.iter().map(|x| x.widen()).collect();
+        assert_eq!(dots(left, [&stored], 0), dots(left, [&widened], 0));
     }
 }

@@ -1,6 +1,6 @@
 //! Dot products in AVX2 and AVX-512.
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::{DotElement, portable};
 use crate::runtime::instructions::{Feature, features};
@@ -17,7 +17,7 @@ pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
         // SAFETY: the machine has AVX-512, and the lengths are equal.
         unsafe { W::avx512(left, right, ahead) }
     } else if features.has(Feature::Avx2) {
-        // SAFETY: the machine has AVX2 and FMA, and the lengths are equal.
+        // SAFETY: the machine has AVX2, FMA and F16C, and the lengths are equal.
         unsafe { W::avx2(left, right, ahead) }
     } else {
         portable::dots(left, right, ahead)
@@ -27,7 +27,7 @@ pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
 /// The loops for an element are those for `f32` with another way to load.
 pub(crate) trait Load: Sized {
     /// # Safety
-    /// The machine has AVX2 and FMA, and all slices have the same length.
+    /// The machine has AVX2, FMA and F16C, and all slices have the same length.
     unsafe fn avx2<const ROWS: usize, const COLUMNS: usize>(
         left: [&[f32]; ROWS],
         right: [&[Self]; COLUMNS],
@@ -69,7 +69,7 @@ macro_rules! loops {
         }
 
         mod $name {
-            vector_dots!(avx2, $type, "avx2,fma", lanes 8,
+            vector_dots!(avx2, $type, "avx2,fma,f16c", lanes 8,
                 _mm256_setzero_ps _mm256_loadu_ps _mm256_fmadd_ps, $at => $load,
                 sums => _mm256_add_ps(sums[0], sums[1]));
 
@@ -92,7 +92,7 @@ macro_rules! vector_dots {
 
             use bytemuck::Zeroable;
             #[allow(unused_imports)]
-            use half::bf16;
+            use half::{bf16, f16};
 
             use crate::runtime::prefetch::fetch;
             use crate::simd::dot_products::LANES;
@@ -179,3 +179,7 @@ loops!(bf16, of_bf16,
         _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))),
     avx512 at => _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
         _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))));
+
+loops!(f16, of_f16,
+    avx2 at => _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+    avx512 at => _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())));

@@ -3,12 +3,12 @@
 //! All become one kernel ([`ProductKernel`]). Views bring the operands into the form `[…, m, k]` times
 //! `[…, k, n]`: vectors get a dimension, weights are transposed, batch dimensions are broadcast.
 
-use crosslatch_kernels::tensor::broadcast_shapes;
+use crosslatch_kernels::tensor::{MAX_COLUMNS, WeightFormat, broadcast_shapes};
 use crosslatch_kernels::{DType, Dims, Layout};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::operator::Reads;
-use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ir::{Call, KernelSet, Lowering, OpError, StoredAs, TensorArg};
 use crate::ops::matmul::kernel::ProductKernel;
 
 pub(super) const OPERATORS: Table = &[
@@ -94,13 +94,26 @@ impl ProductCall<'_> {
             bias,
             alpha: self.alpha,
             beta: self.beta,
-            // Only the weight of `linear`, where `alpha` and `beta` are 1.
-            quantized: self.b.0.quantized,
+            quantized: quantized(self.b.0, call.kernels),
             plain: call.plain(),
             is_f32: self.a.0.dtype == DType::F32,
             epilogue: None,
         };
         Ok(Lowering::compute(self.a.0.dtype, &self.shape, kernel).with_flops(flops))
+    }
+}
+
+/// The format in which the weight of `linear` is multiplied; `None` for its own type. In a low
+/// precision, weights that the file has in bf16 are quantized as they are.
+fn quantized(weight: &TensorArg, kernels: KernelSet) -> Option<WeightFormat> {
+    match weight.stored? {
+        StoredAs::Quantized(format) => Some(format),
+        StoredAs::Halves(DType::BF16) => {
+            let is_matrix = weight.rank() == 2 && weight.layout.is_contiguous();
+            let fits = is_matrix && weight.shape()[1] <= MAX_COLUMNS;
+            (fits && kernels == KernelSet::LowPrecision).then_some(WeightFormat::Bf16)
+        }
+        StoredAs::Halves(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@ use crosslatch_kernels::{Operands, QuantizedMatrix};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::operator::Reads;
-use crate::ir::{Call, Lowering, OpError};
+use crate::ir::{Call, Lowering, OpError, StoredAs};
 use crate::ops::operands::layouts::outside_memory;
 use crate::ops::operands::shapes::checked_shape;
 
@@ -31,17 +31,21 @@ fn embedding(call: &Call<'_>) -> Result<Lowering, OpError> {
     let selected = shape.iter().product::<usize>() * table.dtype.size();
     let bytes = 2 * selected + indices.layout.numel() * indices.dtype.size();
     let (dtype, rows, columns) = (table.dtype, table.shape()[0], table.shape()[1]);
-    let lowering = match table.quantized {
-        None => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
-            let (table, indices) = (&o.inputs[table_index], &o.inputs[indices_index]);
-            embed(&mut o.outputs[0], table, indices, o.threads)
-        }),
-        Some(format) => Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
-            let bytes = o.inputs[table_index].bytes();
-            let table =
-                QuantizedMatrix::new(format, rows, columns, bytes).map_err(outside_memory)?;
-            quantized_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
-        }),
+    let lowering = match table.stored {
+        None | Some(StoredAs::Halves(_)) => {
+            Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
+                let (table, indices) = (&o.inputs[table_index], &o.inputs[indices_index]);
+                embed(&mut o.outputs[0], table, indices, o.threads)
+            })
+        }
+        Some(StoredAs::Quantized(format)) => {
+            Lowering::compute(dtype, &shape, move |o: &mut Operands<'_, '_>| {
+                let bytes = o.inputs[table_index].bytes();
+                let table =
+                    QuantizedMatrix::new(format, rows, columns, bytes).map_err(outside_memory)?;
+                quantized_embedding(&mut o.outputs[0], &table, &o.inputs[indices_index])
+            })
+        }
     };
     Ok(lowering.with_bytes(bytes as u64))
 }

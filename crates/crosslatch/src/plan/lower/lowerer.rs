@@ -9,6 +9,7 @@ use crosslatch_kernels::{DType, Layout};
 use super::joined::Joined;
 use crate::effects::Readiness;
 use crate::error::Error;
+use crate::ir::call::StoredAs;
 use crate::ir::graph::{Graph, Node};
 use crate::ir::verify::label;
 use crate::ir::{KernelSet, Number};
@@ -16,6 +17,7 @@ use crate::model::Stored;
 use crate::plan::instructions::{
     Copy, CopyId, CopyReason, Inst, Join, NamedValue, Origin, Place, StorageId, StorageInfo,
 };
+use crate::pt2::weights::Weight;
 
 /// What a value of the graph is when sizes are known.
 #[derive(Clone)]
@@ -38,6 +40,7 @@ pub(super) struct Lowerer<'a> {
     pub(super) readiness_of: HashMap<*const Node, Vec<&'a Readiness>>,
     pub(super) kernels: KernelSet,
     pub(super) stored: &'a [Stored],
+    pub(super) bindings: &'a [Option<Weight>],
     pub(super) storages: Vec<StorageInfo>,
     /// Copies made so far.
     pub(super) copies: usize,
@@ -65,6 +68,17 @@ impl Lowerer<'_> {
             dtype,
             layout: layout.clone(),
         }
+    }
+
+    /// How the weight at a place lies in memory, if not in its type, and its type.
+    pub(super) fn stored_as(&self, place: &Place) -> Option<(StoredAs, DType)> {
+        let Origin::Weight(slot) = self.storages[place.storage.0].origin else {
+            return None;
+        };
+        let weight = self.bindings[slot].as_ref()?;
+        let quantized = self.stored.get(slot).and_then(Stored::format);
+        let quantized = quantized.map(StoredAs::Quantized);
+        Some((quantized.or_else(|| weight.halves())?, weight.dtype))
     }
 
     /// A place in a storage of its own.

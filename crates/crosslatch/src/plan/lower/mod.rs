@@ -37,6 +37,7 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
         readiness_of: HashMap::new(),
         kernels: request.kernels,
         stored: request.stored(),
+        bindings: &method.bindings,
         storages: Vec::new(),
         copies: 0,
         joins: Vec::new(),
@@ -62,7 +63,7 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
     for (i, (slot, binding)) in program.slots.iter().zip(&method.bindings).enumerate() {
         let place = match (slot.kind, binding) {
             (SlotKind::Weight, Some(w)) => {
-                Some(lowerer.slot(Origin::Weight(i), w.dtype, &w.layout))
+                Some(lowerer.slot(Origin::Weight(i), w.stored, &w.layout))
             }
             (SlotKind::State, Some(w)) => Some(lowerer.slot(Origin::State(i), w.dtype, &w.layout)),
             _ => fed.get(&i).map(|&n| {

@@ -10,7 +10,7 @@ use crate::ir::graph::{Graph, Node, ValueId};
 use crate::ir::verify::label;
 use crate::ir::{Lowering, OpError, View};
 use crate::plan::conflict::Conflict;
-use crate::plan::instructions::{CopyReason, Inst, Origin, Place};
+use crate::plan::instructions::{CopyReason, Inst, Place};
 
 impl Lowerer<'_> {
     /// Lowers a node that is no `cond`; returns what its results are.
@@ -24,18 +24,18 @@ impl Lowerer<'_> {
         let text = |e: OpError| e.to_string();
         let known = |id: ValueId| {
             Some(match values[id.index()].as_ref()? {
-                Value::Place(p) => Known::Tensor(p.dtype, p.layout.clone()),
+                Value::Place(p) => {
+                    let typed = self.stored_as(p).map(|(_, dtype)| dtype);
+                    Known::Tensor(typed.unwrap_or(p.dtype), p.layout.clone())
+                }
                 Value::Number(n) => Known::Number(*n),
             })
         };
-        let format = |id: ValueId| match values[id.index()].as_ref()? {
-            Value::Place(p) => match self.storages[p.storage.0].origin {
-                Origin::Weight(slot) => self.stored.get(slot)?.format(),
-                _ => None,
-            },
+        let stored = |id: ValueId| match values[id.index()].as_ref()? {
+            Value::Place(p) => self.stored_as(p).map(|(stored, _)| stored),
             Value::Number(_) => None,
         };
-        let bound = bind_call(node, &known, &format).map_err(text)?;
+        let bound = bind_call(node, &known, &stored).map_err(text)?;
         let operands: Vec<Place> = bound
             .operands
             .iter()

@@ -6,6 +6,12 @@
 //! segment, TSV one row. A segment without words makes no cue. Whatever a model writes stays text:
 //! line breaks become spaces (an empty line would end a cue), and what a player would read as
 //! markup or as an arrow is escaped or replaced.
+//!
+//! All formats but JSON can be written while the transcript is made: what a segment becomes does not
+//! depend on those after it ([`Writer`]). How much text a cue shows is for the caller to say
+//! ([`Style`]).
+
+mod cues;
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -13,6 +19,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::transcript::{Segment, Transcript};
+use cues::cues;
 
 /// A format for a transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,45 +57,143 @@ impl FromStr for Format {
     }
 }
 
+/// What a written transcript has besides its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Style {
+    /// The file that the sound came from, for JSON.
+    pub file: Option<String>,
+    /// Most columns of a line in SRT and VTT; a Chinese or Japanese character takes two. With
+    /// `None`, all text of a segment is one line.
+    pub max_line_width: Option<usize>,
+    /// Most lines that SRT and VTT show at a time; a segment with more becomes several cues, which
+    /// share its time by their lengths. It needs `max_line_width` to have an effect.
+    pub max_line_count: Option<usize>,
+}
+
 impl Format {
     /// The transcript as the contents of a file, which ends in a line break unless it is empty.
     pub fn write(self, transcript: &Transcript) -> String {
-        match self {
-            Format::Text => text(transcript),
-            Format::Json => json(transcript),
-            Format::Srt => srt(transcript),
-            Format::Vtt => vtt(transcript),
-            Format::Tsv => tsv(transcript),
+        self.write_with(transcript, &Style::default())
+    }
+
+    /// The same in a certain style.
+    pub fn write_with(self, transcript: &Transcript, style: &Style) -> String {
+        if self == Format::Json {
+            return json(transcript, style);
         }
+        let mut writer = Writer::new(self, style.clone());
+        let mut out = writer.head().to_owned();
+        for segment in &transcript.segments {
+            out.push_str(&writer.segment(segment));
+        }
+        out
     }
 
     /// Whether each entry says when it is spoken, so that the model should write timestamps.
     pub fn needs_timestamps(self) -> bool {
         matches!(self, Format::Srt | Format::Vtt | Format::Tsv)
     }
+
+    /// How the names of files in this format end, without the point.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Text => "txt",
+            Format::Json => "json",
+            Format::Srt => "srt",
+            Format::Vtt => "vtt",
+            Format::Tsv => "tsv",
+        }
+    }
 }
 
-/// The cues of a transcript: start, end, and the text in one line.
-fn lines(transcript: &Transcript) -> impl Iterator<Item = (f64, f64, String)> + '_ {
-    transcript.segments.iter().filter_map(|segment| {
-        let words: Vec<&str> = segment.text.split_whitespace().collect();
-        (!words.is_empty()).then(|| (segment.start, segment.end, words.join(" ")))
-    })
+/// Writes a transcript segment by segment, as they are decoded: the head and the segments one after
+/// the other are the contents of a file. JSON is written as a whole only, by [`Format::write_with`];
+/// here its head and its segments are empty.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    format: Format,
+    style: Style,
+    /// Number of cues written.
+    cues: usize,
 }
 
-/// One line for each segment.
-fn text(transcript: &Transcript) -> String {
-    lines(transcript).fold(String::new(), |mut out, (_, _, line)| {
-        out.push_str(&line);
-        out.push('\n');
+impl Writer {
+    /// A writer at the start of a file.
+    pub fn new(format: Format, style: Style) -> Self {
+        Self {
+            format,
+            style,
+            cues: 0,
+        }
+    }
+
+    /// What stands before the first segment.
+    pub fn head(&self) -> &'static str {
+        match self.format {
+            Format::Vtt => "WEBVTT\n\n",
+            Format::Tsv => "start\tend\ttext\n",
+            Format::Text | Format::Json | Format::Srt => "",
+        }
+    }
+
+    /// The next segment.
+    pub fn segment(&mut self, segment: &Segment) -> String {
+        match self.format {
+            Format::Text => line(segment).map_or_else(String::new, |line| line + "\n"),
+            Format::Json => String::new(),
+            Format::Srt => self.srt(segment),
+            Format::Vtt => self.vtt(segment),
+            Format::Tsv => tsv(segment),
+        }
+    }
+
+    /// Numbered cues, with hours always written and a comma before the milliseconds.
+    fn srt(&mut self, segment: &Segment) -> String {
+        let mut out = String::new();
+        for cue in cues(segment, &self.style) {
+            self.cues += 1;
+            let (start, end) = (
+                timestamp(cue.start, true, ','),
+                timestamp(cue.end, true, ','),
+            );
+            let text = cue.lines.join("\n").replace("-->", "->");
+            // Writing to a `String` does not fail.
+            let _ = write!(out, "{}\n{start} --> {end}\n{text}\n\n", self.cues);
+        }
         out
-    })
+    }
+
+    /// Hours are written only where there are any, a point stands before the milliseconds, and `&`,
+    /// `<` and `>` are escaped.
+    fn vtt(&mut self, segment: &Segment) -> String {
+        let mut out = String::new();
+        for cue in cues(segment, &self.style) {
+            let (start, end) = (clock(cue.start), clock(cue.end));
+            let text = cue.lines.join("\n");
+            let text = text.replace('&', "&amp;").replace('<', "&lt;");
+            let text = text.replace('>', "&gt;");
+            let _ = write!(out, "{start} --> {end}\n{text}\n\n");
+        }
+        out
+    }
 }
 
-/// One JSON object: `text`, `language`, `duration`, and `segments` with `id`, `seek`, `start`,
-/// `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`, `temperature` and
-/// `complete`. Times are in seconds.
-fn json(transcript: &Transcript) -> String {
+/// The text of a segment in one line; `None` if it has no words.
+fn line(segment: &Segment) -> Option<String> {
+    let words: Vec<&str> = segment.text.split_whitespace().collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// A row of start, end (both in whole milliseconds) and text.
+fn tsv(segment: &Segment) -> String {
+    let (start, end) = (milliseconds(segment.start), milliseconds(segment.end));
+    line(segment).map_or_else(String::new, |line| format!("{start}\t{end}\t{line}\n"))
+}
+
+/// One JSON object: `file` if it is known, `text`, `language`, `duration`, and `segments` with `id`,
+/// `seek`, `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
+/// `temperature` and `complete`. Times are in seconds.
+fn json(transcript: &Transcript, style: &Style) -> String {
     #[derive(Serialize)]
     struct Numbered<'a> {
         id: usize,
@@ -97,6 +202,8 @@ fn json(transcript: &Transcript) -> String {
     }
     #[derive(Serialize)]
     struct Document<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<&'a str>,
         text: &'a str,
         language: Option<&'a str>,
         duration: f64,
@@ -104,6 +211,7 @@ fn json(transcript: &Transcript) -> String {
     }
     let segments = transcript.segments.iter().enumerate();
     let document = Document {
+        file: style.file.as_deref(),
         text: &transcript.text,
         language: transcript.language.as_deref(),
         duration: transcript.duration,
@@ -117,41 +225,9 @@ fn json(transcript: &Transcript) -> String {
     out
 }
 
-/// SubRip: numbered cues, with hours always written and a comma before the milliseconds.
-fn srt(transcript: &Transcript) -> String {
-    let mut out = String::new();
-    for (index, (start, end, line)) in lines(transcript).enumerate() {
-        let (start, end) = (timestamp(start, true, ','), timestamp(end, true, ','));
-        let line = line.replace("-->", "->");
-        // Writing to a `String` does not fail.
-        let _ = write!(out, "{}\n{start} --> {end}\n{line}\n\n", index + 1);
-    }
-    out
-}
-
-/// WebVTT: hours are written only where there are any, a point stands before the milliseconds, and
-/// `&`, `<` and `>` are escaped.
-fn vtt(transcript: &Transcript) -> String {
-    let mut out = String::from("WEBVTT\n\n");
-    for (start, end, line) in lines(transcript) {
-        let (start, end) = (timestamp(start, false, '.'), timestamp(end, false, '.'));
-        let line = line
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(out, "{start} --> {end}\n{line}\n\n");
-    }
-    out
-}
-
-/// Rows of start, end (both in whole milliseconds) and text, below a row of column names.
-fn tsv(transcript: &Transcript) -> String {
-    let mut out = String::from("start\tend\ttext\n");
-    for (start, end, line) in lines(transcript) {
-        let (start, end) = (milliseconds(start), milliseconds(end));
-        let _ = writeln!(out, "{start}\t{end}\t{line}");
-    }
-    out
+/// A point in time as WebVTT writes it, for people: `[HH:]MM:SS.mmm`.
+pub fn clock(seconds: f64) -> String {
+    timestamp(seconds, false, '.')
 }
 
 /// The nearest millisecond. Negative times and NaN become zero.
@@ -264,6 +340,47 @@ mod tests {
         assert_eq!(value["segments"][2]["start"], 3_600.0);
         assert_eq!(value["segments"][0]["tokens"], serde_json::json!([7, 8]));
         assert_eq!(value["segments"][0]["avg_logprob"], -0.25);
+        assert!(value.get("file").is_none());
+        let style = Style {
+            file: Some("a.mp3".to_owned()),
+            ..Style::default()
+        };
+        let named = Format::Json.write_with(&transcript(), &style);
+        assert!(named.starts_with("{\n  \"file\": \"a.mp3\",\n"));
+    }
+
+    #[test]
+    fn cues_show_so_many_lines_at_a_time_and_share_the_time_of_their_segment() {
+        let mut spoken = transcript();
+        spoken.segments.truncate(1);
+        spoken.segments[0].text = "aaaa bbbb cccc dddd eeee ffff".to_owned();
+        let style = |max_line_count| Style {
+            max_line_width: Some(9),
+            max_line_count,
+            ..Style::default()
+        };
+        assert_eq!(
+            Format::Vtt.write_with(&spoken, &style(None)),
+            "WEBVTT\n\n00:00.000 --> 00:30.000\naaaa bbbb\ncccc dddd\neeee ffff\n\n"
+        );
+        assert_eq!(
+            Format::Srt.write_with(&spoken, &style(Some(2))),
+            "1\n00:00:00,000 --> 00:00:20,000\naaaa bbbb\ncccc dddd\n\n\
+             2\n00:00:20,000 --> 00:00:30,000\neeee ffff\n\n"
+        );
+    }
+
+    #[test]
+    fn segments_one_by_one_are_the_file() {
+        let transcript = transcript();
+        for format in [Format::Text, Format::Srt, Format::Vtt, Format::Tsv] {
+            let mut writer = Writer::new(format, Style::default());
+            let mut file = writer.head().to_owned();
+            for segment in &transcript.segments {
+                file += &writer.segment(segment);
+            }
+            assert_eq!(file, format.write(&transcript));
+        }
     }
 
     #[test]
