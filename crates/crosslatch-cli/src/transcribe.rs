@@ -22,7 +22,7 @@ use crosslatch_tasks::{
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::{FileArgs, speech_model};
+use crate::model::{FileArgs, open_model, speech_model};
 use decoding::Decoding;
 pub use foreign::foreign_flag;
 use interrupt::on_interrupt;
@@ -39,7 +39,7 @@ use work::Work;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch transcribe talk.mp3\n  \
     crosslatch transcribe -o subtitles -f srt,vtt,json *.m4a\n  \
-    crosslatch transcribe -m openai-whisper-base -l German --format srt talk.wav > talk.srt\n  \
+    crosslatch transcribe -m small -l German --format srt talk.wav > talk.srt\n  \
     crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
     crosslatch transcribe --task translate --beam-size 5 -f vtt --max-line-width 42 rede.flac\n  \
     crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
@@ -48,8 +48,9 @@ pub struct Args {
     /// `ffmpeg`, if there is one in PATH; the variable CROSSLATCH_FFMPEG names another, or none.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
-    /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
+    /// The model: a file or folder of Whisper, or a name on the hub, such as tiny.en, small, turbo or
+    /// openai/whisper-base, which is downloaded once. If left out, the one that the variable
+    /// CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
     #[arg(short, long, value_name = "MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -77,7 +78,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     args.output.check();
     let started = Instant::now();
     let path = speech_model(args.model.as_deref())?;
-    let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::Map))?;
+    let model = open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {
