@@ -213,7 +213,7 @@ impl Transcriber {
         };
         audio.map_err(|error| match &error {
             AudioError::Format { .. } | AudioError::NoAudio { .. } if self.ffmpeg.is_none() => {
-                format!("{error}; if ffmpeg is installed, that is done by itself").into()
+                format!("{error}; if ffmpeg is installed, it is used for such files").into()
             }
             _ => error.into(),
         })

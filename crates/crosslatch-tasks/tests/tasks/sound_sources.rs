@@ -166,7 +166,7 @@ fn ffmpeg_gets_the_file_and_nothing_else_and_its_samples_are_counted() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("ffmpeg could not convert it: no such codec"),
+        error.ends_with("is Adaptive Multi-Rate (AMR), but cannot be read: ffmpeg could not convert it: no such codec"),
         "{error}"
     );
 
