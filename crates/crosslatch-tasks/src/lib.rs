@@ -63,7 +63,7 @@ pub use audio::{Audio, AudioError};
 pub use config::{ConfigError, OptionsError};
 pub use exported::{
     BatchError, ExportedError, ExportedModel, ExportedSpeechModel, ExportedTextModel, SpeechSource,
-    StepBatcher, TextSource, speech_pipeline, text_pipeline,
+    StepBatcher, speech_pipeline, text_pipeline,
 };
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed};

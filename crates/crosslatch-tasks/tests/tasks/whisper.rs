@@ -156,8 +156,9 @@ fn without_a_generation_file_the_model_file_serves() {
 
 #[test]
 fn a_model_that_knows_english_only_is_asked_for_english() {
-    let english_only =
-        config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
+    let file = json!({"decoder_start_token_id": 2, "is_multilingual": false, "language": "<|en|>",
+        "task": "transcribe"});
+    let english_only = config(file).unwrap();
     let plan = |language: Option<&str>, task| {
         let options = TranscribeOptions {
             language: language.map(str::to_owned),

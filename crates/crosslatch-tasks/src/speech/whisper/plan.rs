@@ -83,16 +83,15 @@ impl WhisperConfig {
         };
         let decoding = &self.decoding;
         let beam = decoding.beam_options(options.beam_size, None)?;
-        let (mut language, mut task) = (options.language.as_deref(), options.task);
+        let mut language = options.language.as_deref().or(self.language.as_deref());
+        let mut task = options.task.map(Task::name).or(self.task.as_deref());
         if self.is_multilingual == Some(false) {
             let is_english = language.is_none_or(|l| language_token(l).as_deref() == Some(ENGLISH));
-            if !is_english || task == Some(Task::Translate) {
+            if !is_english || task == Some(Task::Translate.name()) {
                 return Err(OptionsError::EnglishOnly);
             }
             (language, task) = (None, None);
         }
-        let language = language.or(self.language.as_deref());
-        let task = task.map(Task::name).or(self.task.as_deref());
 
         let mut prompt = vec![Some(decoding.decoder_start_token_id)];
         if language.is_none() && task.is_none() {
