@@ -22,12 +22,19 @@ const SHARDS: &str = "model.safetensors.index.json";
 const EXPORTED: &str = "export.json";
 
 /// Files that a model carries along, if the folder has them.
-const EXTRA: [&str; 5] = [
+const EXTRA: [&str; 11] = [
     CONFIG,
     "generation_config.json",
     "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    // Tokenizers that are published as SentencePiece models.
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "target_vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
 ];
 
 /// Whether a folder has a configuration and weights.

@@ -18,8 +18,7 @@ const BUNDLED: [&str; 3] = [
 /// A model and the inputs to latch.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// The model: a .pt2 file, a folder that transformers' exporters wrote, or a Hugging Face folder
-    /// of Whisper.
+    /// The model: a .pt2 file, a folder that transformers' exporters wrote, or a Hugging Face folder.
     #[arg(value_name = "M.pt2")]
     pub model: PathBuf,
     /// Inputs that stay the same for many runs: what depends on them alone is computed again only

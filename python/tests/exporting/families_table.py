@@ -26,6 +26,9 @@ lengths, one after the other in one session, 16 tokens each. Logits are within 1
 tokens equal those of `model.generate`. A step after the first computes nothing from the encoder's output and
 copies no byte of a cache. FLOPs are for one token and the longest source that the model takes; the models
 are small, so only the share that is saved says something about real ones.
+
+Whisper, Marian, M2M100, NLLB, mBART, BART, Pegasus, T5 and mT5 need no export: a folder of theirs is
+[opened as it is](generating.md#models).
 """
 REFUSED = """
 ## Refused
