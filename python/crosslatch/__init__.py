@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         Transcriber,
         Transcript,
         Transcription,
+        TranscriptionInfo,
+        __version__,
+        download,
         load,
     )
     from .exporting import export
@@ -47,6 +50,9 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "Transcription",
+    "TranscriptionInfo",
+    "__version__",
+    "download",
     "export",
     "latch",
     "load",
@@ -70,4 +76,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    modules = {"hf", "ops", "ray"} & globals().keys()  # those that were imported
+    return sorted({*__all__, *modules})

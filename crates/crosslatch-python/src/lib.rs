@@ -15,14 +15,17 @@ mod error;
 mod idle;
 mod inputs;
 mod methods;
+mod models;
 mod options;
 mod outputs;
 mod process;
 mod program;
 mod session;
+mod sound;
 mod speech;
 mod text;
 mod transcriber;
+mod transcript;
 mod transcription;
 
 use pyo3::prelude::*;
@@ -35,6 +38,8 @@ mod _engine {
     #[pymodule_export]
     use super::methods::{Method, TensorInfo};
     #[pymodule_export]
+    use super::models::download;
+    #[pymodule_export]
     use super::program::{Program, load};
     #[pymodule_export]
     use super::session::{Output, Session};
@@ -43,5 +48,12 @@ mod _engine {
     #[pymodule_export]
     use super::transcriber::Transcriber;
     #[pymodule_export]
-    use super::transcription::{Segment, Transcript, Transcription};
+    use super::transcript::{Segment, Transcript, TranscriptionInfo};
+    #[pymodule_export]
+    use super::transcription::Transcription;
+
+    /// Version of the engine, which is that of the package.
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 }
