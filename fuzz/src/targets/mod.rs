@@ -6,6 +6,7 @@ mod faulty;
 mod graph;
 mod multipart;
 mod npz;
+mod pieces;
 mod program;
 mod running;
 mod seeds;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     sound::TARGET,
     multipart::TARGET,
     tokenizer::TARGET,
+    pieces::TARGET,
     config::TARGET,
 ];
 
