@@ -1,6 +1,7 @@
 //! The targets: what each reads, how far it goes with it, and its seeds.
 
 mod archive;
+pub(crate) mod checkpoint;
 mod config;
 mod faulty;
 mod graph;
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     tokenizer::TARGET,
     pieces::TARGET,
     config::TARGET,
+    checkpoint::GGML,
+    checkpoint::CTRANSLATE2,
 ];
 
 /// The target with this name, which may be one that breaks on purpose.
