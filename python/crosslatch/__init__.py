@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Transcription,
         TranscriptionInfo,
         __version__,
+        download,
         load,
     )
     from .exporting import export
@@ -51,6 +52,7 @@ __all__ = [
     "Transcription",
     "TranscriptionInfo",
     "__version__",
+    "download",
     "export",
     "latch",
     "load",

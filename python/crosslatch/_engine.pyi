@@ -1,6 +1,6 @@
 """The engine, as Python sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
 
@@ -22,6 +22,7 @@ __all__ = [
     "Transcription",
     "TranscriptionInfo",
     "__version__",
+    "download",
     "load",
 ]
 
@@ -58,6 +59,14 @@ _Samples: TypeAlias = (
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | _BinaryFile
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
+def download(
+    name: str | PathLike[str], *, progress: Callable[[int, int], object] | None = None
+) -> str:
+    """Downloads a model into the Hugging Face cache unless it is there, and returns the path of its
+    folder; what is a path already is returned as it is. `progress` is called now and then with the
+    bytes that have arrived and the bytes of all files.
+    """
+
 def load(
     path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
     *,
@@ -67,8 +76,9 @@ def load(
     map: bool = True,
     memory_limit: int | str | None = None,
 ) -> Program:
-    """Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
-    methods and their files, one model of several files.
+    """Loads a model: a `.pt2` file, a folder that transformers' exporters wrote, a checkpoint, or a name
+    on the hub such as "tiny.en", which is downloaded once; or, from a dictionary of methods and their
+    files, one model of several files.
 
     Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
     with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of
@@ -199,9 +209,9 @@ class Output:
 class Transcriber:
     """Writes down what is said in sound.
 
-    `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
-    mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
-    at once.
+    `model` is a `.pt2` file of a speech model, a checkpoint of Whisper, or the name of one, such as
+    "tiny.en". It is mapped into memory, or read into it with `map=False`. Transcripts may be made in
+    several threads at once.
     """
 
     def __new__(

@@ -13,11 +13,12 @@ use crate::{Failure, SERVER, cargo, pytest, python, run};
 const CHECKED: [&str; 2] = ["crosslatch", "crosslatch-kernels"];
 
 /// The pieces that are crates: name, package.
-const CRATES: [(&str, &str); 9] = [
+const CRATES: [(&str, &str); 10] = [
     ("checkpoints", "crosslatch-checkpoints"),
     ("cli", "crosslatch-cli"),
     ("engine", "crosslatch"),
     ("fuzz", "crosslatch-fuzz"),
+    ("hub", "crosslatch-hub"),
     ("kernels", "crosslatch-kernels"),
     ("serve", "crosslatch-serve"),
     ("tasks", "crosslatch-tasks"),

@@ -1,9 +1,12 @@
 //! The model that a command works on: which file, how it is read, and which inputs are latched.
 
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Error, Model};
-use crosslatch_checkpoints::{CheckpointError, open_model};
+use crosslatch_hub::{Hub, HubError, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::CommandError;
 
@@ -18,9 +21,9 @@ const BUNDLED: [&str; 3] = [
 /// A model and the inputs to latch.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// The model: a .pt2 file, a folder that transformers' exporters wrote, or a Hugging Face folder
-    /// of Whisper.
-    #[arg(value_name = "M.pt2")]
+    /// The model: a .pt2 file, a folder that transformers' exporters wrote, a checkpoint, or a name
+    /// on the hub.
+    #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Inputs that stay the same for many runs: what depends on them alone is computed again only
     /// when one of them changes.
@@ -41,7 +44,7 @@ pub struct FileArgs {
 
 impl ModelArgs {
     /// Opens the model and latches these inputs.
-    pub fn open(&self) -> Result<Model, CheckpointError> {
+    pub fn open(&self) -> Result<Model, CommandError> {
         open(&self.model, &self.latch, self.file.access(Access::Map))
     }
 }
@@ -58,8 +61,39 @@ impl FileArgs {
 }
 
 /// Opens a model and latches these inputs.
-pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, CheckpointError> {
+pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, CommandError> {
     Ok(latched(open_model(path, access)?, latch)?)
+}
+
+/// Opens a model by its path or name. A download shows on standard error how far it is.
+pub fn open_model(named: &Path, access: Access) -> Result<Model, HubError> {
+    let mut bar = None;
+    let mut show = |progress: Progress<'_>| {
+        let bar = bar.get_or_insert_with(|| download_bar(named, progress.total));
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        ControlFlow::Continue(())
+    };
+    let path = Hub::from_environment().locate(named, &mut show)?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(crosslatch_checkpoints::open_model(path, access)?)
+}
+
+/// A progress bar on standard error; if that is no terminal, one line that says what takes so long.
+fn download_bar(named: &Path, bytes: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("downloading {}", named.display());
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(bytes);
+    let line = "downloading {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(line) {
+        bar.set_style(style);
+    }
+    bar.set_message(named.display().to_string());
+    bar
 }
 
 /// The model with these inputs latched.
@@ -84,10 +118,9 @@ pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     }
     let path = bundled_model()?;
     eprintln!(
-        "note: the bundled model knows a few voice commands only; for real speech, \
-         name a Whisper model with --model or in {DEFAULT}: a Hugging Face folder such as \
-         openai/whisper-tiny.en (`hf download openai/whisper-tiny.en --local-dir whisper-tiny.en`), \
-         or a .pt2 file"
+        "note: the bundled model knows a few voice commands only; for real speech, add \
+         `--model tiny.en` (or base, small, turbo …), which downloads OpenAI's Whisper of that size \
+         once; {DEFAULT} names a default, and `crosslatch models` lists what there is"
     );
     Ok(path)
 }

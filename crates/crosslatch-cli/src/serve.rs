@@ -10,7 +10,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
-use crate::model::{FileArgs, speech_model};
+use crate::model::{FileArgs, open_model, speech_model};
 
 /// Environment variable for the key, because other users can read the command line.
 const KEY: &str = "CROSSLATCH_API_KEY";
@@ -31,13 +31,14 @@ const EXTENSIONS: [&str; 2] = [".pt2", ".bin"];
 /// POST /v1/audio/transcriptions and /v1/audio/translations, GET /v1/models, /health, /metrics and
 /// /openapi.json; a page for people at /. At SIGTERM or an interrupt it finishes what it has accepted.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  crosslatch serve --model whisper.pt2\n  \
+#[command(after_help = "Examples:\n  crosslatch serve --model turbo\n  \
     curl http://127.0.0.1:8000/v1/audio/transcriptions -F model=whisper-1 -F file=@talk.mp3\n  \
     RUST_LOG=debug crosslatch serve --model whisper.pt2 --workers 2 --queue 32\n\n\
     RUST_LOG says what is logged to standard error: a level, or target=level,…")]
 pub struct Args {
-    /// The model: a .pt2 file or a Hugging Face folder of Whisper. If left out, the one that the
-    /// variable CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
+    /// The model: a file or folder of Whisper, or a name on the hub, such as tiny.en, small, turbo or
+    /// openai/whisper-base, which is downloaded once. If left out, the one that the variable
+    /// CROSSLATCH_MODEL names, or the small bundled one, which knows voice commands only.
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// The name that clients call it by; the file's if left out.
@@ -137,7 +138,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     let path = speech_model(args.model.as_deref())?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
-    let model = crosslatch_checkpoints::open_model(&path, args.file.access(Access::MapOwn))?;
+    let model = open_model(&path, args.file.access(Access::MapOwn))?;
     let config = Config {
         name: args.name.clone().unwrap_or_else(|| name_of(&path)),
         aliases: args.alias.clone(),
@@ -183,7 +184,10 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let bare = EXTENSIONS.iter().find_map(|end| name.strip_suffix(end));
-    bare.unwrap_or(&name).to_owned()
+    match bare.unwrap_or(&name) {
+        "" => "model".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// The key that clients have to send, if any.

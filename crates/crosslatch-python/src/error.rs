@@ -7,8 +7,9 @@
 use std::path::Path;
 
 use crosslatch_checkpoints::CheckpointError;
+use crosslatch_hub::HubError;
 use crosslatch_tasks::AudioError;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
 pyo3::create_exception!(
@@ -44,6 +45,28 @@ pub fn checkpoint(error: CheckpointError) -> PyErr {
         _ => failure(error),
     }
 }
+
+/// The exception for a model that cannot be had.
+pub fn hub(error: HubError) -> PyErr {
+    match error {
+        HubError::Checkpoint(error) => checkpoint(error),
+        HubError::Unknown { path } => {
+            let text = HubError::Unknown { path: path.clone() }.to_string();
+            let path = path.into_os_string();
+            let prefix = format!("{}: ", path.display());
+            let text = text.strip_prefix(&prefix).unwrap_or(&text).to_owned();
+            PyFileNotFoundError::new_err((NOT_FOUND, text, path))
+        }
+        HubError::Io { path, source } => {
+            let failed = failure(format!("{}: {source}", path.display()));
+            system(&path, &source).unwrap_or(failed)
+        }
+        _ => failure(error),
+    }
+}
+
+/// ENOENT, which is the same everywhere.
+const NOT_FOUND: i32 = 2;
 
 /// The exception for sound that cannot be read.
 pub fn audio(error: AudioError) -> PyErr {

@@ -15,17 +15,15 @@ mod error;
 mod idle;
 mod inputs;
 mod methods;
+mod models;
 mod options;
 mod outputs;
 mod process;
 mod program;
 mod session;
-mod sound;
+mod shown;
 mod speech;
 mod text;
-mod transcriber;
-mod transcript;
-mod transcription;
 
 use pyo3::prelude::*;
 
@@ -37,17 +35,15 @@ mod _engine {
     #[pymodule_export]
     use super::methods::{Method, TensorInfo};
     #[pymodule_export]
+    use super::models::download;
+    #[pymodule_export]
     use super::program::{Program, load};
     #[pymodule_export]
     use super::session::{Output, Session};
     #[pymodule_export]
+    use super::speech::{Segment, Transcriber, Transcript, Transcription, TranscriptionInfo};
+    #[pymodule_export]
     use super::text::{Generation, Generator};
-    #[pymodule_export]
-    use super::transcriber::Transcriber;
-    #[pymodule_export]
-    use super::transcript::{Segment, Transcript, TranscriptionInfo};
-    #[pymodule_export]
-    use super::transcription::Transcription;
 
     /// Version of the engine, which is that of the package.
     #[pymodule_export]

@@ -5,18 +5,19 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crosslatch::{Access, Model, Options};
-use crosslatch_checkpoints::{CheckpointError, open_model};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::error::checkpoint;
+use crate::error::engine;
 use crate::methods::Method;
+use crate::models::open_model;
 use crate::options::{MemoryAmount, access, options};
 use crate::session::Session;
 
-/// Loads a `.pt2` file, or a folder that transformers' exporters wrote; or, from a dictionary of
-/// methods and their files, one model of several files.
+/// Loads a model: a `.pt2` file, a folder that transformers' exporters wrote, a checkpoint, or a name
+/// on the hub such as "tiny.en", which is downloaded once; or, from a dictionary of methods and their
+/// files, one model of several files.
 ///
 /// Weights stay in the file, mapped into memory, and the file must then not be changed or
 /// shortened; with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8"
@@ -39,9 +40,9 @@ pub fn load(
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
     let open = || match path.open(access(map))? {
         model if latch.is_empty() => Ok(model),
-        model => Ok(model.latch(&latch)?),
+        model => model.latch(&latch).map_err(engine),
     };
-    let model = py.detach(open).map_err(checkpoint)?;
+    let model = py.detach(open)?;
     let path = model.path().map(PathBuf::from).unwrap_or_default();
     Ok(Program {
         model,
@@ -60,12 +61,12 @@ pub enum Location {
 }
 
 impl Location {
-    fn open(&self, access: Access) -> Result<Model, CheckpointError> {
+    fn open(&self, access: Access) -> PyResult<Model> {
         match self {
             Location::One(path) => open_model(path, access),
             Location::Parts(parts) => {
                 let parts = parts.iter().map(|(n, path)| (n.as_str(), path.as_path()));
-                Ok(Model::open_parts_with(&parts.collect::<Vec<_>>(), access)?)
+                Model::open_parts_with(&parts.collect::<Vec<_>>(), access).map_err(engine)
             }
         }
     }

@@ -21,11 +21,12 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::error::{checkpoint, engine, failure};
+use crate::error::{engine, failure};
 use crate::idle::Idle;
+use crate::models::open_model;
 use crate::options::{MemoryAmount, access, options};
 use crate::process::Local;
-use crate::transcript::shown;
+use crate::shown::shown;
 
 /// How often a waiting thread checks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);
@@ -167,8 +168,7 @@ impl Generator {
         let options = options(precision, threads, memory_limit)?;
         let path = model;
         py.detach(|| {
-            let mut model =
-                crosslatch_checkpoints::open_model(&path, access(map)).map_err(checkpoint)?;
+            let mut model = open_model(&path, access(map))?;
             let latch = latch.unwrap_or_default();
             if !latch.is_empty() {
                 let names: Vec<&str> = latch.iter().map(String::as_str).collect();

@@ -14,8 +14,8 @@ mod weights;
 
 use crosslatch::Model;
 
+use crate::checkpoint::{CONFIG, Checkpoint};
 use crate::error::CheckpointError;
-use crate::folder::{CONFIG, Folder};
 use architecture::Architecture;
 use weights::Ties;
 
@@ -46,35 +46,35 @@ impl Family {
 ///
 /// # Errors
 /// If the configuration is not supported or a weight is missing or has another shape.
-pub fn model(mut folder: Folder, family: Family) -> Result<Model, CheckpointError> {
-    let architecture = architecture(&folder, family)?;
+pub fn model(mut checkpoint: Checkpoint, family: Family) -> Result<Model, CheckpointError> {
+    let architecture = architecture(&checkpoint, family)?;
     for program in [
         encoder::encoder(&architecture),
         decoder::decoder(&architecture),
     ] {
         let program = program.map_err(|source| CheckpointError::Build {
-            path: folder.path.clone(),
+            path: checkpoint.path.clone(),
             source,
         })?;
-        weights::add(&mut folder, &architecture, program)?;
+        weights::add(&mut checkpoint, &architecture, program)?;
     }
-    Ok(folder.model.finish())
+    Ok(checkpoint.model.finish())
 }
 
-fn architecture(folder: &Folder, family: Family) -> Result<Architecture, CheckpointError> {
-    let tensors = &folder.tensors;
+fn architecture(checkpoint: &Checkpoint, family: Family) -> Result<Architecture, CheckpointError> {
+    let tensors = &checkpoint.tensors;
     let architecture = match family {
         Family::Bart(kind) => {
-            let config: bart::Config = folder.config()?;
+            let config: bart::Config = checkpoint.config()?;
             let embeddings = weights::embeddings(tensors, config.ties(kind));
             let has_bias = tensors.contains("final_logits_bias");
             config.architecture(kind, embeddings, has_bias, tensors.bytes())
         }
         Family::T5(kind) => {
-            let config: t5::Config = folder.config()?;
+            let config: t5::Config = checkpoint.config()?;
             let embeddings = weights::embeddings(tensors, Ties::All);
             config.architecture(kind, embeddings, tensors.bytes())
         }
     };
-    architecture.map_err(|reason| folder.refuse(CONFIG, reason))
+    architecture.map_err(|reason| checkpoint.refuse(CONFIG, reason))
 }

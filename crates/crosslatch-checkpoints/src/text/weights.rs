@@ -6,8 +6,8 @@ use crosslatch::model::WeightContents;
 
 use super::architecture::{Architecture, COUNTED_ROWS, Embeddings, Positions};
 use super::stack::{COUNTED_TABLE, TABLE};
+use crate::checkpoint::Checkpoint;
 use crate::error::CheckpointError;
-use crate::folder::Folder;
 use crate::layers::{counted_sines, halved_sines};
 use crate::tensors::Tensors;
 
@@ -64,17 +64,17 @@ pub fn stored_name(tensors: &Tensors, name: &str) -> String {
     }
 }
 
-/// Adds a program to the model of a folder.
+/// Adds a program to the model of a checkpoint.
 ///
 /// # Errors
 /// If a weight is missing or has another shape.
 pub fn add(
-    folder: &mut Folder,
+    checkpoint: &mut Checkpoint,
     architecture: &Architecture,
     program: Program,
 ) -> Result<(), CheckpointError> {
-    let Folder { model, tensors, .. } = folder;
-    let path = &folder.path;
+    let Checkpoint { model, tensors, .. } = checkpoint;
+    let path = &checkpoint.path;
     model.method(program, |name, shape, files| {
         let refuse = |reason: String| CheckpointError::File {
             path: path.clone(),

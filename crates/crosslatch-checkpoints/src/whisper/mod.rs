@@ -13,8 +13,8 @@ use crosslatch::Model;
 use crosslatch::ir::Program;
 use crosslatch::ir::build::BuildError;
 
+use crate::checkpoint::{CONFIG, Checkpoint};
 use crate::error::CheckpointError;
-use crate::folder::{CONFIG, Folder};
 use crate::tensors::Tensors;
 use config::Config;
 
@@ -22,12 +22,12 @@ use config::Config;
 ///
 /// # Errors
 /// If the configuration is not supported or a weight is missing or has another shape.
-pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
-    let config: Config = folder.config()?;
+pub fn model(mut checkpoint: Checkpoint) -> Result<Model, CheckpointError> {
+    let config: Config = checkpoint.config()?;
     config
-        .check(folder.tensors.bytes())
-        .map_err(|reason| folder.refuse(CONFIG, reason))?;
-    let path = folder.path.clone();
+        .check(checkpoint.tensors.bytes())
+        .map_err(|reason| checkpoint.refuse(CONFIG, reason))?;
+    let path = checkpoint.path.clone();
     let build = |program: Result<Program, BuildError>| {
         program.map_err(|source| CheckpointError::Build {
             path: path.clone(),
@@ -38,15 +38,15 @@ pub fn model(mut folder: Folder) -> Result<Model, CheckpointError> {
         build(encoder::encoder(&config))?,
         build(decoder::decoder(&config))?,
     ] {
-        add(&mut folder, program)?;
+        add(&mut checkpoint, program)?;
     }
-    Ok(folder.model.finish())
+    Ok(checkpoint.model.finish())
 }
 
 /// Adds a program; its weights are named as transformers names those of the model.
-fn add(folder: &mut Folder, program: Program) -> Result<(), CheckpointError> {
-    let Folder { model, tensors, .. } = folder;
-    let path = &folder.path;
+fn add(checkpoint: &mut Checkpoint, program: Program) -> Result<(), CheckpointError> {
+    let Checkpoint { model, tensors, .. } = checkpoint;
+    let path = &checkpoint.path;
     model.method(program, |name, shape, files| {
         let stored = stored_name(tensors, name);
         let weight = tensors.weight(&stored, shape, files);

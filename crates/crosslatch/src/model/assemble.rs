@@ -96,6 +96,20 @@ impl ModelBuilder {
         Ok(())
     }
 
+    /// Adds an extra file that is in none: one made of what another format says.
+    ///
+    /// # Errors
+    /// If the contents are empty, or there is no memory for them.
+    pub fn extra_contents(&mut self, name: &str, contents: &[u8]) -> Result<(), Error> {
+        let entry = format!("extra/{name}");
+        let archive = Archive::of_contents(&self.path, contents, &entry);
+        self.files.push(archive.map_err(|source| Error::Io {
+            path: self.path.clone(),
+            source,
+        })?);
+        Ok(())
+    }
+
     /// Adds a program as a method. `contents` finds the contents of a weight by the name of its slot
     /// and its shape, and may read the files for that. State starts as zeros.
     ///

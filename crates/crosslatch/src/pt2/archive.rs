@@ -89,6 +89,28 @@ impl Archive {
         })
     }
 
+    /// Contents that are in no file: an archive with this one entry.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn of_contents(path: &Path, bytes: &[u8], name: &str) -> std::io::Result<Archive> {
+        let contents = FileContents::copy(bytes, bytes.len())?;
+        let entry = Entry {
+            name: name.into(),
+            range: 0..bytes.len(),
+            crc: 0,
+        };
+        Ok(Archive {
+            path: path.to_owned(),
+            contents: Arc::new(contents),
+            copied_for: None,
+            entries: Arc::new(Entries {
+                sorted: vec![entry],
+                by_contents: OnceLock::new(),
+            }),
+        })
+    }
+
     fn of_entries(
         path: &Path,
         access: Access,

@@ -12,8 +12,9 @@ use crosslatch::{Model, Options};
 use crosslatch_tasks::{ExportedSpeechModel, SpeechPipeline, StepBatcher, speech_pipeline};
 use pyo3::prelude::*;
 
-use crate::error::{checkpoint, failure};
+use crate::error::failure;
 use crate::idle::Idle;
+use crate::models::open_model;
 use crate::options::access;
 use crate::process::Local;
 
@@ -39,7 +40,7 @@ pub enum Models {
 impl Speech {
     /// Opens a model's file, mapped if `map` says so.
     pub fn open(path: PathBuf, options: Options, map: bool) -> PyResult<Speech> {
-        let model = crosslatch_checkpoints::open_model(&path, access(map)).map_err(checkpoint)?;
+        let model = open_model(&path, access(map))?;
         let pipeline =
             speech_pipeline(&model).map_err(|e| failure(format!("{}: {e}", path.display())))?;
         let speech = Speech {
