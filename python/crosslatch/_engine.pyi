@@ -209,9 +209,9 @@ class Output:
 class Transcriber:
     """Writes down what is said in sound.
 
-    `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
-    mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
-    at once.
+    `model` is a `.pt2` file of a speech model, a checkpoint of Whisper, or the name of one, such as
+    "tiny.en". It is mapped into memory, or read into it with `map=False`. Transcripts may be made in
+    several threads at once.
     """
 
     def __new__(
