@@ -4,10 +4,21 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{Write, stdin, stdout};
+use std::process::ExitCode;
 
 use crosslatch_tasks::TextTokenizer;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match print_tokens() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_tokens() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("name a folder")?;
     let mut files = HashMap::new();
     for entry in std::fs::read_dir(&folder)? {

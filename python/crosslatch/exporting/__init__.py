@@ -66,7 +66,7 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
     finally:
         model.train(training)
     files = describing_files(model, tokenizer, feature_extractor)
-    if tokenizer is None and model is not model_or_path:
+    if tokenizer is None and not isinstance(model_or_path, torch.nn.Module):
         files.update(published_files(model_or_path))  # reading them needs a library that may not be there
     say(f"writing {path}")
     write_archive(path, programs, files)

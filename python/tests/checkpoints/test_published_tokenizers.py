@@ -9,10 +9,13 @@ import re
 import subprocess
 
 import pytest
+import torch
 import transformers
 from published import Words, loaded, shuffled_vocabulary, trained, write
 
 from conftest import TARGET
+
+import crosslatch as python_package  # the fixture `crosslatch` is the command
 
 MODELS = {
     "unigram": dict(model_type="unigram"),
@@ -162,3 +165,80 @@ def test_a_file_that_is_wrong_is_named(change, message, words, tmp_path):
     done = subprocess.run([TARGET / "examples" / "tokens", tmp_path], input="[]", capture_output=True, text=True)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+SIZES = dict(d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+             encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=90)
+
+
+def with_weights(kind, folder, vocabulary, **config):
+    """Saves a model with random weights beside the files of its tokenizer; returns both."""
+    torch.manual_seed(3)
+    kind = getattr(transformers, kind)
+    model = kind(kind.config_class(**SIZES, vocab_size=vocabulary, tie_word_embeddings=False, **config)).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1 and "positions" not in name:
+                weight.normal_(std=(2 if weight.shape[0] == vocabulary else 4) * weight[0].numel() ** -0.5)
+    model.generation_config.forced_eos_token_id = None
+    model.save_pretrained(folder)
+    return kind.from_pretrained(folder).eval(), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def compare_texts(crosslatch, path, texts, expected, *options):
+    given = [argument for text in texts for argument in ("--text", text)]
+    out, _ = crosslatch("generate", "--model", path, "--format", "json", "--max-tokens", 12, *options, *given)
+    for line, (tokens, text) in zip(map(json.loads, out.splitlines()), expected, strict=True):
+        assert (line["tokens"], line["text"]) == (tokens, text)
+
+
+@torch.no_grad()
+def generated(model, tokenizer, texts, **options):
+    """(tokens without start and end, text) of each text."""
+    results = []
+    for text in texts:
+        inputs = tokenizer(text, return_tensors="pt")
+        tokens = model.generate(**inputs, max_new_tokens=12, num_beams=1, **options)[0, 1:].tolist()
+        end = model.generation_config.eos_token_id
+        tokens = tokens[:tokens.index(end)] if end in tokens else tokens
+        results.append((tokens, tokenizer.decode(tokens, skip_special_tokens=True)))
+    return results
+
+
+def test_a_marian_folder_and_its_export_translate_as_transformers_does(crosslatch, words, tmp_path):
+    source, target = trained(words, model_type="unigram"), trained(Words(5), model_type="unigram")
+    folder = tmp_path / "opus"
+    folder.mkdir()
+    special = ["</s>", "<unk>", ">>fra<<", ">>deu<<"]
+    vocabulary = shuffled_vocabulary(words, [loaded(source), loaded(target)], special)
+    vocabulary["<pad>"] = pad = len(vocabulary)
+    write(folder, source__spm=source, target__spm=target, vocab__json=vocabulary,
+          tokenizer_config__json={"source_lang": "eng", "target_lang": "mul", "tokenizer_class": "MarianTokenizer"})
+    model, tokenizer = with_weights("MarianMTModel", folder, pad + 1, eos_token_id=0, pad_token_id=pad,
+                                    decoder_start_token_id=pad, forced_eos_token_id=0)
+    texts = [words.line() for _ in range(5)]
+    expected = generated(model, tokenizer, texts)
+    assert len({tuple(tokens) for tokens, _ in expected}) > 1
+    french = generated(model, tokenizer, [">>fra<< " + text for text in texts])
+    exported = python_package.export(folder, tmp_path / "opus.pt2", say=lambda line: None)
+    assert {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json"} <= set(exported.files)
+    assert str(tmp_path).encode() not in (tmp_path / "opus.pt2").read_bytes()
+    for path in (folder, tmp_path / "opus.pt2"):
+        compare_texts(crosslatch, path, texts, expected)
+        compare_texts(crosslatch, path, texts, french, "--target-language", "fra")
+
+
+def test_an_m2m100_folder_writes_the_language_that_is_asked_for(crosslatch, words, tmp_path):
+    model = trained(words, model_type="bpe")
+    vocabulary = shuffled_vocabulary(words, [loaded(model)], ["<s>", "<pad>", "</s>", "<unk>"])
+    codes = transformers.models.m2m_100.tokenization_m2m_100.FAIRSEQ_LANGUAGE_CODES["m2m100"]
+    write(tmp_path, sentencepiece__bpe__model=model, vocab__json=vocabulary,
+          tokenizer_config__json={"tokenizer_class": "M2M100Tokenizer", "src_lang": "en",
+                                  "additional_special_tokens": [f"__{code}__" for code in codes]})
+    model, tokenizer = with_weights("M2M100ForConditionalGeneration", tmp_path, len(vocabulary) + 100)
+    texts = [words.line() for _ in range(4)]
+    expected = generated(model, tokenizer, texts, forced_bos_token_id=tokenizer.get_lang_id("fr"))
+    compare_texts(crosslatch, tmp_path, texts, expected, "--target-language", "french")
+    tokenizer.src_lang = "de"
+    expected = generated(model, tokenizer, texts, forced_bos_token_id=tokenizer.get_lang_id("fr"))
+    compare_texts(crosslatch, tmp_path, texts, expected, "--target-language", "fr", "--source-language", "de")
