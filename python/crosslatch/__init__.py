@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         Transcriber,
         Transcript,
         Transcription,
+        TranscriptionInfo,
+        __version__,
         download,
         load,
     )
@@ -48,6 +50,8 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "Transcription",
+    "TranscriptionInfo",
+    "__version__",
     "download",
     "export",
     "latch",
@@ -72,4 +76,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    modules = {"hf", "ops", "ray"} & globals().keys()  # those that were imported
+    return sorted({*__all__, *modules})

@@ -20,9 +20,13 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "Transcription",
+    "TranscriptionInfo",
+    "__version__",
     "download",
     "load",
 ]
+
+__version__: str
 
 class Error(RuntimeError):
     """A model or an input cannot be used; the text says what is wrong, where, and what to do."""
@@ -33,8 +37,26 @@ class _SupportsDLPack(Protocol):
 
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+@type_check_only
+class _BinaryFile(Protocol):
+    """An open file, or whatever else has bytes to read."""
+
+    def read(self) -> bytes: ...
+
 _Numbers: TypeAlias = bool | int | float | Sequence["_Numbers"]
 _Precision: TypeAlias = Literal["f32", "bf16", "int8"]
+_Format: TypeAlias = Literal["text", "txt", "json", "srt", "vtt", "tsv"]
+_Samples: TypeAlias = (
+    NDArray[np.floating[Any]]
+    | NDArray[np.int16]
+    | NDArray[np.int32]
+    | NDArray[np.int8]
+    | NDArray[np.uint8]
+    | _SupportsDLPack
+    | Sequence[float]
+    | Sequence[Sequence[float]]
+)
+_File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | _BinaryFile
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
 
 def download(
@@ -187,8 +209,9 @@ class Output:
 class Transcriber:
     """Writes down what is said in sound.
 
-    `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with `map=False`.
-    Transcripts may be made in several threads at once.
+    `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
+    mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
+    at once.
     """
 
     def __new__(
@@ -204,28 +227,58 @@ class Transcriber:
     def sample_rate(self) -> int:
         """Samples per second that the model works with; other sound is resampled."""
 
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages that the model can be asked for, in alphabetical order."""
+
     def transcribe(
         self,
-        audio: str | PathLike[str] | bytes | bytearray | NDArray[np.float32] | _SupportsDLPack,
+        audio: _File | _Samples,
         sample_rate: int | None = None,
         *,
         language: str | None = None,
         task: Literal["transcribe", "translate"] | None = None,
         timestamps: bool | None = None,
         prompt: str | None = None,
+        keep_prompt: bool = False,
+        condition_on_previous_text: bool | None = None,
         beam_size: int | None = None,
+        best_of: int | None = None,
+        temperature: float | Sequence[float] | None = None,
         fallback: bool = False,
+        compression_ratio_threshold: float | None = None,
+        logprob_threshold: float | None = None,
+        no_speech_threshold: float | None = None,
+        seed: int = 0,
         max_new_tokens: int | None = None,
+        suppress_tokens: Sequence[int] | None = None,
+        clip_timestamps: Sequence[float] = (),
+        skip_silence: bool | float = False,
+        batch: int | None = None,
     ) -> Transcription:
-        """Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …), by name or as its contents (`bytes`), or samples:
-        float32, one channel, at `sample_rate` Hz.
+        """Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …): its name, its contents (`bytes`), or
+        an open file; or samples at `sample_rate` Hz: floats between -1 and 1 or whole numbers of 8,
+        16 or 32 bits, `[samples]`, `[channels, samples]` or `[samples, channels]`.
 
-        Returns an iterator over segments, each of which comes out as soon as it is decoded.
-        `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
-        `None`. `task` is "transcribe" or "translate" (to English). `timestamps` asks the model for
-        points in time, between which segments lie; `None` does so for sound longer than a window.
-        `prompt` is text that comes before, `beam_size` the number of texts followed at once.
-        `fallback` decodes doubtful windows again by chance, and leaves silent ones out.
+        Returns an iterator over segments, each of which comes out as soon as it is decoded; its
+        `info` knows the language and the duration before. `language` is the one spoken, such as
+        "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
+        "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
+        between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+        that comes before. `condition_on_previous_text` shows each window the text before it, and
+        `keep_prompt` keeps the prompt in front of that.
+
+        `beam_size` is the number of texts followed at once. `temperature` is 0 for the best token
+        at each step, or above 0 for tokens drawn at random (`best_of` texts of which the most
+        probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
+        text passes the thresholds. `fallback` sets usual temperatures and thresholds.
+        `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
+        those that the model's file names, for which -1 stands.
+
+        `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
+        … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
+        scale, or another level. `batch` cuts long sound where it is quiet, and decodes so many
+        pieces at a time.
         """
 
 @final
@@ -234,12 +287,72 @@ class Transcription:
 
     def __iter__(self) -> Transcription: ...
     def __next__(self) -> Segment: ...
+    @property
+    def info(self) -> TranscriptionInfo:
+        """What is known before the first segment: language, its probability, duration. If the language
+        has to be detected, this waits until it is, and no longer."""
+
+    @property
+    def language(self) -> str | None:
+        """The language spoken, as a code such as `en`; `None` if the model names none. This waits as
+        `info` does."""
+
+    @property
+    def duration(self) -> float:
+        """Length of the sound in seconds."""
+
     def transcript(self) -> Transcript:
         """Decodes what is left and returns the whole, with the segments that came out before."""
 
 @final
+class TranscriptionInfo:
+    """What is known of a sound before its first segment is decoded."""
+
+    @property
+    def language(self) -> str | None:
+        """The language spoken, as a code such as `en`; `None` if the model names none."""
+
+    @property
+    def language_probability(self) -> float | None:
+        """How probable it is among those that the model knows; 1 if it was asked for or is the only
+        one, `None` if there is no language."""
+
+    @property
+    def duration(self) -> float:
+        """Length of the sound in seconds."""
+
+    @property
+    def languages(self) -> list[tuple[str, float]]:
+        """Every language with its probability, most probable first."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Segment:
     """The text of a stretch of sound."""
+
+    def __new__(
+        cls,
+        *,
+        start: float,
+        end: float,
+        text: str,
+        id: int = 0,
+        seek: int = 0,
+        tokens: Sequence[int] = ...,
+        temperature: float = 0.0,
+        avg_logprob: float = 0.0,
+        compression_ratio: float = 0.0,
+        no_speech_prob: float | None = None,
+        complete: bool = True,
+    ) -> Segment: ...
+    @property
+    def id(self) -> int:
+        """Its number in the transcript, from 0."""
+
+    @property
+    def seek(self) -> int:
+        """Where the window begins that it was decoded in, in hundredths of a second."""
 
     @property
     def start(self) -> float:
@@ -258,13 +371,43 @@ class Segment:
         """The tokens that the model chose for it."""
 
     @property
+    def temperature(self) -> float:
+        """Temperature at which it was decoded; 0 if no token was drawn at random."""
+
+    @property
     def avg_logprob(self) -> float:
         """Mean natural logarithm of the tokens' probabilities."""
+
+    @property
+    def compression_ratio(self) -> float:
+        """How well the tokens can be compressed; high for a text that repeats itself."""
+
+    @property
+    def no_speech_prob(self) -> float | None:
+        """Probability that nothing is spoken; `None` if no threshold asks for it."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model ended the text itself; `False` if it was cut off at the greatest length."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dictionary, with the names that the JSON of the command has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Transcript:
     """A whole transcript."""
 
+    def __new__(
+        cls,
+        segments: Sequence[Segment],
+        *,
+        text: str | None = None,
+        language: str | None = None,
+        duration: float | None = None,
+    ) -> Transcript: ...
     @property
     def text(self) -> str:
         """The text."""
@@ -280,6 +423,16 @@ class Transcript:
     @property
     def segments(self) -> list[Segment]:
         """The segments, in order of time."""
+
+    def to(self, format: _Format) -> str:
+        """The transcript as the contents of a file: "text", "json", "srt", "vtt" or "tsv", as the
+        command `crosslatch transcribe --format` writes it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dictionary, segments too, with the names that the JSON of the command has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[list[Segment]], dict[str, Any]]: ...
 
 @final
 class Generator:

@@ -21,6 +21,15 @@ def positive(text):
 positive.__name__ = "number of at least 1"  # argparse says "invalid number of at least 1 value"
 
 
+def stored_type(name):
+    if name == "int8":
+        raise argparse.ArgumentTypeError("int8 is not stored; it is made of any other type when the file "
+                                         "is opened (`crosslatch transcribe --precision int8`)")
+    if name not in ("f16", "bf16", "f32"):
+        raise argparse.ArgumentTypeError(f"unknown type {name!r}; expected f16, bf16 or f32")
+    return name
+
+
 def parser():
     parser = argparse.ArgumentParser(
         prog="crosslatch-export", description="Writes a Hugging Face encoder–decoder model to one "
@@ -34,6 +43,9 @@ def parser():
     parser.add_argument("--max-source", type=positive, metavar="N",
                         help="longest input, in tokens, frames or samples "
                         "(default: what the configuration says)")
+    parser.add_argument("--store", type=stored_type, metavar="TYPE",
+                        help="type of the weights in the file: f16, bf16 or f32 (default: the "
+                        "checkpoint's own)")
     parser.add_argument("--verbose", action="store_true", help="list the values computed once")
     parser.add_argument("--version", action="version", version=f"crosslatch-export {version()}")
     return parser
@@ -56,7 +68,8 @@ def main(arguments=None):
     say = lambda line: print(line, file=sys.stderr, flush=True)
     try:
         done = export(options.model, options.out, batch=options.batch, say=say,
-                      max_tokens=options.max_tokens, max_source=options.max_source)
+                      max_tokens=options.max_tokens, max_source=options.max_source,
+                      store=options.store)
     except Refused as reason:
         return fail(f"{options.model} is refused: {reason}")
     except (OSError, ValueError, ImportError, RuntimeError) as reason:

@@ -38,7 +38,7 @@ const USAGE: &str = "usage: cargo xtask CHORE
   env            makes the Python environment
   lock           resolves python/requirements.in into python/requirements.lock";
 
-/// Builds the command with its server, which is left out by default.
+/// Builds the command with its server.
 const SERVER: [&str; 2] = ["--features", "crosslatch-cli/serve"];
 
 /// Why a chore failed, for people.

@@ -3,8 +3,8 @@
 //! A checkpoint has weights and a configuration, but no program. This crate builds the programs of
 //! the families that it knows with the engine's own builder, in the form in which PyTorch exports
 //! them: the cross-attention keys and values are computed once per input, inside the graph. The
-//! engine plans and proves them as any other program. Weights of type `f32` are read from the
-//! mapped file.
+//! engine plans and proves them as any other program. Weights are read from the mapped file in the
+//! type that they have there.
 //!
 //! | checkpoint | families |
 //! |---|---|

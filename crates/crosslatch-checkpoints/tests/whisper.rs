@@ -171,6 +171,22 @@ fn shards_are_one_checkpoint() {
     assert!(outputs(&model) == outputs(&exported));
 }
 
+/// Bytes of the weights of the linear layers and of the table of tokens.
+fn matrices_in_memory(model: &Model) -> usize {
+    let mut bytes = 0;
+    for method in model.methods() {
+        let slots = method.program.slots.iter().zip(&method.bindings);
+        let weights = slots.filter_map(|(slot, weight)| Some((&slot.name, weight.as_ref()?)));
+        for (name, weight) in weights.filter(|(_, weight)| weight.layout.rank() == 2) {
+            if !name.contains("positions") && name.ends_with("weight") {
+                bytes += weight.layout.numel() * weight.stored.size();
+            }
+        }
+    }
+    assert!(bytes > 1 << 20);
+    bytes
+}
+
 #[test]
 fn weights_of_sixteen_bits_are_those_numbers_in_f32() {
     let exported = Model::open(EXPORTED).unwrap();
@@ -205,9 +221,12 @@ fn weights_of_sixteen_bits_are_those_numbers_in_f32() {
             let folder = folder(&exported);
             let file = folder.path().join("model.safetensors");
             write(&file, convert(&weights, dtype, to));
-            outputs(&open(folder.path(), Access::Map).unwrap())
+            let model = open(folder.path(), Access::Map).unwrap();
+            (outputs(&model), matrices_in_memory(&model))
         });
-        assert!(of_16 == of_32, "{dtype:?}");
+        assert!(of_16.0 == of_32.0, "{dtype:?}");
+        // They are not widened before they are read.
+        assert_eq!(of_16.1 * 2, of_32.1, "{dtype:?}");
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crosslatch::{Access, Options, Precision};
-use crosslatch_tasks::{
-    ExportedTextModel, GenerateOptions, Generation, TextPipeline, text_pipeline,
-};
+use crosslatch_tasks::{ExportedTextModel, GenerateOptions, Generation, text_pipeline};
 
 use crate::limits::LimitArgs;
 use crate::{CommandError, model};
@@ -22,6 +22,7 @@ use crate::{CommandError, model};
     crosslatch generate --model opus-mt-en-de.pt2 --text 'How are you?'\n  \
     crosslatch generate --model nllb.pt2 --source-language eng_Latn --target-language fra_Latn book.txt\n  \
     crosslatch generate --model t5.pt2 --prefix 'summarize: ' --max-tokens 60 --truncate - < notes.txt\n  \
+    crosslatch generate --model opus-mt-en-de.pt2 --batch 8 book.txt > buch.txt\n  \
     crosslatch generate --model bart-cnn.pt2 --beam-size 4 --alternatives 3 --format json news.txt")]
 pub struct Args {
     /// Files with one text a line; `-` is standard input.
@@ -45,6 +46,10 @@ pub struct Args {
     /// Threads to use; all cores if left out.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Decode so many texts at a time, which share the threads and read each weight once. It changes
+    /// no text. As many as the model was exported for if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: Option<u16>,
     /// Inputs that stay the same for a text, for a model that was exported without latching:
     /// `encoder_hidden_states,encoder_attention_mask`.
     #[arg(long, value_name = "INPUT", value_delimiter = ',')]
@@ -127,61 +132,127 @@ pub fn generate(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let mut generator = Generator {
-        pipeline,
-        session: ExportedTextModel::new(&model, options).map_err(|e| at_model(&e))?,
-        options: wanted,
-        is_json: args.format == "json",
+    let batch = match args.batch {
+        Some(batch) => usize::from(batch),
+        None => ExportedTextModel::batch_of(&model).map_err(|e| at_model(&e))?,
     };
-    for (i, text) in (1..).zip(&args.text) {
-        generator.write(text, &format!("text {i}"))?;
-    }
-    args.files.iter().try_for_each(|file| generator.file(file))
-}
-
-/// What all texts share.
-struct Generator {
-    pipeline: TextPipeline,
-    session: ExportedTextModel,
-    options: GenerateOptions,
-    is_json: bool,
-}
-
-impl Generator {
-    /// Generates for every line of a file.
-    fn file(&mut self, path: &Path) -> Result<(), CommandError> {
-        let (name, reader): (String, Box<dyn BufRead>) = match path.to_str() {
-            Some("-") => ("standard input".into(), Box::new(std::io::stdin().lock())),
-            _ => {
-                let name = path.display().to_string();
-                let file = File::open(path).map_err(|e| format!("{name}: {e}"))?;
-                (name, Box::new(BufReader::new(file)))
+    let models = ExportedTextModel::several(&model, options, batch);
+    let mut models = models.map_err(|e| at_model(&e))?;
+    let unreadable = Mutex::new(None);
+    let mut failed = None;
+    let lines = Lines::new(args, &unreadable);
+    pipeline.generate_all(&mut models, lines, &wanted, |line: Line, result| {
+        let result = result.map_err(|e| format!("{}: {e}", line.place).into());
+        match result.and_then(|generation| write(&generation, args.format == "json")) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
             }
-        };
-        for (number, line) in (1..).zip(reader.lines()) {
-            let place = format!("{name}: line {number}");
-            let line = line.map_err(|e| format!("{place}: {e}"))?;
-            self.write(line.strip_suffix('\r').unwrap_or(&line), &place)?;
         }
-        Ok(())
+    })?;
+    let unreadable = unreadable.into_inner().unwrap_or_default();
+    match failed.or(unreadable.map(CommandError::from)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// A text.
+struct Line {
+    text: String,
+    /// What messages call it.
+    place: String,
+}
+
+impl AsRef<str> for Line {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The texts of a command: those that it names, then the lines of its files. They end at a file that
+/// cannot be read.
+struct Lines<'a> {
+    named: std::iter::Enumerate<std::slice::Iter<'a, String>>,
+    files: std::slice::Iter<'a, PathBuf>,
+    /// The file that is being read: its name, and its lines with their numbers.
+    open: Option<(String, NumberedLines)>,
+    /// Where it is told why a file cannot be read.
+    unreadable: &'a Mutex<Option<String>>,
+}
+
+type NumberedLines = std::iter::Enumerate<std::io::Lines<Box<dyn BufRead + Send>>>;
+
+impl<'a> Lines<'a> {
+    fn new(args: &'a Args, unreadable: &'a Mutex<Option<String>>) -> Self {
+        Lines {
+            named: args.text.iter().enumerate(),
+            files: args.files.iter(),
+            open: None,
+            unreadable,
+        }
     }
 
-    /// Generates for one text; `place` is what messages call it.
-    fn write(&mut self, text: &str, place: &str) -> Result<(), CommandError> {
-        let generation = self
-            .pipeline
-            .generate(&mut self.session, text, &self.options)
-            .map_err(|e| format!("{place}: {e}"))?;
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", self.line(&generation)?)?;
-        Ok(out.flush()?)
-    }
-
-    fn line(&self, generation: &Generation) -> Result<String, CommandError> {
-        match self.is_json {
-            true => Ok(serde_json::to_string(generation)?),
-            // Each text is one line, whatever the model writes.
-            false => Ok(generation.best.text.replace(['\n', '\r'], " ")),
+    fn next_line(&mut self) -> Result<Option<Line>, String> {
+        if let Some((i, text)) = self.named.next() {
+            let (text, place) = (text.clone(), format!("text {}", i + 1));
+            return Ok(Some(Line { text, place }));
+        }
+        loop {
+            if let Some((name, lines)) = &mut self.open
+                && let Some((i, line)) = lines.next()
+            {
+                let place = format!("{name}: line {}", i + 1);
+                let text = line.map_err(|e| format!("{place}: {e}"))?;
+                let text = text.strip_suffix('\r').unwrap_or(&text).to_owned();
+                return Ok(Some(Line { text, place }));
+            }
+            let Some(path) = self.files.next() else {
+                return Ok(None);
+            };
+            let (name, reader): (String, Box<dyn BufRead + Send>) = match path.to_str() {
+                Some("-") => {
+                    let reader = BufReader::new(std::io::stdin());
+                    ("standard input".into(), Box::new(reader))
+                }
+                _ => {
+                    let name = path.display().to_string();
+                    let file = File::open(path).map_err(|e| format!("{name}: {e}"))?;
+                    (name, Box::new(BufReader::new(file)))
+                }
+            };
+            self.open = Some((name, reader.lines().enumerate()));
         }
     }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        match self.next_line() {
+            Ok(line) => line,
+            Err(error) => {
+                (self.named, self.files, self.open) = ([].iter().enumerate(), [].iter(), None);
+                *self
+                    .unreadable
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// Writes a result as one line.
+fn write(generation: &Generation, is_json: bool) -> Result<(), CommandError> {
+    let line = match is_json {
+        true => serde_json::to_string(generation)?,
+        // Each text is one line, whatever the model writes.
+        false => generation.best.text.replace(['\n', '\r'], " "),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }

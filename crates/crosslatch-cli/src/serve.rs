@@ -184,7 +184,10 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let bare = EXTENSIONS.iter().find_map(|end| name.strip_suffix(end));
-    bare.unwrap_or(&name).to_owned()
+    match bare.unwrap_or(&name) {
+        "" => "model".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// The key that clients have to send, if any.

@@ -10,7 +10,7 @@ use crate::{Cli, CommandError};
 /// Answers HTTP requests for transcripts, by OpenAI's interface.
 ///
 /// This program was built without it. Build one that has it:
-/// cargo install --path crates/crosslatch-cli --features serve
+/// cargo install --path crates/crosslatch-cli
 #[derive(clap::Args)]
 pub struct Args {
     /// What the server would be asked.
@@ -27,8 +27,8 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     }
     let message = format!(
         "this program was built without the server. In the source tree, either\n  \
-         cargo install --path crates/crosslatch-cli --features serve\n\
-         or\n  cargo run --release --features serve -- serve{words}"
+         cargo install --path crates/crosslatch-cli\n\
+         or\n  cargo run --release -- serve{words}"
     );
     Cli::command()
         .error(ErrorKind::InvalidSubcommand, message)

@@ -7,7 +7,7 @@ mod interrupt;
 mod screen;
 mod work;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::{
-    Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, Style, TranscribeOptions,
-    Transcript, audio, speech_pipeline,
+    AudioError, Event, ExportedSpeechModel, Format, SpeechPipeline, StepBatcher, Style,
+    TranscribeOptions, Transcript, audio, speech_pipeline,
 };
 
 use crate::limits::LimitArgs;
@@ -33,8 +33,8 @@ use interrupt::on_interrupt;
 use screen::{Screen, Stopwatch, minutes};
 use work::Work;
 
-/// Writes down what is said in audio files: WAV, FLAC, MP3, M4A (AAC, ALAC), Ogg and WebM (Vorbis),
-/// AIFF, CAF.
+/// Writes down what is said in audio files: WAV, FLAC, MP3, M4A (AAC, ALAC), Ogg and WebM (Opus,
+/// Vorbis), AIFF, CAF; others with the help of ffmpeg.
 ///
 /// Text appears as it is decoded: on standard output, or with --output-dir in a file for each input.
 /// A file that cannot be read is reported and the others are still done; the exit status is then 1.
@@ -47,7 +47,8 @@ use work::Work;
     crosslatch transcribe --task translate --beam-size 5 -f vtt --max-line-width 42 rede.flac\n  \
     crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
 pub struct Args {
-    /// The audio files.
+    /// The audio files; - is standard input. Files of other formats are given to the program
+    /// `ffmpeg`, if there is one in PATH; the variable CROSSLATCH_FFMPEG names another, or none.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The model: a file or folder of Whisper, or a name on the hub, such as tiny.en, small, turbo or
@@ -209,6 +210,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         is_batch: args.batch.is_some(),
         is_verbose: args.output.verbose,
         options: wanted,
+        ffmpeg: audio::Ffmpeg::found(),
         work,
     };
     let mut failed = 0;
@@ -242,6 +244,8 @@ struct Transcriber {
     is_batch: bool,
     is_verbose: bool,
     options: TranscribeOptions,
+    /// What reads sound that is not read here.
+    ffmpeg: Option<audio::Ffmpeg>,
     work: Arc<Mutex<Work>>,
 }
 
@@ -249,9 +253,9 @@ impl Transcriber {
     fn file(&mut self, index: usize, file: &Path) -> Result<(), CommandError> {
         let watch = Stopwatch::start();
         lock(&self.work).reading(index);
-        // The reader's errors already name the file.
-        let audio = audio::read_file(file, self.pipeline.sample_rate());
-        let audio = audio.inspect_err(|_| lock(&self.work).screen.clear())?;
+        let audio = self
+            .read(file)
+            .inspect_err(|_| lock(&self.work).screen.clear())?;
         if !audio.damage.is_none() {
             let warn = || eprintln!("warning: {}: {}", file.display(), audio.damage);
             lock(&self.work).screen.aside(warn);
@@ -277,6 +281,30 @@ impl Transcriber {
                 }
             }
         }
+    }
+
+    /// Reads a sound. The errors name it.
+    fn read(&self, file: &Path) -> Result<audio::Audio, CommandError> {
+        let options = audio::ReadOptions {
+            ffmpeg: self.ffmpeg.clone(),
+            ..audio::ReadOptions::default()
+        };
+        let rate = self.pipeline.sample_rate();
+        let audio = if file == Path::new("-") {
+            let input = io::stdin().lock();
+            if input.is_terminal() {
+                return Err("standard input is a terminal; pipe a sound into it".into());
+            }
+            audio::read_stream("standard input", input, rate, &options)
+        } else {
+            audio::read_file_with(file, rate, &options)
+        };
+        audio.map_err(|error| match &error {
+            AudioError::Format { .. } | AudioError::NoAudio { .. } if self.ffmpeg.is_none() => {
+                format!("{error}; if ffmpeg is installed, that is done by itself").into()
+            }
+            _ => error.into(),
+        })
     }
 
     /// Decodes a sound. The error is an [`io::Error`] if the text cannot be written.

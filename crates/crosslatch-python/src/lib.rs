@@ -21,9 +21,11 @@ mod outputs;
 mod process;
 mod program;
 mod session;
+mod sound;
 mod speech;
 mod text;
 mod transcriber;
+mod transcript;
 mod transcription;
 
 use pyo3::prelude::*;
@@ -46,5 +48,12 @@ mod _engine {
     #[pymodule_export]
     use super::transcriber::Transcriber;
     #[pymodule_export]
-    use super::transcription::{Segment, Transcript, Transcription};
+    use super::transcript::{Segment, Transcript, TranscriptionInfo};
+    #[pymodule_export]
+    use super::transcription::Transcription;
+
+    /// Version of the engine, which is that of the package.
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 }

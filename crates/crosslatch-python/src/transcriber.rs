@@ -1,27 +1,45 @@
-//! Speech to text for Python: what sound may be given as, and the options of a transcript.
+//! Speech to text for Python: the options of a transcript.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crosslatch::{DType, TensorRef};
-use crosslatch_tasks::audio::{self, AudioLimits, SAMPLE_RATES};
 use crosslatch_tasks::{Task, TranscribeOptions};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyString};
 
-use crate::error::{self, failure};
-use crate::inputs::{Given, Refusal, take};
+use crate::error::failure;
 use crate::options::{MemoryAmount, options};
+use crate::sound::Sound;
 use crate::speech::Speech;
 use crate::transcription::Transcription;
 
 /// Writes down what is said in sound.
 ///
-/// `model` is a `.pt2` file of a speech model, mapped into memory, or read into it with
-/// `map=False`. Transcripts may be made in several threads at once.
+/// `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
+/// mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
+/// at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Transcriber(Arc<Speech>);
+
+/// One temperature, or several to try in turn.
+#[derive(FromPyObject)]
+enum Temperature {
+    One(f32),
+    Several(Vec<f32>),
+}
+
+/// Whether silence is skipped, or the level below which sound is silence.
+#[derive(FromPyObject)]
+enum Silence {
+    Skipped(bool),
+    Below(f32),
+}
+
+/// Level in decibels of full scale below which sound is silence, unless a caller says another.
+const SILENCE: f32 = -45.0;
+
+/// Greatest number of pieces at a time.
+const LARGEST_BATCH: usize = 256;
 
 #[pymethods]
 impl Transcriber {
@@ -46,17 +64,49 @@ impl Transcriber {
         self.0.pipeline.sample_rate()
     }
 
-    /// Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …), by name or as its contents (`bytes`), or
-    /// samples: float32, one channel, at `sample_rate` Hz.
+    /// Codes of the languages that the model can be asked for, in alphabetical order.
+    #[getter]
+    fn languages(&self) -> Vec<&str> {
+        self.0.pipeline.config.languages()
+    }
+
+    /// Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …): its name, its contents (`bytes`), or
+    /// an open file; or samples at `sample_rate` Hz: floats between -1 and 1 or whole numbers of 8,
+    /// 16 or 32 bits, `[samples]`, `[channels, samples]` or `[samples, channels]`.
     ///
-    /// Returns an iterator over segments, each of which comes out as soon as it is decoded.
-    /// `language` is the one spoken, such as "en"; it is detected, where the model can, if it is
-    /// `None`. `task` is "transcribe" or "translate" (to English). `timestamps` asks the model for
-    /// points in time, between which segments lie; `None` does so for sound longer than a window.
-    /// `prompt` is text that comes before, `beam_size` the number of texts followed at once.
-    /// `fallback` decodes doubtful windows again by chance, and leaves silent ones out.
+    /// Returns an iterator over segments, each of which comes out as soon as it is decoded; its
+    /// `info` knows the language and the duration before. `language` is the one spoken, such as
+    /// "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
+    /// "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
+    /// between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+    /// that comes before. `condition_on_previous_text` shows each window the text before it, and
+    /// `keep_prompt` keeps the prompt in front of that.
+    ///
+    /// `beam_size` is the number of texts followed at once. `temperature` is 0 for the best token
+    /// at each step, or above 0 for tokens drawn at random (`best_of` texts of which the most
+    /// probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
+    /// text passes the thresholds. `fallback` sets usual temperatures and thresholds.
+    /// `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
+    /// those that the model's file names, for which -1 stands.
+    ///
+    /// `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
+    /// … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
+    /// scale, or another level. `batch` cuts long sound where it is quiet, and decodes so many
+    /// pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
-                        prompt = None, beam_size = None, fallback = false, max_new_tokens = None))]
+                        prompt = None, keep_prompt = false, condition_on_previous_text = None,
+                        beam_size = None, best_of = None, temperature = None, fallback = false,
+                        compression_ratio_threshold = None, logprob_threshold = None,
+                        no_speech_threshold = None, seed = 0, max_new_tokens = None,
+                        suppress_tokens = None, clip_timestamps = Vec::new(),
+                        skip_silence = Silence::Skipped(false), batch = None),
+           text_signature = "($self, audio, sample_rate=None, *, language=None, task=None, \
+                             timestamps=None, prompt=None, keep_prompt=False, \
+                             condition_on_previous_text=None, beam_size=None, best_of=None, \
+                             temperature=None, fallback=False, compression_ratio_threshold=None, \
+                             logprob_threshold=None, no_speech_threshold=None, seed=0, \
+                             max_new_tokens=None, suppress_tokens=None, clip_timestamps=(), \
+                             skip_silence=False, batch=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn transcribe(
         &self,
@@ -67,122 +117,72 @@ impl Transcriber {
         task: Option<&str>,
         timestamps: Option<bool>,
         prompt: Option<String>,
+        keep_prompt: bool,
+        condition_on_previous_text: Option<bool>,
         beam_size: Option<usize>,
+        best_of: Option<usize>,
+        temperature: Option<Temperature>,
         fallback: bool,
+        compression_ratio_threshold: Option<f32>,
+        logprob_threshold: Option<f32>,
+        no_speech_threshold: Option<f32>,
+        seed: u64,
         max_new_tokens: Option<usize>,
+        suppress_tokens: Option<Vec<i64>>,
+        clip_timestamps: Vec<f64>,
+        skip_silence: Silence,
+        batch: Option<usize>,
     ) -> PyResult<Transcription> {
+        let wrong = |e: &dyn std::fmt::Display| PyValueError::new_err(e.to_string());
         let defaults = match fallback {
             true => TranscribeOptions::default().with_fallback(),
             false => TranscribeOptions::default(),
         };
+        let task = task.map(str::parse::<Task>).transpose();
         let options = TranscribeOptions {
             language,
-            task: task.map(named_task).transpose()?,
+            task: task.map_err(|e| wrong(&e))?,
             timestamps,
             prompt,
+            prompt_always: keep_prompt,
+            condition_on_previous: condition_on_previous_text,
             beam_size,
+            best_of,
+            temperatures: match temperature {
+                Some(Temperature::One(temperature)) => vec![temperature],
+                Some(Temperature::Several(temperatures)) => temperatures,
+                None => defaults.temperatures,
+            },
+            compression_ratio_threshold: compression_ratio_threshold
+                .or(defaults.compression_ratio_threshold),
+            logprob_threshold: logprob_threshold.or(defaults.logprob_threshold),
+            no_speech_threshold: no_speech_threshold.or(defaults.no_speech_threshold),
+            seed,
             max_new_tokens,
-            ..defaults
+            suppress_tokens,
+            clip_timestamps,
+            skip_silence: match skip_silence {
+                Silence::Skipped(is_skipped) => is_skipped.then_some(SILENCE),
+                Silence::Below(level) => Some(level),
+            },
+            ..TranscribeOptions::default()
         };
         // What the model cannot do is refused here and not at the first segment.
-        self.0.pipeline.check(&options).map_err(failure)?;
-        let sound = match (sound(audio)?, sample_rate) {
-            (sound @ (Sound::File(_) | Sound::Contents(_)), None) => sound,
-            (Sound::File(_) | Sound::Contents(_), Some(_)) => {
-                return Err(PyTypeError::new_err(
-                    "a sound file says its sample rate itself",
-                ));
+        let pipeline = &self.0.pipeline;
+        pipeline.check(&options).map_err(failure)?;
+        if let Some(batch) = batch {
+            if !(1..=LARGEST_BATCH).contains(&batch) {
+                return Err(wrong(&format!(
+                    "batch is {batch}; give 1 to {LARGEST_BATCH}"
+                )));
             }
-            (samples, Some(_)) => samples,
-            (_, None) => {
-                return Err(PyTypeError::new_err(
-                    "give the samples' rate: transcribe(samples, sample_rate)",
-                ));
-            }
-        };
-        let rate = self.sample_rate();
-        let samples = match sound {
-            Sound::File(path) => {
-                py.detach(|| audio::read_file(&path, rate))
-                    .map_err(error::audio)?
-                    .samples
-            }
-            Sound::Contents(bytes) => {
-                py.detach(|| audio::read_bytes("the sound", bytes, rate, AudioLimits::default()))
-                    .map_err(error::audio)?
-                    .samples
-            }
-            Sound::Samples(given) => {
-                let samples = given.view();
-                py.detach(|| resampled(&samples, sample_rate.unwrap_or(rate), rate))?
-            }
-        };
-        Transcription::start(Arc::clone(&self.0), samples, options)
+            pipeline.check_batch(&options).map_err(failure)?;
+        }
+        let samples = Sound::of(audio)?.samples(py, sample_rate, self.sample_rate())?;
+        Transcription::start(Arc::clone(&self.0), samples, options, batch)
     }
 
     fn __repr__(&self) -> String {
         format!("<crosslatch.Transcriber {}>", self.0.path().display())
-    }
-}
-
-fn named_task(name: &str) -> PyResult<Task> {
-    [Task::Transcribe, Task::Translate]
-        .into_iter()
-        .find(|task| task.name() == name)
-        .ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "task is {name:?}; there is \"transcribe\" and \"translate\""
-            ))
-        })
-}
-
-enum Sound {
-    File(PathBuf),
-    /// The contents of a file.
-    Contents(Vec<u8>),
-    Samples(Given),
-}
-
-fn sound(audio: &Bound<'_, PyAny>) -> PyResult<Sound> {
-    if audio.is_instance_of::<PyString>() || audio.hasattr("__fspath__")? {
-        return Ok(Sound::File(audio.extract()?));
-    }
-    if audio.is_instance_of::<PyBytes>() || audio.is_instance_of::<PyByteArray>() {
-        return Ok(Sound::Contents(audio.extract()?));
-    }
-    let samples = take(audio, None).map_err(|refusal| match refusal {
-        Refusal::Reason(reason) => {
-            failure(format!("the sound {reason}, or a file's name or contents"))
-        }
-        Refusal::Raised(error) => error,
-    })?;
-    let tensor = samples.view();
-    if tensor.dtype() != DType::F32 || tensor.shape().len() != 1 {
-        return Err(failure(format!(
-            "the sound is {}{:?}; give float32 samples of one channel, f32[n], between -1 and 1",
-            tensor.dtype(),
-            tensor.shape()
-        )));
-    }
-    Ok(Sound::Samples(samples))
-}
-
-fn resampled(samples: &TensorRef<'_>, from: u32, to: u32) -> PyResult<Vec<f32>> {
-    if !SAMPLE_RATES.contains(&from) {
-        return Err(failure(format!(
-            "the sample rate is {from} Hz; it must be {} to {} Hz",
-            SAMPLE_RATES.start(),
-            SAMPLE_RATES.end()
-        )));
-    }
-    let samples = samples.to_vec::<f32>();
-    if let Some(at) = samples.iter().position(|x| !x.is_finite()) {
-        return Err(failure(format!(
-            "sample {at} of the sound is not a finite number"
-        )));
-    }
-    match from == to {
-        true => Ok(samples),
-        false => audio::resample(&samples, from, to).map_err(error::audio),
     }
 }

@@ -2,98 +2,43 @@
 //!
 //! Decoding runs in a thread of its own and hands each segment over as soon as it is decoded, so
 //! that the model works on while Python looks at the text, and an interrupt is noticed at once. It
-//! may be one segment ahead. If nobody asks any more, decoding ends with the segment in progress.
+//! may be a segment or two ahead. If nobody asks any more, decoding ends with the segment in
+//! progress. The language comes before the first segment, so that a caller can know it, and leave,
+//! before anything is written down.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crosslatch_tasks::{Event, TranscribeOptions};
+use crosslatch_tasks::{Event, SpokenLanguage, TranscribeOptions};
 use pyo3::prelude::*;
 
 use crate::error::failure;
 use crate::process::Local;
-use crate::speech::Speech;
+use crate::speech::{Models, Speech};
+use crate::transcript::{Segment, Transcript, TranscriptionInfo};
 
 /// How often a waiting thread checks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);
 
-/// The text of a stretch of sound.
-#[pyclass(frozen, get_all, module = "crosslatch", from_py_object)]
-#[derive(Clone)]
-pub struct Segment {
-    /// Where it begins, in seconds.
-    start: f64,
-    /// Where it ends, in seconds.
-    end: f64,
-    /// The text.
-    text: String,
-    /// The tokens that the model chose for it.
-    tokens: Vec<u32>,
-    /// Mean natural logarithm of the tokens' probabilities.
-    avg_logprob: f32,
-}
-
-impl From<&crosslatch_tasks::Segment> for Segment {
-    fn from(segment: &crosslatch_tasks::Segment) -> Self {
-        Segment {
-            start: segment.start,
-            end: segment.end,
-            text: segment.text.clone(),
-            tokens: segment.tokens.clone(),
-            avg_logprob: segment.avg_logprob,
-        }
-    }
-}
-
-#[pymethods]
-impl Segment {
-    fn __repr__(&self) -> String {
-        let Segment {
-            start, end, text, ..
-        } = self;
-        format!("<crosslatch.Segment {start:.2} to {end:.2} s: {text:?}>")
-    }
-}
-
-/// A whole transcript.
-#[pyclass(frozen, get_all, module = "crosslatch", from_py_object)]
-#[derive(Clone)]
-pub struct Transcript {
-    /// The text.
-    text: String,
-    /// The language spoken, as a code such as `en`; `None` if the model names none.
-    language: Option<String>,
-    /// Length of the sound in seconds.
-    duration: f64,
-    /// The segments, in order of time.
-    segments: Vec<Segment>,
-}
-
-impl From<crosslatch_tasks::Transcript> for Transcript {
-    fn from(transcript: crosslatch_tasks::Transcript) -> Self {
-        Transcript {
-            segments: transcript.segments.iter().map(Segment::from).collect(),
-            text: transcript.text,
-            language: transcript.language,
-            duration: transcript.duration,
-        }
-    }
-}
-
-#[pymethods]
-impl Transcript {
-    fn __repr__(&self) -> String {
-        format!(
-            "<crosslatch.Transcript of {:.2} s: {:?}>",
-            self.duration, self.text
-        )
-    }
-}
-
 /// A transcript while it is made: iterate over it for the segments, or ask for the whole.
 #[pyclass(frozen, module = "crosslatch")]
-pub struct Transcription(Mutex<Local<Progress>>);
+pub struct Transcription {
+    /// Length of the sound in seconds.
+    #[pyo3(get)]
+    duration: f64,
+    state: Mutex<Local<State>>,
+}
+
+struct State {
+    progress: Progress,
+    /// The languages, once they are known, most probable first.
+    languages: Option<Vec<SpokenLanguage>>,
+    /// Segments that arrived while something else was asked for.
+    waiting: VecDeque<Segment>,
+}
 
 enum Progress {
     Running(Receiver<Message>),
@@ -103,53 +48,71 @@ enum Progress {
 }
 
 enum Message {
+    Languages(Vec<SpokenLanguage>),
     Segment(Segment),
     Done(Transcript),
     Failed(String),
 }
 
 impl Transcription {
-    /// Starts to decode samples at the model's sample rate.
+    /// Starts to decode samples at the model's sample rate, in pieces if there is a `batch`.
     pub fn start(
         speech: Arc<Speech>,
         samples: Vec<f32>,
         options: TranscribeOptions,
+        batch: Option<usize>,
     ) -> PyResult<Transcription> {
-        let session = speech.session()?;
+        let models = speech.models(batch)?;
+        let duration = samples.len() as f64 / f64::from(speech.pipeline.sample_rate());
         let (sender, receiver) = sync_channel(1);
         std::thread::Builder::new()
             .name("transcription".to_owned())
-            .spawn(move || decode(&speech, session, &samples, &options, &sender))
+            .spawn(move || decode(&speech, models, &samples, &options, &sender))
             .map_err(|e| failure(format!("no thread to decode in: {e}")))?;
-        Ok(Transcription(Mutex::new(Local::new(Progress::Running(
-            receiver,
-        )))))
+        let state = State {
+            progress: Progress::Running(receiver),
+            languages: None,
+            waiting: VecDeque::new(),
+        };
+        Ok(Transcription {
+            duration,
+            state: Mutex::new(Local::new(state)),
+        })
     }
 }
 
 fn decode(
     speech: &Speech,
-    mut session: Local<crosslatch_tasks::ExportedSpeechModel>,
+    mut models: Models,
     samples: &[f32],
     options: &TranscribeOptions,
     sender: &SyncSender<Message>,
 ) {
-    let Ok(model) = session.get_mut() else {
-        return;
+    let mut count = 0;
+    let observer = |event: Event<'_>| -> ControlFlow<()> {
+        let message = match event {
+            Event::Progress { .. } => return Continue(()),
+            Event::Languages(languages) => Message::Languages(languages.to_vec()),
+            Event::Segment(segment) => {
+                count += 1;
+                Message::Segment(Segment::new(count - 1, segment))
+            }
+        };
+        // If it cannot be sent, nobody waits for segments any more.
+        sender.send(message).map_or(Break(()), Continue)
     };
-    use std::ops::ControlFlow::{Break, Continue};
-    let observer = |event: Event<'_>| match event {
-        Event::Progress { .. } => Continue(()),
-        Event::Segment(segment) => match sender.send(Message::Segment(segment.into())) {
-            Ok(()) => Continue(()),
-            // Nobody waits for segments any more.
-            Err(_) => Break(()),
+    let pipeline = &speech.pipeline;
+    let outcome = match &mut models {
+        Models::One(model) => match model.get_mut() {
+            Ok(model) => pipeline.transcribe_with(model, samples, options, observer),
+            Err(_) => return,
+        },
+        Models::Batch(models) => match models.get_mut() {
+            Ok(models) => pipeline.transcribe_batch(models, samples, options, observer),
+            Err(_) => return,
         },
     };
-    let outcome = speech
-        .pipeline
-        .transcribe_with(model, samples, options, observer);
-    speech.give_back(session);
+    speech.give_back(models);
     let last = match outcome {
         Ok(transcript) => Message::Done(transcript.into()),
         Err(error) => Message::Failed(error.to_string()),
@@ -158,43 +121,63 @@ fn decode(
     let _ = sender.send(last);
 }
 
-impl Progress {
+impl State {
+    /// Waits for the next message. Returns `false` if there is none, because all is done.
+    fn receive(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let receiver = match &mut self.progress {
+            Progress::Running(receiver) => receiver,
+            Progress::Done(_) => return Ok(false),
+            Progress::Failed(error) => return Err(failure(error)),
+        };
+        match py.detach(move || receiver.recv_timeout(INTERRUPTS)) {
+            Ok(Message::Languages(languages)) => self.languages = Some(languages),
+            Ok(Message::Segment(segment)) => self.waiting.push_back(segment),
+            Ok(Message::Done(transcript)) => self.progress = Progress::Done(transcript),
+            Ok(Message::Failed(error)) => self.progress = Progress::Failed(error),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                let defect = "decoding ended in a defect of the engine".to_owned();
+                self.progress = Progress::Failed(defect);
+            }
+        }
+        Ok(true)
+    }
+
     /// The next segment; `None` at the end.
     fn advance(&mut self, py: Python<'_>) -> PyResult<Option<Segment>> {
         loop {
-            let receiver = match self {
-                Progress::Running(receiver) => receiver,
-                Progress::Done(_) => return Ok(None),
-                Progress::Failed(error) => return Err(failure(error)),
-            };
-            match py.detach(move || receiver.recv_timeout(INTERRUPTS)) {
-                Ok(Message::Segment(segment)) => return Ok(Some(segment)),
-                Ok(Message::Done(transcript)) => *self = Progress::Done(transcript),
-                Ok(Message::Failed(error)) => *self = Progress::Failed(error),
-                Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-                Err(RecvTimeoutError::Disconnected) => {
-                    let defect = "decoding ended in a defect of the engine".to_owned();
-                    *self = Progress::Failed(defect);
-                }
+            if let Some(segment) = self.waiting.pop_front() {
+                return Ok(Some(segment));
+            }
+            if !self.receive(py)? {
+                return Ok(None);
             }
         }
+    }
+
+    /// Waits until the languages are known; there are none if nothing but silence was heard.
+    fn languages(&mut self, py: Python<'_>) -> PyResult<&[SpokenLanguage]> {
+        while self.languages.is_none() && self.receive(py)? {}
+        Ok(self.languages.as_deref().unwrap_or_default())
     }
 
     /// Decodes what is left and returns the whole transcript.
     fn complete(&mut self, py: Python<'_>) -> PyResult<Transcript> {
         loop {
-            if let Progress::Done(transcript) = self {
+            if let Progress::Done(transcript) = &self.progress {
+                // No segment comes out after the whole.
+                self.waiting.clear();
                 return Ok(transcript.clone());
             }
-            self.advance(py)?;
+            self.receive(py)?;
         }
     }
 }
 
 impl Transcription {
-    fn lock(&self) -> PyResult<MutexGuard<'_, Local<Progress>>> {
+    fn lock(&self) -> PyResult<MutexGuard<'_, Local<State>>> {
         let used = |_| failure("another thread is waiting for this transcription");
-        self.0.try_lock().map_err(used)
+        self.state.try_lock().map_err(used)
     }
 }
 
@@ -208,8 +191,28 @@ impl Transcription {
         self.lock()?.get_mut()?.advance(py)
     }
 
+    /// What is known before the first segment: language, its probability, duration. If the language
+    /// has to be detected, this waits until it is, and no longer.
+    #[getter]
+    fn info(&self, py: Python<'_>) -> PyResult<TranscriptionInfo> {
+        let mut state = self.lock()?;
+        let languages = state.get_mut()?.languages(py)?;
+        Ok(TranscriptionInfo::new(languages, self.duration))
+    }
+
+    /// The language spoken, as a code such as `en`; `None` if the model names none. This waits as
+    /// `info` does.
+    #[getter]
+    fn language(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.info(py)?.language().map(str::to_owned))
+    }
+
     /// Decodes what is left and returns the whole, with the segments that came out before.
     fn transcript(&self, py: Python<'_>) -> PyResult<Transcript> {
         self.lock()?.get_mut()?.complete(py)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<crosslatch.Transcription of {:.2} s>", self.duration)
     }
 }

@@ -63,13 +63,13 @@ pub use audio::{Audio, AudioError};
 pub use config::{ConfigError, OptionsError};
 pub use exported::{
     BatchError, ExportedError, ExportedModel, ExportedSpeechModel, ExportedTextModel, SpeechSource,
-    StepBatcher, TextSource, speech_pipeline, text_pipeline,
+    StepBatcher, speech_pipeline, text_pipeline,
 };
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed};
 pub use speech::{
-    Event, SpeechModel, SpeechPipeline, Task, TranscribeError, TranscribeOptions, UnknownTask,
-    whisper::WhisperConfig,
+    Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
+    UnknownTask, whisper::WhisperConfig,
 };
 pub use subtitles::{Format, Style, UnknownFormat, Writer, clock};
 pub use text::{

@@ -17,6 +17,8 @@ pub struct Transcript {
 /// The text of one window, or of the part of it between two timestamps.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Segment {
+    /// Where the window begins that it was decoded in, in hundredths of a second.
+    pub seek: u64,
     /// Where it begins, in seconds.
     pub start: f64,
     /// Where it ends, or the sound in it ends, in seconds.

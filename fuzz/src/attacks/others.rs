@@ -76,17 +76,17 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "wav_of_no_channels.wav",
         || wav(16_000, 0, 16),
-        "sound: is not a sound file that can be read: malformed stream: riff: invalid channel count; convert it, for example with `ffmpeg -i FILE sound.wav`",
+        "sound: is Waveform Audio (WAV), but cannot be read: malformed stream: riff: invalid channel count; convert it, for example with `ffmpeg -i FILE sound.wav`",
     ),
     Attack::new(
         "wav_of_65535_channels.wav",
         || wav(16_000, 65_535, 16),
-        "sound: is not a sound file that can be read: malformed stream: riff: invalid channel count; convert it, for example with `ffmpeg -i FILE sound.wav`",
+        "sound: is Waveform Audio (WAV), but cannot be read: malformed stream: riff: invalid channel count; convert it, for example with `ffmpeg -i FILE sound.wav`",
     ),
     Attack::new(
         "wav_of_0_bits.wav",
         || wav(16_000, 1, 0),
-        "sound: is not a sound file that can be read: malformed stream: wav: bits per sample for fmt_pcm must be 8, 16, 24 or 32 bits; convert it, for example with `ffmpeg -i FILE sound.wav`",
+        "sound: is Waveform Audio (WAV), but cannot be read: malformed stream: wav: bits per sample for fmt_pcm must be 8, 16, 24 or 32 bits; convert it, for example with `ffmpeg -i FILE sound.wav`",
     ),
     Attack::new(
         "tokenizer_cut.json",

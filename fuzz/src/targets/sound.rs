@@ -63,6 +63,39 @@ fn wav(format: u16, channels: u16, rate: u32, bits: u16, extension: &[u8], data:
     file
 }
 
+/// The `fmt ` chunk of one channel of 16 bits.
+const MONO: &[u8; 16] = b"\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0";
+
+fn rf64(data: &[u8]) -> Vec<u8> {
+    let mut file = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+    file.extend([0; 8]);
+    file.extend((data.len() as u64).to_le_bytes());
+    file.extend([0; 12]);
+    file.extend(b"fmt \x10\0\0\0");
+    file.extend(MONO);
+    file.extend(b"data\xff\xff\xff\xff");
+    file.extend(data);
+    file
+}
+
+fn wave64(data: &[u8]) -> Vec<u8> {
+    let mut file = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0".to_vec();
+    file.extend([0; 8]);
+    for (name, chunk) in [
+        (b"wave", None),
+        (b"fmt ", Some(&MONO[..])),
+        (b"data", Some(data)),
+    ] {
+        file.extend(name);
+        file.extend(b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a");
+        if let Some(chunk) = chunk {
+            file.extend((chunk.len() as u64 + 24).to_le_bytes());
+            file.extend(chunk);
+        }
+    }
+    file
+}
+
 fn seeds() -> Vec<Vec<u8>> {
     let data: Vec<u8> = (0..480_u16).map(|i| (i % 128) as u8).collect();
     let guid = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71";
@@ -82,8 +115,19 @@ fn seeds() -> Vec<Vec<u8>> {
         wav(7, 1, 8_000, 8, &[0, 0], &data),
         wav(0xfffe, 2, 16_000, 16, &extensible, &data),
     ];
+    seeds.push(rf64(&data));
+    seeds.push(wave64(&data));
     let fixtures = crate_folder("crosslatch-tasks").join("tests/fixtures");
-    for file in ["part.mp3", "tone.m4a", "tone.mka", "tone.ogg", "tone.flac"] {
+    for file in [
+        "part.mp3",
+        "tone.m4a",
+        "tone.mka",
+        "tone.ogg",
+        "tone.flac",
+        "tone.opus",
+        "tone.webm",
+        "tone_quad.mka",
+    ] {
         seeds.extend(std::fs::read(fixtures.join(file)));
     }
     // These hold samples as they are, or nearly so; their beginning is enough.

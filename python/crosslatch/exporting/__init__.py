@@ -6,6 +6,7 @@ written, the decoder program is run and compared with the model, so that a famil
 in an unforeseen way is refused instead of exported wrongly.
 """
 
+import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from .caches import empty_cache
 from .programs import export_decoder, export_encoder, longest_output, step
 from .refused import Refused
 from .sources import first_of, source_of
+from .storing import TYPES, Storing, check_type, holds_weights, is_wide, own_type, rounded
 
 DEFAULT_TOKENS = 512
 TOLERANCE = 1e-3
@@ -34,23 +36,33 @@ class Exported:
     latched: LatchReport
 
 
-def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, tokenizer=None,
-           feature_extractor=None, say=lambda line: print(line, file=sys.stderr)):
+def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, store=None,
+           tokenizer=None, feature_extractor=None,
+           say=lambda line: print(line, file=sys.stderr)):
     """Writes a Hugging Face encoder–decoder model to `path` and returns an `Exported`.
 
     `model_or_path` is a model, a folder, or a name on the hub; for the latter two, tokenizer and
     feature extractor are loaded as well.  `batch` is fixed by the export.  `max_tokens` and
-    `max_source` bound the lengths of output and input; by default the configuration does.  Raises
-    `Refused` with the reason if the model is not supported.
+    `max_source` bound the lengths of output and input; by default the configuration does.  The
+    programs compute in `f32`.  `store` is the type of the weights in the file, `"f16"`, `"bf16"` or
+    `"f32"`; by default those that are values of a type of 16 bits, as published checkpoints are, are
+    stored so.  Raises `Refused` with the reason if the model is not supported.
     """
+    check_type(store)
     model = model_or_path
     if not isinstance(model, torch.nn.Module):
         say(f"loading {model_or_path}")
         model, tokenizer, feature_extractor = load(model_or_path, tokenizer, feature_extractor)
     check_supported(model)
+    if not is_wide(model):
+        model = copy.deepcopy(model).float()
+    half = own_type(model) if store is None else TYPES[store]
+    if store in ("f16", "bf16") and not holds_weights(model, half):
+        model = rounded(model if model is not model_or_path else copy.deepcopy(model), store)
     training = model.training
     try:
-        programs = export_programs(model.eval(), batch, max_tokens, max_source, say)
+        programs = export_programs(model.eval(), batch, max_tokens, max_source, say,
+                                   Storing(half if half != torch.float32 else None))
     finally:
         model.train(training)
     files = describing_files(model, tokenizer, feature_extractor)
@@ -60,13 +72,13 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, to
 
 
 def load(path, tokenizer=None, feature_extractor=None):
-    """A model with its tokenizer and feature extractor, from a folder or the hub."""
+    """A model in `f32` with its tokenizer and feature extractor, from a folder or the hub."""
     config = transformers.AutoConfig.from_pretrained(path)
     names = config.architectures or []
     kind = next((getattr(transformers, name) for name in names if hasattr(transformers, name)), None)
     if kind is None:
         raise Refused(f"{path}: transformers has no architecture {names or 'named in its config'}")
-    model = kind.from_pretrained(path)
+    model = kind.from_pretrained(path, dtype=torch.float32)
     return (model, tokenizer or _load_if_there(transformers.AutoTokenizer, path),
             feature_extractor or _load_if_there(transformers.AutoFeatureExtractor, path)
             or _load_if_there(transformers.AutoImageProcessor, path))
@@ -95,11 +107,12 @@ def check_supported(model):
                       "what it says")
 
 
-def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None):
-    """{"encoder": …, "decoder": …}; the decoder latched."""
+def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None,
+                    storing=lambda program: program):
+    """{"encoder": …, "decoder": …}; the decoder latched, both with weights as `storing` leaves them."""
     source = source_of(model, batch, max_source)
     say("tracing the encoder")
-    encoder = export_encoder(model, source)
+    encoder = storing(export_encoder(model, source))
     with torch.no_grad():
         states = model.get_encoder()(**source.arguments()).last_hidden_state
     decoder_config = model.config.get_text_config(decoder=True)
@@ -109,7 +122,7 @@ def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda
     say("tracing the decoder")
     plain = export_decoder(model, states, source.masked, longest_output(encoder), tokens)
     named = ["encoder_hidden_states"] + ["encoder_attention_mask"] * source.masked
-    decoder = latch_functional(plain, named)
+    decoder = storing(latch_functional(plain, named))
     say(str(decoder.latch_report).splitlines()[0])
     say("comparing with the model")
     try:

@@ -50,13 +50,17 @@ def write_program(writer, method, program):
     writer.write_bytes(names.SAMPLE_INPUTS_FILENAME_FORMAT.format(method), artifact.example_inputs)
 
 
-def state_of_zeros(program):
-    """Names of the buffers that runs change and that start as zeros."""
+def state_of(program):
+    """Names of the buffers that runs change."""
     report = getattr(program, "latch_report", None)
-    state = set(program.graph_signature.buffers_to_mutate.values())
-    state |= {value.buffer for value in report.values} if report else set()
+    latched = {value.buffer for value in report.values} if report else set()
+    return latched | set(program.graph_signature.buffers_to_mutate.values())
+
+
+def state_of_zeros(program):
+    """Names of those that start as zeros."""
     tensors = {**program.state_dict, **program.constants}
-    return {name for name in state if starts_as_zeros(tensors[name])}
+    return {name for name in state_of(program) if starts_as_zeros(tensors[name])}
 
 
 def without_contents(example):

@@ -88,11 +88,11 @@ def long(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory, long):
-    """Twenty minutes, which take a worker seconds."""
+    """Twelve minutes, which take a worker seconds."""
     path = tmp_path_factory.mktemp("long") / "endless.wav"
     with wave.open(str(path), "wb") as out, wave.open(str(long)) as minute:
         out.setparams(minute.getparams())
-        out.writeframes(minute.readframes(minute.getnframes()) * 20)
+        out.writeframes(minute.readframes(minute.getnframes()) * 12)
     return path
 
 

@@ -71,6 +71,10 @@ def test_a_page_of_another_host_cannot_use_a_server_on_loopback():
         assert status(server, Origin=server.url) == 200
         assert status(server, Host=f"rebound.example:{server.port}") == 403
         assert status(server, Origin="https://evil.example") == 403
+    with serving("--allow-origin", "https://voice.example") as server:
+        assert status(server, Origin="https://voice.example") == 200
+        assert status(server, Origin="http://voice.example") == 403
+        assert status(server, Host="voice.example", Origin="https://voice.example") == 403
     with serving("--allow-host", "voice.example") as server:
         assert status(server, Host="voice.example", Origin="https://voice.example") == 200
         assert status(server, Host="other.example") == 403
@@ -175,3 +179,10 @@ def test_what_cannot_be_served_is_said_at_once(crosslatch, server, tmp_path):
     _, error = crosslatch("serve", "--port", server.port, status=1)
     assert "cannot listen" in error and str(server.port) in error
     crosslatch("serve", "--workers", 0, status=2)
+    _, error = crosslatch("serve", "--allow-origin", "voice.example", status=2)
+    assert "is no origin" in error and "https://voice.example" in error
+    _, error = crosslatch("serve", "--port", 0, "--language", "klingon", status=1)
+    assert "klingon" in error and "it knows en" in error
+    _, error = crosslatch("serve", "--port", 0, "--skip-silence=nan", status=1)
+    assert "-120 to 0" in error
+    crosslatch("serve", "--port", 0, "--beam-size", 100_000, status=1)

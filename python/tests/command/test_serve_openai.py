@@ -1,7 +1,10 @@
 """OpenAI's own client against the server: each format, streams, translations, errors."""
 
+import array
 import json
+import random
 import warnings
+import wave
 
 import pytest
 
@@ -14,6 +17,18 @@ openai = pytest.importorskip("openai")
 def server():
     with serving("--workers", 2) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def silence(tmp_path_factory):
+    """Nine seconds of faint noise, a window and a half of the demo model, and a sentence."""
+    path = tmp_path_factory.mktemp("silence") / "silence.wav"
+    noise = random.Random(3)
+    with wave.open(str(path), "wb") as out, wave.open(str(SAMPLES / "light.wav")) as short:
+        out.setparams(short.getparams())
+        faint = array.array("h", (noise.randint(-9, 9) for _ in range(9 * 16_000)))
+        out.writeframes(faint.tobytes() + short.readframes(short.getnframes()))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +80,109 @@ def test_options_reach_the_model(crosslatch, client):
     for prompt in ("start a timer", "word " * 500):
         printed, _ = crosslatch("transcribe", SAMPLES / "timer.wav", "--prompt", prompt)
         assert ask(client, "timer.wav", prompt=prompt, response_format="text") == printed
-    # The demo model has a token for the task, and English only to translate.
-    printed, _ = crosslatch("transcribe", SAMPLES / "light.wav", "--task", "translate",
-                            "--format", "srt")
-    with open(SAMPLES / "light.wav", "rb") as file, warnings.catch_warnings():
+
+
+def translate(client, path, **fields):
+    with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        answer = client.audio.translations.create(model="whisper-1", file=file,
-                                                  response_format="srt")
-    assert answer == printed
+        return client.audio.translations.create(model="whisper-1", file=file, **fields)
 
 
-def test_the_model_is_listed_by_the_name_of_its_file(client):
-    assert [model.id for model in client.models.list()] == ["model"]
-    assert client.models.retrieve("model").id == "model"
-    assert ask(client, model="model").text == transcripts()["light.wav"]
+@pytest.mark.parametrize("format", ["text", "srt", "vtt"])
+def test_translations_are_what_the_command_prints(crosslatch, client, long, format):
+    # The demo model has a token for the task, and English only to translate.
+    printed, _ = crosslatch("transcribe", long, "--task", "translate", "--format", format)
+    assert translate(client, long, response_format=format) == printed
+
+
+def test_translations_in_json_say_that_they_are_some(crosslatch, client, long):
+    printed = json.loads(crosslatch("transcribe", long, "--task", "translate", "--format", "json",
+                                    "--timestamps")[0])
+    verbose = translate(client, long, response_format="verbose_json")
+    assert (verbose.text, verbose.task, verbose.language) == (printed["text"], "translate", "en")
+    assert [(s.start, s.end, s.text) for s in verbose.segments] == [
+        (s["start"], s["end"], s["text"]) for s in printed["segments"]]
+    assert translate(client, SAMPLES / "light.wav").text == transcripts()["light.wav"]
+
+
+def test_a_stream_in_verbose_json_says_times_and_progress(client, long):
+    whole = ask(client, long, response_format="verbose_json")
+    with ask(client, long, stream=True, response_format="verbose_json") as stream:
+        events = list(stream)
+    by_type = {}
+    for event in events:
+        by_type.setdefault(event.type, []).append(event)
+    segments = by_type["transcript.text.segment"]
+    assert [(s.start, s.end, s.text) for s in segments] == [
+        (s.start, s.end, s.text) for s in whole.segments]
+    assert "".join(event.delta for event in by_type["transcript.text.delta"]) == whole.text
+    done = [event.seconds for event in by_type["transcript.progress"]]
+    assert done == sorted(done) and done[-1] == whole.duration == 60
+    last, whole = events[-1].model_dump(), whole.model_dump(exclude_unset=True)
+    assert last["type"] == "transcript.text.done"
+    assert (last["usage"]["type"], last["usage"]["seconds"]) == ("duration", 60)
+    del whole["usage"]
+    assert {name: last[name] for name in whole} == whole
+
+
+def test_the_model_goes_by_its_files_name_and_by_those_of_openais(client):
+    names = [model.id for model in client.models.list()]
+    assert names[0] == "model" and {"whisper-1", "gpt-4o-transcribe"} < set(names)
+    for name in names:
+        assert client.models.retrieve(name).id == name
+        assert ask(client, model=name).text == transcripts()["light.wav"]
     with pytest.raises(openai.NotFoundError, match="does not exist") as raised:
-        ask(client, model="gpt-4o-transcribe")
+        ask(client, model="large-v3")
     assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
+    assert all(name in raised.value.message for name in names)
+
+
+def test_names_that_are_given_replace_openais():
+    with serving("--name", "scribe", "--alias", "tiny,small", "--alias", "base") as server:
+        client = server.client()
+        assert [model.id for model in client.models.list()] == ["scribe", "tiny", "small", "base"]
+        assert ask(client, model="base").text == transcripts()["light.wav"]
+        with pytest.raises(openai.NotFoundError, match='"scribe", also called "tiny", "small"'):
+            ask(client, model="whisper-1")
+    with serving("--name", "scribe", "--alias=") as server:
+        assert [model.id for model in server.client().models.list()] == ["scribe"]
+
+
+def test_english_may_be_named_where_a_model_knows_nothing_else(tmp_path):
+    english = demo_that_says(tmp_path / "english.pt2", is_multilingual=False, lang_to_id=None,
+                             task_to_id=None, language=None, task=None)
+    with serving("--model", english) as server:
+        client = server.client()
+        (model, *_) = client.models.list()
+        assert (model.id, model.languages, model.tasks) == ("english", ["en"], ["transcribe"])
+        usual = ask(client).text
+        for language in ("en", "English", "auto"):
+            assert ask(client, language=language).text == usual
+        assert ask(client, response_format="verbose_json").language == "en"
+        with pytest.raises(openai.BadRequestError, match="English only"):
+            ask(client, language="de")
+        with pytest.raises(openai.BadRequestError, match="English only"):
+            translate(client, SAMPLES / "light.wav")
+
+
+def test_what_the_server_decides_a_request_may_decide_otherwise(crosslatch, silence):
+    def printed(*flags):
+        return crosslatch("transcribe", silence, "--format", "srt", *flags)[0]
+
+    skipped, decoded = printed("--skip-silence"), printed()
+    assert skipped != decoded
+    for flags, default in (((), decoded), (("--skip-silence",), skipped),
+                           (("--skip-silence=-45", "--fallback", "--beam-size", 2), None)):
+        with serving(*flags) as server:
+            def text(**fields):
+                return ask(server.client(), silence, response_format="srt", extra_body=fields)
+            if default is not None:
+                assert text() == default
+            if "--fallback" not in flags:
+                assert text(skip_silence=True) == text(skip_silence=-45) == skipped
+                assert text(skip_silence=False) == decoded
+            assert text(fallback=True, skip_silence=False) == printed("--fallback", *flags[2:])
+            assert text(fallback=False, skip_silence=True) == printed("--skip-silence", *flags[2:])
 
 
 @pytest.mark.parametrize("fields, param, words", [

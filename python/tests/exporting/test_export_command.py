@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import transformers
@@ -34,6 +35,21 @@ def test_a_folder_becomes_one_file(crosslatch, folder, tmp_path):
     assert "tracing the decoder" in progress and "comparing with the model" in progress
     text, _ = crosslatch("inspect", tmp_path / "m.pt2")
     assert "method encoder" in text and "[1, 4, 20, 8]" in text
+
+
+def test_the_type_of_the_weights_is_an_option(folder, tmp_path):
+    sizes = {}
+    for store in ("f32", "bf16"):
+        export(folder, tmp_path / f"{store}.pt2", "--max-tokens", 20, "--store", store)
+        sizes[store] = payload_bytes(tmp_path / f"{store}.pt2")
+    assert 0.45 * sizes["f32"] < sizes["bf16"] < 0.55 * sizes["f32"]
+    _, error = export(folder, tmp_path / "m.pt2", "--store", "int8", status=2)
+    assert "int8 is not stored" in error and "--precision int8" in error
+
+
+def payload_bytes(path):
+    with zipfile.ZipFile(path) as archive:
+        return sum(e.file_size for e in archive.infolist() if "/data/weights/weight_" in e.filename)
 
 
 def test_a_model_that_is_refused_is_an_error_with_the_reason(tmp_path):

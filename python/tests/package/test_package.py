@@ -1,13 +1,14 @@
 """The package as a whole: what importing it needs, its types, its docstrings."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 import crosslatch
-from conftest import ROOT
+from conftest import ROOT, TARGET
 
 PYTHON = ROOT / "python"
 
@@ -29,6 +30,41 @@ assert load.__name__ == "load" and crosslatch.load is load
 assert not {"torch", "numpy"} & set(sys.modules)
 """)
     assert status == 0, output
+
+
+def test_dir_shows_what_is_public_and_no_more():
+    status, output = python("-c", """
+import crosslatch
+shown = dir(crosslatch)
+assert shown == sorted(crosslatch.__all__), shown
+import crosslatch.native
+assert dir(crosslatch) == shown
+assert all(getattr(crosslatch, name) is not None for name in shown)
+import crosslatch.ops
+assert set(dir(crosslatch)) == {*shown, "ops"}
+""")
+    assert status == 0, output
+
+
+def test_the_module_runs_the_command_and_both_have_the_version_of_the_package():
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert crosslatch.__version__ == version
+    assert python("-m", "crosslatch", "--version", CROSSLATCH_TARGET=str(TARGET)) == (0, f"crosslatch {version}\n")
+    status, output = python("-m", "crosslatch", "transcribe", "none.wav", CROSSLATCH_TARGET=str(TARGET))
+    assert status == 1 and "none.wav" in output
+
+
+def test_a_command_that_is_not_installed_is_an_error_that_says_where_it_was_sought(tmp_path):
+    (tmp_path / "crosslatch").symlink_to(PYTHON / "crosslatch")
+    code = """
+import pathlib, sys, sysconfig
+pathlib.Path.resolve = pathlib.Path.absolute      # the folder that the link is in
+sysconfig.get_path = lambda *args: "/nowhere"
+import runpy
+runpy.run_module("crosslatch", run_name="__main__")
+"""
+    status, output = python("-c", code, PYTHONPATH=str(tmp_path))
+    assert status == 1 and "/nowhere" in output and "pip install crosslatch" in output
 
 
 def test_the_engine_runs_where_torch_is_not_installed():

@@ -8,25 +8,17 @@ import wave
 import numpy as np
 import pytest
 import torch
+from transformers import WhisperFeatureExtractor
 
 import crosslatch
-from conftest import ROOT
+from crosslatch import Transcriber
 
-DEMO = ROOT / "demo" / "model.pt2"
-SAMPLES = ROOT / "demo" / "samples"
-EXPECTED = dict(line.split("\t") for line in (SAMPLES / "transcripts.txt").read_text().splitlines())
+from .speech import DEMO, EXPECTED, SAMPLES, noise, random_folder, samples
 
 
 @pytest.fixture(scope="module")
 def transcriber():
     return crosslatch.Transcriber(DEMO, threads=2)
-
-
-def samples(name):
-    with wave.open(str(SAMPLES / name)) as file:
-        assert file.getsampwidth() == 2 and file.getnchannels() == 1
-        frames = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-        return frames.astype(np.float32) / 32768, file.getframerate()
 
 
 def long_sound(windows):
@@ -35,24 +27,9 @@ def long_sound(windows):
     return np.tile(np.pad(sound, (0, 6 * rate - len(sound))), windows), rate
 
 
-def test_files_and_samples_are_transcribed(transcriber):
+def test_files_are_transcribed(transcriber):
     texts = {name: transcriber.transcribe(SAMPLES / name).transcript().text for name in EXPECTED}
     assert texts == EXPECTED
-    for name in ("light.wav", "message-22khz.wav"):
-        sound, rate = samples(name)
-        for given in (sound, torch.from_numpy(sound), np.repeat(sound, 2)[::2], sound[::-1][::-1]):
-            assert transcriber.transcribe(given, rate).transcript().text == EXPECTED[name]
-
-
-def test_the_contents_of_a_file_will_do(transcriber):
-    for name in ("alarm.mp3", "wake-up.flac"):
-        contents = (SAMPLES / name).read_bytes()
-        for given in (contents, bytearray(contents)):
-            assert transcriber.transcribe(given).transcript().text == EXPECTED[name]
-    with pytest.raises(crosslatch.Error, match="the sound"):
-        transcriber.transcribe(b"no sound at all")
-    with pytest.raises(TypeError, match="sample rate itself"):
-        transcriber.transcribe(contents, 16000)
 
 
 def test_segments_are_those_of_the_command(crosslatch, transcriber):
@@ -111,31 +88,189 @@ def test_transcripts_are_made_side_by_side(transcriber):
     assert results == EXPECTED
 
 
-def test_what_is_no_sound_is_refused(transcriber):
+@pytest.fixture(scope="module")
+def random(tmp_path_factory):
+    """A folder of Whisper with random weights, whose window is a second, and the eager model."""
+    folder = tmp_path_factory.mktemp("random")
+    return folder, random_folder(folder)
+
+
+OPTIONS = {
+    "history": (dict(condition_on_previous_text=True), ["--condition-on-previous"]),
+    "a prompt that stays": (dict(prompt="set a timer", keep_prompt=True, condition_on_previous_text=True),
+                            ["--prompt", "set a timer", "--keep-prompt", "--condition-on-previous"]),
+    "a draw": (dict(temperature=0.7, seed=3), ["--temperature", 0.7, "--seed", 3]),
+    "temperatures": (dict(temperature=[0, 0.3], logprob_threshold=-0.2, seed=1),
+                     ["--temperature", "0,0.3", "--logprob-threshold=-0.2", "--seed", 1]),
+    "thresholds": (dict(fallback=True, compression_ratio_threshold=2, no_speech_threshold=0.9),
+                   ["--fallback", "--compression-ratio-threshold", 2, "--no-speech-threshold", 0.9]),
+    "beams": (dict(beam_size=3, timestamps=False, max_new_tokens=20),
+              ["--beam-size", 3, "--no-timestamps", "--max-new-tokens", 20]),
+    "silence": (dict(skip_silence=-21), ["--skip-silence=-21"]),
+    "usual silence": (dict(skip_silence=True), ["--skip-silence"]),
+    "pieces": (dict(batch=3), ["--batch", 2]),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_do_what_those_of_the_command_do(crosslatch, random, case, tmp_path):
+    options, flags = OPTIONS[case]
+    folder, _ = random
+    sound = np.round(noise(4.3) * 32767).astype(np.int16)
+    sound[24000:46000] //= 64
+    sound[50000:] //= 16
+    file = tmp_path / "sound.wav"
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 16000, 0, "NONE", ""))
+        out.writeframes(sound.tobytes())
+    printed, _ = crosslatch("transcribe", file, "--model", folder, "--format", "json", *flags)
+    transcriber = Transcriber(folder, threads=2)
+    assert transcriber.transcribe(sound, 16000, **options).transcript().to("json") == printed
+    plain = transcriber.transcribe(sound, 16000).transcript().to("json")
+    assert printed != plain or case in ("history", "usual silence", "thresholds")
+
+
+def test_tokens_are_suppressed_as_by_transformers(random):
+    folder, model = random
+    sound = noise(0.9)
+    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    features = extractor(sound, sampling_rate=16000, return_tensors="pt").input_features
+    transcriber = crosslatch.Transcriber(folder, threads=1)
+
+    def tokens(**options):
+        (segment,) = transcriber.transcribe(sound, 16000, timestamps=False, **options).transcript().segments
+        return segment.tokens
+
+    def expected(**arguments):
+        model.generation_config = type(model.generation_config).from_pretrained(folder)
+        with torch.no_grad():
+            return model.generate(features, **arguments)[0].tolist()
+
+    plain = tokens()
+    for beams in (1, 3):
+        for suppressed in ([], sorted({*plain[::2]}), [*range(20, 600)]):
+            ours = tokens(suppress_tokens=suppressed, beam_size=beams)
+            theirs = expected(suppress_tokens=suppressed or None, num_beams=beams)
+            eos = model.generation_config.eos_token_id
+            assert ours == [token for token in theirs[-len(ours) - (theirs[-1] == eos):] if token != eos]
+            assert not {*ours} & {*suppressed}
+    with pytest.raises(crosslatch.Error, match="suppress_tokens: must be ids"):
+        transcriber.transcribe(sound, 16000, suppress_tokens=[-2])
+
+
+def test_the_best_of_several_draws_is_more_probable(random):
+    transcriber = crosslatch.Transcriber(random[0], threads=1)
+    sound = noise(0.9)
+
+    def drawn(seed, **options):
+        transcription = transcriber.transcribe(sound, 16000, temperature=1.0, seed=seed, timestamps=False, **options)
+        (segment,) = transcription.transcript().segments
+        assert segment.temperature == 1
+        return segment
+
+    one = [drawn(seed) for seed in range(6)]
+    best = [drawn(seed, best_of=5) for seed in range(6)]
+    assert best == [drawn(seed, best_of=5) for seed in range(6)]
+    assert one == [drawn(seed, best_of=1) for seed in range(6)]
+    assert len({segment.text for segment in one}) > 3
+    assert np.mean([s.avg_logprob for s in best]) > np.mean([s.avg_logprob for s in one])
+    with pytest.raises(crosslatch.Error, match="best_of: must be 1 to 64"):
+        drawn(0, best_of=0)
+
+
+def test_only_clips_are_decoded(transcriber):
     sound, rate = samples("light.wav")
-    with pytest.raises(FileNotFoundError) as caught:
-        transcriber.transcribe("missing.wav")
-    assert caught.value.filename == "missing.wav"
-    holed = sound.copy()
-    holed[7] = np.nan
-    for call, message in [
-        (lambda: transcriber.transcribe(ROOT / "README.md"), "README.md: is not a sound file"),
-        (lambda: transcriber.transcribe(sound.astype(np.float64), rate), r"the sound is f64\["),
-        (lambda: transcriber.transcribe(sound.reshape(1, -1), rate), r"the sound is f32\[1, "),
-        (lambda: transcriber.transcribe(holed, rate), "sample 7 of the sound is not a finite"),
-        (lambda: transcriber.transcribe(sound, 0), "the sample rate is 0 Hz; it must be"),
-        (lambda: transcriber.transcribe([0.0], rate), "the sound is a list; give"),
-        (lambda: transcriber.transcribe(sound[:0], rate).transcript(), "no sound to transcribe"),
-        (lambda: transcriber.transcribe(sound, rate, language="xx"), "language|English"),
+    other, _ = samples("timer.wav")
+    gap = np.zeros(6 * rate - len(sound), np.float32)
+    long = np.concatenate([sound, gap, other, np.zeros(6 * rate - len(other), np.float32), sound, gap])
+    for batch in (None, 2):
+        transcript = transcriber.transcribe(
+            long, rate, clip_timestamps=[6, 11, 12.0], batch=batch, timestamps=False).transcript()
+        assert transcript.text == f"{EXPECTED['timer.wav']} {EXPECTED['light.wav']}"
+        assert [(s.start, s.end) for s in transcript.segments] == [(6, 11), (12, 18)]
+        assert [s.seek for s in transcript.segments] == [600, 1200]
+        assert transcript.duration == 18
+    with pytest.raises(crosslatch.Error, match="clip_timestamps: must be seconds in rising order"):
+        transcriber.transcribe(long, rate, clip_timestamps=[3, 2])
+
+
+def test_language_and_duration_are_known_before_the_end(tmp_path):
+    tokens = {"<|en|>": 50, "<|de|>": 41, "<|haw|>": 600}
+    model = random_folder(tmp_path, language=None, task=None, forced_decoder_ids=None, lang_to_id=tokens)
+    transcriber = crosslatch.Transcriber(tmp_path, threads=1)
+    assert transcriber.languages == ["de", "en", "haw"]
+    sound = noise(40.5)
+    features = WhisperFeatureExtractor.from_pretrained(tmp_path)(
+        sound, sampling_rate=16000, return_tensors="pt", truncation=False).input_features[..., :100]
+    with torch.no_grad():
+        start = torch.tensor([[model.generation_config.decoder_start_token_id]])
+        scores = model(features, decoder_input_ids=start).logits[0, -1]
+    ids = sorted(tokens, key=lambda name: -scores[tokens[name]])
+    expected = torch.softmax(scores[[tokens[name] for name in ids]], 0).tolist()
+    for batch in (None, 2):
+        segments = transcriber.transcribe(sound, 16000, batch=batch)
+        info = segments.info
+        assert [code for code, _ in info.languages] == [name[2:-2] for name in ids]
+        assert [p for _, p in info.languages] == pytest.approx(expected, abs=1e-3)
+        assert (info.language, info.language_probability) == info.languages[0]
+        assert info.duration == segments.duration == 40.5
+        assert segments.language == info.language and info == segments.info
+        first = next(segments)
+        assert first.id == 0
+        del segments
+
+    german = transcriber.transcribe(sound[:9000], 16000, language="German")
+    assert german.info.languages == [("de", 1)]
+    assert german.transcript().language == "de"
+    assert repr(german.info) == "<crosslatch.TranscriptionInfo de (1.00), 0.56 s>"
+    quiet = transcriber.transcribe(np.zeros(40000, np.float32), 16000, skip_silence=True)
+    assert (quiet.info.language, quiet.info.language_probability, quiet.info.languages) == (None, None, [])
+    assert [*quiet] == []
+
+
+def test_segments_wait_while_the_language_is_asked_for(transcriber):
+    transcription = transcriber.transcribe(*long_sound(4))
+    assert transcription.language == "en"
+    assert [segment.text for segment in transcription] == [EXPECTED["light.wav"]] * 4
+    assert transcription.info.language == transcription.transcript().language == "en"
+
+
+def test_a_model_that_knows_english_only_is_asked_for_english(tmp_path):
+    random_folder(tmp_path, is_multilingual=False, forced_decoder_ids=None, lang_to_id=None, task_to_id=None)
+    transcriber = crosslatch.Transcriber(tmp_path, threads=1)
+    assert transcriber.languages == ["en"]
+    plain = transcriber.transcribe(noise(0.9), 16000).transcript()
+    assert plain.language == "en"
+    for language in ("en", "English", "EN", "en-GB"):
+        transcription = transcriber.transcribe(noise(0.9), 16000, language=language, task="transcribe")
+        assert transcription.transcript() == plain
+    for options in (dict(language="de"), dict(task="translate")):
+        with pytest.raises(crosslatch.Error, match="knows English only"):
+            transcriber.transcribe(noise(0.9), 16000, **options)
+
+
+def test_options_that_make_no_sense_are_refused(transcriber):
+    sound = SAMPLES / "light.wav"
+    for options, message in [
+        (dict(language="xx"), "it knows en"),
+        (dict(language="German"), "it knows en"),
+        (dict(temperature=-1), "temperatures: must be finite"),
+        (dict(temperature=[0, float("nan")]), "temperatures: must be finite"),
+        (dict(keep_prompt=True, prompt="a"), "needs condition_on_previous"),
+        (dict(batch=2, condition_on_previous_text=True), "side by side"),
     ]:
         with pytest.raises(crosslatch.Error, match=message):
-            call()
-    with pytest.raises(TypeError, match="give the samples' rate"):
-        transcriber.transcribe(sound)
-    with pytest.raises(TypeError, match="says its sample rate itself"):
-        transcriber.transcribe(SAMPLES / "light.wav", 16000)
-    with pytest.raises(ValueError, match="task is"):
-        transcriber.transcribe(sound, rate, task="sing")
+            transcriber.transcribe(sound, **options)
+    for options, message in [
+        (dict(task="sing"), "unknown task \"sing\"; expected transcribe or translate"),
+        (dict(batch=0), "batch is 0; give 1 to 256"),
+        (dict(batch=257), "batch is 257"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            transcriber.transcribe(sound, **options)
+    for options in (dict(temperature="hot"), dict(skip_silence="yes"), dict(suppress_tokens=["a"])):
+        with pytest.raises(TypeError):
+            transcriber.transcribe(sound, **options)
 
 
 def test_what_is_no_speech_model_is_refused(tmp_path):

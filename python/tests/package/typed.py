@@ -1,6 +1,8 @@
 """A program that uses all of the package, for the type checker only."""
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +45,23 @@ def transcribe(path: str, samples: NDArray[np.float32]) -> list[str]:
     return [*texts, transcript.text]
 
 
+def transcribe_with_options(transcriber: crosslatch.Transcriber, samples: NDArray[np.int16]) -> bytes:
+    segments = transcriber.transcribe(samples, sample_rate=44_100, temperature=0.2, best_of=5, seed=1,
+                                      suppress_tokens=[-1, 7], clip_timestamps=[0, 2.5], skip_silence=True)
+    assert_type(segments.info, crosslatch.TranscriptionInfo)
+    assert_type(segments.info.languages, list[tuple[str, float]])
+    for segment in segments:
+        assert_type(segment.no_speech_prob, float | None)
+    with open("talk.mp3", "rb") as file:
+        transcriber.transcribe(file, temperature=[0, 0.4], skip_silence=-50, batch=8)
+    transcriber.transcribe([[0.0, 0.5], [0.5, 0.0]], 16_000)
+    transcript = transcriber.transcribe(memoryview(b"RIFF"), language="English").transcript()
+    shorter = crosslatch.Transcript(transcript.segments[:1], language=crosslatch.__version__)
+    assert_type(shorter.to_dict(), dict[str, Any])
+    transcript.to("doc")  # type: ignore[arg-type]
+    return pickle.dumps(shorter) + shorter.to("srt").encode()
+
+
 def generate(path: str, texts: list[str]) -> list[str]:
     generator = crosslatch.Generator(path, threads=2, latch=["encoder_hidden_states"])
     one = generator.generate(texts[0], target_language="fra_Latn", beam_size=4, alternatives=2)
@@ -58,7 +77,7 @@ def wrong(program: crosslatch.Program) -> None:
     crosslatch.load("m.pt2", precision="f64")  # type: ignore[arg-type]
     program.session().run("model", {"x": object()})  # type: ignore[dict-item]
     program.path = "other"  # type: ignore[misc]
-    crosslatch.Segment()
+    crosslatch.Segment()  # type: ignore[call-arg]
     crosslatch.nothing  # type: ignore[attr-defined]
 
 

@@ -32,6 +32,16 @@ pub fn speech(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
         )?;
     }
     for row in report["rows"].as_array().into_iter().flatten() {
+        if let Some(times) = row["times_real_time"].as_f64() {
+            writeln!(
+                out,
+                "{} takes {:.0} ms for {:.0} s of sound with {} tokens: {times:.1} × real time",
+                row["precision"].as_str().unwrap_or_default(),
+                number(&row["window_ms"]),
+                number(&row["window_seconds"]),
+                row["window_tokens"],
+            )?;
+        }
         writeln!(
             out,
             "{} reads {:.1} MB a step; memory gives {:.1} GB/s ({:.1}–{:.1})",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crosslatch::BandwidthProbe;
 use crosslatch::inputs::types_for;
 use crosslatch::{DType, Model, Options, Precision, Session, Threads};
-use crosslatch_tasks::{Decoder, ExportedSpeechModel, Feed, SpeechModel};
+use crosslatch_tasks::{Decoder, ExportedSpeechModel, Feed, SpeechModel, speech_pipeline};
 use serde_json::{Value, json};
 
 use super::measure::{milliseconds, noise, quartiles, smallest};
@@ -75,7 +75,11 @@ pub fn measure(
         }
     }
     let bandwidth = quartiles(&mut bandwidth);
-    Ok(runs.iter_mut().map(|run| run.report(bandwidth)).collect())
+    // Programs alone, without the files that say how sound becomes features, do not tell.
+    let pipeline = speech_pipeline(model).ok();
+    let seconds = pipeline.map(|p| p.features.window_samples() as f64 / f64::from(p.sample_rate()));
+    let rows = runs.iter_mut().map(|run| run.report(bandwidth, seconds));
+    Ok(rows.collect())
 }
 
 impl Run {
@@ -136,9 +140,11 @@ impl Run {
         Ok(times)
     }
 
-    fn report(&mut self, bandwidth: [f64; 3]) -> Value {
+    /// `seconds` is the length of a window, if it is known.
+    fn report(&mut self, bandwidth: [f64; 3], seconds: Option<f64>) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
         let [together_low, together, together_high] = quartiles(&mut self.together);
+        let window = quartiles(&mut self.window)[1];
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
         json!({
             "precision": self.precision.name(),
@@ -148,7 +154,10 @@ impl Run {
             "later_step_ms": step,
             "later_step_quartiles_ms": [low, high],
             "later_step_best_ms": self.later.first(),
-            "window_ms": quartiles(&mut self.window)[1],
+            "window_ms": window,
+            "window_tokens": STEPS,
+            "window_seconds": seconds,
+            "times_real_time": seconds.map(|seconds| seconds * 1e3 / window),
             "step_bytes": self.bytes,
             "bandwidth_bytes_per_s": bandwidth[1],
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],

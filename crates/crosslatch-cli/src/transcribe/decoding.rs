@@ -102,6 +102,7 @@ impl Decoding {
             no_speech_threshold: self.no_speech_threshold.or(defaults.no_speech_threshold),
             seed: self.seed,
             skip_silence: self.skip_silence,
+            ..TranscribeOptions::default()
         }
     }
 }

@@ -104,6 +104,7 @@ impl Work {
             return ControlFlow::Continue(());
         };
         match event {
+            Event::Languages(_) => {}
             Event::Progress { done, .. } => {
                 current.done = done;
                 self.screen.done(done);

@@ -1,7 +1,7 @@
 // The options of a transcript: only those that the server's model has.
 
 const $ = id => document.getElementById(id);
-const field = id => $(id).closest("label");
+const field = id => $(id).parentElement;
 
 let defaults = {};
 

@@ -155,10 +155,12 @@ where
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
         let observer = |event: Event<'_>| {
-            job.reply(match event {
-                Event::Progress { done, total } => Reply::Progress { done, total },
-                Event::Segment(segment) => Reply::Segment(segment.clone()),
-            });
+            match event {
+                Event::Progress { done, total } => job.reply(Reply::Progress { done, total }),
+                Event::Segment(segment) => job.reply(Reply::Segment(segment.clone())),
+                // The transcript names the language.
+                Event::Languages(_) => {}
+            }
             if job.is_abandoned() {
                 Break(())
             } else {

@@ -8,9 +8,11 @@
 //! decoder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
@@ -19,6 +21,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
+use super::opus::Opus;
 use super::riff::{self, Repaired};
 use super::{Audio, AudioError, Damage, Resampler, SAMPLE_RATES};
 
@@ -42,6 +45,7 @@ pub(super) fn read(
     .unwrap_or_else(|_| {
         Err(AudioError::Format {
             file: name.to_owned(),
+            format: None,
             cause: "its structure breaks the decoder".to_owned(),
         })
     })
@@ -88,7 +92,9 @@ fn read_inner(
         .default_track(TrackType::Audio)
         .ok_or_else(|| no_audio("the file has no track of sound".to_owned()))?;
     let track_id = track.id;
-    let announced = track.num_frames;
+    // What an encoder put in front is counted, and not heard.
+    let delay = u64::from(track.delay.unwrap_or(0));
+    let announced = track.num_frames.map(|n| n.saturating_sub(delay));
     let parameters = track
         .codec_params
         .as_ref()
@@ -99,7 +105,7 @@ fn read_inner(
     if let Some(channels) = &parameters.channels {
         check_channels(channels.count()).map_err(no_audio)?;
     }
-    let mut decoder = symphonia::default::get_codecs()
+    let mut decoder = codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(|e| format_error(name, e))?;
 
@@ -131,6 +137,17 @@ fn read_inner(
         }
     }
     state.finish()
+}
+
+/// The decoders of symphonia, and ours.
+fn codecs() -> &'static CodecRegistry {
+    static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+        let mut codecs = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut codecs);
+        codecs.register_audio_decoder::<Opus>();
+        codecs
+    });
+    &CODECS
 }
 
 /// What a file is that is certainly not sound.
@@ -322,12 +339,14 @@ fn format_error(name: &str, error: SymphoniaError) -> AudioError {
         SymphoniaError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             AudioError::Format {
                 file,
+                format: None,
                 cause: "it ends inside its header".to_owned(),
             }
         }
         SymphoniaError::IoError(source) => AudioError::Io { file, source },
         other => AudioError::Format {
             file,
+            format: None,
             cause: other.to_string(),
         },
     }

@@ -7,18 +7,26 @@
 //! with what a header claims. The size of the result is bounded as well, since a few kilobytes of
 //! FLAC can decode to hours of silence (see [`AudioLimits`]).
 //!
+//! What is not decoded here can be converted by the program `ffmpeg`, if the caller allows that
+//! ([`Ffmpeg`]).
+//!
 //! Nothing is assumed about the input. A damaged packet is skipped and counted, as players do, and
 //! lengths in a header are believed only where the file bears them out (`riff.rs`); a file without any
 //! usable audio is an error that says why.
 
 mod decode;
+mod ffmpeg;
+mod identify;
+mod input;
+mod opus;
 mod resample;
 mod riff;
+mod riff64;
 
-use std::fs::File;
-use std::io::Cursor;
 use std::path::Path;
 
+pub use ffmpeg::Ffmpeg;
+pub use input::{ReadOptions, read_bytes, read_bytes_with, read_file, read_file_with, read_stream};
 pub use resample::{Resampler, resample};
 
 /// Sample rates, in Hz, that files and models may have.
@@ -62,7 +70,10 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
         if self.packets > 0 {
-            parts.push(format!("{} damaged packets were left out", self.packets));
+            parts.push(match self.packets {
+                1 => "a damaged packet was left out".to_owned(),
+                packets => format!("{packets} damaged packets were left out"),
+            });
         }
         if self.silenced_samples > 0 {
             let count = self.silenced_samples;
@@ -135,11 +146,14 @@ pub enum AudioError {
     },
     /// The content is not sound in a format that is read, or its header is damaged.
     #[error(
-        "{file}: is not a sound file that can be read: {cause}; convert it, for example with `ffmpeg -i FILE sound.wav`"
+        "{file}: {}{cause}; convert it, for example with `{}`",
+        described(format.as_deref()), conversion(file)
     )]
     Format {
         /// The file, as the caller named it.
         file: String,
+        /// What its first bytes say it is, such as `Adaptive Multi-Rate (AMR)`.
+        format: Option<String>,
         /// What the reader found.
         cause: String,
     },
@@ -179,6 +193,14 @@ pub enum AudioError {
         /// The bound, in seconds.
         seconds: f64,
     },
+    /// The file is not read here, and `ffmpeg`, which was asked to, could not convert it.
+    #[error("{file}: cannot be read, and ffmpeg could not convert it: {cause}")]
+    Ffmpeg {
+        /// The file, as the caller named it.
+        file: String,
+        /// What the program said.
+        cause: String,
+    },
     /// The rates cannot be converted into each other.
     #[error("cannot resample from {from} Hz to {to} Hz: {cause}")]
     Resample {
@@ -191,53 +213,56 @@ pub enum AudioError {
     },
 }
 
-/// Reads a sound file as mono samples at `rate` Hz, with the default [`AudioLimits`].
-///
-/// # Errors
-/// Any [`AudioError`].
-///
-/// ```no_run
-/// let audio = crosslatch_tasks::audio::read_file("speech.flac", 16_000)?;
-/// println!("{:.1} s", audio.duration());
-/// # Ok::<(), crosslatch_tasks::AudioError>(())
-/// ```
-pub fn read_file(path: impl AsRef<Path>, rate: u32) -> Result<Audio, AudioError> {
-    let path = path.as_ref();
-    let name = path.display().to_string();
-    let io = |source| AudioError::Io {
-        file: name.clone(),
-        source,
-    };
-    let file = File::open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
-    if meta.is_dir() {
-        return Err(io(std::io::Error::new(
-            std::io::ErrorKind::IsADirectory,
-            "it is a directory; name a file in it",
-        )));
+/// What a file is that cannot be read, as the beginning of a sentence that says why.
+fn described(format: Option<&str>) -> String {
+    match format {
+        Some(format) => format!("is {format}, but cannot be read: "),
+        None => "is not a sound file that can be read: ".to_owned(),
     }
-    let extension = path.extension().and_then(|e| e.to_str());
-    decode::read(
-        Box::new(file),
-        &name,
-        extension,
-        rate,
-        AudioLimits::default().seconds_for(meta.len()),
-    )
 }
 
-/// Reads a sound file that is already in memory. `name` is used in messages, and its extension is a
-/// hint of the format.
-///
-/// # Errors
-/// Any [`AudioError`].
-pub fn read_bytes(
-    name: &str,
-    bytes: Vec<u8>,
-    rate: u32,
-    limits: AudioLimits,
-) -> Result<Audio, AudioError> {
-    let seconds = limits.seconds_for(bytes.len() as u64);
-    let extension = Path::new(name).extension().and_then(|e| e.to_str());
-    decode::read(Box::new(Cursor::new(bytes)), name, extension, rate, seconds)
+/// The command that makes a file that can be read of one that cannot.
+fn conversion(file: &str) -> String {
+    let path = Path::new(file);
+    let (Some(stem), Some(extension)) = (path.file_stem(), path.extension()) else {
+        return "ffmpeg -i FILE sound.wav".to_owned();
+    };
+    let stem = stem.to_string_lossy();
+    let new = match extension.eq_ignore_ascii_case("wav") {
+        true => format!("{stem}.converted.wav"),
+        false => format!("{stem}.wav"),
+    };
+    let new = path.with_file_name(new).display().to_string();
+    format!("ffmpeg -i {} {}", quoted(file), quoted(&new))
+}
+
+/// A file's name as a word for a shell.
+fn quoted(name: &str) -> String {
+    let dashed = if name.starts_with('-') { "./" } else { "" };
+    let is_plain = |c: char| c.is_alphanumeric() || "._/+-".contains(c);
+    match name.chars().all(is_plain) {
+        true => format!("{dashed}{name}"),
+        false => format!("'{dashed}{}'", name.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_converts_a_file_can_be_pasted() {
+        for (file, command) in [
+            ("a/talk.wma", "ffmpeg -i a/talk.wma a/talk.wav"),
+            (
+                "my talk.WAV",
+                "ffmpeg -i 'my talk.WAV' 'my talk.converted.wav'",
+            ),
+            ("-x.amr", "ffmpeg -i ./-x.amr ./-x.wav"),
+            ("it's.amr", "ffmpeg -i 'it'\\''s.amr' 'it'\\''s.wav'"),
+            ("upload", "ffmpeg -i FILE sound.wav"),
+        ] {
+            assert_eq!(conversion(file), command);
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::io::{Read, Result, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
+use super::riff64;
+
 /// A file, and what its header promised beyond its end.
 pub(super) struct Repaired {
     pub source: Box<dyn MediaSource>,
@@ -30,6 +32,14 @@ pub(super) fn repaired(mut source: Box<dyn MediaSource>) -> Result<Repaired> {
     let Some(total) = source.byte_len().filter(|_| source.is_seekable()) else {
         return Ok(unchanged(source));
     };
+    let long = riff64::find(&mut *source, total);
+    source.rewind()?;
+    if let Some(sound) = long? {
+        return Ok(Repaired {
+            missing_seconds: sound.missing_seconds,
+            source: sound.plain(source),
+        });
+    }
     let chunks = walk(&mut *source, total);
     source.rewind()?;
     let Chunks {

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use crosslatch::ir::Output;
-use crosslatch::{DType, Input, Layout, Model, Options, Session, TensorRef};
+use crosslatch::{DType, Input, Model, Options, Outputs, Session};
 
 use super::ExportedError;
-use super::step::{self, Step};
+use super::step::{self, SourceMask, Step};
 use super::step_batching::{Participant, StepBatcher};
 use crate::search::Feed;
 
@@ -27,25 +27,12 @@ pub(super) struct ExportedDecoder {
     encoder_output: Arc<str>,
     decoder_output: String,
     /// The mask over the encoder's output, for a decoder that takes one.
-    source_mask: Option<SourceMask>,
+    source_mask: Option<Arc<SourceMask>>,
     /// Where steps are taken together with those of other models.
     pub(super) participant: Option<Participant>,
     /// Whether nothing has been decoded since the encoder ran, so that what depends on its output
     /// is still to be computed.
     is_fresh: bool,
-}
-
-/// The mask over a source, under the name by which the decoder takes it.
-struct SourceMask {
-    input: &'static str,
-    layout: Layout,
-    values: Vec<i64>,
-}
-
-impl SourceMask {
-    fn input(&self) -> Result<(&str, TensorRef<'_>), String> {
-        Ok((self.input, step::integers(&self.layout, &self.values)?))
-    }
 }
 
 impl ExportedDecoder {
@@ -54,21 +41,10 @@ impl ExportedDecoder {
     /// # Errors
     /// If the model lacks one of the two methods, or one of them has no output.
     pub fn new(model: &Model, options: Options, kind: &'static str) -> Result<Self, ExportedError> {
-        let first_output = |method: &str| -> Result<String, ExportedError> {
-            let program = &model.methods()[model.method_index(method)?].program;
-            let mut names = program.outputs.iter().filter_map(|output| match output {
-                Output::User(name) => Some(name.clone()),
-                Output::Mutation { .. } => None,
-            });
-            names.next().ok_or_else(|| ExportedError::Layout {
-                kind,
-                cause: format!("`{method}` returns nothing"),
-            })
-        };
         Ok(ExportedDecoder {
             kind,
-            encoder_output: first_output("encoder")?.into(),
-            decoder_output: first_output("decoder")?,
+            encoder_output: first_output(model, "encoder", kind)?.into(),
+            decoder_output: first_output(model, "decoder", kind)?,
             sessions: vec![Session::new(model, options)?],
             model: model.clone(),
             options,
@@ -114,11 +90,7 @@ impl ExportedDecoder {
 
     /// Has every step take `values` as the decoder's input `input`, the mask over the source.
     pub fn set_source_mask(&mut self, input: &'static str, values: &[i64]) {
-        self.source_mask = Some(SourceMask {
-            input,
-            layout: Layout::contiguous(&[1, values.len()]),
-            values: values.to_vec(),
-        });
+        self.source_mask = Some(Arc::new(SourceMask::new(input, 1, values)));
     }
 
     /// Makes sequence `to` go on from where sequence `from` is.
@@ -174,25 +146,22 @@ impl ExportedDecoder {
         }
         let is_small = feeds.iter().all(|feed| feed.tokens.len() == 1);
         let is_first = std::mem::take(&mut self.is_fresh);
-        let mask = self.source_mask.as_ref().map(SourceMask::input);
-        let mask = mask.transpose().map_err(|cause| ExportedError::Layout {
-            kind: self.kind,
-            cause,
-        })?;
-        let is_batched = is_small && mask.is_none() && !is_first;
+        let is_batched = is_small && !is_first;
+        let mask = self.source_mask.as_ref();
         match (&mut self.participant, feeds) {
             (Some(participant), _) if is_batched => {
-                let step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
+                let step = Step::new(&mut self.sessions, feeds, &self.encoder_output, mask);
                 self.sessions = participant.step(step).map_err(ExportedError::Batch)?;
             }
             (participant, [feed]) => {
                 let session = &mut self.sessions[feed.sequence];
+                let mask = mask.map(Arc::as_ref);
                 let take = || step::take_one(session, *feed, &self.encoder_output, mask);
                 alone(participant, take)?;
             }
             (participant, _) => {
-                let mut step = Step::new(&mut self.sessions, feeds, &self.encoder_output);
-                let take = || step::take(std::slice::from_mut(&mut step), mask, None);
+                let mut step = Step::new(&mut self.sessions, feeds, &self.encoder_output, mask);
+                let take = || step::take(std::slice::from_mut(&mut step), None);
                 let result = alone(participant, take);
                 self.sessions = step.sessions;
                 result?;
@@ -203,23 +172,50 @@ impl ExportedDecoder {
 
     /// The scores of the token after the last one that a sequence was fed.
     fn scores(&self, sequence: usize) -> Result<&[f32], ExportedError> {
-        let wrong = |cause: &str| ExportedError::Layout {
-            kind: self.kind,
-            cause: cause.to_owned(),
-        };
         let outputs = self.sessions[sequence].outputs("decoder")?;
-        let logits = outputs
-            .get(&self.decoder_output)
-            .ok()
-            .filter(|t| t.dtype() == DType::F32 && t.shape().len() == 3)
-            .ok_or_else(|| wrong("`decoder` returns no f32 logits"))?;
-        let vocabulary = logits.shape()[2];
-        let all = logits
-            .contiguous::<f32>()
-            .filter(|all| all.len() >= vocabulary)
-            .ok_or_else(|| wrong("`decoder` returns strided logits"))?;
+        let (all, [_, _, vocabulary]) = logits(&outputs, &self.decoder_output, self.kind)?;
         Ok(&all[all.len() - vocabulary..])
     }
+}
+
+/// Name of the first thing that a method returns.
+pub(super) fn first_output(
+    model: &Model,
+    method: &str,
+    kind: &'static str,
+) -> Result<String, ExportedError> {
+    let program = &model.methods()[model.method_index(method)?].program;
+    let mut names = program.outputs.iter().filter_map(|output| match output {
+        Output::User(name) => Some(name.clone()),
+        Output::Mutation { .. } => None,
+    });
+    names.next().ok_or_else(|| ExportedError::Layout {
+        kind,
+        cause: format!("`{method}` returns nothing"),
+    })
+}
+
+/// The scores that the decoder returned under this name, in row-major order, and their shape:
+/// texts, tokens, vocabulary. There is at least one row.
+pub(super) fn logits<'o>(
+    outputs: &Outputs<'o>,
+    name: &str,
+    kind: &'static str,
+) -> Result<(&'o [f32], [usize; 3]), ExportedError> {
+    let wrong = |cause: &str| ExportedError::Layout {
+        kind,
+        cause: cause.to_owned(),
+    };
+    let logits = outputs.get(name).ok().filter(|t| t.dtype() == DType::F32);
+    let logits = logits.ok_or_else(|| wrong("`decoder` returns no f32 logits"))?;
+    let shape: [usize; 3] = logits
+        .shape()
+        .try_into()
+        .map_err(|_| wrong("`decoder` returns no f32 logits"))?;
+    let all = logits.contiguous::<f32>();
+    let all = all.filter(|all| all.len() >= shape[2] && shape[2] > 0);
+    let all = all.ok_or_else(|| wrong("`decoder` returns strided logits"))?;
+    Ok((all, shape))
 }
 
 /// Does work that is not batched.

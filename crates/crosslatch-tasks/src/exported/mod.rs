@@ -9,12 +9,14 @@
 //!
 //! Both kinds of model decode in the same way, with a session for each sequence (`decoder`), and
 //! share one [`ExportedModel`]; they differ in what their encoders take (`speech`, `text`). Models
-//! that decode at the same time can take their steps together, by a [`StepBatcher`].
+//! that decode at the same time can take their steps together, by a [`StepBatcher`]. Texts can also
+//! be rows of one session (`rows`), if the programs were exported for several at a time.
 //!
 //! [`SpeechModel`]: crate::SpeechModel
 //! [`TextModel`]: crate::TextModel
 
 mod decoder;
+mod rows;
 mod speech;
 mod step;
 mod step_batching;
@@ -26,13 +28,12 @@ use std::sync::Arc;
 
 pub use speech::{ExportedSpeechModel, SpeechSource, speech_pipeline};
 pub use step_batching::{BatchError, StepBatcher};
-pub use text::{ExportedTextModel, TextSource, text_pipeline};
+pub use text::{ExportedTextModel, text_pipeline};
 
 use crate::search::{Decoder, Feed};
 use decoder::ExportedDecoder;
 
-/// A session on an exported model. `Source` is what its encoder takes: [`SpeechSource`] or
-/// [`TextSource`].
+/// A session on an exported model. `Source` is what its encoder takes, such as [`SpeechSource`].
 pub struct ExportedModel<Source> {
     decoder: ExportedDecoder,
     source: Source,

@@ -18,30 +18,56 @@ pub(super) struct Step {
     pub feeds: Vec<(usize, Tokens)>,
     /// Name of the encoder's output.
     pub encoder_output: Arc<str>,
+    /// The mask over it, for a decoder that takes one.
+    pub mask: Option<Arc<SourceMask>>,
+}
+
+/// The mask over a source, under the name by which the decoder takes it.
+pub(super) struct SourceMask {
+    input: &'static str,
+    layout: Layout,
+    values: Vec<i64>,
+}
+
+impl SourceMask {
+    /// The mask over so many sources, one after the other in `values`.
+    pub fn new(input: &'static str, sources: usize, values: &[i64]) -> SourceMask {
+        SourceMask {
+            input,
+            layout: Layout::contiguous(&[sources, values.len() / sources.max(1)]),
+            values: values.to_vec(),
+        }
+    }
+
+    pub fn input(&self) -> Result<(&'static str, Input<'_>), String> {
+        Ok((self.input, integers(&self.layout, &self.values)?.into()))
+    }
 }
 
 impl Step {
     /// A step of these sessions, which it takes away.
-    pub fn new(sessions: &mut Vec<Session>, feeds: &[Feed<'_>], encoder_output: &Arc<str>) -> Step {
+    pub fn new(
+        sessions: &mut Vec<Session>,
+        feeds: &[Feed<'_>],
+        encoder_output: &Arc<str>,
+        mask: Option<&Arc<SourceMask>>,
+    ) -> Step {
         let feeds = feeds.iter().map(|feed| (feed.sequence, Tokens::new(*feed)));
         Step {
             sessions: std::mem::take(sessions),
             feeds: feeds.collect(),
             encoder_output: Arc::clone(encoder_output),
+            mask: mask.cloned(),
         }
     }
 }
 
-/// Takes steps side by side, on these threads or else on those of the first session. `mask` is what
-/// each sequence takes beside tokens, positions and the encoder's output.
-pub(super) fn take(
-    steps: &mut [Step],
-    mask: Option<(&str, TensorRef<'_>)>,
-    threads: Option<&Threads>,
-) -> Result<(), crosslatch::Error> {
-    let mask = mask.map(|(name, tensor)| (name, Input::from(tensor)));
+/// Takes steps side by side, on these threads or else on those of the first session.
+pub(super) fn take(steps: &mut [Step], threads: Option<&Threads>) -> Result<(), crosslatch::Error> {
     let (mut sessions, mut named) = (Vec::new(), Vec::new());
     for step in steps {
+        let mask = step.mask.as_ref().map(|mask| mask.input()).transpose();
+        let mask = mask.map_err(wrong)?;
         let mut sequences: Vec<_> = step.sessions.iter_mut().map(Some).collect();
         for (sequence, tokens) in &step.feeds {
             let sequence = sequences.get_mut(*sequence).and_then(Option::take);
@@ -64,21 +90,20 @@ pub(super) fn take_one(
     session: &mut Session,
     feed: Feed<'_>,
     encoder_output: &str,
-    mask: Option<(&str, TensorRef<'_>)>,
+    mask: Option<&SourceMask>,
 ) -> Result<(), crosslatch::Error> {
     let tokens = Tokens::new(feed);
     let [ids, positions] = tokens.inputs().map_err(wrong)?;
     let states = states(encoder_output);
+    let mask = mask.map(SourceMask::input).transpose().map_err(wrong)?;
     match mask {
         None => session.run("decoder", &[ids, positions, states])?,
-        Some((name, mask)) => {
-            session.run("decoder", &[ids, positions, states, (name, mask.into())])?
-        }
+        Some(mask) => session.run("decoder", &[ids, positions, states, mask])?,
     };
     Ok(())
 }
 
-fn wrong(reason: String) -> crosslatch::Error {
+pub(super) fn wrong(reason: String) -> crosslatch::Error {
     crosslatch::Error::Input {
         method: "decoder".into(),
         reason,
@@ -86,7 +111,7 @@ fn wrong(reason: String) -> crosslatch::Error {
 }
 
 /// The encoder's output of this name, as an input of the decoder.
-fn states(name: &str) -> (&'static str, Input<'_>) {
+pub(super) fn states(name: &str) -> (&'static str, Input<'_>) {
     let method = "encoder";
     ("encoder_hidden_states", Input::Output { method, name })
 }

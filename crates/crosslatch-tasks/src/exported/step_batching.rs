@@ -61,6 +61,9 @@ pub enum BatchError {
     /// The engine's own error.
     #[error("{0}")]
     Engine(#[source] Arc<crosslatch::Error>),
+    /// The model cannot be used like that.
+    #[error("{0}")]
+    Model(String),
     /// The engine panicked.
     #[error("a defect of the engine ended it")]
     Panicked,
@@ -139,7 +142,7 @@ impl<'b> Batch<'b> {
     }
 
     fn run(mut self, team: &Threads) {
-        let result = step::take(&mut self.steps, None, Some(team));
+        let result = step::take(&mut self.steps, Some(team));
         self.result = result.map_err(|e| BatchError::Engine(Arc::new(e)));
     }
 }

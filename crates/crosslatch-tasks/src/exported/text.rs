@@ -1,31 +1,49 @@
 //! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`.
 //!
 //! A program that was exported for texts of a least length, or of one length only, is given
-//! padding, which the mask hides.
+//! padding, which the mask hides. One that was exported for several texts at a time is run with a
+//! row for each (`rows`). With any other, texts that are written at the same time have a session
+//! each and take their steps together; their sources are padded to a few lengths, because only
+//! sessions with inputs of the same sizes read a weight once for all.
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Program, ValueType};
 use crosslatch::{DType, Layout, Model, Options};
 
 use super::decoder::ExportedDecoder;
+use super::rows::Row;
 use super::step::integers;
-use super::{ExportedError, ExportedModel};
+use super::{ExportedError, ExportedModel, StepBatcher};
+use crate::search::{Decoder, Feed};
 use crate::text::{GenerateError, TextLimits, TextModel, TextPipeline};
 
-const KIND: &str = "text";
-const IDS: &str = "input_ids";
-const MASK: &str = "attention_mask";
-const DECODER_MASK: &str = "encoder_attention_mask";
+pub(super) const KIND: &str = "text";
+pub(super) const IDS: &str = "input_ids";
+pub(super) const MASK: &str = "attention_mask";
+pub(super) const DECODER_MASK: &str = "encoder_attention_mask";
 
-/// A session on an exported text model.
-pub type ExportedTextModel = ExportedModel<TextSource>;
+/// Lengths to which the sources of texts that are written together are padded: multiples of this.
+const STEP: usize = 16;
+
+/// An exported text model, for one text at a time.
+pub struct ExportedTextModel(Way);
+
+/// How texts are decoded.
+enum Way {
+    /// With a session for each hypothesis.
+    Sessions(ExportedModel<TextSource>),
+    /// As a row of a session that several texts share.
+    Row(Row),
+}
 
 /// The source of a text model: tokens and, as a rule, their mask.
-pub struct TextSource {
+struct TextSource {
     encoder_is_masked: bool,
     decoder_is_masked: bool,
-    /// Least number of tokens that the encoder takes.
-    least: usize,
+    /// Least and greatest number of tokens that the encoder takes.
+    length: (usize, Option<usize>),
+    /// Sources are padded to multiples of this, if there is a mask.
+    multiple: usize,
     ids: Vec<i64>,
     mask: Vec<i64>,
 }
@@ -59,11 +77,14 @@ pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<Export
 }
 
 /// What the two programs take.
-struct Programs {
-    encoder_is_masked: bool,
-    decoder_is_masked: bool,
+#[derive(Clone, Copy)]
+pub(super) struct Programs {
+    pub encoder_is_masked: bool,
+    pub decoder_is_masked: bool,
+    /// Least and greatest number of texts at a time.
+    pub rows: (usize, Option<usize>),
     /// Least and greatest number of tokens of a source.
-    source: (usize, Option<usize>),
+    pub source: (usize, Option<usize>),
     /// Greatest number of tokens that the decoder can be fed.
     positions: Option<usize>,
 }
@@ -81,47 +102,193 @@ impl Programs {
         Ok(Programs {
             encoder_is_masked: has(encoder, MASK),
             decoder_is_masked: has(decoder, DECODER_MASK),
-            source: lengths(encoder),
-            positions: lengths(decoder).1,
+            rows: range(encoder, 0),
+            source: range(encoder, 1),
+            positions: range(decoder, 1).1,
         })
+    }
+
+    /// Greatest number of texts in one session, at most 64 where the programs set no limit.
+    fn most_rows(&self) -> usize {
+        self.rows.1.unwrap_or(64).max(1)
     }
 }
 
 impl ExportedTextModel {
-    /// A fresh session on a model.
+    /// A model for one text at a time, with fresh sessions.
     ///
     /// # Errors
     /// If the archive is not laid out as a text model.
     pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
         let programs = Programs::of(model)?;
-        Ok(ExportedModel {
+        if programs.rows.0 > 1 {
+            let row = Row::several(model, options, programs, 1)?.pop();
+            return row
+                .map(|row| Self(Way::Row(row)))
+                .ok_or(ExportedError::Lost);
+        }
+        Self::alone(model, options, programs, 1)
+    }
+
+    /// Models for so many texts at a time, at least one, which share the threads of `options`. Each
+    /// has to be used in a thread of its own, and to be [paused](Decoder::pause) when it has no
+    /// more texts. What is written for a text does not depend on the others.
+    ///
+    /// # Errors
+    /// If the archive is not laid out as a text model.
+    pub fn several(
+        model: &Model,
+        options: Options,
+        count: usize,
+    ) -> Result<Vec<Self>, ExportedError> {
+        let (programs, count) = (Programs::of(model)?, count.max(1));
+        let most = programs.most_rows();
+        if most == 1 {
+            let batcher = StepBatcher::new(options.threads);
+            let options = shared(options, count);
+            let alone = (0..count).map(|_| {
+                let multiple = if count > 1 { STEP } else { 1 };
+                match Self::alone(model, options, programs, multiple)?.0 {
+                    Way::Sessions(model) => Ok(Self(Way::Sessions(model.batched_by(&batcher)))),
+                    row => Ok(Self(row)),
+                }
+            });
+            return alone.collect();
+        }
+        let options = shared(options, count.div_ceil(most));
+        let mut models = Vec::new();
+        while models.len() < count {
+            let rows = Row::several(model, options, programs, most.min(count - models.len()))?;
+            models.extend(rows.into_iter().map(|row| Self(Way::Row(row))));
+        }
+        Ok(models)
+    }
+
+    /// How many texts the model's programs were exported for at a time: one, unless the export said
+    /// otherwise.
+    ///
+    /// # Errors
+    /// If the archive is not laid out as a text model.
+    pub fn batch_of(model: &Model) -> Result<usize, ExportedError> {
+        Ok(Programs::of(model)?.most_rows())
+    }
+
+    fn alone(
+        model: &Model,
+        options: Options,
+        programs: Programs,
+        multiple: usize,
+    ) -> Result<Self, ExportedError> {
+        Ok(Self(Way::Sessions(ExportedModel {
             decoder: ExportedDecoder::new(model, options, KIND)?,
             source: TextSource {
                 encoder_is_masked: programs.encoder_is_masked,
                 decoder_is_masked: programs.decoder_is_masked,
-                least: programs.source.0,
+                length: programs.source,
+                multiple,
                 ids: Vec::new(),
                 mask: Vec::new(),
             },
-        })
+        })))
+    }
+}
+
+/// The options of each of so many that share the threads.
+fn shared(options: Options, count: usize) -> Options {
+    Options {
+        threads: (options.threads / count).max(1),
+        ..options
     }
 }
 
 impl TextModel for ExportedTextModel {
     fn encode(&mut self, tokens: &[i64]) -> Result<(), ExportedError> {
+        match &mut self.0 {
+            Way::Sessions(model) => model.encode(tokens),
+            Way::Row(row) => row.encode(tokens),
+        }
+    }
+}
+
+impl Decoder for ExportedTextModel {
+    type Error = ExportedError;
+
+    fn sequences(&mut self, wanted: usize) -> Result<usize, ExportedError> {
+        Ok(wanted.max(1))
+    }
+
+    fn branch(&mut self, from: usize, to: usize) -> Result<bool, ExportedError> {
+        match &mut self.0 {
+            Way::Sessions(model) => model.branch(from, to),
+            Way::Row(_) => Ok(false),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        sequence: usize,
+        tokens: &[i64],
+        position: usize,
+    ) -> Result<&[f32], ExportedError> {
+        match &mut self.0 {
+            Way::Sessions(model) => model.decode(sequence, tokens, position),
+            Way::Row(row) => {
+                let feed = Feed {
+                    sequence,
+                    tokens,
+                    position,
+                };
+                let scores = row.decode_all(&[feed])?;
+                Ok(scores.first().map_or(&[][..], Vec::as_slice))
+            }
+        }
+    }
+
+    fn decode_all(
+        &mut self,
+        feeds: &[Feed<'_>],
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), ExportedError> {
+        match &mut self.0 {
+            Way::Sessions(model) => model.decode_all(feeds, take),
+            Way::Row(row) => {
+                row.decode_all(feeds)?
+                    .iter()
+                    .for_each(|scores| take(scores));
+                Ok(())
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        match &mut self.0 {
+            Way::Sessions(model) => model.pause(),
+            Way::Row(row) => row.pause(),
+        }
+    }
+}
+
+impl TextModel for ExportedModel<TextSource> {
+    fn encode(&mut self, tokens: &[i64]) -> Result<(), ExportedError> {
         let TextSource {
             encoder_is_masked,
             decoder_is_masked,
-            least,
+            length: (least, most),
+            multiple,
             ids,
             mask,
         } = &mut self.source;
-        let length = tokens.len().max(*least);
-        if length > tokens.len() && !(*encoder_is_masked && *decoder_is_masked) {
+        let is_masked = *encoder_is_masked && *decoder_is_masked;
+        let mut length = tokens.len().max(*least);
+        if length > tokens.len() && !is_masked {
             return Err(layout(format!(
                 "a text of {} tokens would have to be padded to {length}, and there is no mask",
                 tokens.len()
             )));
+        }
+        if is_masked {
+            let padded = length.next_multiple_of(*multiple);
+            length = most.map_or(padded, |most| padded.min(most).max(length));
         }
         ids.clear();
         ids.extend_from_slice(tokens);
@@ -177,15 +344,15 @@ fn check_inputs(
     Ok(())
 }
 
-/// Least and greatest number of tokens that a program takes.
-fn lengths(program: &Program) -> (usize, Option<usize>) {
+/// Least and greatest length of a dimension of the tokens that a program takes.
+fn range(program: &Program, dimension: usize) -> (usize, Option<usize>) {
     let slot = inputs(program).find(|(_, name)| *name == IDS);
     let ty = slot.map(|(slot, _)| &program.graph.value(program.graph.inputs[slot]).ty);
     let Some(ValueType::Tensor(ty)) = ty else {
         return (1, None);
     };
     let count = |n: i64| usize::try_from(n).ok();
-    match ty.sizes.get(1) {
+    match ty.sizes.get(dimension) {
         Some(Size::Const(n)) => (count(*n).unwrap_or(1), count(*n)),
         Some(Size::Symbol(name)) => {
             let symbol = program.symbols.iter().find(|s| s.name == *name);
@@ -196,6 +363,6 @@ fn lengths(program: &Program) -> (usize, Option<usize>) {
     }
 }
 
-fn layout(cause: String) -> ExportedError {
+pub(super) fn layout(cause: String) -> ExportedError {
     ExportedError::Layout { kind: KIND, cause }
 }

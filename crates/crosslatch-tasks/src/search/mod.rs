@@ -4,18 +4,20 @@
 //! module does the asking and knows nothing else: what is encoded, what tokens mean, and which are
 //! allowed is the caller's business. The caller gives a [`Decoder`], a prompt, a list of
 //! [rules](crate::rules), the tokens that end a text, and a greatest length ([`Request`]). It gets
-//! the tokens ([`Generated`]) from [`greedy`], [`sample`] or [`beam_search`]. Speech and text use
+//! the tokens ([`Generated`]) from [`greedy`], [`sample`], [`sample_best`] or [`beam_search`]. Speech and text use
 //! the same functions.
 //!
 //! The results are those of transformers' `generate` (5.23) with the same settings.
 
 mod beam;
+mod drawn;
 mod scores;
 mod sequences;
 mod single;
 
 pub use beam::{BeamOptions, EarlyStopping, beam_search, beam_search_all};
-pub(crate) use scores::{choose_among, log_sum_exp, probability};
+pub use drawn::sample_best;
+pub(crate) use scores::{log_sum_exp, probabilities_among, probability};
 pub use sequences::Sequences;
 pub use single::{Sampling, greedy, sample};
 

@@ -27,24 +27,25 @@ pub(crate) fn choose(scores: &[f32]) -> Result<Choice, &'static str> {
     })
 }
 
-/// The token with the highest score among these, such as those of the languages.
-pub(crate) fn choose_among(
+/// The probability of each of these tokens, such as those of the languages, as if there were no
+/// others; the most probable first.
+pub(crate) fn probabilities_among(
     scores: &[f32],
     tokens: impl Iterator<Item = u32>,
-) -> Result<u32, &'static str> {
-    let mut best: Option<(f32, u32)> = None;
-    for token in tokens {
-        let score = *scores
-            .get(token as usize)
-            .ok_or("do not reach the tokens of the languages")?;
-        if score.is_nan() {
-            return Err("are not numbers (NaN)");
-        }
-        if best.is_none_or(|(high, id)| score > high || (score == high && token < id)) {
-            best = Some((score, token));
-        }
+) -> Result<Vec<(u32, f32)>, &'static str> {
+    let score = |token: u32| scores.get(token as usize).map(|&score| (token, score));
+    let mut among: Vec<(u32, f32)> = tokens
+        .map(|token| score(token).ok_or("do not reach the tokens of the languages"))
+        .collect::<Result<_, _>>()?;
+    let only: Vec<f32> = among.iter().map(|&(_, score)| score).collect();
+    highest(&only)?;
+    let total = log_sum_exp(&only);
+    // Of equal scores the lowest token wins.
+    among.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+    for (_, score) in &mut among {
+        *score = (f64::from(*score) - total).exp() as f32;
     }
-    best.map(|(_, token)| token).ok_or("allow no token at all")
+    Ok(among)
 }
 
 /// The highest score, if a token can be chosen by these: it is finite, and none of them is NaN.
@@ -182,7 +183,26 @@ mod tests {
         assert!(choose(&[f32::NEG_INFINITY; 40]).is_err());
         assert!(choose(&[f32::NEG_INFINITY, 0.0]).is_ok());
         assert!(choose(&[]).is_err());
-        assert!(choose_among(&[1.0, f32::NAN], [1].into_iter()).is_err());
-        assert!(choose_among(&[1.0], [1].into_iter()).is_err());
+        for (scores, token) in [
+            (&[1.0, f32::NAN][..], 1),
+            (&[1.0], 1),
+            (&[f32::INFINITY], 0),
+        ] {
+            assert!(probabilities_among(scores, [token].into_iter()).is_err());
+        }
+        assert!(probabilities_among(&[1.0], [].into_iter()).is_err());
+    }
+
+    #[test]
+    fn some_tokens_are_as_probable_as_if_there_were_no_others() {
+        let scores = [9.0, 1.0, 2.0, 2.0, 0.5];
+        let among = probabilities_among(&scores, [3, 1, 2].into_iter()).unwrap();
+        let tokens: Vec<u32> = among.iter().map(|&(token, _)| token).collect();
+        assert_eq!(tokens, [2, 3, 1]);
+        let sum = 2.0 * 2_f32.exp() + 1_f32.exp();
+        for (token, probability) in among {
+            let expected = scores[token as usize].exp() / sum;
+            assert!((probability - expected).abs() < 1e-6);
+        }
     }
 }

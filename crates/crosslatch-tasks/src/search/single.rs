@@ -97,7 +97,7 @@ fn one_by_one<D: Decoder>(
 }
 
 /// Forbids all but the `count` best tokens. Tokens that tie with the last of these stay allowed.
-fn keep_best(scores: &mut [f32], count: usize, sorted: &mut Vec<f32>) {
+pub(super) fn keep_best(scores: &mut [f32], count: usize, sorted: &mut Vec<f32>) {
     if count == 0 || count >= scores.len() {
         return;
     }
@@ -110,7 +110,11 @@ fn keep_best(scores: &mut [f32], count: usize, sorted: &mut Vec<f32>) {
 }
 
 /// A token drawn at random. Its log-probability is the model's own, without the temperature.
-fn draw(scores: &[f32], temperature: f32, random: &mut ChaCha8Rng) -> Result<Choice, &'static str> {
+pub(super) fn draw(
+    scores: &[f32],
+    temperature: f32,
+    random: &mut ChaCha8Rng,
+) -> Result<Choice, &'static str> {
     let best = highest(scores)?;
     let weight = |score: f32| f64::from((score - best) / temperature).exp();
     let total: f64 = scores.iter().map(|&score| weight(score)).sum();

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use super::options::TranscribeOptions;
-use super::{Event, SpeechModel, SpeechPipeline, TranscribeError, join};
+use super::{Event, SpeechModel, SpeechPipeline, TranscribeError, clips, join};
 use crate::config::OptionsError;
 use crate::transcript::Transcript;
 
@@ -26,7 +26,7 @@ impl SpeechPipeline {
     /// Transcribes `samples` in pieces, as many at a time as there are models. `observer` is told
     /// of segments and progress in order of time; if it breaks, the transcript ends there.
     ///
-    /// A language that has to be detected is detected in the first piece.
+    /// A language that has to be detected is detected in the first piece that is not silent.
     ///
     /// # Errors
     /// Any [`TranscribeError`]; [`OptionsError::Option`] if the options ask for windows to be shown
@@ -43,11 +43,15 @@ impl SpeechPipeline {
             return Err(TranscribeError::NoSound);
         }
         let rate = f64::from(self.features.sample_rate());
-        let pieces = pieces(
-            samples,
-            self.features.window_samples(),
-            (QUIET * rate) as usize,
-        );
+        let (window, quiet) = (self.features.window_samples(), (QUIET * rate) as usize);
+        let mut all = Vec::new();
+        for clip in clips::clips(&options, samples.len(), self.features.sample_rate()) {
+            let cuts = pieces(&samples[clip.clone()], window, quiet).into_iter();
+            all.extend(cuts.map(|cut| clip.start + cut.start..clip.start + cut.end));
+        }
+        // A piece is a sound of its own.
+        options.clip_timestamps.clear();
+        let pieces = all;
         let mut whole = Whole {
             pieces: &pieces,
             rate,
@@ -66,14 +70,24 @@ impl SpeechPipeline {
             return Err(no_model().into());
         };
         let mut begun = 0;
-        if options.language.is_none() && !self.config.plan(&options, false)?.languages().is_empty()
+        let known = self.known_languages(&self.config.plan(&options, false)?);
+        if let Some(languages) = &known
+            && observer(Event::Languages(languages)).is_break()
         {
-            let transcript = self.piece(first, samples, &pieces[0], rate, &options, || false)?;
+            return Ok(whole.transcript);
+        }
+        let is_open = known.is_none();
+        while let (true, None, Some(piece)) = (is_open, &options.language, pieces.get(begun)) {
+            let tell = |event: Event<'_>| match event {
+                Event::Languages(_) => observer(event),
+                _ => ControlFlow::Continue(()),
+            };
+            let transcript = self.piece(first, samples, piece, rate, &options, tell)?;
             options.language.clone_from(&transcript.language);
-            if whole.add(0, transcript, &mut observer).is_break() {
+            if whole.add(begun, transcript, &mut observer).is_break() {
                 return Ok(whole.transcript);
             }
-            begun = 1;
+            begun += 1;
         }
         let next = AtomicUsize::new(begun);
         let stopped = AtomicBool::new(false);
@@ -84,7 +98,11 @@ impl SpeechPipeline {
                 let Some(piece) = pieces.get(index) else {
                     break;
                 };
-                let result = self.piece(model, samples, piece, rate, &options, is_stopped);
+                let stop = |_: Event<'_>| match is_stopped() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
+                let result = self.piece(model, samples, piece, rate, &options, stop);
                 if results.send((index, result)).is_err() {
                     break;
                 }
@@ -122,18 +140,28 @@ impl SpeechPipeline {
         Ok(whole.transcript)
     }
 
+    /// Checks that pieces can be decoded side by side with these options.
+    ///
+    /// # Errors
+    /// [`OptionsError::Option`] if the options ask for windows to be shown the text before them.
+    pub fn check_batch(&self, options: &TranscribeOptions) -> Result<(), OptionsError> {
+        match options.condition_on_previous {
+            Some(true) => Err(OptionsError::Option {
+                name: "condition_on_previous",
+                cause: "pieces that are decoded side by side cannot see the text before them",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The options for a piece of `samples`.
     fn for_pieces(
         &self,
         samples: &[f32],
         options: &TranscribeOptions,
     ) -> Result<TranscribeOptions, OptionsError> {
-        if options.condition_on_previous == Some(true) {
-            return Err(OptionsError::Option {
-                name: "condition_on_previous",
-                cause: "pieces that are decoded side by side cannot see the text before them",
-            });
-        }
+        clips::check(options)?;
+        self.check_batch(options)?;
         let is_long = samples.len() > self.features.window_samples();
         Ok(TranscribeOptions {
             timestamps: options
@@ -152,16 +180,13 @@ impl SpeechPipeline {
         piece: &Range<usize>,
         rate: f64,
         options: &TranscribeOptions,
-        is_stopped: impl Fn() -> bool,
+        observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Transcript, TranscribeError<M::Error>> {
-        let observer = |_: Event<'_>| match is_stopped() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
         let offset = piece.start as f64 / rate;
         let transcript = self.transcribe_with(model, &samples[piece.clone()], options, observer);
         let mut transcript = transcript.map_err(|e| e.later(offset))?;
         for segment in &mut transcript.segments {
+            segment.seek += (offset * 100.0).round() as u64;
             segment.start += offset;
             segment.end += offset;
         }

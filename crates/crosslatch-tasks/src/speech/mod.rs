@@ -11,6 +11,7 @@
 //! that are not numbers end the transcript with an error that says at which position.
 
 mod batch;
+mod clips;
 mod context;
 mod fallback;
 mod join;
@@ -53,8 +54,21 @@ pub enum Event<'a> {
         /// Seconds in all.
         total: f64,
     },
+    /// The language of the sound is known, before the first segment is decoded: those that the model
+    /// found, most probable first; or the one that was asked for, or is the only one, as certain;
+    /// or none, if the model's prompt names none.
+    Languages(&'a [SpokenLanguage]),
     /// A segment has been decoded and will not change.
     Segment(&'a Segment),
+}
+
+/// A language that may be spoken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpokenLanguage {
+    /// Its code, such as `en`.
+    pub code: String,
+    /// How probable it is among those that the model knows.
+    pub probability: f32,
 }
 
 impl<E: std::error::Error + 'static> TranscribeError<E> {

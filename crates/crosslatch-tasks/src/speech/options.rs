@@ -84,8 +84,18 @@ pub struct TranscribeOptions {
     /// and the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is
     /// usual.
     pub no_speech_threshold: Option<f32>,
+    /// How many texts are drawn for a window at a temperature above 0, of which the most probable is
+    /// taken (openai-whisper's option of the same name). `None` stands for one.
+    pub best_of: Option<usize>,
     /// Seed of the random draws at temperatures above 0: the same seed gives the same text.
     pub seed: u64,
+    /// Tokens that are never taken, in place of those that the file names, among which −1 stands for
+    /// those of the file. `None` for those of the file alone.
+    pub suppress_tokens: Option<Vec<i64>>,
+    /// The parts of the sound to decode, as seconds in rising order: start, end, start, end, …; a
+    /// last start without an end goes to the end of the sound. If empty, all of it is decoded.
+    /// (openai-whisper's option of the same name.)
+    pub clip_timestamps: Vec<f64>,
     /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is
     /// not decoded. With `None` everything is decoded.
     pub skip_silence: Option<f32>,
@@ -107,7 +117,10 @@ impl Default for TranscribeOptions {
             compression_ratio_threshold: None,
             logprob_threshold: None,
             no_speech_threshold: None,
+            best_of: None,
             seed: 0,
+            suppress_tokens: None,
+            clip_timestamps: Vec::new(),
             skip_silence: None,
         }
     }

@@ -8,7 +8,8 @@
 //! would only invite an invented one. It still counts in the duration. (With timestamps
 //! transformers decodes it, and so does this loop.)
 
-use std::ops::ControlFlow;
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -20,7 +21,7 @@ use super::seek::{self, Piece};
 use super::silence::Silence;
 use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
-use super::{Event, SpeechModel, TranscribeError, join};
+use super::{Event, SpeechModel, SpokenLanguage, TranscribeError, clips, join};
 use crate::config::OptionsError;
 use crate::features::{FeatureError, LogMel, WholeSound};
 use crate::search::Sequences;
@@ -80,7 +81,8 @@ impl SpeechPipeline {
         let own = plan.prompt(plan.languages().first().map(|&(id, _)| id));
         let context = Context::new(options, &self.config, &self.tokenizer)?;
         plan.lengths().next(context.prompt(&own).len())?;
-        check_temperatures(options)?;
+        check_sampling(options)?;
+        clips::check(options)?;
         Thresholds::new(options, &self.config).map(drop)
     }
 
@@ -113,35 +115,46 @@ impl SpeechPipeline {
         if samples.is_empty() {
             return Err(TranscribeError::NoSound);
         }
+        clips::check(options)?;
         let is_long = self.features.frames_of(samples.len()) > self.features.frames();
         let plan = self.config.plan(options, is_long)?;
         let mut context = Context::new(options, &self.config, &self.tokenizer)?;
         let mut windows = self.windows(model, &plan, options)?;
-        let mut cursor = Cursor::new(&self.features, samples, &plan)?;
+        let rate = self.features.sample_rate();
+        let clips = clips::clips(options, samples.len(), rate);
+        let mut cursor = Cursor::new(&self.features, samples, clips, &plan)?;
         let silence = options
             .skip_silence
-            .map(|level| Silence::new(samples, self.features.sample_rate(), level));
+            .map(|level| Silence::new(samples, rate, level));
         let uses_history = wants_history(options, &self.config);
         let mut transcript = Transcript {
             text: String::new(),
             language: None,
-            duration: samples.len() as f64 / f64::from(self.features.sample_rate()),
+            duration: samples.len() as f64 / f64::from(rate),
             segments: Vec::new(),
         };
         let total = transcript.duration;
         let mut flow = observer(Event::Progress { done: 0.0, total });
+        let mut languages = self.known_languages(&plan);
+        if flow.is_continue()
+            && let Some(languages) = &languages
+        {
+            flow = observer(Event::Languages(languages));
+        }
         let mut features = Vec::new();
-        while flow.is_continue() {
-            if let Some(silence) = &silence {
-                cursor.move_to(silence.skip(cursor.sample()));
-            }
-            if cursor.is_done() {
-                break;
-            }
+        while flow.is_continue() && cursor.settle(silence.as_ref()) {
             cursor.features(&mut features)?;
             let (mels, frames) = (self.features.mels(), self.features.frames());
             windows.encode(cursor.seconds(), &features, mels, frames)?;
             let own = windows.own_prompt()?;
+            if languages.is_none() {
+                let detected = spoken(&plan, &windows.detected);
+                flow = observer(Event::Languages(&detected));
+                languages = Some(detected);
+                if flow.is_break() {
+                    break;
+                }
+            }
             let decoded = windows.decode(&context.prompt(&own), own.len())?;
             context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
             let offset = cursor.seconds();
@@ -172,13 +185,19 @@ impl SpeechPipeline {
             // Everything is done, so the observer's answer does not matter.
             let _ = observer(Event::Progress { done: total, total });
         }
-        let detected = windows.detected.and_then(|id| {
-            let mut known = plan.languages().iter();
-            known.find(|&&(token, _)| token == id)
-        });
-        let detected = detected.map(|(_, name)| code_of(name));
-        transcript.language = detected.or(plan.language()).map(str::to_owned);
+        let first = languages.and_then(|languages| languages.into_iter().next());
+        transcript.language = first.map(|language| language.code);
         Ok(transcript)
+    }
+
+    /// What can be said of the language before the sound is heard; `None` if it has to be detected.
+    pub(super) fn known_languages(&self, plan: &WhisperPlan) -> Option<Vec<SpokenLanguage>> {
+        let certain = plan.language().map(|code| SpokenLanguage {
+            code: code.to_owned(),
+            probability: 1.0,
+        });
+        let is_known = plan.languages().is_empty();
+        is_known.then(|| certain.into_iter().collect())
     }
 
     fn windows<'a, M: SpeechModel>(
@@ -187,7 +206,7 @@ impl SpeechPipeline {
         plan: &'a WhisperPlan,
         options: &'a TranscribeOptions,
     ) -> Result<Windows<'a, M>, OptionsError> {
-        check_temperatures(options)?;
+        check_sampling(options)?;
         let vocabulary = self.config.vocab_size;
         Ok(Windows {
             model,
@@ -200,6 +219,7 @@ impl SpeechPipeline {
             },
             thresholds: Thresholds::new(options, &self.config)?,
             top_k: self.config.top_k,
+            best_of: options.best_of.unwrap_or(1),
             vocabulary: vocabulary.unwrap_or_else(|| self.tokenizer.vocabulary_size()),
             // Its id is one less than that of the token that says that no timestamps follow.
             no_speech: self
@@ -209,7 +229,7 @@ impl SpeechPipeline {
             random: ChaCha8Rng::seed_from_u64(options.seed),
             sequences: Sequences::default(),
             seconds: 0.0,
-            detected: None,
+            detected: Vec::new(),
         })
     }
 
@@ -229,6 +249,7 @@ impl SpeechPipeline {
             .filter(|&token| plan.is_text(token))
             .collect();
         Ok(Segment {
+            seek: (offset * 100.0).round() as u64,
             start: offset + piece.start,
             end: offset + piece.end,
             text: self.tokenizer.decode(&words)?.trim().to_owned(),
@@ -251,14 +272,31 @@ fn within(mut segment: Segment, before: f64, total: f64) -> Segment {
     segment
 }
 
-fn check_temperatures(options: &TranscribeOptions) -> Result<(), OptionsError> {
+/// The detected languages, most probable first.
+fn spoken(plan: &WhisperPlan, detected: &[(u32, f32)]) -> Vec<SpokenLanguage> {
+    let name = |id| {
+        let mut known = plan.languages().iter();
+        known.find(|&&(token, _)| token == id)
+    };
+    let spoken = detected.iter().filter_map(|&(id, probability)| {
+        Some(SpokenLanguage {
+            code: code_of(&name(id)?.1).to_owned(),
+            probability,
+        })
+    });
+    spoken.collect()
+}
+
+/// Refuses temperatures that are no temperatures, and numbers of draws that make no sense.
+fn check_sampling(options: &TranscribeOptions) -> Result<(), OptionsError> {
+    let wrong = |name, cause| Err(OptionsError::Option { name, cause });
     let mut temperatures = options.temperatures.iter();
-    match temperatures.any(|t| !t.is_finite() || *t < 0.0) {
-        true => Err(OptionsError::Option {
-            name: "temperatures",
-            cause: "must be finite numbers, 0 or above",
-        }),
-        false => Ok(()),
+    if temperatures.any(|t| !t.is_finite() || *t < 0.0) {
+        return wrong("temperatures", "must be finite numbers, 0 or above");
+    }
+    match options.best_of {
+        Some(count) if !(1..=64).contains(&count) => wrong("best_of", "must be 1 to 64"),
+        _ => Ok(()),
     }
 }
 
@@ -269,6 +307,9 @@ struct Cursor<'a> {
     /// If timestamps tell where to go on: the features of the whole sound, and the token of time
     /// zero.
     seeking: Option<(WholeSound<'a>, u32)>,
+    /// The parts of the sound that are still to be decoded, the current one first, in the unit of
+    /// `at`.
+    clips: VecDeque<Range<usize>>,
     /// In frames of features if `seeking`, else in samples.
     at: usize,
 }
@@ -277,18 +318,29 @@ impl<'a> Cursor<'a> {
     fn new(
         extractor: &'a LogMel,
         samples: &'a [f32],
+        clips: Vec<Range<usize>>,
         plan: &WhisperPlan,
     ) -> Result<Self, FeatureError> {
         let seeking = match plan.time_zero() {
             Some(zero) => Some((extractor.whole(samples)?, zero)),
             None => None,
         };
-        Ok(Self {
+        let mut cursor = Self {
             extractor,
             samples,
             seeking,
+            clips: VecDeque::new(),
             at: 0,
-        })
+        };
+        let (unit, last) = (cursor.unit(), samples.len());
+        // To the nearest unit, except for the end of the sound.
+        let near = |sample: usize| match sample == last {
+            true => cursor.last(),
+            false => ((sample + unit / 2) / unit).min(cursor.last()),
+        };
+        let clips = clips.iter().map(|clip| near(clip.start)..near(clip.end));
+        cursor.clips = clips.filter(|clip| !clip.is_empty()).collect();
+        Ok(cursor)
     }
 
     /// Number of samples in a unit of `at`.
@@ -297,6 +349,32 @@ impl<'a> Cursor<'a> {
             Some(_) => self.extractor.config().hop_length,
             None => 1,
         }
+    }
+
+    /// Where the sound ends.
+    fn last(&self) -> usize {
+        match &self.seeking {
+            Some((sound, _)) => sound.frames(),
+            None => self.samples.len(),
+        }
+    }
+
+    /// Goes to where the next window begins: in the current clip or the next one, and not in
+    /// silence. Returns `false` if nothing is left to decode.
+    fn settle(&mut self, silence: Option<&Silence<'_>>) -> bool {
+        while let Some(clip) = self.clips.front().cloned() {
+            self.at = self.at.max(clip.start);
+            let heard = self.at;
+            if let (Some(silence), false) = (silence, self.is_done(&clip)) {
+                self.move_to(silence.skip(self.sample()));
+            }
+            if self.is_done(&clip) {
+                self.clips.pop_front();
+            } else if self.at == heard {
+                return true;
+            }
+        }
+        false
     }
 
     fn sample(&self) -> usize {
@@ -315,32 +393,36 @@ impl<'a> Cursor<'a> {
         };
     }
 
-    fn is_done(&self) -> bool {
-        if let Some((sound, _)) = &self.seeking {
-            return self.at >= sound.frames();
-        }
-        let left = self.samples.len().saturating_sub(self.at) as f64;
-        left == 0.0
-            || (self.at > 0 && left < SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate()))
+    /// Whether nothing of this clip is left to decode.
+    fn is_done(&self, clip: &Range<usize>) -> bool {
+        let left = clip.end.saturating_sub(self.at);
+        let short = SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate());
+        let is_remainder = self.seeking.is_none() && self.at > clip.start;
+        left == 0 || (is_remainder && (left as f64) < short)
     }
 
     /// Units of sound in this window.
     fn span(&self) -> usize {
-        match &self.seeking {
-            Some((sound, _)) => self
-                .extractor
-                .frames()
-                .min(sound.frames().saturating_sub(self.at)),
-            None => self
-                .extractor
-                .window_samples()
-                .min(self.samples.len().saturating_sub(self.at)),
-        }
+        let window = match &self.seeking {
+            Some(_) => self.extractor.frames(),
+            None => self.extractor.window_samples(),
+        };
+        let end = self.clips.front().map_or(0, |clip| clip.end);
+        window.min(end.saturating_sub(self.at))
     }
 
     fn features(&self, out: &mut Vec<f32>) -> Result<(), FeatureError> {
         match &self.seeking {
-            Some((sound, _)) => sound.window(self.at, out),
+            Some((sound, _)) => {
+                sound.window(self.at, out)?;
+                let span = self.span();
+                if self.at + span < sound.frames() {
+                    // What comes after the clip is not to be heard.
+                    let rows = out.chunks_exact_mut(self.extractor.frames());
+                    rows.for_each(|row| row[span..].fill(0.0));
+                }
+                Ok(())
+            }
             None => {
                 let cut = &self.samples[self.at..self.at + self.span()];
                 self.extractor.extract(cut, out)

@@ -12,8 +12,8 @@ use super::{SpeechModel, TranscribeError};
 use crate::config::OptionsError;
 use crate::rules::Rule;
 use crate::search::{
-    Generated, Request, Sampling, SearchError, Sequences, beam_search, choose_among, greedy,
-    probability, sample,
+    Generated, Request, Sampling, SearchError, Sequences, beam_search, greedy, probabilities_among,
+    probability, sample_best,
 };
 
 /// What decoding one window gave.
@@ -35,6 +35,8 @@ pub(super) struct Windows<'a, M> {
     pub temperatures: &'a [f32],
     pub thresholds: Thresholds,
     pub top_k: usize,
+    /// How many texts are drawn at a temperature above 0.
+    pub best_of: usize,
     pub vocabulary: usize,
     /// The token for "no speech".
     pub no_speech: Option<u32>,
@@ -42,8 +44,9 @@ pub(super) struct Windows<'a, M> {
     pub sequences: Sequences,
     /// Where the current window begins, in seconds.
     pub seconds: f64,
-    /// Token of the detected language.
-    pub detected: Option<u32>,
+    /// Tokens of the languages with their probabilities, most probable first; empty until they are
+    /// detected.
+    pub detected: Vec<(u32, f32)>,
 }
 
 impl<M: SpeechModel> Windows<'_, M> {
@@ -65,18 +68,18 @@ impl<M: SpeechModel> Windows<'_, M> {
     /// The window's own prompt. Detects the language first, if that is still to be done.
     pub fn own_prompt(&mut self) -> Result<Vec<u32>, TranscribeError<M::Error>> {
         let seconds = self.seconds;
-        if !self.plan.languages().is_empty() && self.detected.is_none() {
+        if !self.plan.languages().is_empty() && self.detected.is_empty() {
             let start = &self.plan.prompt(None)[..1];
             let row = self.sequences.feed(self.model, 0, start);
             let row = row.map_err(|e| at(seconds, e))?;
             let languages = self.plan.languages().iter().map(|&(id, _)| id);
-            let language = choose_among(row, languages);
-            self.detected = Some(language.map_err(|cause| {
+            self.detected = probabilities_among(row, languages).map_err(|cause| {
                 let position = 0;
                 at(seconds, SearchError::Scores { position, cause })
-            })?);
+            })?;
         }
-        Ok(self.plan.prompt(self.detected))
+        let language = self.detected.first().map(|&(language, _)| language);
+        Ok(self.plan.prompt(language))
     }
 
     /// Decodes the encoded window after a prompt, of which the last `own` tokens are the window's
@@ -117,7 +120,13 @@ impl<M: SpeechModel> Windows<'_, M> {
                     top_k: self.top_k,
                     random: &mut self.random,
                 };
-                sample(self.model, &mut self.sequences, &request, sampling)
+                sample_best(
+                    self.model,
+                    &mut self.sequences,
+                    &request,
+                    sampling,
+                    self.best_of,
+                )
             } else if self.plan.beam().beams > 1 {
                 beam_search(self.model, &mut self.sequences, &request, self.plan.beam())
             } else {

@@ -191,7 +191,7 @@ fn tsv(segment: &Segment) -> String {
 }
 
 /// One JSON object: `file` if it is known, `text`, `language`, `duration`, and `segments` with `id`,
-/// `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
+/// `seek`, `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
 /// `temperature` and `complete`. Times are in seconds.
 fn json(transcript: &Transcript, style: &Style) -> String {
     #[derive(Serialize)]
@@ -254,6 +254,7 @@ mod tests {
 
     fn transcript() -> Transcript {
         let segment = |start, end, text: &str| Segment {
+            seek: 0,
             start,
             end,
             text: text.to_owned(),

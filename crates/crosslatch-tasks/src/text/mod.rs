@@ -11,6 +11,7 @@
 //!
 //! The reference is `generate` of transformers (5.23) for encoder–decoder models.
 
+mod batch;
 mod config;
 mod languages;
 mod options;

@@ -116,7 +116,7 @@ fn a_break_and_an_error_end_it_in_order() {
             count += 1;
             ControlFlow::Continue(())
         }
-        Event::Progress { .. } => ControlFlow::Continue(()),
+        _ => ControlFlow::Continue(()),
     };
     let mut models = Loudness::models(3, usize::MAX);
     let transcript = pipeline
@@ -137,6 +137,46 @@ fn a_break_and_an_error_end_it_in_order() {
         TranscribeError::Encoder { seconds, .. } => assert!((2.0..2.5).contains(&seconds)),
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn only_clips_are_decoded_and_times_stay_those_of_the_sound() {
+    let (pipeline, samples) = (pipeline(serde_json::json!({})), sound());
+    // The third word and the last two, each of 0.55 s and every 0.8 s.
+    let clips = TranscribeOptions {
+        clip_timestamps: vec![1.6, 2.4, 3.2],
+        ..options()
+    };
+    let go_on = |_: Event<'_>| ControlFlow::Continue(());
+    let mut models = Loudness::models(3, usize::MAX);
+    let all = pipeline.transcribe_batch(&mut models, &samples, &options(), go_on);
+    let words: Vec<String> = all.unwrap().segments.into_iter().map(|s| s.text).collect();
+    let batch = pipeline.transcribe_batch(&mut models, &samples, &clips, go_on);
+    let alone = pipeline.transcribe(&mut models[0], &samples, &clips);
+    for transcript in [batch.unwrap(), alone.unwrap()] {
+        let segments = &transcript.segments;
+        let near = |x: f64, y: f64| assert!((x - y).abs() < 1e-9, "{x}, {y}");
+        near(segments[0].start, 1.6);
+        near(segments[0].end, 2.4);
+        assert_eq!((segments[0].seek, &segments[0].text), (160, &words[2]));
+        near(segments[1].start, 3.2);
+        assert_eq!(segments[1].text, words[4]);
+        near(segments[segments.len() - 1].end, transcript.duration);
+        assert_eq!(transcript.duration, samples.len() as f64 / 16_000.0);
+    }
+    let backwards = TranscribeOptions {
+        clip_timestamps: vec![2.0, 1.0],
+        ..options()
+    };
+    assert!(pipeline.check(&backwards).is_err());
+    let outside = TranscribeOptions {
+        clip_timestamps: vec![1e9],
+        ..options()
+    };
+    let nothing = pipeline
+        .transcribe_batch(&mut models, &samples, &outside, go_on)
+        .unwrap();
+    assert_eq!(nothing.segments, []);
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn options(arguments: &Value) -> TranscribeOptions {
         compression_ratio_threshold: number(&arguments["compression_ratio_threshold"]),
         logprob_threshold: number(&arguments["logprob_threshold"]),
         no_speech_threshold: number(&arguments["no_speech_threshold"]),
+        suppress_tokens: serde_json::from_value(arguments["suppress_tokens"].clone()).unwrap(),
         ..TranscribeOptions::default()
     }
 }

@@ -34,6 +34,8 @@ struct Scripted {
     rows: VecDeque<Vec<f32>>,
     row: Vec<f32>,
     windows: Vec<(f32, usize, usize)>,
+    /// Number of frames of each window up to the last one that is not blank.
+    heard: Vec<usize>,
     fed: Vec<(Vec<i64>, usize)>,
 }
 
@@ -70,6 +72,15 @@ impl SpeechModel for Scripted {
         assert_eq!(features.len(), mels * frames);
         let high = features.iter().copied().fold(f32::MIN, f32::max);
         self.windows.push((high, mels, frames));
+        let is_heard = |&frame: &usize| {
+            features
+                .iter()
+                .skip(frame)
+                .step_by(frames)
+                .any(|&x| x != 0.0)
+        };
+        let last = (0..frames).rev().find(is_heard);
+        self.heard.push(last.map_or(0, |last| last + 1));
         Ok(())
     }
 }
@@ -187,6 +198,66 @@ fn a_language_is_detected_once_among_the_languages() {
     assert_eq!(model.fed, fed);
     assert_eq!(transcript.language.as_deref(), Some("de"));
     assert_eq!(transcript.text, "w10 w11");
+}
+
+#[test]
+fn the_language_is_told_before_the_first_segment_with_its_probability() {
+    let told = |options: &TranscribeOptions, generation: serde_json::Value| {
+        let mut model = Scripted::playing([ranked(&[20, 4, 3]), ranked(&[10]), ranked(&[1])]);
+        let mut told = Vec::new();
+        let outcome =
+            pipeline(generation).transcribe_with(&mut model, &[0.1; 16_000], options, |event| {
+                match event {
+                    Event::Languages(languages) => told.push(languages.to_vec()),
+                    Event::Segment(_) => assert_eq!(told.len(), 1),
+                    Event::Progress { .. } => {}
+                }
+                ControlFlow::Continue(())
+            });
+        assert_eq!(told.len(), 1);
+        let first = told[0].first().map(|language| language.code.clone());
+        assert_eq!(outcome.unwrap().language, first);
+        let told = told.remove(0).into_iter();
+        told.map(|l| (l.code, l.probability)).collect::<Vec<_>>()
+    };
+    let open = TranscribeOptions {
+        language: None,
+        ..english()
+    };
+    let detected = told(&open, serde_json::json!({}));
+    let codes: Vec<&str> = detected.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(codes, ["de", "en"]);
+    let odds = 1.0_f32.exp();
+    assert!((detected[0].1 - odds / (1.0 + odds)).abs() < 1e-6);
+    assert!((detected[1].1 - 1.0 / (1.0 + odds)).abs() < 1e-6);
+    let certain = vec![("en".to_owned(), 1.0)];
+    assert_eq!(told(&english(), serde_json::json!({})), certain);
+    let only = serde_json::json!({"is_multilingual": false, "lang_to_id": null});
+    assert_eq!(told(&open, only), certain);
+    let nameless = serde_json::json!({"is_multilingual": null, "lang_to_id": null});
+    assert_eq!(told(&open, nameless), []);
+}
+
+#[test]
+fn clips_are_windows_of_their_own_and_hear_nothing_after_their_end() {
+    let rows = || Scripted::preferring(&[30, 10, 1, 30, 11, 1, 30, 12, 1]);
+    let pipeline = pipeline(serde_json::json!({}));
+    let samples: Vec<f32> = (0..49_000).map(|i| (i as f32 * 0.2).sin() * 0.1).collect();
+    let options = TranscribeOptions {
+        timestamps: Some(true),
+        clip_timestamps: vec![0.504, 0.9, 2.0],
+        ..english()
+    };
+    let mut model = rows();
+    let transcript = pipeline.transcribe(&mut model, &samples, &options).unwrap();
+    let segments = transcript.segments.iter();
+    let found: Vec<_> = segments
+        .map(|s| (s.seek, s.start, s.end, s.text.as_str()))
+        .collect();
+    // In steps of a frame, which is 10 ms; the last window begins where the one before it ended.
+    assert_eq!(found[..2], [(50, 0.5, 0.9, "w10"), (200, 2.0, 3.0, "w11")]);
+    assert_eq!((found.len(), found[2].0, found[2].3), (3, 300, "w12"));
+    assert_eq!(model.heard, [40, 100, 6]);
 }
 
 #[test]

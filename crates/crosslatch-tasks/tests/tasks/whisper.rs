@@ -156,8 +156,9 @@ fn without_a_generation_file_the_model_file_serves() {
 
 #[test]
 fn a_model_that_knows_english_only_is_asked_for_english() {
-    let english_only =
-        config(json!({"decoder_start_token_id": 2, "is_multilingual": false})).unwrap();
+    let file = json!({"decoder_start_token_id": 2, "is_multilingual": false, "language": "<|en|>",
+        "task": "transcribe"});
+    let english_only = config(file).unwrap();
     let plan = |language: Option<&str>, task| {
         let options = TranscribeOptions {
             language: language.map(str::to_owned),
@@ -180,6 +181,39 @@ fn a_model_that_knows_english_only_is_asked_for_english() {
     ] {
         let refused = plan(language, task);
         assert!(matches!(refused, Err(OptionsError::EnglishOnly)));
+    }
+}
+
+#[test]
+fn tokens_are_suppressed_instead_of_those_of_the_file_or_beside_them() {
+    let file = json!({"decoder_start_token_id": 2, "suppress_tokens": [7, 9], "eos_token_id": 1});
+    let config = config(file).unwrap();
+    let allowed = |tokens: Option<Vec<i64>>| {
+        let options = TranscribeOptions {
+            suppress_tokens: tokens,
+            ..TranscribeOptions::default()
+        };
+        let plan = config.plan(&options, false)?;
+        let mut scores = [0.0; 12];
+        for rule in plan.rules() {
+            rule.apply(
+                History {
+                    tokens: &[2, 3],
+                    prompt: 1,
+                },
+                &mut scores,
+            );
+        }
+        let suppressed = (0..12).filter(|&token| scores[token] == f32::NEG_INFINITY);
+        Ok::<Vec<usize>, OptionsError>(suppressed.collect())
+    };
+    assert_eq!(allowed(None).unwrap(), [7, 9]);
+    assert!(allowed(Some(vec![])).unwrap().is_empty());
+    assert_eq!(allowed(Some(vec![3, 500])).unwrap(), [3]);
+    assert_eq!(allowed(Some(vec![-1, 3])).unwrap(), [3, 7, 9]);
+    for wrong in [-2, i64::MAX] {
+        let error = allowed(Some(vec![wrong])).unwrap_err().to_string();
+        assert!(error.starts_with("suppress_tokens: must be ids"), "{error}");
     }
 }
 

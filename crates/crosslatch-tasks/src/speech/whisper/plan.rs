@@ -54,6 +54,15 @@ impl WhisperConfig {
         first.is_some_and(|first| self.vocab_size.is_none_or(|size| size > first))
     }
 
+    /// Codes of the languages that the model can be asked for; empty if its files name none.
+    pub fn languages(&self) -> Vec<&str> {
+        if self.is_multilingual == Some(false) {
+            return vec![code_of(ENGLISH)];
+        }
+        let known = self.lang_to_id.iter().flatten();
+        known.map(|(token, _)| code_of(token)).collect()
+    }
+
     /// The plan for one transcript; `is_long` says that the sound is longer than one window.
     ///
     /// # Errors
@@ -74,16 +83,15 @@ impl WhisperConfig {
         };
         let decoding = &self.decoding;
         let beam = decoding.beam_options(options.beam_size, None)?;
-        let (mut language, mut task) = (options.language.as_deref(), options.task);
+        let mut language = options.language.as_deref().or(self.language.as_deref());
+        let mut task = options.task.map(Task::name).or(self.task.as_deref());
         if self.is_multilingual == Some(false) {
             let is_english = language.is_none_or(|l| language_token(l).as_deref() == Some(ENGLISH));
-            if !is_english || task == Some(Task::Translate) {
+            if !is_english || task == Some(Task::Translate.name()) {
                 return Err(OptionsError::EnglishOnly);
             }
             (language, task) = (None, None);
         }
-        let language = language.or(self.language.as_deref());
-        let task = task.map(Task::name).or(self.task.as_deref());
 
         let mut prompt = vec![Some(decoding.decoder_start_token_id)];
         if language.is_none() && task.is_none() {
@@ -146,7 +154,7 @@ impl WhisperConfig {
             languages,
             language: token,
             eos: decoding.eos_token_ids.clone(),
-            suppressed: decoding.suppress_tokens.clone(),
+            suppressed: self.suppressed(options)?,
             suppressed_first: decoding.begin_suppress_tokens.clone(),
             timestamps,
             lengths: WindowLengths {
@@ -159,6 +167,28 @@ impl WhisperConfig {
         };
         plan.lengths().next(plan.prompt.len())?;
         Ok(plan)
+    }
+
+    /// The tokens that are never taken.
+    fn suppressed(&self, options: &TranscribeOptions) -> Result<Vec<u32>, OptionsError> {
+        let own = &self.decoding.suppress_tokens;
+        let Some(wanted) = &options.suppress_tokens else {
+            return Ok(own.clone());
+        };
+        let mut suppressed = Vec::new();
+        for &token in wanted {
+            match u32::try_from(token) {
+                Ok(id) => suppressed.push(id),
+                Err(_) if token == -1 => suppressed.extend(own),
+                Err(_) => {
+                    return Err(OptionsError::Option {
+                        name: "suppress_tokens",
+                        cause: "must be ids of tokens, or -1 for those that the model's file names",
+                    });
+                }
+            }
+        }
+        Ok(suppressed)
     }
 
     fn language_id(&self, language: &str) -> Result<(String, u32), OptionsError> {
