@@ -38,7 +38,7 @@ pub const ATTACKS: &[Attack] = &[
             file.splice(22..26, u32::MAX.to_le_bytes());
             file
         },
-        "model.bin: the file ends after 6 of 11 bytes at byte 6",
+        "model.bin: the file ends after 51 of 1667589120 bytes at byte 3018",
     ),
     Attack::new(
         "ctranslate2_cut.model",
