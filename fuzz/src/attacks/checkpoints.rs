@@ -23,17 +23,22 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "ggml_sizes_that_overflow.bin",
         || ggml(&[0, 4, 1, 0, u32::MAX, u32::MAX, u32::MAX, u32::MAX, 0]),
-        "the file ends after 4 of 1 bytes at byte 0",
+        "tensor `` cannot have the shape [4294967295, 4294967295, 4294967295, 4294967295]",
     ),
     Attack::new(
         "ggml_without_tensors.bin",
         || ggml(&[0]),
-        "there is no tensor `conv1.weight`",
+        "there is no tensor `encoder.conv1.weight`",
     ),
     Attack::new(
         "ctranslate2_billions_of_variables.model",
-        || [6, 0xb, u32::MAX].map(u32::to_le_bytes).concat(),
-        "",
+        || {
+            let mut file = ctranslate2(0);
+            // After the version, the specification's name and its revision.
+            file.splice(22..26, u32::MAX.to_le_bytes());
+            file
+        },
+        "model.bin: the file ends after 51 of 1667589120 bytes at byte 3018",
     ),
     Attack::new(
         "ctranslate2_cut.model",
@@ -42,17 +47,17 @@ pub const ATTACKS: &[Attack] = &[
             file.truncate(100);
             file
         },
-        "",
+        "model.bin: the file ends after 33 of 96 bytes at byte 67",
     ),
     Attack::new(
         "ctranslate2_without_scales.model",
         || renamed("linear_0/weight_scale", "linear_0/weight_seale"),
-        "",
+        "model.bin: there is no variable `encoder/layer_0/self_attention/linear_0/weight_scale`",
     ),
     Attack::new(
-        "ctranslate2_scales_of_another.model",
+        "ctranslate2_without_scales_of_a_convolution.model",
         || renamed("conv1/weight_scale", "conv1/weight_zcale"),
-        "",
+        "model.bin: there is no variable `encoder/conv1/weight_scale`",
     ),
 ];
 

@@ -4,7 +4,7 @@
 //! make mel bands, the tokens as bytes, and the tensors until the end, each with its rank, the length of
 //! its name, its type, its sizes (the innermost first), its name and its data. The names are those of
 //! OpenAI's own checkpoints. (`models/convert-pt-to-ggml.py` of whisper.cpp writes the format, and
-//! `whisper_model_load` reads it.) Everything else is the same for all such files; [`openai`] has it.
+//! `whisper_model_load` reads it.) Everything else is the same for all such files; `openai.rs` has it.
 //!
 //! The filters are not used: they are those of every Whisper, which the features compute themselves.
 //! They are compared in size alone.
@@ -60,8 +60,8 @@ pub fn read(path: &Path, access: Access) -> Result<Checkpoint, CheckpointError> 
         let name = transformers_name(&name)
             .ok_or_else(|| refuse(format!("`{name}` is no tensor of a Whisper")))?;
         // A convolution's bias is a column.
-        if name.ends_with("bias") {
-            stored.shape.retain(|&size| size != 1);
+        if let ([_, 1], true) = (&stored.shape[..], name.ends_with("bias")) {
+            stored.shape.pop();
         }
         tensors.insert(name, stored, bytes).map_err(refuse)?;
     }
