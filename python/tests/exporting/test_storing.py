@@ -17,6 +17,7 @@ from torch.export.pt2_archive._package import load_pt2
 from families import FAMILIES
 
 import crosslatch as python_package
+from crosslatch.exporting.storing import own_type
 
 TYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 NAMED = {family.name: family for family in FAMILIES}
@@ -57,7 +58,7 @@ def test_weights_keep_their_16_bits(stored, crosslatch):
     with safe_open(stored.path.parent / "checkpoint" / "model.safetensors", "pt") as checkpoint:
         names = checkpoint.keys()
         in_checkpoint = sum(checkpoint.get_tensor(name).nbytes for name in names)
-    assert in_checkpoint < payloads < 1.1 * in_checkpoint + 20_000
+    assert in_checkpoint <= payloads < 1.1 * in_checkpoint + 20_000
     name = str(stored.checkpoint).removeprefix("torch.").replace("float", "f")
     for method in json.loads(crosslatch("inspect", stored.path, "--json")[0])["methods"]:
         weights = method["weights"]
@@ -119,6 +120,19 @@ def test_what_a_type_does_not_hold_is_refused_by_name(tmp_path):
         python_package.export(model, tmp_path / "m.pt2", store="int8", **say)
     with pytest.raises(ValueError, match="no type 'f8' to store weights in"):
         python_package.export(model, tmp_path / "m.pt2", store="f8", **say)
+
+
+@pytest.mark.parametrize("dtype, found", [(torch.float16, torch.float16), (torch.float32, None),
+                                          (torch.bfloat16, torch.bfloat16)])
+def test_the_type_of_a_checkpoint_follows_from_its_numbers(dtype, found):
+    generator = torch.Generator().manual_seed(5)
+    model = torch.nn.Linear(70, 90)
+    for scale in (1.0, 1e-4):  # small numbers in bf16 are not values of f16
+        with torch.no_grad():
+            for weight in model.parameters():
+                drawn = torch.randn(weight.shape, generator=generator) * scale
+                weight.copy_(drawn.to(dtype).float())
+        assert own_type(model) == found
 
 
 def whisper():
