@@ -89,8 +89,10 @@ def load(path, tokenizer=None, feature_extractor=None):
 def _load_if_there(kind, path):
     try:
         return kind.from_pretrained(path)
-    except (OSError, ValueError, ImportError, KeyError):
-        return None  # text models have no feature extractor, some speech models no tokenizer
+    except (OSError, ValueError, ImportError, KeyError, TypeError):
+        # Text models have no feature extractor, some speech models no tokenizer, and a tokenizer
+        # whose vocabulary is missing fails with whatever opening `None` gives.
+        return None
 
 
 def check_supported(model):

@@ -1,6 +1,6 @@
 //! What is known about a model, as JSON.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use crosslatch::inputs::types_for;
@@ -168,6 +168,14 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
             _ => None,
         })
         .collect();
+    let types: BTreeSet<&str> = (quantized.iter())
+        .map(
+            |(i, _, weight)| match stored.get(*i).and_then(Stored::format) {
+                Some(format) => format.name(),
+                None => weight.stored.name(),
+            },
+        )
+        .collect();
     let mut seen: HashSet<Source> = HashSet::new();
     let mut sum = |weights: &[(usize, &Slot, &Weight)]| {
         let mut total = (0, 0);
@@ -186,7 +194,7 @@ fn describe_weights(model: &Model, session: &Session, index: usize) -> Value {
     let as_typed = sum(&as_typed);
     json!({
         "bytes": quantized.1 + as_typed.1,
-        "narrow": {"count": quantized.0, "bytes": quantized.1},
+        "narrow": {"count": quantized.0, "bytes": quantized.1, "types": types},
         "as_typed": {"count": as_typed.0, "bytes": as_typed.1},
         "kept": kept,
     })
@@ -200,7 +208,7 @@ fn weight_bytes(model: &Model) -> usize {
     let weights = weights.filter_map(|(_, weight)| weight.as_ref());
     let mut seen: HashSet<&Source> = HashSet::new();
     let once = weights.filter(|weight| seen.insert(&weight.source));
-    once.map(|w| w.layout.numel() * w.stored.size()).sum()
+    once.map(|w| w.layout.numel() * w.in_file.size()).sum()
 }
 
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {

@@ -12,7 +12,7 @@ pub fn print(out: &mut impl Write, facts: &Value) -> std::io::Result<()> {
     for method in list(&facts["methods"]) {
         writeln!(out, "\nmethod {}", text(&method["name"]))?;
         ends(out, method)?;
-        weights(out, &method["weights"], text(&facts["precision"]))?;
+        weights(out, &method["weights"])?;
         match &method["plan"] {
             Value::Null => writeln!(out, "  plan    depends on sizes that are not bounded")?,
             plan => self::plan(out, plan)?,
@@ -87,14 +87,16 @@ fn ends(out: &mut impl Write, method: &Value) -> std::io::Result<()> {
     Ok(())
 }
 
-fn weights(out: &mut impl Write, weights: &Value, precision: &str) -> std::io::Result<()> {
+fn weights(out: &mut impl Write, weights: &Value) -> std::io::Result<()> {
     write!(out, "  weights {}", bytes(number(&weights["bytes"])))?;
+    let types: Vec<&str> = list(&weights["narrow"]["types"]).iter().map(text).collect();
     match number(&weights["narrow"]["count"]) {
         0 => writeln!(out),
         count => writeln!(
             out,
-            ": {} in {count} matrices of {precision}, {} as typed",
+            ": {} in {count} matrices of {}, {} as typed",
             bytes(number(&weights["narrow"]["bytes"])),
+            types.join(" and "),
             bytes(number(&weights["as_typed"]["bytes"]))
         ),
     }

@@ -57,8 +57,10 @@ impl Source {
 pub struct Weight {
     /// Its element type.
     pub dtype: DType,
-    /// The type of the elements in the payload: the same, or f16 or bf16 for `f32`.
+    /// The type of the elements in memory: the same, or f16 or bf16 for `f32`.
     pub stored: DType,
+    /// Their type in the file: that in memory, unless they were widened.
+    pub in_file: DType,
     /// Its layout in the payload.
     pub layout: Layout,
     /// Its bytes.
@@ -73,6 +75,7 @@ impl Weight {
         Weight {
             dtype,
             stored: dtype,
+            in_file: dtype,
             layout: Layout::contiguous(shape),
             source: Source::Zeros,
             is_zero: true,
@@ -208,6 +211,7 @@ impl Weights {
         Ok(Weight {
             dtype: tensor.dtype(),
             stored: tensor.dtype(),
+            in_file: tensor.dtype(),
             layout: Layout::contiguous(tensor.shape()),
             source: Source::Copied(self.copies.append(tensor.bytes())?),
             is_zero: false,
@@ -235,6 +239,7 @@ impl Weights {
         Ok(Some(Weight {
             dtype,
             stored: dtype,
+            in_file: dtype,
             layout,
             source: self.source(file, range, bytes, dtype)?,
             is_zero: false,
@@ -343,6 +348,7 @@ impl Weights {
         Ok(Weight {
             dtype,
             stored: dtype,
+            in_file: dtype,
             layout,
             source,
             is_zero: false,
