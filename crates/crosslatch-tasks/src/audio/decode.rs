@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
@@ -21,7 +22,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
-use super::opus::Opus;
+use super::opus::{self, Opus};
 use super::riff::{self, Repaired};
 use super::{Audio, AudioError, Damage, Resampler, SAMPLE_RATES};
 
@@ -58,10 +59,6 @@ fn read_inner(
     rate: u32,
     max_seconds: f64,
 ) -> Result<Audio, AudioError> {
-    let no_audio = |cause: String| AudioError::NoAudio {
-        file: name.to_owned(),
-        cause,
-    };
     let mut hint = Hint::new();
     if let Some(extension) = extension {
         hint.with_extension(extension);
@@ -88,55 +85,96 @@ fn read_inner(
         )
         .map_err(|e| format_error(name, e))?;
 
-    let track = format
-        .default_track(TrackType::Audio)
-        .ok_or_else(|| no_audio("the file has no track of sound".to_owned()))?;
-    let track_id = track.id;
-    // What an encoder put in front is counted, and not heard.
-    let delay = u64::from(track.delay.unwrap_or(0));
-    let announced = track.num_frames.map(|n| n.saturating_sub(delay));
-    let parameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio())
-        .ok_or_else(|| no_audio("the track does not say how it is encoded".to_owned()))?;
-    let source_rate = parameters.sample_rate.unwrap_or(0);
-    check_rate(source_rate).map_err(no_audio)?;
-    if let Some(channels) = &parameters.channels {
-        check_channels(channels.count()).map_err(no_audio)?;
-    }
-    let mut decoder = codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|e| format_error(name, e))?;
-
+    let mut track = Track::open(&*format, name)?;
     let mut state = State {
         name,
-        resampler: Resampler::new(source_rate, rate)?,
+        rate,
+        resampler: Resampler::new(track.rate, rate)?,
         samples: Vec::new(),
         interleaved: Vec::new(),
         mono: Vec::new(),
-        source_rate,
+        source_rate: track.rate,
         source_channels: 0,
         frames: 0,
-        max_frames: (max_seconds * f64::from(source_rate)) as u64,
+        seconds_before: 0.0,
         max_seconds,
         damage: Damage {
             missing_seconds,
             ..Damage::default()
         },
     };
-    pump(&mut *format, &mut *decoder, track_id, &mut state)?;
+    while pump(&mut *format, &mut track, &mut state)? == Pumped::ToTheNextFile {
+        let next = Track::open(&*format, name);
+        if next.is_err() && state.has_sound() {
+            state.damage.packets += 1;
+            break;
+        }
+        track = next?;
+        // The header of a file in the middle says nothing about the end.
+        track.announced = None;
+        state.go_on_at(track.rate)?;
+    }
     // The file is cut off, and what is there has been decoded. Packets that failed already explain
     // the gap.
-    if let Some(announced) = announced.filter(|n| plausible(*n) && *n > state.frames)
+    if let Some(announced) = track
+        .announced
+        .filter(|n| plausible(*n) && *n > state.frames)
         && state.damage.packets == 0
     {
-        let missing = (announced - state.frames) as f64 / f64::from(source_rate);
+        let missing = (announced - state.frames) as f64 / f64::from(state.source_rate);
         if missing >= NOTICEABLE {
             state.damage.missing_seconds += missing;
         }
     }
     state.finish()
+}
+
+/// A track of sound, and what decodes it.
+struct Track {
+    id: u32,
+    decoder: Box<dyn AudioDecoder>,
+    /// Samples per second, as checked.
+    rate: u32,
+    /// Samples of a channel, as the header says.
+    announced: Option<u64>,
+}
+
+impl Track {
+    fn open(format: &dyn FormatReader, name: &str) -> Result<Self, AudioError> {
+        let no_audio = |cause: String| AudioError::NoAudio {
+            file: name.to_owned(),
+            cause,
+        };
+        let track = format
+            .default_track(TrackType::Audio)
+            .ok_or_else(|| no_audio("the file has no track of sound".to_owned()))?;
+        // What an encoder put in front is counted, and not heard.
+        let delay = u64::from(track.delay.unwrap_or(0));
+        let announced = track.num_frames.map(|n| n.saturating_sub(delay));
+        let parameters = track
+            .codec_params
+            .as_ref()
+            .and_then(|parameters| parameters.audio())
+            .ok_or_else(|| no_audio("the track does not say how it is encoded".to_owned()))?;
+        let rate = match parameters.codec == CODEC_ID_OPUS {
+            // Some containers name the rate that the sound had before.
+            true => opus::RATE,
+            false => parameters.sample_rate.unwrap_or(0),
+        };
+        check_rate(rate).map_err(no_audio)?;
+        if let Some(channels) = &parameters.channels {
+            check_channels(channels.count()).map_err(no_audio)?;
+        }
+        let decoder = codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(|e| format_error(name, e))?;
+        Ok(Self {
+            id: track.id,
+            decoder,
+            rate,
+            announced,
+        })
+    }
 }
 
 /// The decoders of symphonia, and ours.
@@ -180,22 +218,30 @@ const NOTICEABLE: f64 = 0.1;
 /// with fewer. More are another file, joined to the first, as adverts are to podcasts.
 const MOST_PADDING: usize = 4;
 
+/// Where the packets of a track end.
+#[derive(PartialEq)]
+enum Pumped {
+    ToTheEnd,
+    /// Another file begins, joined to the first, as radio stations do with Ogg.
+    ToTheNextFile,
+}
+
 fn pump(
     format: &mut dyn FormatReader,
-    decoder: &mut dyn AudioDecoder,
-    track_id: u32,
+    track: &mut Track,
     state: &mut State<'_>,
-) -> Result<(), AudioError> {
+) -> Result<Pumped, AudioError> {
     let mut in_a_row = 0;
     let mut behind_the_end: Vec<Packet> = Vec::new();
     let mut is_joined = false;
     loop {
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Pumped::ToTheEnd),
+            Err(SymphoniaError::ResetRequired) => return Ok(Pumped::ToTheNextFile),
             // The stream ends in the middle of a packet; what came before it is kept.
             Err(SymphoniaError::IoError(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Ok(());
+                return Ok(Pumped::ToTheEnd);
             }
             Err(SymphoniaError::IoError(source)) => {
                 return Err(AudioError::Io {
@@ -203,13 +249,13 @@ fn pump(
                     source,
                 });
             }
-            Err(_) if state.frames > 0 => {
+            Err(_) if state.has_sound() => {
                 state.damage.packets += 1;
-                return Ok(());
+                return Ok(Pumped::ToTheEnd);
             }
             Err(error) => return Err(format_error(state.name, error)),
         };
-        if packet.track_id != track_id {
+        if packet.track_id != track.id {
             continue;
         }
         let is_behind = packet.trim_end > Duration::ZERO && packet.trim_end >= packet.dur;
@@ -222,7 +268,7 @@ fn pump(
             if is_behind {
                 packet.trim_end = Duration::ZERO;
             }
-            match decoder.decode(&packet) {
+            match track.decoder.decode(&packet) {
                 Ok(buffer) => {
                     in_a_row = 0;
                     state.push(buffer)?;
@@ -231,7 +277,7 @@ fn pump(
                     state.damage.packets += 1;
                     in_a_row += 1;
                     if in_a_row > MAX_DAMAGED_IN_A_ROW {
-                        return Ok(());
+                        return Ok(Pumped::ToTheEnd);
                     }
                 }
                 Err(error) => return Err(format_error(state.name, error)),
@@ -242,19 +288,43 @@ fn pump(
 
 struct State<'a> {
     name: &'a str,
+    /// Samples per second of the result.
+    rate: u32,
     resampler: Resampler,
     samples: Vec<f32>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     source_rate: u32,
     source_channels: usize,
+    /// Samples of a channel of this track.
     frames: u64,
-    max_frames: u64,
+    /// Seconds of the tracks before it.
+    seconds_before: f64,
     max_seconds: f64,
     damage: Damage,
 }
 
 impl State<'_> {
+    fn has_sound(&self) -> bool {
+        self.frames > 0 || self.seconds_before > 0.0
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.frames as f64 / f64::from(self.source_rate)
+    }
+
+    /// Ends a track; the next one has this many samples per second.
+    fn go_on_at(&mut self, rate: u32) -> Result<(), AudioError> {
+        self.seconds_before = self.seconds();
+        self.frames = 0;
+        if rate != self.source_rate {
+            self.source_rate = rate;
+            let next = Resampler::new(rate, self.rate)?;
+            std::mem::replace(&mut self.resampler, next).finish(&mut self.samples)?;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, buffer: GenericAudioBufferRef<'_>) -> Result<(), AudioError> {
         let no_audio = |cause| AudioError::NoAudio {
             file: self.name.to_owned(),
@@ -270,7 +340,8 @@ impl State<'_> {
             )));
         }
         self.source_channels = self.source_channels.max(channels);
-        if self.frames + buffer.frames() as u64 > self.max_frames {
+        let more = buffer.frames() as f64 / f64::from(rate);
+        if self.seconds() + more > self.max_seconds {
             return Err(AudioError::TooLong {
                 file: self.name.to_owned(),
                 seconds: self.max_seconds,

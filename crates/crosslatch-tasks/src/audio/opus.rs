@@ -19,7 +19,7 @@ use symphonia::core::errors::{Result, decode_error, unsupported_error};
 use symphonia::core::packet::PacketRef;
 
 /// Samples per second of all Opus; headers name another rate only as a memory of the original.
-const RATE: u32 = 48_000;
+pub(super) const RATE: u32 = 48_000;
 /// Most samples of a channel in a packet: 120 ms.
 const LONGEST: usize = 5_760;
 

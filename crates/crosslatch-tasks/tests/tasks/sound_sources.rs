@@ -76,6 +76,23 @@ fn files_with_lengths_of_64_bits_are_wav_files() {
 }
 
 #[test]
+fn joined_ogg_files_are_read_to_their_end() {
+    let opus = std::fs::read(fixture("tone.opus")).unwrap();
+    let vorbis = std::fs::read(fixture("tone.ogg")).unwrap();
+    let seconds = |bytes: &[u8]| read(bytes.to_vec()).unwrap().duration();
+    for parts in [[&opus, &opus, &opus], [&opus, &vorbis, &opus]] {
+        let joined = read(parts.map(|part| &part[..]).concat()).unwrap();
+        let expected: f64 = parts.iter().map(|part| seconds(part)).sum();
+        assert!(
+            (joined.duration() - expected).abs() < 1e-2,
+            "{}",
+            joined.duration()
+        );
+        assert!(joined.damage.is_none(), "{}", joined.damage);
+    }
+}
+
+#[test]
 fn what_is_not_read_is_called_by_its_name() {
     let asf = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c";
     let mp3 = std::fs::read(fixture("tone.mp3")).unwrap();
