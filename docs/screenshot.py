@@ -1,6 +1,6 @@
-"""Makes the pictures of the documentation.
+"""Makes the picture of the server's page in the documentation.
 
-    python docs/screenshots.py [MODEL SOUND]
+    python docs/screenshot.py [MODEL SOUND]
 
 starts the built server with a model, has its page transcribe a sound in Chromium, and writes what a person
 then sees to docs/guide/serve.png: by default the bundled model and its samples.  Needs Chromium, and the packages of
