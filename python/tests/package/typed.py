@@ -13,6 +13,7 @@ import crosslatch
 
 
 def run(path: Path, features: NDArray[np.float32], ids: torch.Tensor) -> NDArray[np.float32]:
+    folder: str = crosslatch.download("tiny.en", progress=lambda done, total: None)
     program = crosslatch.load(path, precision="f32", threads=2)
     for name, method in program.methods.items():
         lengths = [length for tensor in method.inputs for length in tensor.shape]
@@ -66,7 +67,7 @@ def generate(path: str, texts: list[str]) -> list[str]:
     one = generator.generate(texts[0], target_language="fra_Latn", beam_size=4, alternatives=2)
     assert_type(one, crosslatch.Generation)
     assert_type(one.alternatives[0].tokens, list[int])
-    many = generator.generate(texts, prefix="summarize: ", length_penalty=2.0, truncate=True)
+    many = generator.generate(texts, prefix="summarize: ", length_penalty=2.0, truncate=True, batch=8)
     assert_type(many, list[crosslatch.Generation])
     return [one.text, *(generation.text for generation in many)]
 
