@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Transcription,
         TranscriptionInfo,
         __version__,
+        decode_audio,
         download,
         load,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "Transcription",
     "TranscriptionInfo",
     "__version__",
+    "decode_audio",
     "download",
     "export",
     "latch",

@@ -22,6 +22,7 @@ __all__ = [
     "Transcription",
     "TranscriptionInfo",
     "__version__",
+    "decode_audio",
     "download",
     "load",
 ]
@@ -58,6 +59,13 @@ _Samples: TypeAlias = (
 )
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | _BinaryFile
 _TensorLike: TypeAlias = NDArray[Any] | np.generic | _SupportsDLPack | _Numbers | "Output"
+
+def decode_audio(
+    audio: _File | _Samples, sampling_rate: int = 16000, *, sample_rate: int | None = None
+) -> NDArray[np.float32]:
+    """Reads a sound file (its name, its contents, or an open file) as samples: one channel between -1
+    and 1 at `sampling_rate` Hz. Samples, at `sample_rate` Hz, are brought into the same form.
+    """
 
 def download(
     name: str | PathLike[str], *, progress: Callable[[int, int], object] | None = None

@@ -27,11 +27,12 @@ const CRATES: [(&str, &str); 10] = [
 ];
 
 /// The pieces that are written in Python: name, file or folder below `python/tests`.
-const PYTHON: [(&str, &str); 8] = [
+const PYTHON: [(&str, &str); 9] = [
     ("checkpoint-folders", "checkpoints"),
     ("command", "command"),
     ("docs", "test_docs.py"),
     ("exporting", "exporting"),
+    ("first-hour", "first_hour"),
     ("latching", "latching"),
     ("operators", "operators"),
     ("package", "package"),

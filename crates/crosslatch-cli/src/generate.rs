@@ -31,8 +31,9 @@ pub struct Args {
     /// A text; may be given several times, and goes before the files.
     #[arg(long, value_name = "TEXT")]
     text: Vec<String>,
-    /// The model.
-    #[arg(long, value_name = "M.pt2")]
+    /// The model: a .pt2 file, a folder of Hugging Face, or a name on the hub such as
+    /// google/flan-t5-small, which is downloaded once.
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// How to write a result: its text, or a JSON object with text, source, tokens and score.
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]

@@ -11,6 +11,7 @@ mod generate;
 mod inspect;
 mod limits;
 mod model;
+mod models;
 #[doc(hidden)]
 pub mod npz;
 mod run;
@@ -51,6 +52,8 @@ enum Command {
     Bench(bench::Args),
     /// Proves that a model's sharing of memory is safe, or names the hazard.
     Verify(verify::Args),
+    /// Lists the models on this machine, and those that can be named.
+    Models(models::Args),
     /// Prints completions for a shell.
     Completions(shell::CompletionsArgs),
     /// Prints the manual.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Models(args) => models::models(&args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
     };

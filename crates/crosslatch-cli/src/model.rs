@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Error, Model};
-use crosslatch_hub::{Hub, HubError, Progress};
+use crosslatch_hub::{Hub, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::CommandError;
@@ -66,7 +66,7 @@ pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, Comm
 }
 
 /// Opens a model by its path or name. A download shows on standard error how far it is.
-pub fn open_model(named: &Path, access: Access) -> Result<Model, HubError> {
+pub fn open_model(named: &Path, access: Access) -> Result<Model, CommandError> {
     let mut bar = None;
     let mut show = |progress: Progress<'_>| {
         let bar = bar.get_or_insert_with(|| download_bar(named, progress.total));
@@ -105,7 +105,7 @@ pub fn latched(model: Model, latch: &[String]) -> Result<Model, Error> {
 }
 
 /// Names the model to use where the command line names none.
-const DEFAULT: &str = "CROSSLATCH_MODEL";
+pub const DEFAULT: &str = "CROSSLATCH_MODEL";
 
 /// The model for speech: the one that is named on the command line or by `CROSSLATCH_MODEL`, or
 /// else the bundled one, about which a note on standard error says what it is for.
@@ -113,8 +113,8 @@ pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    if let Some(path) = std::env::var_os(DEFAULT).filter(|path| !path.is_empty()) {
-        return Ok(path.into());
+    if let Some(path) = default_model() {
+        return Ok(path);
     }
     let path = bundled_model()?;
     eprintln!(
@@ -125,8 +125,14 @@ pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     Ok(path)
 }
 
+/// The model that `CROSSLATCH_MODEL` names.
+pub fn default_model() -> Option<PathBuf> {
+    let named = std::env::var_os(DEFAULT).filter(|path| !path.is_empty());
+    named.map(PathBuf::from)
+}
+
 /// The file of the bundled model.
-fn bundled_model() -> Result<PathBuf, CommandError> {
+pub fn bundled_model() -> Result<PathBuf, CommandError> {
     let program = std::env::current_exe()?;
     let folder = program.parent().unwrap_or(Path::new("."));
     BUNDLED

@@ -113,6 +113,17 @@ impl Snapshot {
         self.path().join(file).is_file()
     }
 
+    /// The names of the files that are there, in order.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path()).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| self.has(name))
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Whether the commit is known not to have a file.
     pub fn lacks(&self, file: &str) -> bool {
         self.absent(file).is_file()

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crosslatch_checkpoints::CheckpointError;
-
 use crate::names;
 
 /// Why a model that was named cannot be had.
@@ -96,9 +94,6 @@ pub enum HubError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The model was found, and cannot be opened.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
 }
 
 impl HubError {

@@ -1,4 +1,4 @@
-//! Opens models by name: what is on this machine without a connection, what is not from the hub.
+//! Finds models by name: what is on this machine without a connection, what is not from the hub.
 //!
 //! Whatever names a model may be a path or a name. A path that exists always wins. A name is looked up
 //! in the [cache](Hub::cache) that all tools of the Hugging Face ecosystem share, and what is there is
@@ -36,8 +36,6 @@ mod remote;
 
 use std::path::{Path, PathBuf};
 
-use crosslatch::{Access, Model};
-
 pub use cache::Cache;
 pub use environment::Hub;
 pub use error::HubError;
@@ -48,26 +46,22 @@ use cache::Snapshot;
 use files::{Completeness, completeness};
 use names::Name;
 
-/// Opens a model, whatever it is: a path that [`crosslatch_checkpoints::open_model`] opens, or a name.
-/// Files are mapped or copied as `access` says.
-///
-/// # Errors
-/// Any [`HubError`].
-pub fn open_model(
-    named: impl AsRef<Path>,
-    access: Access,
-    observer: &mut Observer<'_>,
-) -> Result<Model, HubError> {
-    let path = Hub::from_environment().locate(named.as_ref(), observer)?;
-    Ok(crosslatch_checkpoints::open_model(path, access)?)
-}
-
-/// Models in the cache that Crosslatch may open: their names, and the folders with their files.
+/// Models in the cache: their names, and the files or folders that they are. Whether Crosslatch knows
+/// their families is another question.
 pub fn cached(cache: &Cache) -> Vec<(String, PathBuf)> {
-    let all = cache.repositories().into_iter();
-    all.filter(|(_, snapshot)| completeness(snapshot) != Completeness::Lacking)
-        .map(|(name, snapshot)| (name, snapshot.path()))
-        .collect()
+    let mut models = Vec::new();
+    for (name, snapshot) in cache.repositories() {
+        if completeness(&snapshot) != Completeness::Lacking {
+            models.push((name, snapshot.path()));
+            continue;
+        }
+        let single = snapshot.files().into_iter();
+        models.extend(single.filter_map(|file| {
+            let name = format!("{name}/{file}");
+            Name::parse(&name).map(|_| (name, snapshot.path().join(file)))
+        }));
+    }
+    models
 }
 
 impl Hub {
@@ -75,7 +69,7 @@ impl Hub {
     /// cache of what has that name, which is downloaded if it is not there.
     ///
     /// # Errors
-    /// Any [`HubError`] but [`HubError::Checkpoint`].
+    /// Any [`HubError`].
     pub fn locate(&self, named: &Path, observer: &mut Observer<'_>) -> Result<PathBuf, HubError> {
         // An error other than absence is for the reader of the file to report.
         match named.symlink_metadata() {

@@ -49,7 +49,6 @@ pub fn checkpoint(error: CheckpointError) -> PyErr {
 /// The exception for a model that cannot be had.
 pub fn hub(error: HubError) -> PyErr {
     match error {
-        HubError::Checkpoint(error) => checkpoint(error),
         HubError::Unknown { path } => {
             let text = HubError::Unknown { path: path.clone() }.to_string();
             let path = path.into_os_string();

@@ -41,7 +41,9 @@ mod _engine {
     #[pymodule_export]
     use super::session::{Output, Session};
     #[pymodule_export]
-    use super::speech::{Segment, Transcriber, Transcript, Transcription, TranscriptionInfo};
+    use super::speech::{
+        Segment, Transcriber, Transcript, Transcription, TranscriptionInfo, decode_audio,
+    };
     #[pymodule_export]
     use super::text::{Generation, Generator};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crosslatch::{Access, Model};
-use crosslatch_hub::{Hub, HubError, Progress};
+use crosslatch_hub::{Hub, Progress};
 use pyo3::prelude::*;
 
-use crate::error::hub;
+use crate::error::{checkpoint, hub};
 
 /// How often the interpreter is asked about interrupts, and `progress` is called.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -17,7 +17,7 @@ const OFTEN: Duration = Duration::from_millis(100);
 /// Opens a model. The caller does not hold the interpreter's lock.
 pub fn open_model(named: &Path, access: Access) -> PyResult<Model> {
     let path = locate(named, None)?;
-    crosslatch_checkpoints::open_model(path, access).map_err(|e| hub(HubError::from(e)))
+    crosslatch_checkpoints::open_model(path, access).map_err(checkpoint)
 }
 
 /// Downloads a model into the Hugging Face cache unless it is there, and returns the path of its

@@ -5,6 +5,7 @@
 //! within a second and two gigabytes of address space. An input that fuzzing finds becomes a row here.
 
 mod archives;
+mod checkpoints;
 mod editing;
 mod others;
 mod programs;
@@ -43,7 +44,12 @@ const MEMORY: MemoryLimit = MemoryLimit::bytes(1 << 30);
 
 /// All of them.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> {
-    let tables = [archives::ATTACKS, programs::ATTACKS, others::ATTACKS];
+    let tables = [
+        archives::ATTACKS,
+        checkpoints::ATTACKS,
+        programs::ATTACKS,
+        others::ATTACKS,
+    ];
     tables.into_iter().flatten()
 }
 
@@ -57,6 +63,9 @@ pub fn answer(path: &Path) -> std::io::Result<String> {
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     let answer = match &*ending {
         "pt2" => model(path),
+        "bin" => checkpoint(path),
+        "model" => targets::checkpoint::in_folder(&bytes, checkpoint)
+            .unwrap_or_else(|e| Err(e.to_string())),
         "ir" => program(&String::from_utf8_lossy(&bytes)),
         "npz" => {
             let arrays = crosslatch_cli::npz::arrays(&bytes[..], bytes.len() as u64);
@@ -91,6 +100,16 @@ fn tokenizer(bytes: &[u8]) -> Result<(), String> {
     let tokens = tokenizer.encode("Hello, world!", true);
     let text = tokens.and_then(|tokens| tokenizer.decode(&tokens));
     text.map(drop).map_err(|e| e.to_string())
+}
+
+/// Opens a checkpoint; its folder is left out of the result.
+fn checkpoint(path: &Path) -> Result<(), String> {
+    let opened = crosslatch_checkpoints::open(path, crosslatch::Access::Copy);
+    opened.map(drop).map_err(|e| {
+        let text = e.to_string();
+        let own = format!("{}/", path.display());
+        text.strip_prefix(&own).unwrap_or(&text).to_owned()
+    })
 }
 
 /// Opens, plans and runs.

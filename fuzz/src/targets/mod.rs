@@ -1,11 +1,13 @@
 //! The targets: what each reads, how far it goes with it, and its seeds.
 
 mod archive;
+pub(crate) mod checkpoint;
 mod config;
 mod faulty;
 mod graph;
 mod multipart;
 mod npz;
+mod pieces;
 mod program;
 mod running;
 mod seeds;
@@ -40,7 +42,10 @@ pub const TARGETS: &[Target] = &[
     sound::TARGET,
     multipart::TARGET,
     tokenizer::TARGET,
+    pieces::TARGET,
     config::TARGET,
+    checkpoint::GGML,
+    checkpoint::CTRANSLATE2,
 ];
 
 /// The target with this name, which may be one that breaks on purpose.

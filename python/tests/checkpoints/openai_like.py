@@ -77,6 +77,7 @@ def generation_config(text, vocabulary, positions):
     }
     if is_multilingual:
         config["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in list(LANGUAGES)[:languages]}
+        config["forced_decoder_ids"] = [[1, None], [2, ids["<|transcribe|>"]]]
         config["task_to_id"] = {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]}
     return config
 
@@ -97,8 +98,9 @@ class Whisper:
             for parameter in model.parameters():
                 # Enough to decide for different tokens at each step.
                 parameter.normal_(std=0.3 if parameter.dim() == 1 else 2 / width**0.5)
-            # The end included, so that it comes late.
-            model.model.decoder.embed_tokens.weight[TEXT_TOKENS : end + 1] = 0
+            # The special ones included, so that text comes first.
+            first_timestamp = special_tokens(vocabulary)[-1][1] + 1
+            model.model.decoder.embed_tokens.weight[TEXT_TOKENS:first_timestamp] = 0
         # Numbers that every format can hold.
         self.state = {name: tensor.half().float().numpy() for name, tensor in model.state_dict().items()
                       if name != "proj_out.weight"}

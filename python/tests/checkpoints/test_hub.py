@@ -298,3 +298,35 @@ def test_the_server_takes_a_name(environment, hub):
     finally:
         process.terminate()
         process.communicate()
+
+
+def test_models_lists_what_is_here_and_what_can_be_named(command, hub, files, tmp_path):
+    found = json.loads(command("models", "--json")[0])
+    assert [model["source"] for model in found["models"]] == ["bundled"]
+    assert found["models"][0]["path"] == str(DEMO) and found["models"][0]["format"] == "pt2"
+    assert {"name": "tiny.en", "repository": "openai/whisper-tiny.en", "parameters": 39_000_000} in found["names"]
+    hub.repositories["openai/whisper-tiny.en"] = files
+    unknown = json.loads(files["config.json"]) | {"model_type": "bert"}
+    hub.repositories["someone/bert"] = files | {"config.json": json.dumps(unknown).encode()}
+    hub.repositories["someone/files"] = {"demo.pt2": DEMO.read_bytes(), "README.md": b""}
+    for name in (NAME, "tiny.en", "someone/files/demo.pt2"):
+        command("transcribe", SAMPLE, "--model", name)
+    command("transcribe", SAMPLE, "--model", "someone/bert", status=1)
+    found = json.loads(command("models", "--json", CROSSLATCH_MODEL="tiny.en")[0])
+    listed = [(model["name"], model["source"], model["family"], model["format"]) for model in found["models"]]
+    assert listed == [(str(DEMO), "bundled", "program", "pt2"),
+                      ("tiny.en", "CROSSLATCH_MODEL", "whisper", "safetensors"),
+                      ("openai/whisper-tiny.en", "cache", "whisper", "safetensors"),
+                      (NAME, "cache", "whisper", "safetensors"),
+                      ("someone/files/demo.pt2", "cache", "program", "pt2")]
+    assert found["models"][3]["bytes"] == sum(map(len, files.values()))
+    assert found["models"][3]["path"] == str(cached(tmp_path) / "snapshots" / COMMIT)
+    text, log = command("models", CROSSLATCH_MODEL="gone.pt2")
+    assert f"  {NAME} " in text and "on this machine" in text and "turbo" in text
+    assert log == "warning: CROSSLATCH_MODEL names gone.pt2, which is no model on this machine\n"
+    for name in [model["name"] for model in found["models"]]:
+        assert command("transcribe", SAMPLE, "--model", name, HF_HUB_OFFLINE="1")[0] == expected()
+
+
+def test_the_note_about_the_bundled_model_names_one_word_that_helps(command):
+    assert "add `--model tiny.en`" in command("transcribe", SAMPLE)[1]

@@ -161,6 +161,8 @@ impl Specials {
                 .iter()
                 .map(|(name, id)| (name.clone(), Value::from(*id)));
             config["lang_to_id"] = Value::Object(languages.collect());
+            // A language that is found out, and the task that is meant where none is named.
+            config["forced_decoder_ids"] = json!([[1, null], [2, transcribe]]);
             config["task_to_id"] = json!({"transcribe": transcribe, "translate": translate});
         }
         config

@@ -10,6 +10,7 @@ mod transcriber;
 mod transcript;
 mod transcription;
 
+pub use sound::decode_audio;
 pub use transcriber::Transcriber;
 pub use transcript::{Segment, Transcript, TranscriptionInfo};
 pub use transcription::Transcription;

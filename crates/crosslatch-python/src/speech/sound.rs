@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use crosslatch::{DType, TensorRef};
+use crosslatch::{DType, Tensor, TensorRef};
 use crosslatch_kernels::{Element, with_element};
 use crosslatch_tasks::Audio;
 use crosslatch_tasks::audio::{self, AudioLimits, SAMPLE_RATES};
@@ -18,6 +18,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple}
 
 use crate::error::{self, failure};
 use crate::inputs::{Given, Refusal, take};
+use crate::outputs::array;
 
 /// Greatest number of channels; a longer dimension is time.
 const CHANNELS: usize = 8;
@@ -82,7 +83,7 @@ impl Sound {
             }
             (Sound::Samples(_), None) => {
                 return Err(PyTypeError::new_err(
-                    "give the samples' rate: transcribe(samples, sample_rate)",
+                    "give the samples' rate as `sample_rate`",
                 ));
             }
             (_, Some(_)) => {
@@ -95,6 +96,23 @@ impl Sound {
         warn(py, &audio)?;
         Ok(audio.samples)
     }
+}
+
+/// Reads a sound file as samples: one channel of float32 between −1 and 1, at `sampling_rate` Hz.
+/// Samples that are given, at `sample_rate` Hz, are brought into the same form.
+#[pyfunction]
+#[pyo3(signature = (audio, sampling_rate = 16_000, *, sample_rate = None))]
+pub fn decode_audio<'py>(
+    audio: &Bound<'py, PyAny>,
+    sampling_rate: u32,
+    sample_rate: Option<u32>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = audio.py();
+    check_rate(sampling_rate)?;
+    let samples = Sound::of(audio)?.samples(py, sample_rate, sampling_rate)?;
+    let tensor = Tensor::from_slice(&[samples.len()], &samples);
+    let tensor = tensor.map_err(|error| failure(error.to_string()))?;
+    array(py, &tensor.view())
 }
 
 /// Warns of what a file lacks.
@@ -179,14 +197,19 @@ fn checked(samples: Vec<f32>) -> PyResult<Vec<f32>> {
     }
 }
 
-fn resampled(samples: Vec<f32>, from: u32, to: u32) -> PyResult<Vec<f32>> {
-    if !SAMPLE_RATES.contains(&from) {
-        return Err(failure(format!(
-            "the sample rate is {from} Hz; it must be {} to {} Hz",
+fn check_rate(rate: u32) -> PyResult<()> {
+    match SAMPLE_RATES.contains(&rate) {
+        true => Ok(()),
+        false => Err(failure(format!(
+            "the sample rate is {rate} Hz; it must be {} to {} Hz",
             SAMPLE_RATES.start(),
             SAMPLE_RATES.end()
-        )));
+        ))),
     }
+}
+
+fn resampled(samples: Vec<f32>, from: u32, to: u32) -> PyResult<Vec<f32>> {
+    check_rate(from)?;
     match from == to {
         true => Ok(samples),
         false => audio::resample(&samples, from, to).map_err(error::audio),

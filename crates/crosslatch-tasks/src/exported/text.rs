@@ -15,6 +15,7 @@ use super::text_programs::{DECODER_MASK, IDS, KIND, MASK, Programs, layout};
 use super::{ExportedError, ExportedModel, StepBatcher};
 use crate::search::{Decoder, Feed};
 use crate::text::{GenerateError, TextLimits, TextModel, TextPipeline};
+use crate::tokenizer::TextTokenizer;
 
 /// Lengths to which the sources of texts that are written together are padded: multiples of this.
 const STEP: usize = 16;
@@ -49,25 +50,18 @@ struct TextSource {
 /// model.
 pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<ExportedError>> {
     let programs = Programs::of(model).map_err(GenerateError::Model)?;
-    let file = |name: &str| {
-        let missing = || {
-            layout(format!(
-                "the archive has no `{name}`; export the model together with its tokenizer"
-            ))
-        };
-        let file = model.extra_file(name);
-        file.ok_or_else(|| GenerateError::Model(missing()))
-    };
     let limits = TextLimits {
         source: programs.source.1,
         positions: programs.positions,
     };
-    TextPipeline::from_json(
-        file("tokenizer.json")?,
-        model.extra_file("generation_config.json"),
-        file("config.json")?,
-        limits,
-    )
+    let tokenizer = TextTokenizer::from_files(|name| model.extra_file(name))?;
+    let config = model.extra_file("config.json").ok_or_else(|| {
+        let cause =
+            "the archive has no `config.json`; export the model together with its tokenizer";
+        GenerateError::Model(layout(cause.to_owned()))
+    })?;
+    let generation = model.extra_file("generation_config.json");
+    Ok(TextPipeline::new(tokenizer, generation, config, limits)?)
 }
 
 impl ExportedTextModel {

@@ -1,0 +1,5 @@
+//! The target `ggml` under libFuzzer.
+
+#![no_main]
+
+crosslatch_fuzz::libfuzzer_target!("ggml");
