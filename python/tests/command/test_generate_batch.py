@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from test_generate import Case
-from texts import CHECKPOINTS, TEXTS, text
 from torch.export.pt2_archive._package import package_pt2
+
+from families.checkpoints import CHECKPOINTS, TEXTS, text
 
 import crosslatch as python_package  # the fixture `crosslatch` is the command
 
@@ -70,10 +71,10 @@ def same(found, expected):
 def test_the_command_writes_what_it_writes_one_at_a_time(crosslatch, case, lines, name):
     alone = written(crosslatch, case.path, *OPTIONS[name], lines)
     assert [line["source"] for line in alone] == LINES
-    assert len({len(line["tokens"]) for line in alone}) > 3
-    for batch in (2, 5, 30):
+    assert len({str(line["tokens"]) for line in alone}) > 6
+    for batch in (2, 30):
         same(written(crosslatch, case.path, *OPTIONS[name], "--batch", batch, lines), alone)
-    for flags in ([], ["--batch", 1], ["--batch", 2], ["--batch", 8]):
+    for flags in ([], ["--batch", 2], ["--batch", 8]):
         same(written(crosslatch, case.rows, *OPTIONS[name], *flags, lines), alone)
     # Fewer lines than rows.
     same(written(crosslatch, case.rows, *OPTIONS[name], "--text", LINES[4]), alone[4:5])
@@ -176,5 +177,5 @@ def test_a_program_for_any_number_up_to_a_limit_is_given_as_many(crosslatch, dyn
     flags = [*OPTIONS[name], "--target-language", "fra_Latn"]
     alone = written(crosslatch, dynamic, *flags, "--batch", 1, lines)
     assert len({str(line["tokens"]) for line in alone}) > 10
-    for batch in ([], ["--batch", 2], ["--batch", MOST], ["--batch", 3 * MOST]):
+    for batch in ([], ["--batch", 2], ["--batch", 3 * MOST]):
         same(written(crosslatch, dynamic, *flags, *batch, lines), alone)

@@ -18,6 +18,8 @@ def transcript():
 def test_it_is_written_as_the_command_writes_it(crosslatch, transcript):
     for name in ("text", "json", "srt", "vtt", "tsv"):
         expected, _ = crosslatch("transcribe", "--timestamps", "--format", name, SAMPLES / "timer.wav")
+        if name == "json":
+            expected = expected.replace(f'  "file": {json.dumps(str(SAMPLES / "timer.wav"))},\n', "")
         assert transcript.to(name) == expected
         assert transcript.to(name.upper()) == expected
     assert transcript.to("txt") == transcript.to("text")

@@ -183,7 +183,8 @@ fn floats(tensor: &TensorRef<'_>) -> PyResult<Vec<f32>> {
 
 /// Refuses samples that are not numbers, or out of all proportion.
 fn checked(samples: Vec<f32>) -> PyResult<Vec<f32>> {
-    match samples.iter().position(|x| !(x.abs() < LOUDEST)) {
+    let is_sound = |x: &f32| x.abs() < LOUDEST;
+    match samples.iter().position(|x| !is_sound(x)) {
         None => Ok(samples),
         Some(at) if samples[at].is_finite() => Err(failure(format!(
             "sample {at} of the sound is {}, and floats lie between -1 and 1; give whole numbers as \
