@@ -122,7 +122,7 @@ def test_the_commands_of_the_readme_lead_from_nothing_to_subtitles(hub, tmp_path
     transcripts = newcomer.folder / "transcripts"
     assert sorted(path.name for path in transcripts.iterdir()) == [
         f"{name}.{ending}" for name in ("LJ001-0004", "jfk", "joined") for ending in ("json", "srt")]
-    for name, recordings in {"jfk": ["jfk.m4a"], "LJ001-0004": ["LJ001-0004.opus"],
+    for name, recordings in {"jfk": ["jfk.mp3"], "LJ001-0004": ["LJ001-0004.wav"],
                              "joined": ["jfk.mp3"] * 2}.items():
         transcript = json.loads((transcripts / f"{name}.json").read_text())
         expected = [word for recording in recordings for word in said(recording)]
