@@ -89,8 +89,10 @@ def load(path, tokenizer=None, feature_extractor=None):
 def _load_if_there(kind, path):
     try:
         return kind.from_pretrained(path)
-    except (OSError, ValueError, ImportError, KeyError):
-        return None  # text models have no feature extractor, some speech models no tokenizer
+    except (OSError, ValueError, ImportError, KeyError, TypeError):
+        # Text models have no feature extractor, some speech models no tokenizer. A class of tokenizers that
+        # finds none of its files is given None for their names, and a TypeError comes of it.
+        return None
 
 
 def check_supported(model):
