@@ -47,7 +47,7 @@ pub const fn op_with_in_place(schema: &'static str, lower: Lower) -> Row {
 
 impl Row {
     /// Declares that this argument may be a quantized weight: the lowering then finds the format in
-    /// [`TensorArg::quantized`](super::call::TensorArg::quantized).
+    /// [`TensorArg::stored`](super::call::TensorArg::stored).
     pub const fn quantized(self, param: &'static str, reads: Reads) -> Row {
         Row {
             quantized: Some((param, reads)),
