@@ -209,9 +209,9 @@ class Output:
 class Transcriber:
     """Writes down what is said in sound.
 
-    `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
-    mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
-    at once.
+    `model` is a `.pt2` file of a speech model, a checkpoint of Whisper, or the name of one, such as
+    "tiny.en". It is mapped into memory, or read into it with `map=False`. Transcripts may be made in
+    several threads at once.
     """
 
     def __new__(
@@ -468,6 +468,7 @@ class Generator:
         repetition_penalty: float | None = None,
         length_penalty: float | None = None,
         truncate: bool = False,
+        batch: int | None = None,
     ) -> Generation:
         """Writes what the model makes of a text, or of each text of a sequence, in order.
 
@@ -475,7 +476,9 @@ class Generator:
         `target_language` are named as the model names them, such as "eng_Latn". `beam_size` is the
         number of texts followed at once, `alternatives` how many of the next best to return as well.
         `truncate` cuts off the end of a text that is too long for the model. The others are those of
-        transformers' `generate`. What is `None` is as the model's files say.
+        transformers' `generate`. What is `None` is as the model's files say. `batch` is how many texts
+        of a sequence are decoded at a time, which changes no text; as many as the model was exported
+        for if it is `None`.
         """
 
     @overload
@@ -494,11 +497,23 @@ class Generator:
         repetition_penalty: float | None = None,
         length_penalty: float | None = None,
         truncate: bool = False,
+        batch: int | None = None,
     ) -> list[Generation]: ...
 
 @final
 class Generation:
     """What a model wrote."""
+
+    def __new__(
+        cls,
+        *,
+        source: str,
+        text: str,
+        tokens: Sequence[int] = ...,
+        score: float = 0.0,
+        complete: bool = True,
+        alternatives: Sequence[Generation] = ...,
+    ) -> Generation: ...
 
     @property
     def source(self) -> str:
@@ -523,3 +538,9 @@ class Generation:
     @property
     def alternatives(self) -> list[Generation]:
         """The next best texts, best first, if they were asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dictionary, with the names that the JSON of the command has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...

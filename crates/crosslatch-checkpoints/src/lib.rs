@@ -34,7 +34,7 @@ use std::path::Path;
 use crosslatch::{Access, Model};
 
 pub use error::CheckpointError;
-pub use formats::{Format, companions};
+pub use formats::{Format, companions, tokenizer_parts};
 
 /// What a checkpoint is, by its smallest file.
 #[derive(Clone, Debug)]

@@ -32,7 +32,7 @@ const EXTENSIONS: [&str; 2] = [".pt2", ".bin"];
 /// /openapi.json; a page for people at /. At SIGTERM or an interrupt it finishes what it has accepted.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch serve --model turbo\n  \
-    curl http://127.0.0.1:8000/v1/audio/transcriptions -F model=whisper-1 -F file=@talk.mp3\n  \
+    curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3\n  \
     RUST_LOG=debug crosslatch serve --model whisper.pt2 --workers 2 --queue 32\n\n\
     RUST_LOG says what is logged to standard error: a level, or target=level,…")]
 pub struct Args {

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crosslatch_checkpoints::companions;
-
 use crate::cache::Snapshot;
 use crate::download::Download;
 use crate::environment::Hub;
 use crate::error::HubError;
-use crate::files::{CONFIG, INDEX, shards, weights};
+use crate::files::{CONFIG, INDEX, companions_of, shards, weights};
 use crate::names::Name;
 use crate::progress::Observer;
 use crate::remote::{Entry, Listing, Remote};
@@ -36,7 +34,8 @@ pub fn fetch(hub: &Hub, name: &Name, observer: &mut Observer<'_>) -> Result<Snap
     };
     files(&mut download, &listing, &wanted)?;
     if name.file.is_none() {
-        for file in companions().filter(|file| !listing.files.contains_key(*file)) {
+        let has = |file: &str| listing.files.contains_key(file);
+        for file in companions_of(has).filter(|file| !has(file)) {
             snapshot.set_absent(file)?;
         }
         // The weights come last: whoever finds them finds the rest.
@@ -87,7 +86,7 @@ fn beside<'l>(listing: &'l Listing, name: &Name) -> Result<Vec<&'l str>, HubErro
         return Err(unusable(format!("it has no `{CONFIG}`")));
     }
     let is_wanted = |file: &&str| {
-        companions().any(|companion| companion == *file) || (*file == INDEX && weights == INDEX)
+        companions_of(has).any(|used| used == *file) || (*file == INDEX && weights == INDEX)
     };
     let files = listing.files.keys().map(String::as_str);
     Ok(files.filter(is_wanted).collect())

@@ -7,13 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crosslatch_checkpoints::{Kind, companions};
+use crosslatch_checkpoints::{Kind, companions, tokenizer_parts};
 use serde::Deserialize;
 
 use crate::cache::Snapshot;
 
 /// The file that says what the model is.
 pub const CONFIG: &str = "config.json";
+
+/// The file that is a whole tokenizer.
+const TOKENIZER: &str = "tokenizer.json";
 
 const SAFETENSORS: &str = "model.safetensors";
 /// The list of the shards of a large model.
@@ -26,6 +29,12 @@ const WEIGHTS: [&str; 3] = [SAFETENSORS, INDEX, CTRANSLATE2];
 /// The file that has the weights, or that lists those that have them.
 pub fn weights(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     WEIGHTS.into_iter().find(|name| has(name))
+}
+
+/// The files beside the weights that a model uses, of a repository that has these.
+pub fn companions_of(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static str> {
+    let needs_parts = !has(TOKENIZER);
+    companions().chain(tokenizer_parts().filter(move |_| needs_parts))
 }
 
 /// The list of shards.
@@ -78,10 +87,11 @@ pub fn completeness(snapshot: &Snapshot) -> Completeness {
         return Completeness::Lacking;
     }
     let is_known = |file: &str| has(file) || snapshot.lacks(file);
-    let has_all = companions().all(is_known);
+    let has_tokenizer = has(TOKENIZER) || tokenizer_parts().all(is_known);
+    let has_all = companions().all(is_known) && has_tokenizer;
     // Other tools ask for what they need themselves, and mark nothing else as absent.
     let is_speech = || Kind::of(snapshot.path()).is_none_or(|kind| kind.is_speech());
-    let has_enough = has("tokenizer.json")
+    let has_enough = has(TOKENIZER)
         && (weights == Some(CTRANSLATE2)
             || is_known("generation_config.json")
                 && (is_known("preprocessor_config.json") || !is_speech()));

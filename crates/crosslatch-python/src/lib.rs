@@ -21,12 +21,9 @@ mod outputs;
 mod process;
 mod program;
 mod session;
-mod sound;
+mod shown;
 mod speech;
 mod text;
-mod transcriber;
-mod transcript;
-mod transcription;
 
 use pyo3::prelude::*;
 
@@ -44,13 +41,9 @@ mod _engine {
     #[pymodule_export]
     use super::session::{Output, Session};
     #[pymodule_export]
+    use super::speech::{Segment, Transcriber, Transcript, Transcription, TranscriptionInfo};
+    #[pymodule_export]
     use super::text::{Generation, Generator};
-    #[pymodule_export]
-    use super::transcriber::Transcriber;
-    #[pymodule_export]
-    use super::transcript::{Segment, Transcript, TranscriptionInfo};
-    #[pymodule_export]
-    use super::transcription::Transcription;
 
     /// Version of the engine, which is that of the package.
     #[pymodule_export]

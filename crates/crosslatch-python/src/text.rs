@@ -26,7 +26,7 @@ use crate::idle::Idle;
 use crate::models::open_model;
 use crate::options::{MemoryAmount, access, options};
 use crate::process::Local;
-use crate::transcript::shown;
+use crate::shown::shown;
 
 /// How often a waiting thread checks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);

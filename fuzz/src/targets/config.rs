@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use crosslatch::Model;
 use crosslatch_tasks::{
     Decoder, GenerateOptions, LogMel, SpeechModel, SpeechPipeline, Task, TextLimits, TextModel,
-    TextPipeline, TranscribeOptions, WhisperConfig,
+    TextPipeline, TextTokenizer, TranscribeOptions, WhisperConfig,
 };
 
 use super::archive::scratch;
@@ -118,8 +118,11 @@ fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
         source: Some(8),
         positions: Some(12),
     };
-    let tokenizer = WORD_LEVEL.as_bytes();
-    let pipeline = TextPipeline::from_json::<Infallible>(tokenizer, generation, config, limits);
+    let tokenizer = match TextTokenizer::from_bytes(WORD_LEVEL.as_bytes()) {
+        Ok(tokenizer) => tokenizer,
+        Err(error) => return kind_of(&error.to_string()),
+    };
+    let pipeline = TextPipeline::new(tokenizer, generation, config, limits);
     let pipeline = match pipeline {
         Ok(pipeline) => pipeline,
         Err(error) => return kind_of(&error.to_string()),

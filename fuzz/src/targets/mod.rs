@@ -7,6 +7,7 @@ mod faulty;
 mod graph;
 mod multipart;
 mod npz;
+mod pieces;
 mod program;
 mod running;
 mod seeds;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     sound::TARGET,
     multipart::TARGET,
     tokenizer::TARGET,
+    pieces::TARGET,
     config::TARGET,
     checkpoint::GGML,
     checkpoint::CTRANSLATE2,

@@ -139,6 +139,8 @@ fn seeds() -> Vec<Vec<u8>> {
         form(&[
             ("response_format", "srt"),
             ("stream", "false"),
+            ("skip_silence", "-40.5"),
+            ("fallback", "true"),
             ("file", ""),
         ]),
     ]

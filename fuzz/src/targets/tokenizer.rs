@@ -1,6 +1,6 @@
 //! `tokenizer.json`: read, then used on a few texts and on arbitrary tokens.
 
-use crosslatch_tasks::{ExportedError, TextLimits, TextPipeline, TextTokenizer};
+use crosslatch_tasks::{TextLimits, TextPipeline, TextTokenizer};
 
 use super::{Target, kind_of};
 use crate::mutation::json;
@@ -92,6 +92,11 @@ fn run(bytes: &[u8]) -> String {
         Ok(tokenizer) => tokenizer,
         Err(error) => return kind_of(&error.to_string()),
     };
+    use_on_texts(tokenizer)
+}
+
+/// Uses a tokenizer on texts and on arbitrary tokens, and describes the outcome.
+pub fn use_on_texts(tokenizer: TextTokenizer) -> String {
     let mut answer = String::from("good:");
     for text in TEXTS {
         let outcome = tokenizer.encode(text, true).and_then(|tokens| {
@@ -108,8 +113,7 @@ fn run(bytes: &[u8]) -> String {
         answer.push_str(&kind_of(&error.to_string()));
     }
     let _ = (tokenizer.id("<|en|>"), tokenizer.vocabulary_size());
-    let pipeline =
-        TextPipeline::from_json::<ExportedError>(bytes, None, CONFIG, TextLimits::default());
+    let pipeline = TextPipeline::new(tokenizer, None, CONFIG, TextLimits::default());
     if let Err(error) = pipeline {
         answer.push_str(&kind_of(&error.to_string()));
     }

@@ -16,7 +16,7 @@ import transformers
 
 from ..latching import latch_functional
 from ..latching.report import LatchReport
-from .archive import describing_files, write_archive
+from .archive import describing_files, published_files, write_archive
 from .caches import empty_cache
 from .programs import export_decoder, export_encoder, longest_output, step
 from .refused import Refused
@@ -66,6 +66,8 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
     finally:
         model.train(training)
     files = describing_files(model, tokenizer, feature_extractor)
+    if tokenizer is None and model is not model_or_path:
+        files.update(published_files(model_or_path))  # reading them needs a library that may not be there
     say(f"writing {path}")
     write_archive(path, programs, files)
     return Exported(Path(path), sorted(files), programs["decoder"].latch_report)

@@ -7,20 +7,29 @@ with their paths, and configurations record where they were loaded from), anythi
 
 import json
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch._export.serde.serialize import DEFAULT_PICKLE_PROTOCOL, _dataclass_to_dict, serialize
 from torch.export.pt2_archive import constants as names
 from torch.export.pt2_archive._package import PT2ArchiveWriter
 from torch.utils._pytree import tree_map_only
+from transformers.utils import cached_file
 
 from .payloads import Payloads, starts_as_zeros
 
+# The files of a tokenizer that consists of SentencePiece models.
+SETTINGS = "tokenizer_config.json"
+PUBLISHED = ("source.spm", "target.spm", "vocab.json", "target_vocab.json", "sentencepiece.bpe.model",
+             "spiece.model", SETTINGS)
+KEPT_SETTINGS = ("tokenizer_class", "src_lang", "separate_vocabs", "legacy_behaviour", "language_codes",
+                 "extra_ids", "offset")
 SMALL = 64  # elements of an example input that is kept as it is
 
 
 def write_archive(path, programs, files):
-    """Writes {method: program} and {name: text} to one file."""
+    """Writes {method: program} and {name: text or bytes} to one file."""
     with PT2ArchiveWriter(str(path)) as writer:
         weights = Payloads(writer, names.WEIGHTS_DIR, names.WEIGHT_FILENAME_PREFIX, [
             tensor for program in programs.values() for tensor in program.state_dict.values()])
@@ -33,8 +42,9 @@ def write_archive(path, programs, files):
             write_json(writer, names.CONSTANTS_CONFIG_FILENAME_FORMAT.format(method),
                        constants.listed(program.constants, zeros))
             write_program(writer, method, program)
-        for name, text in files.items():
-            writer.write_string(names.EXTRA_DIR + name, text)
+        for name, content in files.items():
+            content = content if isinstance(content, bytes) else content.encode()
+            writer.write_bytes(names.EXTRA_DIR + name, content)
 
 
 def write_json(writer, name, content):
@@ -91,7 +101,23 @@ def describing_files(model, tokenizer=None, feature_extractor=None):
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(backend, "to_str"):
         texts["tokenizer.json"] = backend.to_str()
+    elif tokenizer is not None:
+        with TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            texts.update(published_files(folder))
     return texts
+
+
+def published_files(folder_or_name):
+    """{name: bytes} of the files that make a tokenizer without `tokenizer.json`, as far as there are any."""
+    paths = {name: cached_file(folder_or_name, name, _raise_exceptions_for_missing_entries=False,
+                               _raise_exceptions_for_connection_errors=False) for name in PUBLISHED}
+    files = {name: Path(path).read_bytes() for name, path in paths.items() if path is not None}
+    if SETTINGS in files:  # beside what counts, it may name folders of this machine
+        settings = {key: value for key, value in json.loads(files[SETTINGS]).items()
+                    if key in KEPT_SETTINGS or key.endswith("_token")}
+        files[SETTINGS] = (json.dumps(settings, indent=2) + "\n").encode()
+    return files if set(files) - {SETTINGS, "vocab.json"} else {}
 
 
 def _without_origin(config):

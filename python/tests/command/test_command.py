@@ -238,3 +238,12 @@ def test_what_the_options_cannot_be_is_said_before_anything_is_decoded(crosslatc
     ]:
         _, error = crosslatch("transcribe", SAMPLES / "light.wav", *flags, status=status)
         assert message in error, error
+
+
+def test_bench_says_how_many_times_faster_than_real_time_a_speech_model_is(crosslatch):
+    out, _ = crosslatch("bench", DEMO, "--passes", 1, "--json")
+    (row,) = json.loads(out)["rows"]
+    assert (row["window_seconds"], row["window_tokens"]) == (6, 64)
+    assert row["times_real_time"] == pytest.approx(6000 / row["window_ms"])
+    out, _ = crosslatch("bench", DEMO, "--passes", 1)
+    assert "ms for 6 s of sound with 64 tokens: " in out and "× real time" in out

@@ -282,4 +282,4 @@ def test_settings_that_are_not_supported_are_refused_by_name(crosslatch, nllb, t
     del files["tokenizer.json"]
     write_archive(path, programs, files)
     _, error = crosslatch("generate", "--model", path, "--text", "w1", status=1)
-    assert "the archive has no `tokenizer.json`; export the model together with its tokenizer" in error
+    assert "there is no tokenizer: neither `tokenizer.json` nor SentencePiece files" in error

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 
@@ -49,7 +50,9 @@ def test_the_image_holds_what_it_copies_and_the_model_it_falls_back_to():
     for path in re.findall(r"(?<= )/source/(\S+)", text):
         assert path.startswith("target/") or (ROOT / path).is_file(), path
     build = re.search(r"^RUN cargo build (.*)$", text, re.MULTILINE)[1].split()
-    assert ["--package", "crosslatch-cli", "--features", "serve"] == build[-4:]
+    assert build == ["--release", "--locked", "--package", "crosslatch-cli"]
+    features = tomllib.loads((ROOT / "crates" / "crosslatch-cli" / "Cargo.toml").read_text())["features"]
+    assert {"serve", "download"} <= set(features["default"])
     ignored = (PACKAGING / "Dockerfile.dockerignore").read_text().split()
     assert {".git", "target"} <= set(ignored) and "demo" not in ignored
 

@@ -3,7 +3,10 @@
 import base64
 import json
 import re
+import threading
 import wave
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -338,6 +341,53 @@ def test_a_busy_server_is_asked_again(visit, long):
         for name, text in (("long.wav", "light.wav"), ("alarm.mp3", "alarm.mp3")):
             place = page.locator("article", has_text=name)
             expect(lines(place).first).to_have_text(transcripts()[text], timeout=20_000)
+
+
+@contextmanager
+def another_page():
+    """The address of an empty page of another origin."""
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,>")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{pages.server_port}"
+        pages.shutdown()
+
+
+ASK_FROM_AFAR = """async ([url, key]) => {
+    const form = new FormData();
+    form.append("file", new File(["no sound"], "a.wav"));
+    try {
+        const headers = { Authorization: "Bearer " + key };
+        const answer = await fetch(url + "/v1/audio/transcriptions", { method: "POST", body: form, headers });
+        return [answer.status, (await answer.json()).error.param];
+    } catch (error) {
+        return error.name;
+    }
+}"""
+
+
+def test_pages_of_other_origins_use_the_server_if_it_names_them(context):
+    with another_page() as friend, another_page() as stranger, \
+            serving("--allow-origin", friend, CROSSLATCH_API_KEY="sesame") as server, \
+            serving("--allow-origin=*") as open_to_all, serving() as closed:
+        page = context.new_page()
+        page.goto(friend)
+        assert page.evaluate(ASK_FROM_AFAR, [server.url, "sesame"]) == [415, "file"]
+        assert page.evaluate(ASK_FROM_AFAR, [server.url, "wrong"]) == [401, None]
+        assert page.evaluate(ASK_FROM_AFAR, [closed.url, ""]) == "TypeError"
+        page.goto(stranger)
+        assert page.evaluate(ASK_FROM_AFAR, [server.url, "sesame"]) == "TypeError"
+        assert page.evaluate(ASK_FROM_AFAR, [open_to_all.url, ""]) == [415, "file"]
+        page.close()
 
 
 def test_everything_has_a_name_and_is_reached_by_the_keyboard(opened, long):

@@ -66,7 +66,7 @@ def test_without_ffmpeg_the_format_is_named_and_the_line_that_converts_it(amr):
     assert done.returncode == 1
     assert f"{amr}: is Adaptive Multi-Rate (AMR), but cannot be read" in error
     assert f"`ffmpeg -i '{amr}' '{amr.with_suffix('.wav')}'`" in error
-    assert "if ffmpeg is installed, that is done by itself" in error
+    assert "if ffmpeg is installed, it is used for such files" in error
 
 
 def fake(path, script):
@@ -98,4 +98,4 @@ def test_what_ffmpeg_cannot_convert_is_said_in_its_words(amr, tmp_path):
     program = fake(tmp_path / "ffmpeg", "echo 'Invalid data found' >&2; exit 1")
     done = run(amr, ffmpeg=program)
     assert done.returncode == 1
-    assert b"my talk.amr: cannot be read, and ffmpeg could not convert it: Invalid data found" in done.stderr
+    assert b"but cannot be read: ffmpeg could not convert it: Invalid data found" in done.stderr

@@ -134,6 +134,13 @@ def test_verbose_says_how_fast_it_was(crosslatch):
     assert re.search(r"light.wav: 0:02 of sound, 16000 Hz, channels: 1, .*\d × real time", error), error
 
 
+def test_parts_of_a_sound_are_decoded(crosslatch, long):
+    path, _ = long
+    document = json.loads(crosslatch("transcribe", path, "-f", "json", "--clip-timestamps", "12,24,60,66")[0])
+    assert [s["text"] for s in document["segments"] if s["text"]] == [TEXT] * 3
+    assert all(12 <= s["start"] < s["end"] <= 24 or 60 <= s["start"] < s["end"] <= 66 for s in document["segments"])
+
+
 def start(*arguments, **pipes):
     return subprocess.Popen([TARGET / "crosslatch", "transcribe", *map(str, arguments)], **pipes)
 
@@ -163,7 +170,7 @@ def test_files_are_written_at_an_interrupt(long, tmp_path):
         pytest.skip("the machine is too slow to be interrupted in time")
     assert str(tmp_path / "long.txt") in error
     document = json.loads((tmp_path / "long.json").read_text())
-    assert 1 <= len(document["segments"]) < times
+    assert 1 <= len(document["segments"]) < times and document["language"] == "en"
     texts = [s["text"] for s in document["segments"] if s["text"]]
     assert (tmp_path / "long.txt").read_text().splitlines() == texts
 

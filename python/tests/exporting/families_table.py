@@ -27,6 +27,9 @@ tokens equal those of `model.generate`. A step after the first computes nothing 
 copies no byte of a cache. FLOPs are for one token and the longest source that the model takes; the models
 are small, so only the share that is saved says something about real ones. Checkpoints in float16 and
 bfloat16 are exported as well, and [stored in those types](file-format.md#what-crosslatch-export-writes).
+
+Whisper, Marian, M2M100, NLLB, mBART, BART, Pegasus, T5 and mT5 need no export: a folder of theirs is
+[opened as it is](generating.md#models).
 """
 REFUSED = """
 ## Refused

@@ -67,7 +67,7 @@ def generate(path: str, texts: list[str]) -> list[str]:
     one = generator.generate(texts[0], target_language="fra_Latn", beam_size=4, alternatives=2)
     assert_type(one, crosslatch.Generation)
     assert_type(one.alternatives[0].tokens, list[int])
-    many = generator.generate(texts, prefix="summarize: ", length_penalty=2.0, truncate=True)
+    many = generator.generate(texts, prefix="summarize: ", length_penalty=2.0, truncate=True, batch=8)
     assert_type(many, list[crosslatch.Generation])
     return [one.text, *(generation.text for generation in many)]
 

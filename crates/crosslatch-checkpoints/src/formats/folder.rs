@@ -21,8 +21,21 @@ pub const COMPANIONS: [&str; 5] = [
     CONFIG,
     "generation_config.json",
     "preprocessor_config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
+];
+
+/// The file that is a whole tokenizer.
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Files that make a tokenizer where there is no such file: SentencePiece models and vocabularies.
+pub const TOKENIZER_PARTS: [&str; 6] = [
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "target_vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
 ];
 
 /// Whether a folder has a configuration and weights.
@@ -56,7 +69,11 @@ struct Shards {
 pub fn read(path: &Path, access: Access) -> Result<Checkpoint, CheckpointError> {
     let Kind { model_type } = json(&path.join(CONFIG))?;
     let mut checkpoint = Checkpoint::new(path, &model_type, access);
-    for name in COMPANIONS {
+    let parts: &[&str] = match path.join(TOKENIZER).is_file() {
+        true => &[],
+        false => &TOKENIZER_PARTS,
+    };
+    for name in COMPANIONS.iter().chain(parts) {
         if path.join(name).is_file() {
             checkpoint.add_file(name)?;
         }

@@ -58,3 +58,8 @@ pub fn companions() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .chain(ctranslate2::VOCABULARIES)
 }
+
+/// Names of the files that make a tokenizer where a checkpoint's folder has no `tokenizer.json`.
+pub fn tokenizer_parts() -> impl Iterator<Item = &'static str> {
+    folder::TOKENIZER_PARTS.into_iter()
+}

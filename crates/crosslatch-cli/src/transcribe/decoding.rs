@@ -54,9 +54,25 @@ pub struct Decoding {
     /// A doubted window is silent if "no speech" is more probable than this.
     #[arg(long, value_name = "P")]
     no_speech_threshold: Option<f32>,
+    /// Draw so many texts at temperatures above 0, and take the most probable.
+    #[arg(long, value_name = "N")]
+    best_of: Option<usize>,
     /// Where chance begins: the same seed, the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Tokens never to take, by their numbers, in place of those that the model's file names; -1
+    /// stands for those.
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    suppress_tokens: Option<Vec<i64>>,
+    /// Decode parts of the sound only, from second to second, as in 0,30,90,120; without a last end,
+    /// to the end of the sound.
+    #[arg(long, value_name = "START,END", value_delimiter = ',')]
+    clip_timestamps: Vec<f64>,
     /// Do not decode a second or more in which the sound stays below this level, in decibels of
     /// full scale.
     #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
@@ -100,9 +116,11 @@ impl Decoding {
                 .or(defaults.compression_ratio_threshold),
             logprob_threshold: self.logprob_threshold.or(defaults.logprob_threshold),
             no_speech_threshold: self.no_speech_threshold.or(defaults.no_speech_threshold),
+            best_of: self.best_of,
             seed: self.seed,
+            suppress_tokens: self.suppress_tokens.clone(),
+            clip_timestamps: self.clip_timestamps.clone(),
             skip_silence: self.skip_silence,
-            ..TranscribeOptions::default()
         }
     }
 }

@@ -137,6 +137,15 @@ const FLAGS: &[(&[&str], &str)] = &[
     // Decoding.
     (&["--beam_size", "-bs"], "use --beam-size"),
     (
+        &["--best_of", "-bo"],
+        "use --best-of, together with --temperature",
+    ),
+    (&["--suppress_tokens"], "use --suppress-tokens"),
+    (
+        &["--clip_timestamps", "-ot", "--offset-t", "-d", "--duration"],
+        "use --clip-timestamps, in seconds, as in `--clip-timestamps 30,90`",
+    ),
+    (
         &["--condition_on_previous_text", "-mc", "--max-context"],
         "use --condition-on-previous; without it no window sees the text before it",
     ),

@@ -104,7 +104,10 @@ impl Work {
             return ControlFlow::Continue(());
         };
         match event {
-            Event::Languages(_) => {}
+            Event::Languages(found) => {
+                let likeliest = found.first().map(|language| language.code.clone());
+                current.transcript.language = likeliest;
+            }
             Event::Progress { done, .. } => {
                 current.done = done;
                 self.screen.done(done);

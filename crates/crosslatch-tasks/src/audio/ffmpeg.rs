@@ -64,17 +64,19 @@ impl Ffmpeg {
     }
 
     /// Reads a sound file as mono samples at `rate` Hz, at most `max_seconds` of them. `name` is used
-    /// in messages.
+    /// in messages, and `format`, which says what the file is.
     pub(super) fn read(
         &self,
         file: &File,
         name: &str,
+        format: &Option<String>,
         rate: u32,
         max_seconds: f64,
     ) -> Result<Audio, AudioError> {
         let most = (max_seconds * f64::from(rate)) as u64;
         let error = |cause: String| AudioError::Ffmpeg {
             file: name.to_owned(),
+            format: format.clone(),
             cause,
         };
         let mut output = self.run(file, rate, most, INPUTS[0]).map_err(error)?;

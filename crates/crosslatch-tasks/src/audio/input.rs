@@ -232,7 +232,7 @@ impl Input<'_> {
         let error = match ours {
             Err(AudioError::Format { file, cause, .. }) => AudioError::Format {
                 file,
-                format: identity.name,
+                format: identity.name.clone(),
                 cause,
             },
             Err(error @ AudioError::NoAudio { .. }) => error,
@@ -241,7 +241,7 @@ impl Input<'_> {
         match &self.options.ffmpeg {
             Some(ffmpeg) => {
                 let file = file().map_err(|e| self.io(e))?;
-                ffmpeg.read(&file, self.name, self.rate, seconds)
+                ffmpeg.read(&file, self.name, &identity.name, self.rate, seconds)
             }
             None => Err(error),
         }

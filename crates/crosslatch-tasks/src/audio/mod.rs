@@ -194,10 +194,12 @@ pub enum AudioError {
         seconds: f64,
     },
     /// The file is not read here, and `ffmpeg`, which was asked to, could not convert it.
-    #[error("{file}: cannot be read, and ffmpeg could not convert it: {cause}")]
+    #[error("{file}: {}ffmpeg could not convert it: {cause}", described(format.as_deref()))]
     Ffmpeg {
         /// The file, as the caller named it.
         file: String,
+        /// What its first bytes say it is.
+        format: Option<String>,
         /// What the program said.
         cause: String,
     },

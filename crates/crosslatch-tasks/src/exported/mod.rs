@@ -23,6 +23,7 @@ mod step_batching;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_programs;
 
 use std::sync::Arc;
 

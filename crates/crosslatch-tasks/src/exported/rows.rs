@@ -24,7 +24,7 @@ use crosslatch::{Input, Layout, Model, Options, Session};
 
 use super::decoder::{first_output, logits};
 use super::step::{SourceMask, integers, states, wrong};
-use super::text::{DECODER_MASK, IDS, KIND, MASK, Programs, layout};
+use super::text_programs::{DECODER_MASK, IDS, KIND, MASK, Programs, layout};
 use super::{BatchError, ExportedError};
 use crate::search::Feed;
 

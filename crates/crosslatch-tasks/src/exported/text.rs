@@ -6,21 +6,16 @@
 //! each and take their steps together; their sources are padded to a few lengths, because only
 //! sessions with inputs of the same sizes read a weight once for all.
 
-use crosslatch::ir::Size;
-use crosslatch::ir::graph::{Program, ValueType};
-use crosslatch::{DType, Layout, Model, Options};
+use crosslatch::{Layout, Model, Options};
 
 use super::decoder::ExportedDecoder;
 use super::rows::Row;
 use super::step::integers;
+use super::text_programs::{DECODER_MASK, IDS, KIND, MASK, Programs, layout};
 use super::{ExportedError, ExportedModel, StepBatcher};
 use crate::search::{Decoder, Feed};
 use crate::text::{GenerateError, TextLimits, TextModel, TextPipeline};
-
-pub(super) const KIND: &str = "text";
-pub(super) const IDS: &str = "input_ids";
-pub(super) const MASK: &str = "attention_mask";
-pub(super) const DECODER_MASK: &str = "encoder_attention_mask";
+use crate::tokenizer::TextTokenizer;
 
 /// Lengths to which the sources of texts that are written together are padded: multiples of this.
 const STEP: usize = 16;
@@ -55,63 +50,18 @@ struct TextSource {
 /// model.
 pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<ExportedError>> {
     let programs = Programs::of(model).map_err(GenerateError::Model)?;
-    let file = |name: &str| {
-        let missing = || {
-            layout(format!(
-                "the archive has no `{name}`; export the model together with its tokenizer"
-            ))
-        };
-        let file = model.extra_file(name);
-        file.ok_or_else(|| GenerateError::Model(missing()))
-    };
     let limits = TextLimits {
         source: programs.source.1,
         positions: programs.positions,
     };
-    TextPipeline::from_json(
-        file("tokenizer.json")?,
-        model.extra_file("generation_config.json"),
-        file("config.json")?,
-        limits,
-    )
-}
-
-/// What the two programs take.
-#[derive(Clone, Copy)]
-pub(super) struct Programs {
-    pub encoder_is_masked: bool,
-    pub decoder_is_masked: bool,
-    /// Least and greatest number of texts at a time.
-    pub rows: (usize, Option<usize>),
-    /// Least and greatest number of tokens of a source.
-    pub source: (usize, Option<usize>),
-    /// Greatest number of tokens that the decoder can be fed.
-    positions: Option<usize>,
-}
-
-impl Programs {
-    fn of(model: &Model) -> Result<Self, ExportedError> {
-        let program = |name: &str| -> Result<&Program, ExportedError> {
-            Ok(&model.methods()[model.method_index(name)?].program)
-        };
-        let (encoder, decoder) = (program("encoder")?, program("decoder")?);
-        check_inputs(encoder, &[IDS], &[MASK])?;
-        let needed = [IDS, "cache_position", "encoder_hidden_states"];
-        check_inputs(decoder, &needed, &[DECODER_MASK])?;
-        let has = |program, name| inputs(program).any(|(_, input)| input == name);
-        Ok(Programs {
-            encoder_is_masked: has(encoder, MASK),
-            decoder_is_masked: has(decoder, DECODER_MASK),
-            rows: range(encoder, 0),
-            source: range(encoder, 1),
-            positions: range(decoder, 1).1,
-        })
-    }
-
-    /// Greatest number of texts in one session, at most 64 where the programs set no limit.
-    fn most_rows(&self) -> usize {
-        self.rows.1.unwrap_or(64).max(1)
-    }
+    let tokenizer = TextTokenizer::from_files(|name| model.extra_file(name))?;
+    let config = model.extra_file("config.json").ok_or_else(|| {
+        let cause =
+            "the archive has no `config.json`; export the model together with its tokenizer";
+        GenerateError::Model(layout(cause.to_owned()))
+    })?;
+    let generation = model.extra_file("generation_config.json");
+    Ok(TextPipeline::new(tokenizer, generation, config, limits)?)
 }
 
 impl ExportedTextModel {
@@ -308,61 +258,4 @@ impl TextModel for ExportedModel<TextSource> {
             false => self.decoder.encode(&[ids]),
         }
     }
-}
-
-/// The inputs that a run has to be given, each as slot and name.
-fn inputs(program: &Program) -> impl Iterator<Item = (usize, &str)> {
-    crosslatch::inputs::input_slots(program)
-}
-
-/// Refuses a program that lacks a needed input or takes one that is not possible.
-fn check_inputs(
-    program: &Program,
-    needed: &[&str],
-    possible: &[&str],
-) -> Result<(), ExportedError> {
-    let name = &program.name;
-    for (slot, input) in inputs(program) {
-        if !needed.contains(&input) && !possible.contains(&input) {
-            return Err(layout(format!("`{name}` takes `{input}`")));
-        }
-        let ValueType::Tensor(ty) = &program.graph.value(program.graph.inputs[slot]).ty else {
-            continue;
-        };
-        if ty.dtype != DType::I64 && input != "encoder_hidden_states" {
-            let dtype = ty.dtype;
-            return Err(layout(format!(
-                "`{name}` takes `{input}` as {dtype}, not i64"
-            )));
-        }
-    }
-    for needed in needed {
-        if !inputs(program).any(|(_, input)| input == *needed) {
-            return Err(layout(format!("`{name}` does not take `{needed}`")));
-        }
-    }
-    Ok(())
-}
-
-/// Least and greatest length of a dimension of the tokens that a program takes.
-fn range(program: &Program, dimension: usize) -> (usize, Option<usize>) {
-    let slot = inputs(program).find(|(_, name)| *name == IDS);
-    let ty = slot.map(|(slot, _)| &program.graph.value(program.graph.inputs[slot]).ty);
-    let Some(ValueType::Tensor(ty)) = ty else {
-        return (1, None);
-    };
-    let count = |n: i64| usize::try_from(n).ok();
-    match ty.sizes.get(dimension) {
-        Some(Size::Const(n)) => (count(*n).unwrap_or(1), count(*n)),
-        Some(Size::Symbol(name)) => {
-            let symbol = program.symbols.iter().find(|s| s.name == *name);
-            let most = symbol.and_then(|s| s.max).and_then(count);
-            (symbol.and_then(|s| count(s.min)).unwrap_or(1), most)
-        }
-        _ => (1, None),
-    }
-}
-
-pub(super) fn layout(cause: String) -> ExportedError {
-    ExportedError::Layout { kind: KIND, cause }
 }

@@ -6,7 +6,7 @@ use super::{
     Candidate, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
     TextPlan,
 };
-use crate::config::OptionsError;
+use crate::config::{ConfigError, OptionsError};
 use crate::search::{Generated, Request, Sequences, beam_search_all, greedy};
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
@@ -22,19 +22,17 @@ pub struct TextPipeline {
 }
 
 impl TextPipeline {
-    /// Makes a pipeline of the files that come with a model, `tokenizer.json`,
-    /// `generation_config.json` (not every model has one) and `config.json`, and of the lengths
-    /// that it was exported for.
+    /// Makes a pipeline of a tokenizer, the contents of `generation_config.json` and `config.json`,
+    /// and the lengths that the model was exported for.
     ///
     /// # Errors
-    /// [`GenerateError::Tokenizer`] or [`GenerateError::Config`], whose texts name the file.
-    pub fn from_json<E: std::error::Error>(
-        tokenizer: &[u8],
+    /// Any [`ConfigError`], whose text names the file.
+    pub fn new(
+        tokenizer: TextTokenizer,
         generation: Option<&[u8]>,
         config: &[u8],
         limits: TextLimits,
-    ) -> Result<Self, GenerateError<E>> {
-        let tokenizer = TextTokenizer::from_bytes(tokenizer)?;
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
             languages: Languages::of(&tokenizer),
             tokenizer,

@@ -5,6 +5,7 @@ mod batch;
 mod features;
 
 mod longform;
+mod sound_sources;
 mod speech;
 mod text;
 mod whisper;

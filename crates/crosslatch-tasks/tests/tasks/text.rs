@@ -7,7 +7,7 @@ use crosslatch_tasks::rules::{
 };
 use crosslatch_tasks::{
     Decoder, GenerateError, GenerateOptions, Generation, TextConfig, TextLimits, TextModel,
-    TextPipeline,
+    TextPipeline, TextTokenizer,
 };
 use serde_json::{Value, json};
 
@@ -155,8 +155,8 @@ fn tokenizer(named: &[(u32, &str)], around: Value) -> Vec<u8> {
 
 fn pipeline(tokenizer: &[u8], generation: &Value, limits: TextLimits) -> TextPipeline {
     let generation = generation.to_string();
-    TextPipeline::from_json::<Infallible>(tokenizer, Some(generation.as_bytes()), b"{}", limits)
-        .unwrap()
+    let tokenizer = TextTokenizer::from_bytes(tokenizer).unwrap();
+    TextPipeline::new(tokenizer, Some(generation.as_bytes()), b"{}", limits).unwrap()
 }
 
 fn options(arguments: &Value) -> GenerateOptions {

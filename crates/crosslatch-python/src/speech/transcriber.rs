@@ -9,15 +9,16 @@ use pyo3::prelude::*;
 
 use crate::error::failure;
 use crate::options::{MemoryAmount, options};
-use crate::sound::Sound;
-use crate::speech::Speech;
-use crate::transcription::Transcription;
+
+use super::model::Speech;
+use super::sound::Sound;
+use super::transcription::Transcription;
 
 /// Writes down what is said in sound.
 ///
-/// `model` is a `.pt2` file of a speech model, or a folder of Whisper as Hugging Face has it. It is
-/// mapped into memory, or read into it with `map=False`. Transcripts may be made in several threads
-/// at once.
+/// `model` is a `.pt2` file of a speech model, a checkpoint of Whisper, or the name of one, such as
+/// "tiny.en". It is mapped into memory, or read into it with `map=False`. Transcripts may be made in
+/// several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Transcriber(Arc<Speech>);
 

@@ -17,8 +17,9 @@ use pyo3::prelude::*;
 
 use crate::error::failure;
 use crate::process::Local;
-use crate::speech::{Models, Speech};
-use crate::transcript::{Segment, Transcript, TranscriptionInfo};
+
+use super::model::{Models, Speech};
+use super::transcript::{Segment, Transcript, TranscriptionInfo};
 
 /// How often a waiting thread checks whether it was interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(50);

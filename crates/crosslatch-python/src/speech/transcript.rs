@@ -5,8 +5,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// Texts longer than this are shortened where an object is shown.
-const SHOWN: usize = 60;
+use crate::shown::shown;
 
 /// The text of a stretch of sound.
 #[pyclass(frozen, get_all, eq, module = "crosslatch", from_py_object)]
@@ -273,13 +272,5 @@ impl TranscriptionInfo {
         };
         let duration = self.duration;
         format!("<crosslatch.TranscriptionInfo {language}, {duration:.2} s>")
-    }
-}
-
-/// A text in quotes, shortened.
-pub fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
     }
 }
