@@ -198,6 +198,22 @@ def test_shards_are_fetched_by_their_list(transcribe, hub, tmp_path):
     assert "`../../outside` is not a file of the repository" in error
 
 
+def test_the_pieces_of_a_tokenizer_are_fetched_where_it_is_in_pieces(command, hub, tmp_path):
+    pieces = {"config.json": b'{"model_type": "marian"}', WEIGHTS: bytes(5000), "source.spm": b"s", "target.spm": b"t",
+              "vocab.json": b"{}", "README.md": b""}
+    hub.repositories["someone/pieces"] = pieces
+    hub.repositories["someone/whole"] = pieces | {"tokenizer.json": b"{}"}
+    for name, left_out in (("pieces", {"README.md"}), ("whole", {"README.md", "source.spm", "target.spm", "vocab.json"})):
+        name = f"someone/{name}"
+        # They are no models, which is found out when everything is there.
+        command("generate", "--model", name, "--text", "a", status=1)
+        snapshot = cached(tmp_path, name) / "snapshots" / COMMIT
+        assert {path.name for path in snapshot.iterdir()} == set(hub.repositories[name]) - left_out
+    hub.requests.clear()
+    command("generate", "--model", "someone/pieces", "--text", "a", status=1)
+    assert hub.requests == []
+
+
 def test_repositories_without_usable_weights_say_what_to_do(transcribe, hub, files):
     hub.repositories["someone/old"] = {"config.json": files["config.json"], "pytorch_model.bin": b"0" * 5000}
     _, error = transcribe("someone/old", status=1)
