@@ -33,8 +33,8 @@ const INTERRUPTS: Duration = Duration::from_millis(50);
 
 /// Writes what a model makes of texts: translations, summaries, answers.
 ///
-/// `model` is a `.pt2` file of a text model, mapped into memory, or read into it with `map=False`.
-/// Texts may be written in several threads at once.
+/// `model` is a `.pt2` file of a text model, a checkpoint, or the name of one on the hub. It is mapped
+/// into memory, or read into it with `map=False`. Texts may be written in several threads at once.
 #[pyclass(frozen, module = "crosslatch")]
 pub struct Generator {
     pipeline: TextPipeline,

@@ -130,9 +130,9 @@ class Encoder(torch.nn.Module):
 class Decoder(torch.nn.Module):
     """One step of attention over the source and over what was fed, with a cache of `MOST` rows."""
 
-    def __init__(self, table, positions):
+    def __init__(self, table, head, positions):
         super().__init__()
-        self.table = torch.nn.Parameter(table)
+        self.table, self.head = torch.nn.Parameter(table), torch.nn.Parameter(head)
         self.register_buffer("seen", torch.zeros(MOST, positions, table.shape[1]))
 
     def forward(self, input_ids, cache_position, encoder_hidden_states, encoder_attention_mask):
@@ -146,7 +146,7 @@ class Decoder(torch.nn.Module):
         own = shares @ seen
         scores = fed @ encoder_hidden_states.transpose(1, 2)
         shares = scores.masked_fill(encoder_attention_mask[:, None] == 0, -torch.inf).softmax(-1)
-        return (own + shares @ encoder_hidden_states) @ self.table.T * 3
+        return (own + 2 * shares @ encoder_hidden_states) @ self.head.T
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def dynamic(made, tmp_path_factory):
     """A program whose batch is 1 to `MOST`, with the tokenizer and settings of a checkpoint."""
     case = made(len(CHECKPOINTS) - 1)
     torch.manual_seed(5)
-    table = torch.randn(len(case.tokenizer), 24)
+    table, head = torch.randn(2, len(case.tokenizer), 24)
     rows, length, new = (torch.export.Dim(name, min=1, max=most)
                          for name, most in (("rows", MOST), ("length", 64), ("new", 32)))
     encoder = torch.export.export(
@@ -163,7 +163,7 @@ def dynamic(made, tmp_path_factory):
     arguments = (torch.ones(2, 3, dtype=torch.int64), torch.arange(3), torch.randn(2, 7, 24),
                  torch.ones(2, 7, dtype=torch.int64))
     decoder = torch.export.export(
-        Decoder(table, 32), arguments,
+        Decoder(table, head, 32), arguments,
         dynamic_shapes=({0: rows, 1: new}, {0: new}, {0: rows, 1: length}, {0: rows, 1: length}))
     path = tmp_path_factory.mktemp("dynamic") / "model.pt2"
     folder = case.path.parent / "checkpoint"
@@ -176,6 +176,6 @@ def dynamic(made, tmp_path_factory):
 def test_a_program_for_any_number_up_to_a_limit_is_given_as_many(crosslatch, dynamic, lines, name):
     flags = [*OPTIONS[name], "--target-language", "fra_Latn"]
     alone = written(crosslatch, dynamic, *flags, "--batch", 1, lines)
-    assert len({str(line["tokens"]) for line in alone}) > 10
+    assert len({str(line["tokens"]) for line in alone}) > 6
     for batch in ([], ["--batch", 2], ["--batch", 3 * MOST]):
         same(written(crosslatch, dynamic, *flags, *batch, lines), alone)
