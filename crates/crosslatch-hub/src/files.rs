@@ -32,6 +32,7 @@ pub fn weights(has: impl Fn(&str) -> bool) -> Option<&'static str> {
 }
 
 /// The files beside the weights that a model uses, of a repository that has these.
+#[cfg(feature = "download")]
 pub fn companions_of(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static str> {
     let needs_parts = !has(TOKENIZER);
     companions().chain(tokenizer_parts().filter(move |_| needs_parts))
