@@ -1,6 +1,7 @@
 """What sound may be given as: every way gives the same transcript, what is ambiguous is refused."""
 
 import io
+import wave
 
 import numpy as np
 import pytest
@@ -121,3 +122,22 @@ def test_what_is_no_sound_is_refused(transcriber):
         said(transcriber, sound[:0], rate)
     with pytest.raises(TypeError, match="give the samples' rate"):
         transcriber.transcribe(sound)
+
+
+def test_sound_is_read_as_samples():
+    path = SAMPLES / "light.wav"
+    with wave.open(str(path)) as file:
+        numbers = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    read = crosslatch.decode_audio(path)
+    assert read.dtype == np.float32 and read.tobytes() == (numbers / 32768).astype(np.float32).tobytes()
+    assert crosslatch.decode_audio(numbers, sample_rate=16_000).tobytes() == read.tobytes()
+    # Twice the rate is twice as many samples of the same sound.
+    doubled = crosslatch.decode_audio(path.read_bytes(), 32_000)
+    assert abs(len(doubled) - 2 * len(read)) <= 2
+    length = min(len(read), len(doubled[::2]))
+    np.testing.assert_allclose(doubled[::2][:length], read[:length], atol=2e-2)
+    for wrong in (lambda: crosslatch.decode_audio(path, 1), lambda: crosslatch.decode_audio(numbers, sample_rate=0)):
+        with pytest.raises(crosslatch.Error, match="the sample rate is [01] Hz"):
+            wrong()
+    with pytest.raises(TypeError, match="give the samples' rate"):
+        crosslatch.decode_audio(numbers)
