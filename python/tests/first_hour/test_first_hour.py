@@ -115,9 +115,6 @@ def test_the_commands_of_the_readme_lead_from_nothing_to_subtitles(hub, tmp_path
 
     newcomer.shell(build)
     assert words(newcomer.shell(one)) == jfk
-    # The next block's recordings: an MP3 that was joined from two.
-    joined = newcomer.folder / "joined.mp3"
-    joined.write_bytes((SPEECH / "jfk.mp3").read_bytes() * 2)
     newcomer.shell(many)
     transcripts = newcomer.folder / "transcripts"
     assert sorted(path.name for path in transcripts.iterdir()) == [
