@@ -97,9 +97,14 @@ def test_long_sound_is_decoded_as_by_transformers(crosslatch, heard, case):
     segments = json.loads(out)["segments"]
     assert [s["tokens"] for s in segments] == [tokens for _, _, tokens in expected]
     duration = len(heard.sound) / RATE
+    before = 0.0
     for segment, (start, end, _) in zip(segments, expected):
-        # transformers lets a segment end where its window ends, behind the sound.
-        assert (segment["start"], segment["end"]) == pytest.approx((start, min(end, duration)), abs=1e-6)
+        # transformers lets segments lie behind the sound, and overlap if the model writes a timestamp behind
+        # its window.
+        start = min(max(start, before), duration)
+        times = start, max(start, min(end, duration))
+        before = times[1]
+        assert (segment["start"], segment["end"]) == pytest.approx(times, abs=1e-6)
     assert len(segments) > 2 or case == "silence"
 
 
