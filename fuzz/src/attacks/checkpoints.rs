@@ -23,7 +23,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "ggml_sizes_that_overflow.bin",
         || ggml(&[0, 4, 1, 0, u32::MAX, u32::MAX, u32::MAX, u32::MAX, 0]),
-        "tensor `` cannot have the shape [4294967295, 4294967295, 4294967295, 4294967295]",
+        "tensor `\0` cannot have the shape [4294967295, 4294967295, 4294967295, 4294967295]",
     ),
     Attack::new(
         "ggml_without_tensors.bin",
