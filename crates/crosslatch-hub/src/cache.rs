@@ -7,8 +7,9 @@
 //! The layout is that of the Python package `huggingface_hub`
 //! (<https://huggingface.co/docs/huggingface_hub/guides/manage-cache>).
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, io, process};
 
 use crate::error::HubError;
 
@@ -146,8 +147,7 @@ impl Snapshot {
             return Ok(());
         }
         let path = self.folder.join("refs").join(revision);
-        create_folder(&path)?;
-        fs::write(&path, &self.commit).map_err(HubError::io(&path))
+        replace(&path, |new| fs::write(new, &self.commit))
     }
 
     /// Where the contents with this checksum lie.
@@ -156,21 +156,38 @@ impl Snapshot {
     }
 
     /// Gives contents a name: a link, as all tools make it, or where there are no links a copy.
+    ///
+    /// Another program may be reading a file of that name, so a good one stays, and one whose
+    /// contents are gone is replaced at once.
     pub fn link(&self, checksum: &str, file: &str) -> Result<(), HubError> {
         let path = self.path().join(file);
-        create_folder(&path)?;
-        // A link to contents that are gone is in the way.
-        let _ = fs::remove_file(&path);
-        #[cfg(unix)]
-        let linked = std::os::unix::fs::symlink(Path::new("../../blobs").join(checksum), &path);
-        #[cfg(not(unix))]
-        let linked = fs::copy(self.blob(checksum), &path).map(drop);
-        match linked {
-            // Another program was faster.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            outcome => outcome.map_err(HubError::io(&path)),
+        let blob = self.blob(checksum);
+        let length = |path: &Path| fs::metadata(path).map(|there| there.len());
+        if let (Ok(there), Ok(wanted)) = (length(&path), length(&blob))
+            && there == wanted
+        {
+            return Ok(());
         }
+        replace(&path, |new| {
+            #[cfg(unix)]
+            return std::os::unix::fs::symlink(Path::new("../../blobs").join(checksum), new);
+            #[cfg(not(unix))]
+            return fs::copy(&blob, new).map(drop);
+        })
     }
+}
+
+/// Puts a new file in the place of another, so that whoever looks finds one of the two.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), HubError> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    create_folder(path)?;
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let new = PathBuf::from(format!("{}.{}-{number}", path.display(), process::id()));
+    let outcome = make(&new).and_then(|()| fs::rename(&new, path));
+    outcome.map_err(|error| {
+        let _ = fs::remove_file(&new);
+        HubError::io(path)(error)
+    })
 }
 
 /// Makes the folder that a file is to lie in.
@@ -182,6 +199,28 @@ pub fn create_folder(file: &Path) -> Result<(), HubError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_good_link_stays_and_one_to_nothing_is_replaced() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let snapshot = Snapshot::new(folder.path().join("models--me--m"), commit);
+        create_folder(&snapshot.blob("abc")).unwrap();
+        fs::write(snapshot.blob("abc"), "contents").unwrap();
+        let link = snapshot.path().join("config.json");
+        let inode = || fs::symlink_metadata(&link).unwrap().ino();
+        create_folder(&link).unwrap();
+        std::os::unix::fs::symlink("../../blobs/gone", &link).unwrap();
+        snapshot.link("abc", "config.json").unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "contents");
+        let first = inode();
+        snapshot.link("abc", "config.json").unwrap();
+        assert_eq!(inode(), first);
+        let names = fs::read_dir(snapshot.path()).unwrap();
+        assert_eq!(names.count(), 1);
+    }
 
     #[test]
     fn files_are_found_as_they_were_written() {

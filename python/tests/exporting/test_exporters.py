@@ -107,8 +107,8 @@ def test_the_command_gives_bit_for_bit_what_the_interpreter_gives(crosslatch, ex
 
 def test_weights_are_there_once_and_no_cross_attention_cache_is_copied(crosslatch, exported):
     described = json.loads(crosslatch("inspect", exported.folder, "--json")[0])
-    decode, prefill = described["methods"]
-    assert (decode["name"], prefill["name"]) == ("decode", "prefill")
+    prefill, decode = described["methods"]
+    assert (prefill["name"], decode["name"]) == ("prefill", "decode")
     # Both files hold everything.
     each = [method["weights"]["bytes"] for method in (decode, prefill)]
     assert 0 < described["weight_bytes"] == max(each)
