@@ -39,6 +39,7 @@ use crate::simd::functions::Function;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
+use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
 use scheme::{SLICE, Scheme};
 
 /// Most rows of a block.
@@ -47,6 +48,9 @@ const ROW_BLOCK: usize = 192;
 /// Distance between quantized rows, in words: no power of two, because rows at such a distance
 /// compete for the same places in the caches.
 const ROW_LENGTH: usize = SLICE + 16;
+
+/// Rows of a tile that an epilogue is applied to at a time.
+const EPILOGUE_ROWS: usize = 8;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
@@ -105,21 +109,19 @@ impl QuantizedGemm<'_> {
                 let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
                 self.run_in(scheme, out, layout, threads);
             }
-            QuantizedElements::Int8 { scales, rows } => match ShortMicrokernel::int8() {
-                Some(kernel) => {
-                    let scheme = int8::Int8Scheme::<int8::Uint8Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
+            QuantizedElements::Int8 { scales, rows } => {
+                if let Some(kernel) = ShortMicrokernel::signed_int8() {
+                    let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
                     self.run_in(scheme, out, layout, threads);
-                }
-                None => {
+                } else if let Some(kernel) = ShortMicrokernel::int8() {
+                    let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
+                    self.run_in(scheme, out, layout, threads);
+                } else {
                     let kernel = ShortMicrokernel::int16();
-                    let scheme = int8::Int8Scheme::<int8::Int16Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
+                    let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
                     self.run_in(scheme, out, layout, threads);
                 }
-            },
+            }
         }
     }
 
@@ -281,7 +283,7 @@ struct TileSums<'a, S: Scheme> {
 
 impl<S: Scheme> QuantizedGemmPart<'_, S> {
     /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
-    /// is applied, to a tile at a time.
+    /// is applied, to a few rows at a time.
     #[inline(always)]
     fn store<const WIDTH: usize>(
         &self,
@@ -297,14 +299,17 @@ impl<S: Scheme> QuantizedGemmPart<'_, S> {
             }
             return;
         };
-        let mut results = [0f32; LARGEST];
-        let results = &mut results[..rows.len() * WIDTH];
-        for (i, to) in rows.clone().zip(results.as_chunks_mut::<WIDTH>().0) {
-            *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-        }
-        function.map(results);
-        for (i, values) in rows.zip(results.as_chunks::<WIDTH>().0) {
-            self.put(i, columns.clone(), *values);
+        let mut results = [[0f32; WIDTH]; EPILOGUE_ROWS];
+        for start in rows.clone().step_by(EPILOGUE_ROWS) {
+            let rows = start..rows.end.min(start + EPILOGUE_ROWS);
+            let results = &mut results[..rows.len()];
+            for (i, to) in rows.clone().zip(&mut *results) {
+                *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
+            }
+            function.map(results.as_flattened_mut());
+            for (i, values) in rows.zip(results) {
+                self.put(i, columns.clone(), *values);
+            }
         }
     }
 
