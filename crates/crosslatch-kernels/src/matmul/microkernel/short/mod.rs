@@ -24,7 +24,7 @@ use super::Microkernel;
 use crate::runtime::instructions::{Features, features};
 
 /// Elements of the largest tile.
-pub(crate) const LARGEST: usize = 32 * 32;
+pub(crate) const LARGEST: usize = 96 * 32;
 
 /// Columns of the widest tile; all widths divide it.
 pub(crate) const WIDEST: usize = 32;

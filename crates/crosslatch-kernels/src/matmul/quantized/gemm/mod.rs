@@ -31,6 +31,7 @@ use crate::Threads;
 use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
+use crate::runtime::caches::second_level;
 use crate::runtime::instructions::multiversion;
 use crate::runtime::prefetch::fetch_for_writing;
 use crate::runtime::shared_output::SharedOutput;
@@ -43,7 +44,10 @@ use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
 use scheme::{SLICE, Scheme};
 
 /// Most rows of a block.
-const ROW_BLOCK: usize = 192;
+const ROW_BLOCK: usize = 768;
+
+/// Fewest rows of a block that is cut for the sake of threads: strips are packed anew for each.
+const WORTH_PACKING: usize = 192;
 
 /// Distance between quantized rows, in words: no power of two, because rows at such a distance
 /// compete for the same places in the caches.
@@ -139,12 +143,10 @@ impl QuantizedGemm<'_> {
             return;
         }
         let kernel = scheme.microkernel();
-        let block_rows = rows
-            .div_ceil(rows.div_ceil(ROW_BLOCK))
-            .next_multiple_of(kernel.rows);
+        let block_rows = block_rows(rows, batches, kernel.rows, threads.count());
         let blocks = rows.div_ceil(block_rows) * batches;
         // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
-        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 4 * threads.count());
+        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
         let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
         let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
         let pieces = columns.div_ceil(width);
@@ -175,6 +177,17 @@ impl QuantizedGemm<'_> {
     }
 }
 
+/// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
+/// many that a thread has nothing to do.
+fn block_rows(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
+    let fit = second_level() * 7 / 16 / (ROW_LENGTH * size_of::<u32>());
+    let share = (rows * batches).div_ceil(2 * threads).max(WORTH_PACKING);
+    let most = fit.min(share).clamp(tile, ROW_BLOCK);
+    rows.div_ceil(rows.div_ceil(most))
+        .next_multiple_of(tile)
+        .min(ROW_BLOCK)
+}
+
 /// What one task computes.
 struct QuantizedGemmPart<'a, S> {
     scheme: S,
@@ -200,10 +213,10 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
 ) {
     let kernel = part.scheme.microkernel();
     let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
+    let mut scales = [0f32; ROW_BLOCK];
     for k in (0..part.depth).step_by(S::DEPTH) {
         let slice = k..part.depth.min(k + S::DEPTH);
         let words = slice.len().div_ceil(S::WORD);
-        let mut scales = [0f32; ROW_BLOCK];
         let rows = scales
             .iter_mut()
             .zip(quantized.chunks_exact_mut(ROW_LENGTH));
