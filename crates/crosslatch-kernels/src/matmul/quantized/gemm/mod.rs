@@ -10,7 +10,8 @@
 //! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
 //!   [`crate::matmul::gemm`] widens such weights;
 //! * rows of bf16 and any right side that [`crate::matmul::gemm`] could pack, rounded to bf16: what
-//!   the windows of a convolution see.
+//!   the windows of a convolution see;
+//! * `f32` on both sides, each in three parts of bf16, where that is faster than `f32` itself.
 //!
 //! Unlike in [`crate::matmul::gemm`], it is rows that stay in the cache: a slice of the depth of a
 //! block of them is quantized once, and all columns pass by, a strip as wide as a tile at a time.
@@ -22,13 +23,15 @@ mod bf16;
 mod int8;
 mod packing;
 mod scheme;
+mod split;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::Zeroable;
 
 use crate::Threads;
-use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
+use crate::matmul::microkernel::short::{LARGEST, Pass, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::caches::second_level;
@@ -41,17 +44,11 @@ use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
 use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
-use scheme::{SLICE, Scheme};
+use scheme::Scheme;
+use split::SplitScheme;
 
 /// Most rows of a block.
 const ROW_BLOCK: usize = 768;
-
-/// Fewest rows of a block that is cut for the sake of threads: strips are packed anew for each.
-const WORTH_PACKING: usize = 192;
-
-/// Distance between quantized rows, in words: no power of two, because rows at such a distance
-/// compete for the same places in the caches.
-const ROW_LENGTH: usize = SLICE + 16;
 
 /// Rows of a tile that an epilogue is applied to at a time.
 const EPILOGUE_ROWS: usize = 8;
@@ -59,7 +56,8 @@ const EPILOGUE_ROWS: usize = 8;
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
 
-const _: () = assert!(WIDEST * SLICE + ROW_BLOCK * ROW_LENGTH <= TASK_MEMORY);
+/// Most passes of a scheme.
+const PASSES: usize = 6;
 
 /// The right side of a [`QuantizedGemm`].
 #[derive(Clone, Copy)]
@@ -68,6 +66,8 @@ pub(crate) enum QuantizedRight<'a> {
     Weights(QuantizedMatrix<'a>),
     /// `[…, depth, columns]` in `f32`, rounded to bf16 while it is packed.
     Activations(&'a dyn Pack),
+    /// `[…, depth, columns]` in `f32`, split into three parts, as the left side is.
+    Split(&'a dyn Pack),
 }
 
 impl QuantizedRight<'_> {
@@ -79,6 +79,7 @@ impl QuantizedRight<'_> {
             {
                 true
             }
+            QuantizedRight::Split(_) => ShortMicrokernel::fast_bf16().is_some(),
             _ => ShortMicrokernel::bf16().is_some(),
         }
     }
@@ -98,11 +99,18 @@ pub(crate) struct QuantizedGemm<'a> {
 
 impl QuantizedGemm<'_> {
     /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
-    /// 0.
-    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+    /// 0. Returns false if a product of [`QuantizedRight::Split`] is not finite, and may be wrong
+    /// therefore.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) -> bool {
         let matrix = match self.right {
             QuantizedRight::Activations(right) => {
                 let scheme = bf16::Bf16Scheme::new(bf16::RoundedWhilePacked(right));
+                return self.run_in(scheme, out, layout, threads);
+            }
+            QuantizedRight::Split(right) => {
+                let microkernel = ShortMicrokernel::fast_bf16();
+                let microkernel = microkernel.unwrap_or_else(ShortMicrokernel::bf16_portable);
+                let scheme = SplitScheme::new(right, microkernel);
                 return self.run_in(scheme, out, layout, threads);
             }
             QuantizedRight::Weights(matrix) => matrix,
@@ -111,19 +119,19 @@ impl QuantizedGemm<'_> {
         match matrix.elements() {
             QuantizedElements::Bf16(elements) => {
                 let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
-                self.run_in(scheme, out, layout, threads);
+                self.run_in(scheme, out, layout, threads)
             }
             QuantizedElements::Int8 { scales, rows } => {
                 if let Some(kernel) = ShortMicrokernel::signed_int8() {
                     let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads);
+                    self.run_in(scheme, out, layout, threads)
                 } else if let Some(kernel) = ShortMicrokernel::int8() {
                     let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads);
+                    self.run_in(scheme, out, layout, threads)
                 } else {
                     let kernel = ShortMicrokernel::int16();
                     let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads);
+                    self.run_in(scheme, out, layout, threads)
                 }
             }
         }
@@ -135,15 +143,16 @@ impl QuantizedGemm<'_> {
         out: &mut [f32],
         layout: ResultLayout<'_>,
         threads: &Threads,
-    ) {
+    ) -> bool {
         let [rows, columns] = layout.size();
         let left = &self.left.layout.shape;
         let (batches, depth) = (layout.batches(), left[left.len() - 1]);
         if batches * rows * columns == 0 {
-            return;
+            return true;
         }
         let kernel = scheme.microkernel();
-        let block_rows = block_rows(rows, batches, kernel.rows, threads.count());
+        let block_rows = block_rows::<S>(rows, batches, kernel.rows, threads.count());
+        let is_finite = AtomicBool::new(true);
         let blocks = rows.div_ceil(block_rows) * batches;
         // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
         let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
@@ -166,6 +175,7 @@ impl QuantizedGemm<'_> {
                 depth,
                 out: &out,
                 result: layout.of_batch(batch),
+                is_finite: &is_finite,
             };
             solve(&part, bytemuck::cast_slice_mut(memory));
         };
@@ -174,18 +184,19 @@ impl QuantizedGemm<'_> {
         } else {
             threads.run_with_memory(tasks, &task);
         }
+        is_finite.into_inner()
     }
 }
 
 /// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
 /// many that a thread has nothing to do.
-fn block_rows(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
-    let fit = second_level() * 7 / 16 / (ROW_LENGTH * size_of::<u32>());
-    let share = (rows * batches).div_ceil(2 * threads).max(WORTH_PACKING);
-    let most = fit.min(share).clamp(tile, ROW_BLOCK);
-    rows.div_ceil(rows.div_ceil(most))
-        .next_multiple_of(tile)
-        .min(ROW_BLOCK)
+fn block_rows<S: Scheme>(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
+    let most = ROW_BLOCK.min((TASK_MEMORY - WIDEST * S::WORDS) / S::ROW_LENGTH);
+    let fit = second_level() * 7 / 16 / (S::ROW_LENGTH * size_of::<u32>());
+    let share = (rows * batches).div_ceil(2 * threads).max(S::WORTH_PACKING);
+    let wanted = fit.min(share).clamp(tile, most);
+    let even = rows.div_ceil(rows.div_ceil(wanted));
+    even.next_multiple_of(tile).min(most)
 }
 
 /// What one task computes.
@@ -200,6 +211,7 @@ struct QuantizedGemmPart<'a, S> {
     depth: usize,
     out: &'a SharedOutput<'a>,
     result: ResultMatrix,
+    is_finite: &'a AtomicBool,
 }
 
 multiversion! {
@@ -212,21 +224,27 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
     memory: &mut [u32],
 ) {
     let kernel = part.scheme.microkernel();
-    let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
+    let (strip, quantized) = memory.split_at_mut(WIDEST * S::WORDS);
     let mut scales = [0f32; ROW_BLOCK];
     for k in (0..part.depth).step_by(S::DEPTH) {
         let slice = k..part.depth.min(k + S::DEPTH);
         let words = slice.len().div_ceil(S::WORD);
+        let planes = S::PLANES * words;
         let rows = scales
             .iter_mut()
-            .zip(quantized.chunks_exact_mut(ROW_LENGTH));
+            .zip(quantized.chunks_exact_mut(S::ROW_LENGTH));
         for (i, (scale, to)) in part.rows.clone().zip(rows) {
-            *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..words]);
+            *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..planes]);
         }
+        let mut passes = [Pass::default(); PASSES];
+        for (pass, [left, right]) in passes.iter_mut().zip(S::PASSES) {
+            (pass.left, pass.right) = (left * words, right * words);
+        }
+        let passes = &passes[..S::PASSES.len()];
         let mut sums = [S::Sum::zeroed(); LARGEST];
         for first in part.columns.clone().step_by(kernel.columns) {
             let columns = first..part.columns.end.min(first + kernel.columns);
-            let strip = &mut strip[..words * kernel.columns];
+            let strip = &mut strip[..planes * kernel.columns];
             let what = Packing {
                 batch: part.batch,
                 depth: slice.clone(),
@@ -237,13 +255,13 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
             let factors = Factors::of(&part.scheme, columns.clone(), strip);
             for r in (0..part.rows.len()).step_by(kernel.rows) {
                 let rows = r..part.rows.len().min(r + kernel.rows);
-                let from = (&quantized[r * ROW_LENGTH..], ROW_LENGTH);
+                let from = (&quantized[r * S::ROW_LENGTH..], S::ROW_LENGTH);
                 // The result comes from memory while the tile is computed.
                 for i in rows.clone() {
                     let at = part.result.position(part.rows.start + i, columns.start);
                     fetch_for_writing(part.out.pointer(at), columns.len());
                 }
-                kernel.multiply(words, from, rows.len(), strip, &mut sums, false);
+                kernel.multiply_passes(words, from, rows.len(), strip, &mut sums, false, passes);
                 let sums = TileSums {
                     sums: &sums[..rows.len() * kernel.columns],
                     scales: &scales[rows],
@@ -308,6 +326,7 @@ impl<S: Scheme> QuantizedGemmPart<'_, S> {
         let Some(function) = self.epilogue.filter(|_| sums.is_last) else {
             for i in rows {
                 let values = self.values::<WIDTH>(sums, i - first, i, columns.clone());
+                self.check(&values, sums.is_last);
                 self.put(i, columns.clone(), values);
             }
             return;
@@ -318,11 +337,22 @@ impl<S: Scheme> QuantizedGemmPart<'_, S> {
             let results = &mut results[..rows.len()];
             for (i, to) in rows.clone().zip(&mut *results) {
                 *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
+                self.check(to, true);
             }
             function.map(results.as_flattened_mut());
             for (i, values) in rows.zip(results) {
                 self.put(i, columns.clone(), *values);
             }
+        }
+    }
+
+    /// Notes whether results are finite, if that matters.
+    #[inline(always)]
+    fn check<const WIDTH: usize>(&self, values: &[f32; WIDTH], is_last: bool) {
+        // Without the sign, what is not finite has the greatest bits.
+        let magnitudes = values.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+        if S::IS_CHECKED && is_last && magnitudes.fold(0, u32::max) >= f32::INFINITY.to_bits() {
+            self.is_finite.store(false, Ordering::Relaxed);
         }
     }
 
