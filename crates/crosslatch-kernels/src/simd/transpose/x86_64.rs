@@ -6,6 +6,8 @@ use super::SIDE;
 use crate::runtime::instructions::{Feature, has};
 
 /// Transposes a square block of [`SIDE`], if the machine can do so in registers; whether it can.
+/// Rows of `to` are written in their order: where they are closer than eight elements, the later
+/// one stays.
 ///
 /// # Safety
 /// `from.add(i * from_stride)` and `to.add(i * to_stride)` are eight elements each, for `i < 8`.
@@ -49,13 +51,14 @@ unsafe fn avx2(from: *const f32, from_stride: usize, to: *mut f32, to_stride: us
             fours[4 * h + 2 * i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
         }
     }
+    let mut columns = fours;
     for i in 0..4 {
-        let low = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
-        let high = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+        columns[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+        columns[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+    }
+    // In this order: rows may be closer to each other than they are long.
+    for (i, column) in columns.iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe {
-            _mm256_storeu_ps(to.add(i * to_stride), low);
-            _mm256_storeu_ps(to.add((i + 4) * to_stride), high);
-        }
+        unsafe { _mm256_storeu_ps(to.add(i * to_stride), *column) };
     }
 }
