@@ -31,32 +31,23 @@ pub(crate) fn transpose(
     }
     assert!(columns <= width && (depth - 1) * width + columns <= to.len());
     assert!((columns - 1) * stride + depth <= data.len());
-    // A few steps of all columns at a time, so that what is written stays in the cache.
-    for k in (0..depth).step_by(SIDE) {
-        let steps = SIDE.min(depth - k);
-        for j in (0..columns).step_by(SIDE) {
-            let side = SIDE.min(columns - j);
-            let (from, at) = (j * stride + k, k * width + j);
-            if steps == SIDE && side == SIDE {
-                // SAFETY: the last element read is `(j + 7) * stride + k + 7`, the last one written
-                // `(k + 7) * width + j + 7`, with `j + 7 < columns` and `k + 7 < depth`: inside the
-                // slices by the assertions above.
-                let is_done = unsafe {
-                    machine::block(
-                        data.as_ptr().add(from),
-                        stride,
-                        to.as_mut_ptr().add(at),
-                        width,
-                    )
-                };
-                if is_done {
-                    continue;
-                }
-            }
-            for c in 0..side {
-                for s in 0..steps {
-                    to[at + s * width + c] = data[from + c * stride + s];
-                }
+    for j in (0..columns).step_by(SIDE) {
+        let side = SIDE.min(columns - j);
+        let mut done = 0;
+        if side == SIDE {
+            let count = depth / SIDE;
+            // SAFETY: the last element read is `(j + 7) * stride + 8 * count - 1`, the last one
+            // written `(8 * count - 1) * width + j + 7`, with `j + 7 < columns` and `8 * count <=
+            // depth`: inside the slices by the assertions above.
+            let is_done = unsafe {
+                let (from, to) = (data.as_ptr().add(j * stride), to.as_mut_ptr().add(j));
+                machine::blocks(count, from, stride, to, width)
+            };
+            done = if is_done { count * SIDE } else { 0 };
+        }
+        for k in done..depth {
+            for c in j..j + side {
+                to[k * width + c] = data[c * stride + k];
             }
         }
     }
@@ -80,35 +71,23 @@ pub(crate) fn transpose_tight(
     }
     assert!(depth * columns <= to.len());
     assert!((columns - 1) * stride + depth <= data.len());
-    for k in (0..depth).step_by(SIDE) {
-        let steps = SIDE.min(depth - k);
-        // What a block writes too much of a row is the beginning of the next row, which the blocks
-        // in front of it, or the rows after it, write later.
-        for j in (0..columns).step_by(SIDE).rev() {
-            let (from, at) = (j * stride + k, k * columns + j);
-            let last = SIDE - 1;
-            if steps == SIDE
-                && from + last * stride + SIDE <= data.len()
-                && at + last * columns + SIDE <= to.len()
-            {
-                // SAFETY: the last element read is `from + 7 * stride + 7`, the last one written
-                // `at + 7 * columns + 7`: inside the slices, as has just been checked.
-                let is_done = unsafe {
-                    machine::block(
-                        data.as_ptr().add(from),
-                        stride,
-                        to.as_mut_ptr().add(at),
-                        columns,
-                    )
-                };
-                if is_done {
-                    continue;
-                }
-            }
-            for c in 0..SIDE.min(columns - j) {
-                for s in 0..steps {
-                    to[at + s * columns + c] = data[from + c * stride + s];
-                }
+    // What a block writes too much of a row is the beginning of the next row, which the blocks in
+    // front of it, or that row's own, write later.
+    for j in (0..columns).step_by(SIDE).rev() {
+        // As many as there is memory for, to read and to write whole blocks.
+        let readable = data.len().saturating_sub((j + SIDE - 1) * stride);
+        let writable = (to.len() + columns).saturating_sub(j + SIDE) / columns;
+        let count = depth.min(readable).min(writable) / SIDE;
+        // SAFETY: the last element read is `(j + 7) * stride + 8 * count - 1`, the last one written
+        // `(8 * count - 1) * columns + j + 7`; both counts have been chosen so that they exist.
+        let is_done = count > 0
+            && unsafe {
+                let (from, to) = (data.as_ptr().add(j * stride), to.as_mut_ptr().add(j));
+                machine::blocks(count, from, stride, to, columns)
+            };
+        for k in if is_done { count * SIDE } else { 0 }..depth {
+            for c in j..columns.min(j + SIDE) {
+                to[k * columns + c] = data[c * stride + k];
             }
         }
     }
