@@ -22,7 +22,7 @@ use crate::matmul::microkernel::f32::{F32Microkernel, LARGEST};
 use crate::matmul::packing::{Pack, Packing, copy_rows, pack_rows};
 use crate::matmul::quantized::gemm::{QuantizedGemm, QuantizedRight};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
-use crate::runtime::prefetch::fetch_for_writing;
+use crate::runtime::prefetch::fetch_all;
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::simd::functions::Function;
@@ -352,7 +352,7 @@ impl<R: Pack> Gemm<'_, R> {
         }
         for r in 0..rows {
             // The result comes from memory while the tile is computed.
-            fetch_for_writing(out.pointer(result.position(i + r, j)), width);
+            fetch_all(out.pointer(result.position(i + r, j)), width);
         }
         let to = out.pointer(result.position(i, j));
         // SAFETY: these are the rows that have just been checked.

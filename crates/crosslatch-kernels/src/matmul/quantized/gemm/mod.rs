@@ -36,7 +36,7 @@ use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::caches::second_level;
 use crate::runtime::instructions::multiversion;
-use crate::runtime::prefetch::fetch_for_writing;
+use crate::runtime::prefetch::fetch_all;
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::simd::functions::Function;
@@ -49,6 +49,10 @@ use split::SplitScheme;
 
 /// Most rows of a block.
 const ROW_BLOCK: usize = 768;
+
+/// How many rows ahead a row of the left side is asked for. The machine does not see where a slice
+/// of the next row begins.
+const ROWS_AHEAD: usize = 4;
 
 /// Rows of a tile that an epilogue is applied to at a time.
 const EPILOGUE_ROWS: usize = 8;
@@ -234,6 +238,7 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
             .iter_mut()
             .zip(quantized.chunks_exact_mut(S::ROW_LENGTH));
         for (i, (scale, to)) in part.rows.clone().zip(rows) {
+            part.fetch_row(i + ROWS_AHEAD, &slice);
             *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..planes]);
         }
         let mut passes = [Pass::default(); PASSES];
@@ -259,7 +264,7 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
                 // The result comes from memory while the tile is computed.
                 for i in rows.clone() {
                     let at = part.result.position(part.rows.start + i, columns.start);
-                    fetch_for_writing(part.out.pointer(at), columns.len());
+                    fetch_all(part.out.pointer(at), columns.len());
                 }
                 kernel.multiply_passes(words, from, rows.len(), strip, &mut sums, false, passes);
                 let sums = TileSums {
@@ -313,6 +318,14 @@ struct TileSums<'a, S: Scheme> {
 }
 
 impl<S: Scheme> QuantizedGemmPart<'_, S> {
+    /// Asks for a slice of a left row, if there is one that lies in one piece.
+    #[inline(always)]
+    fn fetch_row(&self, i: usize, slice: &Range<usize>) {
+        if i < self.rows.end && self.left.column_stride == 1 {
+            fetch_all(self.left.from(i, slice.start).data.as_ptr(), slice.len());
+        }
+    }
+
     /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
     /// is applied, to a few rows at a time.
     #[inline(always)]
