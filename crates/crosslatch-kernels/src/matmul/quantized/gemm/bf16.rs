@@ -19,9 +19,6 @@ const STEPS: usize = 32;
 
 /// A right side whose columns become words of bf16.
 pub(super) trait PackBf16: Copy + Sync {
-    /// See [`Scheme::WORTH_PACKING`].
-    const WORTH_PACKING: usize;
-
     /// See [`Scheme::pack`].
     fn pack(&self, strip: &Packing, to: &mut [u32]);
 }
@@ -49,8 +46,6 @@ impl<R: PackBf16> Scheme for Bf16Scheme<R> {
     const WORD: usize = WORD;
 
     const DEPTH: usize = SLICE * WORD;
-
-    const WORTH_PACKING: usize = R::WORTH_PACKING;
 
     fn microkernel(&self) -> ShortMicrokernel<f32> {
         self.microkernel
@@ -85,8 +80,6 @@ pub(super) struct Bf16Rows<'a> {
 }
 
 impl PackBf16 for Bf16Rows<'_> {
-    const WORTH_PACKING: usize = 192;
-
     #[inline(always)]
     fn pack(&self, strip: &Packing, to: &mut [u32]) {
         packing::pack(self, strip, to);
@@ -118,8 +111,6 @@ impl WordRows for Bf16Rows<'_> {
 pub(super) struct RoundedWhilePacked<'a>(pub &'a dyn Pack);
 
 impl PackBf16 for RoundedWhilePacked<'_> {
-    const WORTH_PACKING: usize = 512;
-
     #[inline(always)]
     fn pack(&self, strip: &Packing, to: &mut [u32]) {
         let (slice, width) = (&strip.depth, strip.width);

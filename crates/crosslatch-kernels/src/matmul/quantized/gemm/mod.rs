@@ -13,8 +13,10 @@
 //!   the windows of a convolution see;
 //! * `f32` on both sides, each in three parts of bf16, where that is faster than `f32` itself.
 //!
-//! Unlike in [`crate::matmul::gemm`], it is rows that stay in the cache: a slice of the depth of a
-//! block of them is quantized once, and all columns pass by, a strip as wide as a tile at a time.
+//! It is rows that stay in the cache: a slice of the depth of a block of them is quantized once, and
+//! all columns pass by, a strip as wide as a tile at a time. Where there are several blocks, all
+//! threads first pack the strips, into memory that they share; where there is one, each strip is
+//! packed when its turn comes.
 //!
 //! The sums over a slice are scaled and added to the result slice by slice, so that a result does
 //! not depend on strides, on tiles, on blocks or on the number of threads.
@@ -56,6 +58,15 @@ const ROWS_AHEAD: usize = 4;
 
 /// Rows of a tile that an epilogue is applied to at a time.
 const EPILOGUE_ROWS: usize = 8;
+
+/// Fewest rows of a block that is cut for the sake of threads.
+const LEAST_BLOCK: usize = 128;
+
+/// Rows whose multiples are as good as whole tiles.
+const GROUP: usize = 32;
+
+/// Most words of the right side that are packed at a time: 8 MiB.
+const CHUNK: usize = 1 << 21;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
@@ -156,40 +167,129 @@ impl QuantizedGemm<'_> {
         }
         let kernel = scheme.microkernel();
         let block_rows = block_rows::<S>(rows, batches, kernel.rows, threads.count());
-        let is_finite = AtomicBool::new(true);
         let blocks = rows.div_ceil(block_rows) * batches;
-        // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
-        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
-        let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
-        let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
-        let pieces = columns.div_ceil(width);
-        let tasks = blocks * pieces;
+        let is_finite = AtomicBool::new(true);
         let out = SharedOutput::new(out);
-        let task = |i: usize, memory: &mut [f32]| {
-            let (piece, i) = (i % pieces, i / pieces);
+        let part = |i: usize, columns: Range<usize>| {
             let (batch, first) = (i % batches, i / batches * block_rows);
-            let part = QuantizedGemmPart {
+            QuantizedGemmPart {
                 scheme,
                 batch,
                 left: self.left.at(batch),
                 bias: self.bias.map(|bias| bias.at(batch)),
                 epilogue: self.epilogue,
                 rows: first..rows.min(first + block_rows),
-                columns: piece * width..columns.min((piece + 1) * width),
+                columns,
                 depth,
+                packed: None,
                 out: &out,
                 result: layout.of_batch(batch),
                 is_finite: &is_finite,
-            };
-            solve(&part, bytemuck::cast_slice_mut(memory));
+            }
+        };
+        let is_same_for_all = batches == 1 || matches!(self.right, QuantizedRight::Weights(_));
+        if blocks > 1 && is_same_for_all {
+            for_each_chunk(&scheme, depth, columns, threads, &mut |chunk| {
+                threads.run_with_memory(blocks, &|i, memory| {
+                    let part = QuantizedGemmPart {
+                        packed: Some(chunk),
+                        ..part(i, chunk.columns.clone())
+                    };
+                    solve(&part, bytemuck::cast_slice_mut(memory));
+                });
+            });
+            return is_finite.into_inner();
+        }
+        // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
+        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
+        let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
+        let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
+        let pieces = columns.div_ceil(width);
+        let task = |i: usize, memory: &mut [f32]| {
+            let (piece, i) = (i % pieces, i / pieces);
+            let columns = piece * width..columns.min((piece + 1) * width);
+            solve(&part(i, columns), bytemuck::cast_slice_mut(memory));
         };
         if enough == 1 {
-            threads.run_with_memory(1, &|_, memory| (0..tasks).for_each(|i| task(i, memory)));
+            let tasks = 0..blocks * pieces;
+            threads.run_with_memory(1, &|_, memory| tasks.clone().for_each(|i| task(i, memory)));
         } else {
-            threads.run_with_memory(tasks, &task);
+            threads.run_with_memory(blocks * pieces, &task);
         }
         is_finite.into_inner()
     }
+}
+
+/// Strips of the right side that all threads have packed: for each slice of the depth those of all
+/// columns, one after the other.
+struct Chunk<'a> {
+    words: &'a [u32],
+    columns: Range<usize>,
+    /// Columns with those that fill up the last strip.
+    padded: usize,
+}
+
+impl Chunk<'_> {
+    /// Where the strip of a slice that begins with a column lies, and how long it is.
+    fn strip<S: Scheme>(&self, slice: &Range<usize>, column: usize, width: usize) -> Range<usize> {
+        let planes = slice.len().div_ceil(S::WORD) * S::PLANES;
+        let start = slice.start / S::WORD * S::PLANES * self.padded;
+        let start = start + (column - self.columns.start) * planes;
+        start..start + width * planes
+    }
+}
+
+/// Packs the right side, as many columns at a time as [`CHUNK`] allows, and calls `multiply` with
+/// each such chunk.
+fn for_each_chunk<S: Scheme>(
+    scheme: &S,
+    depth: usize,
+    columns: usize,
+    threads: &Threads,
+    multiply: &mut dyn FnMut(&Chunk<'_>),
+) {
+    let width = scheme.microkernel().columns;
+    let column_words = depth.next_multiple_of(S::WORD) / S::WORD * S::PLANES;
+    let strips = columns.div_ceil(width);
+    // Chunks of about the same size.
+    let chunks = strips.div_ceil((CHUNK / (column_words * width)).max(1));
+    let padded = strips.div_ceil(chunks) * width;
+    threads.with_common_memory(padded * column_words, &mut |memory| {
+        let memory: &mut [u32] = bytemuck::cast_slice_mut(memory);
+        for first in (0..columns).step_by(padded) {
+            let mut chunk = Chunk {
+                words: &[],
+                columns: first..columns.min(first + padded),
+                padded,
+            };
+            let to = SharedOutput::new(&mut *memory);
+            let strips = chunk.columns.len().div_ceil(width);
+            threads.run(strips * depth.div_ceil(S::DEPTH), &|i| {
+                let (strip, slice) = (i % strips, i / strips * S::DEPTH);
+                let column = first + strip * width;
+                let what = Packing {
+                    batch: 0,
+                    depth: slice..depth.min(slice + S::DEPTH),
+                    columns: column..chunk.columns.end.min(column + width),
+                    width,
+                };
+                let at = chunk.strip::<S>(&what.depth, column, width);
+                // SAFETY: each strip of each slice has a place of its own.
+                pack(scheme, &what, unsafe { to.slice(at.start, at.len()) });
+            });
+            chunk.words = memory;
+            multiply(&chunk);
+        }
+    });
+}
+
+multiversion! {
+    fn pack[S: Scheme](scheme: &S, what: &Packing, to: &mut [u32]), pack_portable
+}
+
+#[inline(always)]
+fn pack_portable<const FUSED: bool, S: Scheme>(scheme: &S, what: &Packing, to: &mut [u32]) {
+    scheme.pack(what, to);
 }
 
 /// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
@@ -197,10 +297,10 @@ impl QuantizedGemm<'_> {
 fn block_rows<S: Scheme>(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
     let most = ROW_BLOCK.min((TASK_MEMORY - WIDEST * S::WORDS) / S::ROW_LENGTH);
     let fit = second_level() * 7 / 16 / (S::ROW_LENGTH * size_of::<u32>());
-    let share = (rows * batches).div_ceil(2 * threads).max(S::WORTH_PACKING);
+    let share = (rows * batches).div_ceil(2 * threads).max(LEAST_BLOCK);
     let wanted = fit.min(share).clamp(tile, most);
     let even = rows.div_ceil(rows.div_ceil(wanted));
-    even.next_multiple_of(tile).min(most)
+    even.next_multiple_of(tile.min(GROUP)).min(most)
 }
 
 /// What one task computes.
@@ -213,6 +313,8 @@ struct QuantizedGemmPart<'a, S> {
     rows: Range<usize>,
     columns: Range<usize>,
     depth: usize,
+    /// The strips of the columns, if they are packed.
+    packed: Option<&'a Chunk<'a>>,
     out: &'a SharedOutput<'a>,
     result: ResultMatrix,
     is_finite: &'a AtomicBool,
@@ -249,14 +351,20 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
         let mut sums = [S::Sum::zeroed(); LARGEST];
         for first in part.columns.clone().step_by(kernel.columns) {
             let columns = first..part.columns.end.min(first + kernel.columns);
-            let strip = &mut strip[..planes * kernel.columns];
-            let what = Packing {
-                batch: part.batch,
-                depth: slice.clone(),
-                columns: columns.clone(),
-                width: kernel.columns,
+            let strip = match part.packed {
+                Some(chunk) => &chunk.words[chunk.strip::<S>(&slice, first, kernel.columns)],
+                None => {
+                    let strip = &mut strip[..planes * kernel.columns];
+                    let what = Packing {
+                        batch: part.batch,
+                        depth: slice.clone(),
+                        columns: columns.clone(),
+                        width: kernel.columns,
+                    };
+                    part.scheme.pack(&what, strip);
+                    &*strip
+                }
             };
-            part.scheme.pack(&what, strip);
             let factors = Factors::of(&part.scheme, columns.clone(), strip);
             for r in (0..part.rows.len()).step_by(kernel.rows) {
                 let rows = r..part.rows.len().min(r + kernel.rows);

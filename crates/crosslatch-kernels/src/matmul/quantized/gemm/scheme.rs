@@ -31,9 +31,6 @@ pub(super) trait Scheme: Copy + Sync {
     /// Whether it matters that a result is not finite.
     const IS_CHECKED: bool = false;
 
-    /// Fewest rows of a block that is cut for the sake of threads: strips are packed anew for each.
-    const WORTH_PACKING: usize = 192;
-
     /// Most words of a row of a slice.
     const WORDS: usize = Self::DEPTH / Self::WORD * Self::PLANES;
 

@@ -97,8 +97,6 @@ impl Scheme for SplitScheme<'_> {
 
     const IS_CHECKED: bool = true;
 
-    const WORTH_PACKING: usize = 512;
-
     fn microkernel(&self) -> ShortMicrokernel<f32> {
         self.microkernel
     }
