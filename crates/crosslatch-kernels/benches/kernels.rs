@@ -135,7 +135,7 @@ impl Bench {
             };
             matmul(&mut view_mut(&result, &mut out), &product, false, threads);
         });
-        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+        for format in [WeightFormat::Bf16, WeightFormat::Int8, WeightFormat::Int4] {
             let Ok(bytes) = format.bytes(columns, depth) else {
                 continue;
             };
@@ -156,7 +156,7 @@ impl Bench {
             let numbers = match format {
                 _ if rows < 32 => Numbers::F32,
                 WeightFormat::Bf16 => Numbers::Bf16,
-                WeightFormat::Int8 => Numbers::Bytes,
+                WeightFormat::Int8 | WeightFormat::Int4 => Numbers::Bytes,
             };
             self.run(&name(format.name()), work(bytes).on(numbers), |threads| {
                 let linear = QuantizedLinear {

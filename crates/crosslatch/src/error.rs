@@ -92,6 +92,18 @@ pub enum Error {
         /// What was needed, and what there is.
         source: crate::memory::MemoryError,
     },
+    /// Converted weights are to be kept, and cannot be written.
+    #[error(
+        "cannot keep converted weights in {}: {source}; name a folder that can be written \
+         (`--cache=FOLDER`, `cache`), or leave that out",
+        folder.display()
+    )]
+    NotKept {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A node cannot be computed for these sizes, or failed while running.
     #[error("method `{method}`, node {node}: {reason}")]
     Node {

@@ -44,9 +44,10 @@
 //!
 //! # Precision
 //!
-//! [`Options::precision`] stores the weights of linear layers in bf16 or int8. In `f32`, results are
-//! those of the reference interpreter ([`mod@reference`]), bit for bit; in the other precisions they
-//! equal those of the interpreter in that precision.
+//! [`Options::precision`] stores the weights of linear layers in bf16, int8 or int4. In `f32`,
+//! results are those of the reference interpreter ([`mod@reference`]), bit for bit; in the other
+//! precisions they equal those of the interpreter in that precision. [`Model::keep_weights_in`] keeps
+//! what was converted for the next process.
 //!
 //! # Hostile files
 //!

@@ -7,7 +7,7 @@ use crate::ir::KernelSet;
 /// How the weights of linear layers are stored, and how precisely products are computed. Sums, and
 /// everything else in memory, have the types that the program gives them. In a precision other than
 /// `f32`, where the machine has instructions for it, the operands of products with many rows are
-/// rounded: to bf16 in attention and with bf16 weights, to 8 or 16 bits with int8 weights.
+/// rounded: to bf16 in attention and with bf16 weights, to 8 or 16 bits with int8 and int4 weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// As in the file.
@@ -18,16 +18,25 @@ pub enum Precision {
     /// A quarter of the bytes; each weight is a whole number up to 127 times a scale of its output
     /// channel.
     Int8,
+    /// Of what every step reads, about a seventh of the bytes: each weight is one of sixteen values of
+    /// its group of 32 along the input. Tables of tokens, and programs that run once for an input, such
+    /// as encoders, are int8.
+    Int4,
 }
 
 /// The name of no precision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown precision `{0}`; expected f32, bf16 or int8")]
+#[error("unknown precision `{0}`; expected f32, bf16, int8 or int4")]
 pub struct UnknownPrecision(String);
 
 impl Precision {
     /// All precisions, the widest first.
-    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+    pub const ALL: [Precision; 4] = [
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -42,12 +51,13 @@ impl Precision {
         }
     }
 
-    /// The format of quantized weights; `None` for `f32`.
+    /// The format of quantized weights, or of most of them; `None` for `f32`.
     pub fn format(self) -> Option<WeightFormat> {
         match self {
             Precision::F32 => None,
             Precision::Bf16 => Some(WeightFormat::Bf16),
             Precision::Int8 => Some(WeightFormat::Int8),
+            Precision::Int4 => Some(WeightFormat::Int4),
         }
     }
 }

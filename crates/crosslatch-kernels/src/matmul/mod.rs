@@ -258,15 +258,23 @@ pub fn quantized_linear(
             bias,
         };
         gemv.run(out.data(), result, threads);
+        add_wide_columns(out.data(), result, left, right);
         epilogue::apply(out, linear.epilogue);
     } else if QuantizedRight::Weights(*right).is_fast() {
+        // What is added afterwards has to come before the function.
+        let (at_once, afterwards) = match right.wide().is_empty() {
+            true => (linear.epilogue, None),
+            false => (None, linear.epilogue),
+        };
         let gemm = QuantizedGemm {
             left,
             right: QuantizedRight::Weights(*right),
             bias,
-            epilogue: linear.epilogue,
+            epilogue: at_once,
         };
         gemm.run(out.data(), result, threads);
+        add_wide_columns(out.data(), result, left, right);
+        epilogue::apply(out, afterwards);
     } else {
         let gemm = Gemm {
             left,
@@ -277,6 +285,27 @@ pub fn quantized_linear(
             epilogue: linear.epilogue,
         };
         gemm.run_best(out.data(), result, threads);
+    }
+}
+
+/// Adds the products with the few columns of the weights that are stored apart.
+fn add_wide_columns(
+    out: &mut [f32],
+    result: ResultLayout<'_>,
+    left: Matrices<'_>,
+    right: &QuantizedMatrix<'_>,
+) {
+    let [m, _] = result.size();
+    for (k, values) in right.wide().iter() {
+        for batch in 0..result.batches() {
+            let (left, matrix) = (left.at(batch), result.of_batch(batch));
+            for i in 0..m {
+                let x = left.from(i, k).data[0];
+                for (j, value) in values.iter().enumerate() {
+                    out[matrix.position(i, j)] += x * value;
+                }
+            }
+        }
     }
 }
 

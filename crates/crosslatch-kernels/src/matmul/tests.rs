@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use super::*;
 use crate::Storage;
-use crate::movement::quantize::{Unquantized, quantize};
+use crate::movement::quantize::{Rounding, Unquantized, outlying_columns, quantize};
 use crate::tensor::quantized::WeightFormat;
 
 #[test]
@@ -38,7 +38,7 @@ fn quantized_weights_agree_with_plain_loops_for_odd_sizes_strides_and_threads() 
         let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
         let plain_out = Layout::contiguous(&[2, m, n]);
         let transposed = Layout::contiguous(&[2, n, m]).transpose(1, 2);
-        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+        for format in [WeightFormat::Bf16, WeightFormat::Int8, WeightFormat::Int4] {
             let mut stored = Storage::zeroed(format.bytes(n, k).unwrap());
             let from = bytemuck::cast_slice(w.bytes());
             let threads = Threads::new(1);
@@ -91,6 +91,96 @@ fn filled(n: usize, seed: usize) -> Storage {
         *x = ((i * 31 + seed * 17) % 23) as f32 / 11.0 - 1.0;
     }
     storage
+}
+
+#[test]
+fn columns_that_are_stored_apart_leave_the_others_as_exact_as_without_them() {
+    for (m, n, k) in [(1, 300, 65), (3, 17, 40), (17, 33, 300), (40, 70, 531)] {
+        let (mut a, mut w, c) = (filled(2 * m * k, 1), filled(n * k, 2), filled(n, 3));
+        let large = [3, k - 1].map(|column| column as u32);
+        let weights: &mut [f32] = bytemuck::cast_slice_mut(w.bytes_mut());
+        for (i, x) in weights.iter_mut().enumerate() {
+            // Numbers that no other factor than theirs makes whole ones of.
+            *x *= if large.contains(&((i % k) as u32)) {
+                3000.0
+            } else {
+                0.37
+            };
+        }
+        // Inputs of the large columns are mostly 0.
+        let inputs: &mut [f32] = bytemuck::cast_slice_mut(a.bytes_mut());
+        for (i, x) in inputs.iter_mut().enumerate() {
+            if large.contains(&((i % k) as u32)) && i / k % 3 != 0 {
+                *x = 0.0;
+            }
+        }
+        let la = Layout::contiguous(&[2, m, k]);
+        let bias = Layout::contiguous(&[n]).expand(&[2, m, n]).unwrap();
+        let lo = Layout::contiguous(&[2, m, n]);
+        let from = Unquantized::F32(bytemuck::cast_slice(w.bytes()));
+        assert_eq!(outlying_columns(from, [n, k]), large);
+        for (format, tolerance) in [(WeightFormat::Int8, 0.01), (WeightFormat::Int4, 0.1)] {
+            let bytes = format.bytes_with_wide(n, k, 2).unwrap();
+            let mut stored = Storage::zeroed(bytes);
+            let rounding = Rounding {
+                format,
+                wide: &large,
+            };
+            let threads = Threads::new(2);
+            quantize(
+                rounding,
+                from,
+                [n, k],
+                stored.bytes_mut(),
+                &threads,
+                &|_| {},
+            )
+            .unwrap();
+            let weight = QuantizedMatrix::new(format, n, k, stored.bytes()).unwrap();
+            let run = |plain, threads, epilogue| {
+                let linear = QuantizedLinear {
+                    epilogue,
+                    a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
+                    weight,
+                    bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                };
+                let mut out = Storage::zeroed(4 * lo.numel());
+                let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+                quantized_linear(&mut view, &linear, plain, &Threads::new(threads));
+                view.as_ref().to_vec::<f32>()
+            };
+            let wide = {
+                let lb = Layout::contiguous(&[n, k]).transpose(0, 1);
+                let lb = lb.expand(&[2, k, n]).unwrap();
+                let product = Product {
+                    epilogue: None,
+                    a: TensorRef::new(DType::F32, &la, a.bytes()).unwrap(),
+                    b: TensorRef::new(DType::F32, &lb, w.bytes()).unwrap(),
+                    bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                    alpha: 1.0,
+                    beta: 1.0,
+                };
+                let mut out = Storage::zeroed(4 * lo.numel());
+                let mut view = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
+                matmul(&mut view, &product, true, &threads);
+                view.as_ref().to_vec::<f32>()
+            };
+            let mut one = run(false, 1, None);
+            assert_eq!(one, run(false, 3, None));
+            let mut error = [0f32; 2];
+            for (i, (x, y)) in one.iter().zip(&wide).enumerate() {
+                // Where the inputs of the large columns are 0, and results therefore small.
+                if i / n % 3 != 0 {
+                    error[0] += (x - y).powi(2);
+                    error[1] += y.powi(2);
+                }
+            }
+            let error = (error[0] / error[1].max(1e-9)).sqrt();
+            assert!(error < tolerance, "{format:?} {m} {n} {k}: {error}");
+            Function::Gelu.map(&mut one);
+            assert_eq!(one, run(false, 2, Some(Function::Gelu)));
+        }
+    }
 }
 
 #[test]

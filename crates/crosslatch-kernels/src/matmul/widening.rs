@@ -90,7 +90,7 @@ mod tests {
         let numbers: Vec<f32> = (0..(rows * columns) as u32)
             .map(|i| ((i ^ 3).wrapping_mul(2654435761) >> 8) as f32 * 1.2e-7 - 1.0)
             .collect();
-        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+        for format in [WeightFormat::Bf16, WeightFormat::Int8, WeightFormat::Int4] {
             let mut to = Storage::zeroed(format.bytes(rows, columns).unwrap());
             let size = [rows, columns];
             quantize(

@@ -17,7 +17,7 @@ pub use fill::{Scalar, Triangle, arange, eye, fill, fill_with, linspace, read_on
 pub use gather::{gather, take};
 pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put, position};
 pub use masked::{fill_masked, write_masked};
-pub use quantize::{Unquantized, dequantize_row, quantize};
+pub use quantize::{Rounding, Unquantized, dequantize_row, outlying_columns, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};
 pub use scatter::{
     Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,

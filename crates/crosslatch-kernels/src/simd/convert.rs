@@ -98,6 +98,22 @@ fn f32_to_int8_portable<const FUSED: bool>(from: &[f32], to: &mut [i8]) -> Optio
 }
 
 multiversion! {
+    /// Whether more than half of the elements that are not 0 are smaller than this.
+    pub(crate) fn loses_most(from: &[f32], least: f32) -> bool, loses_most_portable
+}
+
+#[inline(always)]
+fn loses_most_portable<const FUSED: bool>(from: &[f32], least: f32) -> bool {
+    let (mut lost, mut kept) = (0u32, 0u32);
+    for x in from {
+        let is_small = x.abs() < least;
+        lost += (is_small && *x != 0.0) as u32;
+        kept += !is_small as u32;
+    }
+    lost > kept
+}
+
+multiversion! {
     /// Widens bf16 to `f32`.
     pub(crate) fn bf16_to_f32(from: &[u16], to: &mut [f32]), bf16_to_f32_portable
 }

@@ -5,6 +5,7 @@ pub(crate) mod axpy;
 pub(crate) mod convert;
 pub(crate) mod dot_products;
 pub(crate) mod functions;
+pub(crate) mod nibbles;
 pub(crate) mod transpose;
 pub(crate) mod vectors;
 #[cfg(target_arch = "x86_64")]

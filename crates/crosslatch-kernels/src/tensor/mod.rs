@@ -2,12 +2,14 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod dtype;
+pub(crate) mod int4;
 pub(crate) mod layout;
 pub(crate) mod matrix;
 pub(crate) mod quantized;
 pub(crate) mod storage;
 pub(crate) mod untyped;
 pub(crate) mod view;
+pub(crate) mod wide_columns;
 
 pub use arithmetic::Accumulate;
 pub use dtype::{Bool, DType, Element};
@@ -17,3 +19,4 @@ pub use layout::{
 pub use quantized::{MAX_COLUMNS, QuantizeError, QuantizedMatrix, WeightFormat};
 pub use storage::{OutOfMemory, Storage};
 pub use view::{TensorError, TensorMut, TensorRef};
+pub use wide_columns::MOST_WIDE;

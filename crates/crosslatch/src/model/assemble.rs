@@ -195,6 +195,7 @@ impl ModelBuilder {
             path: Some(self.path),
             files: self.files,
             weights: self.weights,
+            ..Contents::default()
         };
         Model::new(Arc::new(contents), self.methods)
     }

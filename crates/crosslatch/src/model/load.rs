@@ -233,6 +233,7 @@ impl Loading {
             path: Some(path.to_owned()),
             files: self.files,
             weights: self.weights,
+            ..Contents::default()
         };
         Ok(Model::new(Arc::new(contents), self.methods))
     }
@@ -274,6 +275,7 @@ impl Model {
             path: None,
             files: Vec::new(),
             weights: Weights::default(),
+            ..Contents::default()
         };
         Ok(Model::new(Arc::new(contents), methods))
     }

@@ -12,7 +12,7 @@ mod load;
 mod method;
 mod quantized;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crosslatch_kernels::tensor::WeightFormat;
@@ -45,8 +45,8 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     file: Arc<Contents>,
     methods: Vec<Method>,
-    /// The weights in bf16 and in int8, once a session has asked for them.
-    quantized: [OnceLock<QuantizedWeights>; 2],
+    /// The weights in each precision but `f32`, once a session has asked for them.
+    quantized: [OnceLock<QuantizedWeights>; 3],
     /// Held by the session that quantizes weights; others wait for it.
     quantizing: Mutex<()>,
     /// The same model with bf16 caches, if it has such caches, once a session has asked for it.
@@ -203,6 +203,7 @@ impl Model {
             path: None,
             files: Vec::new(),
             weights,
+            ..Contents::default()
         };
         Ok(Model::new(Arc::new(contents), vec![method]))
     }
@@ -252,6 +253,21 @@ impl Model {
         self.0.file.bytes(&weight.source)
     }
 
+    /// Keeps weights that are converted for a precision in this folder, and maps the file the next time
+    /// that they are asked for, in this process or another. The folder is made if there is none; files
+    /// in it may be deleted when nothing uses them. A file that does not belong to this very model, or
+    /// that others may write, is made anew. Weights that a session has asked for before stay as they
+    /// are, and those of a model that comes from no file are not kept.
+    pub fn keep_weights_in(&self, folder: impl Into<PathBuf>) {
+        let mut kept_in = self
+            .0
+            .file
+            .kept_in
+            .lock()
+            .unwrap_or_else(|p| p.into_inner());
+        *kept_in = Some(folder.into());
+    }
+
     /// The quantized weights for a precision, once a session has asked for them; `None` for
     /// [`Precision::F32`].
     pub fn quantized_weights(&self, precision: Precision) -> Option<&QuantizedWeights> {
@@ -262,7 +278,7 @@ impl Model {
     /// before.
     ///
     /// # Errors
-    /// If they take more memory than the limit allows.
+    /// If they take more memory than the limit allows, or are to be kept and cannot be.
     pub(crate) fn quantize_weights(
         &self,
         precision: Precision,
@@ -276,11 +292,8 @@ impl Model {
         let _one_at_a_time = self.0.quantizing.lock().unwrap_or_else(|p| p.into_inner());
         if cell.get().is_none() {
             let quantized =
-                QuantizedWeights::of(self.methods(), &self.0.file, format, threads, limit);
-            let quantized = quantized.map_err(|source| Error::Memory {
-                what: format!("weights in {precision}"),
-                source,
-            })?;
+                QuantizedWeights::of(self.methods(), &self.0.file, precision, threads, limit);
+            let quantized = quantized?;
             cell.get_or_init(|| quantized);
         }
         Ok(())
@@ -290,6 +303,7 @@ impl Model {
         match format {
             WeightFormat::Bf16 => &self.0.quantized[0],
             WeightFormat::Int8 => &self.0.quantized[1],
+            WeightFormat::Int4 => &self.0.quantized[2],
         }
     }
 

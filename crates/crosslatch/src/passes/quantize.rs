@@ -7,6 +7,9 @@
 //! branches of `cond` too, and if at least one reader goes through all of it: a table of which only
 //! rows are looked up costs nothing where it is.
 //!
+//! Not all of them bear the fewest bits, and not all gain by them: what steps read again and again is
+//! rounded more than what runs once for an input, and than a table of tokens ([`Part`]).
+//!
 //! Every other weight keeps its type, and a [`Reason`] says why. No value of a program is ever
 //! quantized, so no other operator can meet one; [`bind_call`](crate::ir::bind::bind_call) checks
 //! that as well.
@@ -14,10 +17,50 @@
 use std::fmt;
 
 use crosslatch_kernels::DType;
-use crosslatch_kernels::tensor::QuantizeError;
+use crosslatch_kernels::tensor::{QuantizeError, WeightFormat};
 
 use crate::ir::graph::{Arg, Graph, Node, Program, Slot, SlotKind, ValueId, ValueType};
 use crate::ir::operator::Reads;
+
+/// How a slot is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Quantized, as what it is in the program.
+    Quantized(Part),
+    /// In its own type.
+    AsTyped(Reason),
+}
+
+impl Choice {
+    /// Whether the slot may be quantized.
+    pub fn is_quantized(&self) -> bool {
+        matches!(self, Choice::Quantized(_))
+    }
+}
+
+/// What a weight that may be quantized is in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A layer of a program that keeps state, and so takes many steps for an input. Reading such
+    /// weights is what a step takes its time for.
+    Step,
+    /// A layer of a program without state, which runs once for an input. Its time goes into
+    /// arithmetic, and whatever it gets wrong, every later step gets.
+    Once,
+    /// A table of tokens: its rows are looked up as well, or its product is what the program
+    /// returns. Every error in it is one of the scores that the next token is chosen by.
+    Vocabulary,
+}
+
+impl Part {
+    /// The format that it is stored in where steps are to read `format`.
+    pub fn format(self, format: WeightFormat) -> WeightFormat {
+        match (self, format) {
+            (Part::Once | Part::Vocabulary, WeightFormat::Int4) => WeightFormat::Int8,
+            _ => format,
+        }
+    }
+}
 
 /// Why a weight is not quantized.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,29 +105,46 @@ impl fmt::Display for Reason {
     }
 }
 
-/// For each slot of a program, the reason why it is not quantized, or nothing if it may be.
-pub fn not_quantized(program: &Program) -> Vec<Option<Reason>> {
+/// What is to become of each slot of a program.
+pub fn choose(program: &Program) -> Vec<Choice> {
+    let keeps_state = program.slots.iter().any(|s| s.kind == SlotKind::State);
+    let layer = if keeps_state { Part::Step } else { Part::Once };
     let decide = |(slot, input): (&Slot, &ValueId)| {
         if slot.kind != SlotKind::Weight {
-            return Some(Reason::NotAWeight);
+            return Choice::AsTyped(Reason::NotAWeight);
         }
         match &program.graph.value(*input).ty {
-            ValueType::Tensor(ty) if ty.dtype != DType::F32 => return Some(Reason::Type(ty.dtype)),
+            ValueType::Tensor(ty) if ty.dtype != DType::F32 => {
+                return Choice::AsTyped(Reason::Type(ty.dtype));
+            }
             ValueType::Tensor(ty) if ty.sizes.len() == 2 => {}
-            _ => return Some(Reason::NotAMatrix),
+            _ => return Choice::AsTyped(Reason::NotAMatrix),
         }
         let mut readers = Readers::default();
         readers.of(&program.graph, *input);
-        readers
-            .objection
-            .or(match (readers.looked_up, readers.read) {
-                (_, true) => None,
-                (true, false) => Some(Reason::OnlyLookedUp),
-                (false, false) => Some(Reason::Unread),
-            })
+        if let Some(objection) = readers.objection {
+            return Choice::AsTyped(objection);
+        }
+        match (readers.looked_up, readers.read) {
+            (false, false) => Choice::AsTyped(Reason::Unread),
+            (true, false) => Choice::AsTyped(Reason::OnlyLookedUp),
+            (true, true) => Choice::Quantized(Part::Vocabulary),
+            (false, true) if is_result(&program.graph, *input) => {
+                Choice::Quantized(Part::Vocabulary)
+            }
+            (false, true) => Choice::Quantized(layer),
+        }
     };
     let slots = program.slots.iter().zip(&program.graph.inputs);
     slots.map(decide).collect()
+}
+
+/// Whether what a node computes from this weight is returned as it is.
+fn is_result(graph: &Graph, weight: ValueId) -> bool {
+    let nodes = graph.nodes.iter().filter(|node| !node.is_cond());
+    let mut readers = nodes.filter(|node| node.operands().any(|id| id == weight));
+    let returned = |id: &ValueId| graph.outputs.iter().flat_map(Arg::values).any(|o| o == *id);
+    readers.any(|node| node.results.iter().any(returned))
 }
 
 /// What reads a value.

@@ -29,6 +29,20 @@ impl Random {
                 let data: Vec<f32> = numbers.map(|n| n as f32 / 10.0 - 1.0).collect();
                 Tensor::from_slice(shape, &data).unwrap()
             }
+            DType::F16 | DType::BF16 => {
+                let numbers = self.below(21, shape).into_iter();
+                let numbers = numbers.map(|n| n as f32 / 10.0 - 1.0);
+                match dtype {
+                    DType::F16 => {
+                        let data: Vec<_> = numbers.map(half::f16::from_f32).collect();
+                        Tensor::from_slice(shape, &data).unwrap()
+                    }
+                    _ => {
+                        let data: Vec<_> = numbers.map(half::bf16::from_f32).collect();
+                        Tensor::from_slice(shape, &data).unwrap()
+                    }
+                }
+            }
             DType::I64 => {
                 let numbers = self.below(integers, shape).into_iter();
                 let data: Vec<i64> = numbers.map(|n| n as i64).collect();

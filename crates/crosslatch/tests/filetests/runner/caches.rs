@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use crosslatch::ir::{Program, SlotKind};
 use crosslatch::passes::caches::convert_caches;
-use crosslatch::passes::quantize::not_quantized;
+use crosslatch::passes::quantize::{Choice, choose};
 use crosslatch::{Bool, DType, Model, Tensor};
 
 use super::Pass;
@@ -54,7 +54,7 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     }
     decisions.settle(mode)?;
 
-    let quantizes = not_quantized(&program).iter().any(Option::is_none);
+    let quantizes = choose(&program).iter().any(Choice::is_quantized);
     let shows = quantizes || converted.contains(&true);
     let mut random = Random(5);
     let slots = slots(&program, &HashMap::new());

@@ -2,14 +2,15 @@
 //!
 //! | expectation | meaning |
 //! |---|---|
-//! | `quantized` | this weight is quantized |
+//! | `quantized: step` | this weight is quantized, in the fewest bits that are asked for |
+//! | `quantized: once`, `quantized: vocabulary` | this weight is quantized, in 8 bits at least |
 //! | `not quantized: REASON` | this weight is stored as it is |
 //!
 //! Every weight has one of the two. The program runs in every precision
 //! ([`in_every_precision`]); results differ from `f32` exactly if a weight is quantized.
 
 use crosslatch::ir::{Program, SlotKind};
-use crosslatch::passes::quantize::not_quantized;
+use crosslatch::passes::quantize::{Choice, Part, choose};
 
 use super::Pass;
 use super::file::{Mode, TestFile};
@@ -22,7 +23,7 @@ pub const PASS: Pass = Pass {
     name: "quantize",
     options: &[],
     expectations: &["quantized", "not quantized"],
-    least: 6,
+    least: 7,
     check,
 };
 
@@ -34,12 +35,14 @@ const TOLERANCE: f32 = 0.02;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     let mut decisions = test.decisions(&program)?;
-    let decided = not_quantized(&program);
-    for (slot, reason) in program.slots.iter().zip(&decided) {
+    let decided = choose(&program);
+    for (slot, choice) in program.slots.iter().zip(&decided) {
         if slot.kind == SlotKind::Weight {
-            let decision = match reason {
-                None => "quantized".to_owned(),
-                Some(reason) => format!("not quantized: {reason}"),
+            let decision = match choice {
+                Choice::Quantized(Part::Step) => "quantized: step".to_owned(),
+                Choice::Quantized(Part::Once) => "quantized: once".to_owned(),
+                Choice::Quantized(Part::Vocabulary) => "quantized: vocabulary".to_owned(),
+                Choice::AsTyped(reason) => format!("not quantized: {reason}"),
             };
             decisions.slot(&slot.name, decision)?;
         }
@@ -54,6 +57,6 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
         &model,
         &runs,
         TOLERANCE,
-        decided.iter().any(Option::is_none),
+        decided.iter().any(Choice::is_quantized),
     )
 }

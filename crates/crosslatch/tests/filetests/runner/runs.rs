@@ -5,6 +5,9 @@ use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Te
 
 use crate::models::Named;
 
+/// How much farther from `f32` a result in four bits may be: there are sixteen values for 256.
+const IN_FOUR_BITS: f32 = 8.0;
+
 /// The outputs of an interpreted run.
 pub fn interpret(
     session: &mut ReferenceSession,
@@ -60,6 +63,7 @@ fn values(tensor: &Tensor) -> Vec<f64> {
 /// Runs a model in every precision. Planned runs, with one thread and with two, must equal the
 /// reference interpreter in the same precision bit for bit. Interpreted with fast and with plain
 /// kernels, every precision must be near `f32`, and differ from it if and only if it `shows`.
+/// `tolerance` is that of eight bits.
 pub fn in_every_precision(
     model: &Model,
     runs: &[Named],
@@ -88,7 +92,11 @@ pub fn in_every_precision(
                 in_f32 = floats;
                 continue;
             }
-            near(&in_f32, &floats, tolerance).map_err(at)?;
+            let allowed = match precision {
+                Precision::Int4 => tolerance * IN_FOUR_BITS,
+                _ => tolerance,
+            };
+            near(&in_f32, &floats, allowed).map_err(at)?;
             if (in_f32 != floats) != shows {
                 let difference = if shows {
                     "no difference from"

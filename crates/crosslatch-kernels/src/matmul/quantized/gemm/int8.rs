@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::packing::{self, WordRows};
+use super::packing::{self, WORDS, WordRows};
 use super::scheme::{SLICE, Scheme};
 use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::Packing;
@@ -12,14 +12,24 @@ use crate::matmul::quantized::activations::{
     BYTE_OFFSET, SAFE, quantize_row, quantize_row_to_bytes, quantize_row_to_signed_bytes,
 };
 use crate::simd::convert::int8_to_int16;
+use crate::simd::nibbles::unpack;
+use crate::tensor::int4::Int4Rows;
 use crate::tensor::matrix::Strided;
+
+/// Rows of int8 weights, as they are or as indices that are looked up while they are packed.
+#[derive(Clone, Copy)]
+pub(super) enum Int8Rows<'a> {
+    /// `[columns, depth]`, without gaps.
+    Elements(&'a [i8]),
+    /// int4 weights.
+    Indices(Int4Rows<'a>),
+}
 
 /// int8 weights, and activations of one kind: [`Int16Activations`], [`Uint8Activations`] or
 /// [`Int8Activations`].
 #[derive(Clone, Copy)]
 pub(super) struct Int8Scheme<'a, A> {
-    /// `[columns, depth]`, without gaps.
-    weights: &'a [i8],
+    weights: Int8Rows<'a>,
     /// Elements of a row of weights.
     depth: usize,
     /// Factors of the rows of weights.
@@ -31,7 +41,7 @@ pub(super) struct Int8Scheme<'a, A> {
 impl<'a, A> Int8Scheme<'a, A> {
     /// `microkernel` is for the words that the activations make.
     pub fn new(
-        weights: &'a [i8],
+        weights: Int8Rows<'a>,
         depth: usize,
         scales: &'a [f32],
         microkernel: ShortMicrokernel<i32>,
@@ -221,12 +231,27 @@ impl<A: Activations> WordRows for Int8Scheme<'_, A> {
     }
 
     fn as_words(&self) -> Option<&[u32]> {
-        let whole = self.depth.is_multiple_of(A::WORD);
-        whole.then(|| A::as_words(self.weights))?
+        match self.weights {
+            Int8Rows::Elements(all) if self.depth.is_multiple_of(A::WORD) => A::as_words(all),
+            _ => None,
+        }
     }
 
     #[inline(always)]
     fn words(&self, from: Range<usize>, to: &mut [u32]) {
-        A::words(&self.weights[from], to);
+        match &self.weights {
+            Int8Rows::Elements(all) => A::words(&all[from], to),
+            Int8Rows::Indices(rows) => {
+                let mut found = [0; WORDS * 4];
+                let found = &mut found[..from.len()];
+                unpack(
+                    rows,
+                    from.start / self.depth,
+                    from.start % self.depth,
+                    found,
+                );
+                A::words(found, to);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! * int8 weights and rows of 8 bits, if the machine has an instruction for them;
 //! * int8 weights and rows of 16 bits elsewhere;
+//! * int4 weights as the int8 weights that they stand for;
 //! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
 //!   [`crate::matmul::gemm`] widens such weights;
 //! * rows of bf16 and any right side that [`crate::matmul::gemm`] could pack, rounded to bf16: what
@@ -45,7 +46,7 @@ use crate::simd::functions::Function;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
-use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
+use int8::{Int8Activations, Int8Rows, Int8Scheme, Int16Activations, Uint8Activations};
 use scheme::Scheme;
 use split::SplitScheme;
 
@@ -90,7 +91,7 @@ impl QuantizedRight<'_> {
     pub fn is_fast(&self) -> bool {
         match self {
             QuantizedRight::Weights(matrix)
-                if matches!(matrix.elements(), QuantizedElements::Int8 { .. }) =>
+                if !matches!(matrix.elements(), QuantizedElements::Bf16(_)) =>
             {
                 true
             }
@@ -131,24 +132,24 @@ impl QuantizedGemm<'_> {
             QuantizedRight::Weights(matrix) => matrix,
         };
         let depth = matrix.columns();
-        match matrix.elements() {
+        let (rows, scales) = match matrix.elements() {
             QuantizedElements::Bf16(elements) => {
                 let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
-                self.run_in(scheme, out, layout, threads)
+                return self.run_in(scheme, out, layout, threads);
             }
-            QuantizedElements::Int8 { scales, rows } => {
-                if let Some(kernel) = ShortMicrokernel::signed_int8() {
-                    let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads)
-                } else if let Some(kernel) = ShortMicrokernel::int8() {
-                    let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads)
-                } else {
-                    let kernel = ShortMicrokernel::int16();
-                    let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
-                    self.run_in(scheme, out, layout, threads)
-                }
-            }
+            QuantizedElements::Int8 { scales, rows } => (Int8Rows::Elements(rows), scales),
+            QuantizedElements::Int4 { scales, rows } => (Int8Rows::Indices(rows), scales),
+        };
+        if let Some(kernel) = ShortMicrokernel::signed_int8() {
+            let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
+            self.run_in(scheme, out, layout, threads)
+        } else if let Some(kernel) = ShortMicrokernel::int8() {
+            let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
+            self.run_in(scheme, out, layout, threads)
+        } else {
+            let kernel = ShortMicrokernel::int16();
+            let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
+            self.run_in(scheme, out, layout, threads)
         }
     }
 

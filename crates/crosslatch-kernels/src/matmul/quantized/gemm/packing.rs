@@ -7,7 +7,7 @@ use crate::matmul::packing::Packing;
 use crate::simd::transpose::transpose;
 
 /// Words of all columns of a strip that are brought together at a time.
-const WORDS: usize = 64;
+pub(super) const WORDS: usize = 64;
 
 /// A matrix of `[columns, depth]`, without gaps.
 pub(super) trait WordRows {
@@ -20,7 +20,8 @@ pub(super) trait WordRows {
     /// The matrix as words, if its rows are whole words as they lie in memory.
     fn as_words(&self) -> Option<&[u32]>;
 
-    /// Elements `from`, counted row by row, as words; the last is filled up with zeros.
+    /// Elements `from` of one row, counted row by row, as words, at most [`WORDS`]; the last is
+    /// filled up with zeros.
     fn words(&self, from: Range<usize>, to: &mut [u32]);
 }
 

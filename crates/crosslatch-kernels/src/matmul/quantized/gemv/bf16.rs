@@ -5,17 +5,26 @@
 //! elements apart, sixteen of each at a time.
 
 use super::dots::{self, BLOCK, WeightDots};
+use crate::runtime::prefetch::ahead;
 use crate::simd::dot_products::LANES;
 use crate::tensor::matrix::Strided;
 
-/// Weights in bf16.
-pub struct Bf16Weights;
+/// Rows of weights in bf16.
+#[derive(Clone, Copy)]
+pub struct Bf16Weights<'a> {
+    /// Row by row.
+    pub elements: &'a [u16],
+    /// Elements of a row.
+    pub depth: usize,
+}
 
-impl WeightDots for Bf16Weights {
+impl<'a> WeightDots for Bf16Weights<'a> {
     type Activation = f32;
-    type Weight = u16;
+    type Piece = &'a [u16];
 
-    const ONE_REGISTER: bool = false;
+    const BLOCK: usize = BLOCK;
+    const SUM_REGISTERS: usize = 2;
+    const IS_LONG_RUN: bool = true;
 
     #[inline(always)]
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [f32]) -> f32 {
@@ -29,6 +38,16 @@ impl WeightDots for Bf16Weights {
             }
         }
         1.0
+    }
+
+    #[inline(always)]
+    fn piece(&self, row: usize, from: usize, len: usize) -> &'a [u16] {
+        &self.elements[row * self.depth + from..][..len]
+    }
+
+    #[inline(always)]
+    fn ahead(&self, at_once: usize) -> usize {
+        ahead::<u16>(self.depth, at_once)
     }
 
     #[inline(always)]

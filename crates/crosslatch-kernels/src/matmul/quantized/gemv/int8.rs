@@ -6,22 +6,39 @@
 
 use super::dots::{self, WeightDots};
 use crate::matmul::quantized::activations::quantize_row;
+use crate::runtime::prefetch::ahead;
 use crate::tensor::matrix::Strided;
 
-/// Weights in int8, without their scales.
-pub struct Int8Weights;
+/// Rows of weights in int8, without their scales.
+#[derive(Clone, Copy)]
+pub struct Int8Weights<'a> {
+    /// Row by row.
+    pub elements: &'a [i8],
+    /// Elements of a row.
+    pub depth: usize,
+}
 
-impl WeightDots for Int8Weights {
+impl<'a> WeightDots for Int8Weights<'a> {
     type Activation = i16;
-    type Weight = i8;
+    type Piece = &'a [i8];
 
-    const ONE_REGISTER: bool = true;
+    const BLOCK: usize = dots::BLOCK;
+    const SUM_REGISTERS: usize = 1;
+    const IS_LONG_RUN: bool = true;
 
     #[inline(always)]
     fn prepare(row: Strided<'_>, filled: usize, to: &mut [i16]) -> f32 {
-        let (to, rest) = to.split_at_mut(filled);
-        rest.fill(0);
-        quantize_row(row, to)
+        prepare(row, filled, to)
+    }
+
+    #[inline(always)]
+    fn piece(&self, row: usize, from: usize, len: usize) -> &'a [i8] {
+        &self.elements[row * self.depth + from..][..len]
+    }
+
+    #[inline(always)]
+    fn ahead(&self, at_once: usize) -> usize {
+        ahead::<i8>(self.depth, at_once)
     }
 
     #[inline(always)]
@@ -32,4 +49,12 @@ impl WeightDots for Int8Weights {
     ) -> [[f32; C]; R] {
         dots::int8::<FAST, R, C>(left, right, ahead)
     }
+}
+
+/// See [`WeightDots::prepare`].
+#[inline(always)]
+pub fn prepare(row: Strided<'_>, filled: usize, to: &mut [i16]) -> f32 {
+    let (to, rest) = to.split_at_mut(filled);
+    rest.fill(0);
+    quantize_row(row, to)
 }

@@ -1,5 +1,5 @@
-//! Products with few rows on the left and quantized weights on the right: a decoder step on bf16 or
-//! int8 weights.
+//! Products with few rows on the left and quantized weights on the right: a decoder step on bf16,
+//! int8 or int4 weights.
 //!
 //! As in [`crate::matmul::gemv`], the right matrix is read once, in the order in which it lies. The
 //! difference is that widening must cost less than the bytes that it saves, so the left rows, which
@@ -7,20 +7,21 @@
 
 mod bf16;
 mod dots;
+mod int4;
 mod int8;
 
 use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::instructions::{Feature, has, multiversion};
-use crate::runtime::prefetch::ahead;
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{MAX_COLUMNS, QuantizedElements, QuantizedMatrix};
 
 use bf16::Bf16Weights;
-use dots::{BLOCK, CHUNK, WeightDots};
+use dots::{CHUNK, WeightDots};
+use int4::Int4Weights;
 use int8::Int8Weights;
 
 /// Rows that are done together: usually, and with the registers of AVX-512.
@@ -51,19 +52,28 @@ pub(crate) struct QuantizedGemv<'a> {
 impl QuantizedGemv<'_> {
     /// Computes the products into `out`, whose matrices lie as `layout` says.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+        let depth = self.right.columns();
         match self.right.elements() {
             QuantizedElements::Bf16(elements) => {
-                self.run_in::<Bf16Weights>(elements, None, out, layout, threads)
+                let weights = Bf16Weights { elements, depth };
+                self.run_in(weights, None, out, layout, threads);
             }
             QuantizedElements::Int8 { scales, rows } => {
-                self.run_in::<Int8Weights>(rows, Some(scales), out, layout, threads);
+                let weights = Int8Weights {
+                    elements: rows,
+                    depth,
+                };
+                self.run_in(weights, Some(scales), out, layout, threads);
+            }
+            QuantizedElements::Int4 { scales, rows } => {
+                self.run_in(Int4Weights(rows), Some(scales), out, layout, threads);
             }
         }
     }
 
     fn run_in<D: WeightDots>(
         &self,
-        elements: &[D::Weight],
+        weights: D,
         scales: Option<&[f32]>,
         out: &mut [f32],
         layout: ResultLayout<'_>,
@@ -81,9 +91,9 @@ impl QuantizedGemv<'_> {
         let task = |piece: usize, memory: &mut [f32]| {
             let columns = piece * width..columns.min((piece + 1) * width);
             for batch in 0..batches {
-                let part = QuantizedGemvPart::<D> {
+                let part = QuantizedGemvPart {
                     left: self.left.at(batch),
-                    elements,
+                    weights,
                     scales,
                     bias: self.bias.map(|b| b.at(batch)),
                     rows,
@@ -102,7 +112,7 @@ impl QuantizedGemv<'_> {
 /// One task's product.
 struct QuantizedGemvPart<'a, D: WeightDots> {
     left: Strided<'a>,
-    elements: &'a [D::Weight],
+    weights: D,
     scales: Option<&'a [f32]>,
     bias: Option<Strided<'a>>,
     rows: usize,
@@ -132,7 +142,8 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
         while i < self.rows {
             i += match self.rows - i {
                 // One row after the other is a long run of memory; for several, arithmetic counts.
-                1 => self.side_by_side::<FAST, 1, 1>(i, memory),
+                1 if D::IS_LONG_RUN => self.side_by_side::<FAST, 1, 1>(i, memory),
+                1 => self.side_by_side::<FAST, 1, 4>(i, memory),
                 2 if many => self.side_by_side::<FAST, 2, 4>(i, memory),
                 2 => self.side_by_side::<FAST, 2, 2>(i, memory),
                 3 if many => self.side_by_side::<FAST, 3, 4>(i, memory),
@@ -141,7 +152,7 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
                     self.side_by_side::<FAST, MANY_ROWS, 2>(i, memory)
                 }
                 _ if many => self.side_by_side::<FAST, ROWS, 4>(i, memory),
-                _ if D::ONE_REGISTER => self.side_by_side::<FAST, ROWS, 2>(i, memory),
+                _ if D::SUM_REGISTERS == 1 => self.side_by_side::<FAST, ROWS, 2>(i, memory),
                 _ => self.side_by_side::<FAST, ROWS, 1>(i, memory),
             };
         }
@@ -149,7 +160,7 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
 
     /// Elements of a prepared row.
     fn padded_depth(&self) -> usize {
-        self.depth.next_multiple_of(BLOCK)
+        self.depth.next_multiple_of(D::BLOCK)
     }
 
     /// Rows `i ..` of the left, `R` of them, times all columns, `C` at a time.
@@ -194,14 +205,13 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
         for (chunk, k) in (0..self.depth).step_by(CHUNK).enumerate() {
             let len = CHUNK.min(self.depth - k);
             let x: [&[D::Activation]; R] =
-                std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
-            let w: [&[D::Weight]; C] =
-                std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
+                std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(D::BLOCK)]);
+            let w: [D::Piece; C] = std::array::from_fn(|c| self.weights.piece(j + c, k, len));
             // The machine itself prefetches a single column, in pages as large as those of these
             // weights.
             let ahead = match C {
                 1 => 0,
-                _ => ahead::<D::Weight>(self.depth, C),
+                _ => self.weights.ahead(C),
             };
             let sums = D::dots::<FAST, R, C>(x, w, ahead);
             for r in 0..R {

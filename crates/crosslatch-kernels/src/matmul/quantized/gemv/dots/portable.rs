@@ -4,7 +4,9 @@ use super::{BLOCK, LANES};
 use crate::simd::approximate::multiply_add;
 use crate::simd::convert::from_bf16;
 use crate::simd::dot_products::sum;
+use crate::simd::nibbles::unpack_block;
 use crate::simd::vectors::sum_lanes;
+use crate::tensor::int4::{self, Int4Blocks};
 
 #[inline(always)]
 pub(in super::super) fn bf16<const FUSED: bool, const R: usize, const C: usize>(
@@ -45,6 +47,29 @@ pub(in super::super) fn int8<const FUSED: bool, const R: usize, const C: usize>(
         }
     }
     results
+}
+
+#[inline(always)]
+pub(in super::super) fn int4<const FUSED: bool, const R: usize, const C: usize>(
+    left: [&[i16]; R],
+    right: [Int4Blocks<'_>; C],
+    _ahead: usize,
+) -> [[f32; C]; R] {
+    let mut sums = [[[0i32; LANES]; C]; R];
+    for c in 0..C {
+        let blocks = right[c].factors.iter().zip(right[c].indices).enumerate();
+        for (block, (factors, indices)) in blocks {
+            let mut w = [0; int4::BLOCK];
+            unpack_block(factors, indices, &mut w);
+            for r in 0..R {
+                let x = &left[r][block * int4::BLOCK..][..int4::BLOCK];
+                for (k, (x, w)) in x.iter().zip(w).enumerate() {
+                    sums[r][c][k % BLOCK / 2] += *x as i32 * w as i32;
+                }
+            }
+        }
+    }
+    sums.map(|row| row.map(sum_integers))
 }
 
 /// The sum of integer lanes: those of both halves are added up exactly, then as `f32`.

@@ -3,7 +3,11 @@
 //! All loops expect what [`check`] checks. What is not a whole block is done apart, or the loop
 //! would ask for it at every step.
 
+mod int4;
+
 use std::arch::x86_64::*;
+
+pub(in super::super) use int4::int4;
 
 use super::{BLOCK, CHUNK, portable};
 use crate::runtime::instructions::{Feature, features};
@@ -246,12 +250,7 @@ macro_rules! int8_avx512 {
             for r in 0..R {
                 let mut floats = [_mm256_setzero_ps(); C];
                 for c in 0..C {
-                    let sum = sums[r][c];
-                    let halves = [
-                        _mm512_castsi512_si256(sum),
-                        _mm512_extracti64x4_epi64::<1>(sum),
-                    ];
-                    floats[c] = _mm256_cvtepi32_ps(_mm256_add_epi32(halves[0], halves[1]));
+                    floats[c] = folded(sums[r][c]);
                 }
                 results[r] = sums_of_vectors(floats);
             }
@@ -266,6 +265,17 @@ int8_avx512!(int8_avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
 // The same sums by one instruction.
 int8_avx512!(int8_vnni, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     (sum, x, w) _mm512_dpwssd_epi32(sum, x, w));
+
+/// Both halves of sums, added up exactly.
+#[target_feature(enable = "avx512f,avx512dq,avx2")]
+#[inline]
+fn folded(sum: __m512i) -> __m256 {
+    let halves = [
+        _mm512_castsi512_si256(sum),
+        _mm512_extracti64x4_epi64::<1>(sum),
+    ];
+    _mm256_cvtepi32_ps(_mm256_add_epi32(halves[0], halves[1]))
+}
 
 /// What comes after the whole blocks, each filled up to one.
 fn ends<T: bytemuck::Pod, const C: usize>(right: [&[T]; C], whole: usize) -> [[T; BLOCK]; C] {
