@@ -66,7 +66,7 @@ def main():
                     write(files[-1], clip)
                 expected = utterances.texts[: len(files)]
                 rates = {p: rate(arguments.command, files, expected, p)
-                         for p in ("f32", "bf16", "int8")}
+                         for p in ("f32", "bf16", "int8", "int4")}
             text = ", ".join(f"{p} {r:.2%}" for p, r in rates.items())
             print(f"{name}, {'noisy' if noisy else 'clean'}: {text}, {len(files)} sentences",
                   flush=True)

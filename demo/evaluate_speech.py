@@ -21,7 +21,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 import crosslatch
 from evaluate import word_errors
 
-PRECISIONS = ("f32", "bf16", "int8")
+PRECISIONS = ("f32", "bf16", "int8", "int4")
 SEARCHES = {"greedy": [], "5 beams": ["--beam-size", "5"]}
 RATE = 16000
 

@@ -45,7 +45,7 @@ class _BinaryFile(Protocol):
     def read(self) -> bytes: ...
 
 _Numbers: TypeAlias = bool | int | float | Sequence["_Numbers"]
-_Precision: TypeAlias = Literal["f32", "bf16", "int8"]
+_Precision: TypeAlias = Literal["f32", "bf16", "int8", "int4"]
 _Format: TypeAlias = Literal["text", "txt", "json", "srt", "vtt", "tsv"]
 _Samples: TypeAlias = (
     NDArray[np.floating[Any]]
@@ -83,18 +83,21 @@ def load(
     latch: Sequence[str] | None = None,
     map: bool = True,
     memory_limit: int | str | None = None,
+    cache: bool | str | PathLike[str] | None = None,
 ) -> Program:
     """Loads a model: a `.pt2` file, a folder that transformers' exporters wrote, a checkpoint, or a name
     on the hub such as "tiny.en", which is downloaded once; or, from a dictionary of methods and their
     files, one model of several files.
 
     Weights stay in the file, mapped into memory, and the file must then not be changed or shortened;
-    with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8" those of
-    linear layers are converted, once, when the first session is made. `threads` is the number of
-    threads that each session uses, all cores if it is `None`. `latch` names inputs that stay the same
-    for many runs: what depends on them alone is computed again only when one of them changes.
+    with `map=False` it is read into memory, and may be. In `precision` "bf16", "int8" or
+    "int4" those of linear layers are converted, once, when the first session is made. `threads` is the
+    number of threads that each session uses, all cores if it is `None`. `latch` names inputs that stay
+    the same for many runs: what depends on them alone is computed again only when one of them changes.
     `memory_limit` is the most memory that a session may take for what the program asks for, in bytes
-    or as "512M", "8GiB"; the memory of the machine if it is `None`.
+    or as "512M", "8GiB"; the memory of the machine if it is `None`. With `cache`, converted weights are
+    kept, in that folder or, for `True`, in crosslatch below the user's folder of caches, and mapped the
+    next time.
     """
 
 @final
@@ -230,6 +233,7 @@ class Transcriber:
         threads: int | None = None,
         map: bool = True,
         memory_limit: int | str | None = None,
+        cache: bool | str | PathLike[str] | None = None,
     ) -> Transcriber: ...
     @property
     def sample_rate(self) -> int:
@@ -459,6 +463,7 @@ class Generator:
         latch: Sequence[str] | None = None,
         map: bool = True,
         memory_limit: int | str | None = None,
+        cache: bool | str | PathLike[str] | None = None,
     ) -> Generator: ...
     @overload
     def generate(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too

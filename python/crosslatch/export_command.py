@@ -22,9 +22,9 @@ positive.__name__ = "number of at least 1"  # argparse says "invalid number of a
 
 
 def stored_type(name):
-    if name == "int8":
-        raise argparse.ArgumentTypeError("int8 is not stored; it is made of any other type when the file "
-                                         "is opened (`crosslatch transcribe --precision int8`)")
+    if name in ("int8", "int4"):
+        raise argparse.ArgumentTypeError(f"{name} is not stored; it is made of any other type when the file "
+                                         f"is opened (`crosslatch transcribe --precision {name}`)")
     if name not in ("f16", "bf16", "f32"):
         raise argparse.ArgumentTypeError(f"unknown type {name!r}; expected f16, bf16 or f32")
     return name

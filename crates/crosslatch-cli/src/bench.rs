@@ -40,7 +40,7 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// How weights are stored: f32, bf16, int8, or several, measured in turns.
+    /// How weights are stored: f32, bf16, int8, int4, or several, measured in turns.
     #[arg(long, value_name = "P", default_value = "f32", value_delimiter = ',')]
     precision: Vec<Precision>,
     /// Threads to use; all cores if left out.

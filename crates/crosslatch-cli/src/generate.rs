@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use crosslatch::{Access, Options, Precision};
+use crosslatch::{Options, Precision};
 use crosslatch_tasks::{ExportedTextModel, GenerateOptions, Generation, text_pipeline};
 
 use crate::limits::LimitArgs;
@@ -38,7 +38,7 @@ pub struct Args {
     /// How to write a result: its text, or a JSON object with text, source, tokens and score.
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]
     format: String,
-    /// How weights are stored: f32, bf16 or int8.
+    /// How weights are stored: f32, bf16, int8 or int4.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     #[command(flatten)]
@@ -120,7 +120,7 @@ impl Generating {
 /// Runs the command.
 pub fn generate(args: &Args) -> Result<(), CommandError> {
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", args.model.display());
-    let model = model::open(&args.model, &args.latch, args.file.access(Access::Map))?;
+    let model = model::open(&args.model, &args.latch, &args.file)?;
     let pipeline = text_pipeline(&model).map_err(|e| at_model(&e))?;
     let wanted = args.generating.options();
     pipeline.plan(&wanted).map_err(|e| at_model(&e))?;

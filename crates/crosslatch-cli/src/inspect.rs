@@ -34,7 +34,7 @@ pub struct Args {
     /// Print the programs in the text form of the intermediate representation.
     #[arg(long)]
     ir: bool,
-    /// How weights are stored: f32, bf16 or int8.
+    /// How weights are stored: f32, bf16, int8 or int4.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     /// Print JSON.

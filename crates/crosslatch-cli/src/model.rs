@@ -1,11 +1,12 @@
 //! The model that a command works on: which file, how it is read, and which inputs are latched.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Error, Model};
-use crosslatch_hub::{Hub, Progress};
+use crosslatch_hub::{Hub, Progress, own_cache};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::CommandError;
@@ -40,33 +41,60 @@ pub struct FileArgs {
     /// while it is used.
     #[arg(long)]
     no_map: bool,
+    /// Keep the weights that are converted for --precision in this folder, and map them the next
+    /// time; without a folder, in crosslatch below the user's folder of caches.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    cache: Option<OsString>,
 }
 
 impl ModelArgs {
     /// Opens the model and latches these inputs.
     pub fn open(&self) -> Result<Model, CommandError> {
-        open(&self.model, &self.latch, self.file.access(Access::Map))
+        open(&self.model, &self.latch, &self.file)
     }
 }
 
 impl FileArgs {
     /// How to read the file: as asked for on the command line, otherwise as is usual for the
     /// command.
-    pub fn access(&self, usual: Access) -> Access {
+    fn access(&self, usual: Access) -> Access {
         match self.no_map {
             true => Access::Copy,
             false => usual,
         }
     }
+
+    /// The folder for converted weights, if they are to be kept.
+    fn kept_in(&self) -> Result<Option<PathBuf>, CommandError> {
+        match &self.cache {
+            Some(folder) if folder.is_empty() => match own_cache() {
+                Some(folder) => Ok(Some(folder)),
+                None => Err(
+                    "there is no folder of caches; name one, `--cache=FOLDER`, or set \
+                             XDG_CACHE_HOME"
+                        .into(),
+                ),
+            },
+            given => Ok(given.as_ref().map(PathBuf::from)),
+        }
+    }
 }
 
 /// Opens a model and latches these inputs.
-pub fn open(path: &Path, latch: &[String], access: Access) -> Result<Model, CommandError> {
-    Ok(latched(open_model(path, access)?, latch)?)
+pub fn open(path: &Path, latch: &[String], file: &FileArgs) -> Result<Model, CommandError> {
+    Ok(latched(open_model(path, file, Access::Map)?, latch)?)
 }
 
-/// Opens a model by its path or name. A download shows on standard error how far it is.
-pub fn open_model(named: &Path, access: Access) -> Result<Model, CommandError> {
+/// Opens a model by its path or name, with its files read in the way that is usual for the command
+/// unless something else is asked for. A download shows on standard error how far it is.
+pub fn open_model(named: &Path, file: &FileArgs, usual: Access) -> Result<Model, CommandError> {
+    let kept_in = file.kept_in()?;
     let mut bar = None;
     let mut show = |progress: Progress<'_>| {
         let bar = bar.get_or_insert_with(|| download_bar(named, progress.total));
@@ -78,7 +106,11 @@ pub fn open_model(named: &Path, access: Access) -> Result<Model, CommandError> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(crosslatch_checkpoints::open_model(path, access)?)
+    let model = crosslatch_checkpoints::open_model(path, file.access(usual))?;
+    if let Some(folder) = kept_in {
+        model.keep_weights_in(folder);
+    }
+    Ok(model)
 }
 
 /// A progress bar on standard error; if that is no terminal, one line that says what takes so long.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{Access, Input, KernelSet, Model, Options, Precision, Session};
+use crosslatch::{Input, KernelSet, Model, Options, Precision, Session};
 
 use crate::limits::LimitArgs;
 use crate::model::{self, ModelArgs};
@@ -39,7 +39,7 @@ pub struct Args {
     /// Choose plain loops instead of fast kernels.
     #[arg(long)]
     plain: bool,
-    /// How weights are stored: f32, bf16 or int8.
+    /// How weights are stored: f32, bf16, int8 or int4.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     /// Threads to use; all cores if left out.
@@ -50,7 +50,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), CommandError> {
     // Latching changes no result, so the oracle does without.
-    let plain = model::open(&args.of.model, &[], args.of.file.access(Access::Map))?;
+    let plain = model::open(&args.of.model, &[], &args.of.file)?;
     let model = model::latched(plain.clone(), &args.of.latch)?;
     let methods = match &args.method[..] {
         [] => vec![method_name(&plain, None)?],

@@ -47,7 +47,7 @@ pub struct Args {
     /// Further names that clients may call it by, which replace those that OpenAI's clients use.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ALIASES)]
     alias: Vec<String>,
-    /// How weights are stored: f32, bf16 or int8.
+    /// How weights are stored: f32, bf16, int8 or int4.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     #[command(flatten)]
@@ -138,7 +138,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     let path = speech_model(args.model.as_deref())?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
-    let model = open_model(&path, args.file.access(Access::MapOwn))?;
+    let model = open_model(&path, &args.file, Access::MapOwn)?;
     let config = Config {
         name: args.name.clone().unwrap_or_else(|| name_of(&path)),
         aliases: args.alias.clone(),

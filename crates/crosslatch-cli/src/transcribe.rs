@@ -55,7 +55,7 @@ pub struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
-    /// How weights are stored: f32, bf16 or int8.
+    /// How weights are stored: f32, bf16, int8 or int4.
     #[arg(long, value_name = "P", default_value_t)]
     precision: Precision,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     args.output.check();
     let started = Instant::now();
     let path = speech_model(args.model.as_deref())?;
-    let model = open_model(&path, args.file.access(Access::Map))?;
+    let model = open_model(&path, &args.file, Access::Map)?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
     let mut options = Options {

@@ -25,16 +25,9 @@ pub struct Hub {
 impl Hub {
     /// What the variables say.
     pub fn from_environment() -> Hub {
-        let text = |name: &str| {
-            let value = std::env::var(name).ok()?;
-            let value = value.trim();
-            (!value.is_empty()).then(|| value.to_owned())
-        };
         let path = |name: &str| text(name).map(PathBuf::from);
-        let home = path("HF_HOME").unwrap_or_else(|| {
-            let caches = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
-            caches.unwrap_or_default().join("huggingface")
-        });
+        let home = path("HF_HOME")
+            .unwrap_or_else(|| user_caches().unwrap_or_default().join("huggingface"));
         let token = || {
             let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
             let token = std::fs::read_to_string(file).ok()?;
@@ -52,4 +45,27 @@ impl Hub {
             is_offline,
         }
     }
+}
+
+/// The folder in which programs keep for the user what they can make anew.
+fn user_caches() -> Option<PathBuf> {
+    let path = |name: &str| text(name).map(PathBuf::from);
+    path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")))
+}
+
+/// The folder for what this program can make anew, if the user has such a folder.
+pub fn own_cache() -> Option<PathBuf> {
+    let caches = if cfg!(windows) {
+        text("LOCALAPPDATA").map(PathBuf::from)
+    } else {
+        user_caches()
+    };
+    Some(caches?.join("crosslatch"))
+}
+
+/// A variable's value, unless it is empty.
+fn text(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }

@@ -37,7 +37,7 @@ mod remote;
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
-pub use environment::Hub;
+pub use environment::{Hub, own_cache};
 pub use error::HubError;
 pub use names::{SHORT_NAMES, ShortName};
 pub use progress::{Observer, Progress};

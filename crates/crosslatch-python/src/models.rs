@@ -5,19 +5,21 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crosslatch::{Access, Model};
+use crosslatch::Model;
 use crosslatch_hub::{Hub, Progress};
 use pyo3::prelude::*;
 
 use crate::error::{checkpoint, hub};
+use crate::options::Opening;
 
 /// How often the interpreter is asked about interrupts, and `progress` is called.
 const OFTEN: Duration = Duration::from_millis(100);
 
 /// Opens a model. The caller does not hold the interpreter's lock.
-pub fn open_model(named: &Path, access: Access) -> PyResult<Model> {
+pub fn open_model(named: &Path, opening: &Opening) -> PyResult<Model> {
     let path = locate(named, None)?;
-    crosslatch_checkpoints::open_model(path, access).map_err(checkpoint)
+    let model = crosslatch_checkpoints::open_model(path, opening.access).map_err(checkpoint)?;
+    Ok(opening.of(model))
 }
 
 /// Downloads a model into the Hugging Face cache unless it is there, and returns the path of its

@@ -1,6 +1,10 @@
-//! What a caller chooses when a model is opened: precision, threads, memory, mapping.
+//! What a caller chooses when a model is opened: precision, threads, memory, mapping, and whether
+//! converted weights are kept.
 
-use crosslatch::{Access, MemoryLimit, Options, Precision};
+use std::path::PathBuf;
+
+use crosslatch::{Access, MemoryLimit, Model, Options, Precision};
+use crosslatch_hub::own_cache;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -13,11 +17,52 @@ pub enum MemoryAmount {
     Text(String),
 }
 
-/// How a file comes into memory.
-pub fn access(map: bool) -> Access {
-    match map {
-        true => Access::Map,
-        false => Access::Copy,
+/// Whether converted weights are kept, and where.
+#[derive(FromPyObject)]
+pub enum Cache {
+    /// In the user's folder of caches, or not.
+    Flag(bool),
+    /// In this folder.
+    Folder(PathBuf),
+}
+
+/// How a model is opened.
+pub struct Opening {
+    /// How its files come into memory.
+    pub access: Access,
+    /// Where converted weights are kept, if they are.
+    pub kept_in: Option<PathBuf>,
+}
+
+impl Opening {
+    /// As a caller asked for it.
+    pub fn new(map: bool, cache: Option<Cache>) -> PyResult<Opening> {
+        let kept_in = match cache {
+            None | Some(Cache::Flag(false)) => None,
+            Some(Cache::Folder(folder)) => Some(folder),
+            Some(Cache::Flag(true)) => match own_cache() {
+                Some(folder) => Some(folder),
+                None => {
+                    return Err(PyValueError::new_err(
+                        "there is no folder of caches; name one, cache=\"FOLDER\", or set \
+                         XDG_CACHE_HOME",
+                    ));
+                }
+            },
+        };
+        let access = match map {
+            true => Access::Map,
+            false => Access::Copy,
+        };
+        Ok(Opening { access, kept_in })
+    }
+
+    /// The model, which keeps converted weights if that was asked for.
+    pub fn of(&self, model: Model) -> Model {
+        if let Some(folder) = &self.kept_in {
+            model.keep_weights_in(folder);
+        }
+        model
     }
 }
 

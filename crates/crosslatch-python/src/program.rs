@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use crosslatch::{Access, Model, Options};
+use crosslatch::{Model, Options};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::error::engine;
 use crate::methods::Method;
 use crate::models::open_model;
-use crate::options::{MemoryAmount, access, options};
+use crate::options::{Cache, MemoryAmount, Opening, options};
 use crate::session::Session;
 
 /// Loads a model: a `.pt2` file, a folder that transformers' exporters wrote, a checkpoint, or a name
@@ -20,13 +20,15 @@ use crate::session::Session;
 /// files, one model of several files.
 ///
 /// Weights stay in the file, mapped into memory, and the file must then not be changed or
-/// shortened; with `map=False` it is read into memory, and may be. In `precision` "bf16" or "int8"
-/// those of linear layers are converted, once, when the first session is made. `threads` is the
-/// number of threads that each session uses, all cores if it is `None`. `latch` names inputs that
-/// stay the same for many runs: what depends on them alone is computed again only when one of them
-/// changes.
+/// shortened; with `map=False` it is read into memory, and may be. In `precision` "bf16",
+/// "int8" or "int4" those of linear layers are converted, once, when the first session is made.
+/// `threads` is the number of threads that each session uses, all cores if it is `None`. `latch`
+/// names inputs that stay the same for many runs: what depends on them alone is computed again only
+/// when one of them changes. With `cache`, converted weights are kept, in that folder or, for `True`,
+/// in crosslatch below the user's folder of caches, and mapped the next time.
 #[pyfunction]
-#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None))]
+#[pyo3(signature = (path, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None, cache = None))]
+#[expect(clippy::too_many_arguments, reason = "they are named in Python")]
 pub fn load(
     py: Python<'_>,
     path: Location,
@@ -35,10 +37,12 @@ pub fn load(
     latch: Option<Vec<String>>,
     map: bool,
     memory_limit: Option<MemoryAmount>,
+    cache: Option<Cache>,
 ) -> PyResult<Program> {
     let options = options(precision, threads, memory_limit)?;
+    let opening = Opening::new(map, cache)?;
     let latch: Vec<&str> = latch.iter().flatten().map(String::as_str).collect();
-    let open = || match path.open(access(map))? {
+    let open = || match path.open(&opening)? {
         model if latch.is_empty() => Ok(model),
         model => model.latch(&latch).map_err(engine),
     };
@@ -61,12 +65,14 @@ pub enum Location {
 }
 
 impl Location {
-    fn open(&self, access: Access) -> PyResult<Model> {
+    fn open(&self, opening: &Opening) -> PyResult<Model> {
         match self {
-            Location::One(path) => open_model(path, access),
+            Location::One(path) => open_model(path, opening),
             Location::Parts(parts) => {
                 let parts = parts.iter().map(|(n, path)| (n.as_str(), path.as_path()));
-                Model::open_parts_with(&parts.collect::<Vec<_>>(), access).map_err(engine)
+                let parts: Vec<_> = parts.collect();
+                let model = Model::open_parts_with(&parts, opening.access).map_err(engine)?;
+                Ok(opening.of(model))
             }
         }
     }

@@ -24,7 +24,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::error::{engine, failure};
 use crate::idle::Idle;
 use crate::models::open_model;
-use crate::options::{MemoryAmount, access, options};
+use crate::options::{Cache, MemoryAmount, Opening, options};
 use crate::process::Local;
 use crate::shown::shown;
 
@@ -155,7 +155,8 @@ impl Generation {
 #[pymethods]
 impl Generator {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, latch = None, map = true, memory_limit = None, cache = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn new(
         py: Python<'_>,
         model: PathBuf,
@@ -164,11 +165,13 @@ impl Generator {
         latch: Option<Vec<String>>,
         map: bool,
         memory_limit: Option<MemoryAmount>,
+        cache: Option<Cache>,
     ) -> PyResult<Generator> {
         let options = options(precision, threads, memory_limit)?;
+        let opening = Opening::new(map, cache)?;
         let path = model;
         py.detach(|| {
-            let mut model = open_model(&path, access(map))?;
+            let mut model = open_model(&path, &opening)?;
             let latch = latch.unwrap_or_default();
             if !latch.is_empty() {
                 let names: Vec<&str> = latch.iter().map(String::as_str).collect();

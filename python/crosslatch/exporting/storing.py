@@ -19,14 +19,14 @@ from .refused import Refused
 
 TYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 SAMPLE = 1000  # elements that usually show that a type loses something
-NOT_STORED = ("int8 is not a type that weights are stored in: it is made of any other when the file is "
-              "opened, with precision int8")
+NOT_STORED = ("{0} is not a type that weights are stored in: it is made of any other when the file is "
+              "opened, with precision {0}")
 
 
 def check_type(store):
     """Raises `ValueError` unless `store` names a type, or is None."""
-    if store == "int8":
-        raise ValueError(NOT_STORED)
+    if store in ("int8", "int4"):
+        raise ValueError(NOT_STORED.format(store))
     if store is not None and store not in TYPES:
         raise ValueError(f"no type {store!r} to store weights in; there are {', '.join(TYPES)}")
 

@@ -170,7 +170,7 @@ def test_an_archive_without_latching_is_latched_when_it_is_loaded(crosslatch, nl
         == [line["tokens"] for line in expected]
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
 def test_texts_are_written_in_fewer_bits(crosslatch, case, precision):
     lines = written_by(crosslatch, case.path, "--precision", precision, *given(TEXTS))
     assert len({tuple(line["tokens"]) for line in lines}) >= 3

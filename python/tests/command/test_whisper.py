@@ -106,7 +106,7 @@ def test_two_windows_in_one_session_equal_eager(crosslatch, exported, tmp_path):
         assert (only(planned[step]).argmax(-1) == logits.argmax(-1)).all()
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
 def test_narrow_weights_are_near_and_planned_as_the_reference(crosslatch, exported, tmp_path,
                                                               precision):
     path, model = exported
@@ -124,17 +124,17 @@ def test_narrow_weights_are_near_and_planned_as_the_reference(crosslatch, export
             # Portable kernels quantize only weights and caches; where the processor multiplies short numbers,
             # the kernels quantize the other operand too.
             rounded = np.linalg.norm(out - loops) / np.linalg.norm(f32)
-            assert rounded <= {"bf16": 1e-2, "int8": 2e-2}[precision]
+            assert rounded <= {"bf16": 1e-2, "int8": 2e-2, "int4": 2e-2}[precision]
             error = np.linalg.norm(out - f32) / np.linalg.norm(f32)
             cosine = (out * f32).sum() / np.linalg.norm(out) / np.linalg.norm(f32)
-            assert cosine >= 0.999
-            assert error <= 2e-2 or precision == "int8"
+            assert cosine >= (0.97 if precision == "int4" else 0.999)
+            assert error <= 2e-2 or precision != "bf16"
 
 
 def test_narrow_weights_take_fewer_bytes(crosslatch, exported):
     path, _ = exported
     sizes, steps = [], []
-    for precision in ("f32", "bf16", "int8"):
+    for precision in ("f32", "bf16", "int8", "int4"):
         out, _ = crosslatch("inspect", path, "--json", "--precision", precision)
         (decoder,) = [m for m in json.loads(out)["methods"] if m["name"] == "decoder"]
         sizes.append(decoder["weights"]["bytes"])
@@ -142,7 +142,7 @@ def test_narrow_weights_take_fewer_bytes(crosslatch, exported):
         kept = {k["name"]: k["reason"] for k in decoder["weights"]["kept"]}
         matrices = [name for name in kept if name.endswith("proj.weight") or ".fc" in name]
         assert not [name for name in matrices if not name.endswith("bias")] or precision == "f32"
-    assert sizes[0] > sizes[1] > sizes[2] and steps[0] > steps[1] > steps[2]
+    assert sizes == sorted(set(sizes), reverse=True) and steps == sorted(set(steps), reverse=True)
 
 
 def test_no_cache_bytes_are_copied(crosslatch, exported):

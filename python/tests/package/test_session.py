@@ -55,7 +55,7 @@ def slow(tmp_path_factory):
     return load(module, (torch.zeros(1024, 1024),), tmp_path_factory.mktemp("slow") / "m.pt2")
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["f32", "bf16", "int8", "int4"])
 def test_a_run_gives_bit_for_bit_what_the_command_gives(crosslatch, precision, tmp_path):
     program = load_file(DEMO, precision=precision)
     inputs = steps(seed=1)

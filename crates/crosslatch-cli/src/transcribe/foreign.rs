@@ -102,7 +102,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--fp16", "--compute_type", "--quantization"],
-        "use `--precision f32`, bf16 or int8",
+        "use `--precision f32`, bf16, int8 or int4",
     ),
     (&["-t", "--cpu_threads"], "use --threads"),
     (

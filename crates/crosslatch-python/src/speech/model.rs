@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::error::failure;
 use crate::idle::Idle;
 use crate::models::open_model;
-use crate::options::access;
+use crate::options::Opening;
 use crate::process::Local;
 
 /// A speech model and its idle sessions.
@@ -38,9 +38,9 @@ pub enum Models {
 }
 
 impl Speech {
-    /// Opens a model's file, mapped if `map` says so.
-    pub fn open(path: PathBuf, options: Options, map: bool) -> PyResult<Speech> {
-        let model = open_model(&path, access(map))?;
+    /// Opens a model.
+    pub fn open(path: PathBuf, options: Options, opening: &Opening) -> PyResult<Speech> {
+        let model = open_model(&path, opening)?;
         let pipeline =
             speech_pipeline(&model).map_err(|e| failure(format!("{}: {e}", path.display())))?;
         let speech = Speech {

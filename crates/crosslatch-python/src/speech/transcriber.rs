@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::failure;
-use crate::options::{MemoryAmount, options};
+use crate::options::{Cache, MemoryAmount, Opening, options};
 
 use super::model::Speech;
 use super::sound::Sound;
@@ -45,7 +45,7 @@ const LARGEST_BATCH: usize = 256;
 #[pymethods]
 impl Transcriber {
     #[new]
-    #[pyo3(signature = (model, *, precision = "f32", threads = None, map = true, memory_limit = None))]
+    #[pyo3(signature = (model, *, precision = "f32", threads = None, map = true, memory_limit = None, cache = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
@@ -53,9 +53,11 @@ impl Transcriber {
         threads: Option<usize>,
         map: bool,
         memory_limit: Option<MemoryAmount>,
+        cache: Option<Cache>,
     ) -> PyResult<Transcriber> {
         let options = options(precision, threads, memory_limit)?;
-        let speech = py.detach(|| Speech::open(model, options, map))?;
+        let opening = Opening::new(map, cache)?;
+        let speech = py.detach(|| Speech::open(model, options, &opening))?;
         Ok(Transcriber(Arc::new(speech)))
     }
 
