@@ -1,4 +1,5 @@
-//! The measurement of a speech model: one window, step by step, and steps of several sequences.
+//! The measurement of a speech model: one window, step by step, the beams of a search, and steps of
+//! several windows.
 
 use std::time::Instant;
 
@@ -8,13 +9,16 @@ use crosslatch::{DType, Model, Options, Precision, Session, Threads};
 use crosslatch_tasks::{Decoder, ExportedSpeechModel, Feed, SpeechModel, speech_pipeline};
 use serde_json::{Value, json};
 
-use super::measure::{milliseconds, noise, quartiles, smallest};
+use super::measure::{milliseconds, noise, peak_memory, quartiles, smallest};
+use super::together::Together;
 use crate::CommandError;
 
 /// Number of tokens of the prompt.
 const PROMPT: usize = 4;
 /// Number of tokens that are forced after the prompt.
 const STEPS: usize = 64;
+/// Number of texts that a search follows.
+const BEAMS: usize = 5;
 /// Number of steps that several sequences take side by side.
 const STEPS_TOGETHER: usize = 9;
 
@@ -31,20 +35,24 @@ struct Run {
     first: Vec<f64>,
     later: Vec<f64>,
     window: Vec<f64>,
-    /// Number of sequences that take a step together.
+    /// Times of steps of all beams of a search.
+    beams: Vec<f64>,
+    /// Number of windows that take a step together.
     sequences: usize,
-    /// Times of such steps.
+    /// Times of their first steps, and of later ones.
+    first_together: Vec<f64>,
     together: Vec<f64>,
 }
 
-/// Measures the model in each precision, in several passes.
+/// Measures the model in each precision, in several passes. Returns a row for each, and the peak of
+/// memory with one window.
 pub fn measure(
     model: &Model,
     precisions: &[Precision],
     passes: u32,
     sequences: usize,
     options: &dyn Fn(Precision) -> Options,
-) -> Result<Vec<Value>, CommandError> {
+) -> Result<(Vec<Value>, Option<u64>), CommandError> {
     let (mels, frames) = window(model)?;
     let features = noise(mels * frames);
     let mut runs = Vec::new();
@@ -60,7 +68,9 @@ pub fn measure(
             first: Vec::new(),
             later: Vec::new(),
             window: Vec::new(),
+            beams: Vec::new(),
             sequences,
+            first_together: Vec::new(),
             together: Vec::new(),
         });
     }
@@ -74,12 +84,26 @@ pub fn measure(
             bandwidth.push(probe.measure(&threads));
         }
     }
+    let peak = peak_memory();
+    for run in &mut runs {
+        let options = options(run.precision);
+        let mut windows = Together::new(model, options, sequences, [mels, frames])?;
+        let vocabulary = run.speech.decode(0, &[0], 0)?.len();
+        for pass in 0..=passes {
+            let (first, later) = windows.pass(PROMPT, STEPS_TOGETHER, vocabulary)?;
+            if pass > 0 {
+                run.first_together.push(first);
+                // In the first of them memory is touched that later ones have.
+                run.together.extend(&later[1..]);
+            }
+        }
+    }
     let bandwidth = quartiles(&mut bandwidth);
     // Programs alone, without the files that say how sound becomes features, do not tell.
     let pipeline = speech_pipeline(model).ok();
     let seconds = pipeline.map(|p| p.features.window_samples() as f64 / f64::from(p.sample_rate()));
     let rows = runs.iter_mut().map(|run| run.report(bandwidth, seconds));
-    Ok(rows.collect())
+    Ok((rows.collect(), peak))
 }
 
 impl Run {
@@ -104,10 +128,10 @@ impl Run {
             later.push(milliseconds(begin));
         }
         let window = milliseconds(start);
-        let together = self.together(vocabulary)?;
+        let beams = self.beams(vocabulary)?;
         if counts {
             self.window.push(window);
-            self.together.extend(together);
+            self.beams.extend(beams);
             self.encoder.push(encoder);
             self.first.push(first);
             self.later.extend(later);
@@ -115,15 +139,15 @@ impl Run {
         Ok(())
     }
 
-    /// Times of steps that all sequences take side by side, after the steps of the first one alone.
-    fn together(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
-        for sequence in 1..self.sequences {
+    /// Times of steps that beams take side by side, after the steps of the first one alone.
+    fn beams(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
+        for sequence in 1..BEAMS {
             self.speech.branch(0, sequence)?;
         }
         let mut times = Vec::with_capacity(STEPS_TOGETHER);
         for i in 0..STEPS_TOGETHER {
-            let tokens = (0..self.sequences)
-                .map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
+            let tokens =
+                (0..BEAMS).map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
             let tokens: Vec<i64> = tokens.collect();
             let feeds = tokens.chunks(1).enumerate().map(|(sequence, tokens)| Feed {
                 sequence,
@@ -143,6 +167,7 @@ impl Run {
     /// `seconds` is the length of a window, if it is known.
     fn report(&mut self, bandwidth: [f64; 3], seconds: Option<f64>) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
+        let [beams_low, beams, beams_high] = quartiles(&mut self.beams);
         let [together_low, together, together_high] = quartiles(&mut self.together);
         let window = quartiles(&mut self.window)[1];
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
@@ -163,7 +188,11 @@ impl Run {
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],
             "floor_ms": floor,
             "times_floor": floor.map(|floor| step / floor),
+            "beams": BEAMS,
+            "step_of_beams_ms": beams,
+            "step_of_beams_quartiles_ms": [beams_low, beams_high],
             "lanes_together": self.sequences,
+            "first_steps_together_ms": quartiles(&mut self.first_together)[1],
             "step_together_ms": together,
             "step_together_quartiles_ms": [together_low, together_high],
             "steps_together_over_alone": self.sequences as f64 * step / together,

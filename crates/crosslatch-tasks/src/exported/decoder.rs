@@ -96,7 +96,9 @@ impl ExportedDecoder {
     /// Makes sequence `to` go on from where sequence `from` is.
     pub fn branch(&mut self, from: usize, to: usize) -> Result<(), ExportedError> {
         self.grow(from.max(to))?;
-        self.sessions[to] = self.sessions[from].fork()?;
+        if let Ok([from, to]) = self.sessions.get_disjoint_mut([from, to]) {
+            to.continue_from(from)?;
+        }
         Ok(())
     }
 

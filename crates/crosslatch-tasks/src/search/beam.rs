@@ -17,6 +17,8 @@
 
 use std::cmp::Reverse;
 
+use crosslatch::{log_probabilities, next_above};
+
 use super::scores::log_sum_exp;
 use super::{Decoder, Generated, Request, SearchError, Sequences};
 
@@ -118,10 +120,8 @@ pub fn beam_search_all<D: Decoder>(
             let Some((parent, text)) = parents.next() else {
                 return;
             };
-            row.clear();
-            row.extend_from_slice(scores);
             let position = text.tokens.len() - 1;
-            if let Err(cause) = normalize(&mut row) {
+            if let Err(cause) = normalize(scores, &mut row) {
                 wrong = Err(SearchError::Scores { position, cause });
                 return;
             }
@@ -218,8 +218,8 @@ fn assign(sequences: &Sequences, count: usize, unfinished: &[Hypothesis]) -> Vec
         .collect()
 }
 
-/// Turns scores into logarithms of probabilities.
-fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
+/// Makes `row` the logarithms of the probabilities that scores say.
+fn normalize(scores: &[f32], row: &mut Vec<f32>) -> Result<(), &'static str> {
     let total = log_sum_exp(scores);
     if total.is_nan() {
         return Err("are not numbers (NaN)");
@@ -227,19 +227,32 @@ fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
     if total.is_infinite() {
         return Err("are infinite");
     }
-    for score in scores {
-        *score = (f64::from(*score) - total) as f32;
-    }
+    row.resize(scores.len(), 0.0);
+    log_probabilities(scores, total, row);
     Ok(())
 }
 
 /// Merges the continuations of one text into the list of the `kept` best, best first.
 fn collect(best: &mut Vec<Continuation>, kept: usize, parent: usize, score: f32, row: &[f32]) {
     let allowed = log_sum_exp(row);
-    for (token, &logprob) in (0_u32..).zip(row) {
+    let mut from = 0;
+    loop {
+        // With a little room for rounding; what is beaten is sorted out below.
+        let worst = best.get(kept - 1).map(|worst| worst.score);
+        let limit = worst.map_or(f32::NEG_INFINITY, |worst| {
+            (worst - score) - 1e-5 * (worst.abs() + score.abs() + 1.0)
+        });
+        let Some(token) = next_above(row, from, limit) else {
+            return;
+        };
+        from = token + 1;
+        let logprob = row[token];
         let score = score + logprob;
-        let beaten = best.len() == kept && best.last().is_some_and(|worst| score <= worst.score);
-        if beaten || !score.is_finite() {
+        let is_beaten = worst.is_some_and(|worst| score <= worst);
+        let Ok(token) = u32::try_from(token) else {
+            return;
+        };
+        if is_beaten || !score.is_finite() {
             continue;
         }
         let place = best.partition_point(|other| other.score >= score);

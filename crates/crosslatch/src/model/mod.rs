@@ -15,8 +15,8 @@ mod quantized;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crosslatch_kernels::Threads;
 use crosslatch_kernels::tensor::WeightFormat;
-use crosslatch_kernels::{DType, Threads};
 
 use crate::error::Error;
 use crate::inputs::input_slots;
@@ -24,7 +24,8 @@ use crate::ir::Program;
 use crate::ir::graph::SlotKind;
 use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
-use crate::passes::{caches, latch};
+use crate::passes::caches::{CacheFormat, convert_caches};
+use crate::passes::latch;
 use crate::precision::Precision;
 use crate::pt2::archive::Archive;
 use crate::pt2::weights::{Weight, Weights};
@@ -49,8 +50,9 @@ struct Inner {
     quantized: [OnceLock<QuantizedWeights>; 2],
     /// Held by the session that quantizes weights; others wait for it.
     quantizing: Mutex<()>,
-    /// The same model with bf16 caches, if it has such caches, once a session has asked for it.
-    with_bf16_caches: OnceLock<Option<Model>>,
+    /// The same model with caches in bf16 and in int8, if it has such caches, once a session has
+    /// asked for it.
+    with_narrow_caches: [OnceLock<Option<Model>>; 2],
 }
 
 impl Model {
@@ -65,19 +67,23 @@ impl Model {
             methods,
             quantized: Default::default(),
             quantizing: Mutex::new(()),
-            with_bf16_caches: OnceLock::new(),
+            with_narrow_caches: Default::default(),
         }))
     }
 
     /// The model that a session in this precision runs. In a precision other than `f32`, the caches
-    /// of cross-attention keys and values are bf16 ([`passes::caches`](crate::passes::caches)).
+    /// of cross-attention keys and values are stored in it, too
+    /// ([`passes::caches`](crate::passes::caches)).
     pub fn in_precision(&self, precision: Precision) -> Model {
-        if precision == Precision::F32 {
-            return self.clone();
-        }
-        let changed = self.0.with_bf16_caches.get_or_init(|| {
+        let (cell, format) = match precision {
+            Precision::F32 => return self.clone(),
+            Precision::Bf16 => (0, CacheFormat::Bf16),
+            Precision::Int8 => (1, CacheFormat::Int8),
+        };
+        let changed = self.0.with_narrow_caches[cell].get_or_init(|| {
             let methods = self.methods().iter();
-            let changed: Vec<Option<Method>> = methods.map(with_bf16_caches).collect();
+            let changed: Vec<Option<Method>> =
+                methods.map(|m| with_narrow_caches(m, format)).collect();
             let methods = changed.iter().zip(self.methods());
             changed.iter().any(Option::is_some).then(|| {
                 let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
@@ -309,8 +315,8 @@ impl Model {
     }
 }
 
-/// The method with bf16 caches, if it has any caches that may be bf16.
-fn with_bf16_caches(method: &Method) -> Option<Method> {
+/// The method with caches stored in this format, if it has any that may be.
+fn with_narrow_caches(method: &Method, format: CacheFormat) -> Option<Method> {
     let is_carried = |slot: usize| {
         let links = method.carry.iter().flat_map(|carry| &carry.links);
         links.into_iter().any(|link| link.slot == slot)
@@ -319,16 +325,18 @@ fn with_bf16_caches(method: &Method) -> Option<Method> {
         let weight = method.bindings[slot].as_ref();
         weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
     };
-    let (program, chosen) = caches::convert_caches(&method.program, &starts_as_zeros)?;
+    let (program, chosen) = convert_caches(&method.program, format, &starts_as_zeros)?;
     crate::ir::verify::verify(&program).ok()?;
     let mut method = Method {
         program,
         ..method.clone()
     };
-    let weights = method.bindings.iter_mut().zip(chosen);
-    for (weight, _) in weights.filter(|(_, chosen)| *chosen) {
+    let graph = &method.program.graph;
+    let slots = graph.inputs.iter().zip(&mut method.bindings).zip(chosen);
+    for ((input, weight), _) in slots.filter(|(_, chosen)| *chosen) {
         // Zeros of one type are zeros of the other.
-        weight.as_mut()?.store_zeros_as(DType::BF16);
+        let (dtype, shape) = constant_type(&graph.value(*input).ty)?;
+        weight.as_mut()?.store_zeros_as(dtype, &shape);
     }
     Some(method)
 }

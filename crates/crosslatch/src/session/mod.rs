@@ -11,12 +11,14 @@
 //! is what a method carries from run to run.
 
 mod carried;
+mod fork;
 mod inputs;
 mod latched;
 mod method;
 mod outputs;
 mod run;
 mod steps;
+mod written;
 
 use std::sync::Arc;
 
@@ -121,6 +123,31 @@ impl Session {
             methods,
             memory: Storage::zeroed(0),
         })
+    }
+
+    /// Makes this session what a [`fork`](Session::fork) of another one would be, in the memory that
+    /// it has: state that both write is copied, as far as it has been written, and nothing is
+    /// allocated. This is how one of the texts that a search follows takes over another one.
+    ///
+    /// # Errors
+    /// As for [`fork`](Session::fork).
+    pub fn continue_from(&mut self, other: &mut Session) -> Result<(), Error> {
+        let is_alike = self.model.is(&other.model)
+            && self.kernels == other.kernels
+            && self.precision == other.precision;
+        if !is_alike {
+            *self = other.fork()?;
+            return Ok(());
+        }
+        let methods = self.methods.iter_mut().zip(&mut other.methods);
+        for ((mine, theirs), method) in methods.zip(self.model.methods()) {
+            let done = mine.continue_from(theirs, method);
+            done.map_err(|e| Error::Memory {
+                what: "a fork of the session".to_owned(),
+                source: e.into(),
+            })?;
+        }
+        Ok(())
     }
 
     /// Bytes of a method's state that this session shares with the session that it was forked from,

@@ -42,8 +42,8 @@ class Runtime(Stepping):
 
 
 class Together:
-    """Python has no sessions that step together, so `crosslatch bench` measures them: lanes with tokens of
-    its own, which take their first steps one after another.  It shows no scores, and takes no text."""
+    """Python has no sessions that step together, so `crosslatch bench` measures them: lanes with tokens and
+    caches of their own.  It shows no scores, and takes no text."""
 
     def __init__(self, folder, precision, threads, lanes):
         self.lanes = lanes
@@ -56,5 +56,5 @@ class Together:
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split()))
         (row,) = json.loads(done.stdout)["rows"]
-        return {"encoder": row["encoder_ms"], "first": self.lanes * row["first_step_ms"],
+        return {"encoder": row["encoder_ms"], "first": row["first_steps_together_ms"],
                 "later": [row["step_together_ms"]]}, None

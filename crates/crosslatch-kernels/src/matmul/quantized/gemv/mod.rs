@@ -140,6 +140,13 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
                 MANY_ROWS.. if many && MANY_ROWS * self.padded_depth() <= memory.len() => {
                     self.side_by_side::<FAST, MANY_ROWS, 2>(i, memory)
                 }
+                // Usual numbers of beams: the weights are read once.
+                5 if many && 5 * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, 5, 4>(i, memory)
+                }
+                6..8 if many && 6 * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, 6, 3>(i, memory)
+                }
                 _ if many => self.side_by_side::<FAST, ROWS, 4>(i, memory),
                 _ if D::ONE_REGISTER => self.side_by_side::<FAST, ROWS, 2>(i, memory),
                 _ => self.side_by_side::<FAST, ROWS, 1>(i, memory),
