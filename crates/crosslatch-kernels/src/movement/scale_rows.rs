@@ -2,7 +2,7 @@
 
 use crate::runtime::shared_output::SharedOutput;
 use crate::simd::convert::f32_to_int8;
-use crate::tensor::matrix::{Matrices, matrix_offset};
+use crate::tensor::matrix::{Matrices, Strided, matrix_offset};
 use crate::tensor::scaled_rows::SCALE_BYTES;
 use crate::{TensorMut, TensorRef, Threads};
 
@@ -37,17 +37,19 @@ pub fn scale_rows(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Thread
             // SAFETY: a row is done by one task, and the layout does not overlap itself.
             let to = unsafe { bytes.slice(at, columns + SCALE_BYTES) };
             let (elements, scale) = to.split_at_mut(columns);
-            let row = matrix.from(row, 0);
-            let stored = match row.column_stride {
-                _ if columns == 0 => Some(0.0),
-                1 => f32_to_int8(&row.data[..columns], elements),
-                step => {
-                    let gathered = &mut memory[..columns];
-                    for (x, to) in gathered.iter_mut().enumerate() {
-                        *to = row.data[x * step];
-                    }
-                    f32_to_int8(gathered, elements)
+            let quantized = |row: Strided<'_>, memory: &mut [f32], elements: &mut [i8]| {
+                if row.column_stride == 1 {
+                    return f32_to_int8(&row.data[..columns], elements);
                 }
+                let gathered = &mut memory[..columns];
+                for (x, to) in gathered.iter_mut().enumerate() {
+                    *to = row.data[x * row.column_stride];
+                }
+                f32_to_int8(gathered, elements)
+            };
+            let stored = match columns {
+                0 => Some(0.0),
+                _ => quantized(matrix.from(row, 0), memory, elements),
             };
             if stored.is_none() {
                 elements.fill(0);

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use crosslatch_kernels::DType;
+use crosslatch_kernels::tensor::MAX_COLUMNS;
 use crosslatch_kernels::tensor::scaled_rows::SCALE_BYTES;
 
 use crate::effects::{overwritten, summarize};
@@ -53,7 +54,8 @@ impl CacheFormat {
             CacheFormat::Int8 => {
                 let last = ty.sizes.last_mut()?;
                 // Shorter rows would take more memory than they do in `f32`.
-                let columns = last.constant().filter(|columns| *columns > 1)?;
+                let columns = last.constant();
+                let columns = columns.filter(|n| (2..=MAX_COLUMNS as i64).contains(n))?;
                 *last = columns.checked_add(SCALE_BYTES as i64)?.into();
                 ty.dtype = DType::I8;
             }

@@ -6,6 +6,7 @@
 
 use crosslatch_kernels::kernel::AnyLayout;
 use crosslatch_kernels::movement::scale_rows;
+use crosslatch_kernels::tensor::MAX_COLUMNS;
 use crosslatch_kernels::tensor::scaled_rows::SCALE_BYTES;
 use crosslatch_kernels::{DType, Dims, Layout, Operands};
 
@@ -18,9 +19,13 @@ pub(super) const OPERATORS: Table = &[op("crosslatch::scale_rows(Tensor self) ->
 /// `[…, rows, columns]` of `f32` becomes `[…, rows, columns + 4]` of `i8`.
 fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
-    if x.dtype != DType::F32 || x.rank() < 2 {
+    let is_wide = x
+        .shape()
+        .last()
+        .is_some_and(|columns| *columns > MAX_COLUMNS);
+    if x.dtype != DType::F32 || x.rank() < 2 || is_wide {
         return Err(OpError::new(format!(
-            "rows of f32 in two or more dimensions are stored so, not {}{:?}",
+            "rows of at most {MAX_COLUMNS} f32 in two or more dimensions are stored so, not {}{:?}",
             x.dtype,
             x.shape()
         )));
