@@ -32,24 +32,26 @@ use crate::tensor::matrix::{Matrices, Strided};
 const DEPTH: usize = 256;
 
 /// Left rows that pass by one strip before the next strip's turn, and most rows of a product in
-/// bands. A packed slice of them takes a quarter of a second-level cache of 512 KiB.
-const ROW_BLOCK: usize = 112;
+/// bands. A packed slice of them takes a fifth of a second-level cache of 512 KiB.
+const ROW_BLOCK: usize = 96;
 
 /// Columns of a band; a packed slice of it fits the second-level cache.
 const BAND: usize = 128;
 
-/// Elements of a chunk of the right matrix: 4 MiB.
-const CHUNK: usize = 1 << 20;
+/// Elements of a chunk of the right matrix: 1 MiB, which all pieces read from the second-level
+/// cache where that is large.
+const CHUNK: usize = 1 << 18;
 
 /// Most steps along the depth of a chunk: whole slices. A deeper one would have few columns, and
 /// the left rows would be packed for each few.
-const CHUNK_DEPTH: usize = 8 * DEPTH;
+const CHUNK_DEPTH: usize = 2 * DEPTH;
 
 /// Most columns of a piece: its results stay in the second-level cache from slice to slice.
 const PIECE_COLUMNS: usize = 1024;
 
-/// Pieces for each thread, if there are columns enough for them.
-const PIECES: usize = 6;
+/// Pieces of a chunk for each thread, if there are columns enough for them: when the last one is
+/// being computed, the other threads wait.
+const PIECES: usize = 16;
 
 /// Strips whose results are finished together.
 const GROUP: usize = 8;
@@ -344,18 +346,19 @@ impl<R: Pack> Gemm<'_, R> {
     ) {
         let (i, j, rows, width) = (tile.row, tile.column, tile.rows, tile.width);
         let result = block.result;
-        for r in 0..rows {
-            // Only to check the bounds.
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-            // itself, and one row of a tile is borrowed at a time.
-            unsafe { out.slice(result.position(i + r, j), width) };
-        }
+        // Positions of columns may take divisions.
+        let first = result.position(i, j);
+        let row = |r: usize| first + r * result.row;
+        // Only to check the bounds, of the last row and so of all.
+        // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+        // itself, and one row of a tile is borrowed at a time.
+        unsafe { out.slice(row(rows - 1), width) };
         for r in 0..rows {
             // The result comes from memory while the tile is computed.
-            fetch_all(out.pointer(result.position(i + r, j)), width);
+            fetch_all(out.pointer(row(r)), width);
         }
-        let to = out.pointer(result.position(i, j));
-        // SAFETY: these are the rows that have just been checked.
+        let to = out.pointer(first);
+        // SAFETY: the last one of these rows has just been checked.
         unsafe {
             block.kernel.multiply_to(
                 block.depth,
@@ -369,7 +372,7 @@ impl<R: Pack> Gemm<'_, R> {
         }
         for r in 0..if finish { rows } else { 0 } {
             // SAFETY: as above.
-            let to = unsafe { out.slice(result.position(i + r, j), width) };
+            let to = unsafe { out.slice(row(r), width) };
             self.finish(to, block.bias.map(|b| b.from(i + r, j)));
         }
     }

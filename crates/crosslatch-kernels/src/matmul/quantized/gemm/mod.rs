@@ -249,7 +249,7 @@ fn for_each_chunk<S: Scheme>(
     multiply: &mut dyn FnMut(&Chunk<'_>),
 ) {
     let width = scheme.microkernel().columns;
-    let column_words = depth.next_multiple_of(S::WORD) / S::WORD * S::PLANES;
+    let column_words = depth.div_ceil(S::WORD) * S::PLANES;
     let strips = columns.div_ceil(width);
     // Chunks of about the same size.
     let chunks = strips.div_ceil((CHUNK / (column_words * width)).max(1));
