@@ -21,7 +21,7 @@ use super::seek::{self, Piece};
 use super::silence::Silence;
 use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
-use super::words::{TimedToken, has_spaces, words};
+use super::words::TimedTokens;
 use super::{Event, SpeechModel, SpokenLanguage, TranscribeError, clips, join};
 use crate::config::OptionsError;
 use crate::features::{FeatureError, LogMel, WholeSound};
@@ -248,8 +248,16 @@ impl SpeechPipeline {
     ) -> Result<Segment, TranscribeError<E>> {
         let all = &decoded.generated.tokens;
         let complete = piece.closed || decoded.generated.end.is_some();
-        let timed = timed(plan, decoded, piece.tokens.clone(), offset);
-        let timed = timed.map(|timed| words(&self.tokenizer, &timed, has_spaces(language)));
+        let spoken = decoded.ends.as_ref().map(|ends| {
+            let timed = TimedTokens {
+                tokens: all,
+                ends,
+                logprobs: &decoded.generated.logprobs,
+                offset,
+            };
+            let is_text = |token| plan.is_text(token);
+            timed.words(&self.tokenizer, piece.tokens.clone(), is_text, language)
+        });
         let tokens = all.get(piece.tokens).unwrap_or_default().to_vec();
         let words: Vec<u32> = tokens
             .iter()
@@ -267,31 +275,9 @@ impl SpeechPipeline {
             no_speech_prob: decoded.no_speech,
             temperature: decoded.temperature,
             complete,
-            words: timed.transpose()?,
+            words: spoken.transpose()?,
         })
     }
-}
-
-/// The tokens of text among some of a window that begins at `offset`, with their times; `None` if these
-/// are not known.
-fn timed(
-    plan: &WhisperPlan,
-    decoded: &Decoded,
-    tokens: Range<usize>,
-    offset: f64,
-) -> Option<Vec<TimedToken>> {
-    let (ends, generated) = (decoded.ends.as_ref()?, &decoded.generated);
-    let timed = tokens.filter_map(|i| {
-        let id = *generated.tokens.get(i).filter(|&&id| plan.is_text(id))?;
-        let start = i.checked_sub(1).map_or(0.0, |before| ends[before]);
-        Some(TimedToken {
-            id,
-            start: offset + start,
-            end: offset + ends[i],
-            logprob: generated.logprobs[i],
-        })
-    });
-    Some(timed.collect())
 }
 
 /// The segment between what comes before it and the end of the sound: a model may write a timestamp

@@ -15,11 +15,11 @@ mod path;
 mod smooth;
 mod split;
 
+use std::ops::Range;
+
 use crate::search::HeadWeights;
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 use crate::transcript::Word;
-
-pub(super) use split::has_spaces;
 
 /// Positions of the encoder in a second.
 const POSITIONS_PER_SECOND: f64 = 50.0;
@@ -83,35 +83,48 @@ impl Alignment {
     }
 }
 
-/// A token of a text.
-#[derive(Clone, Copy)]
-pub(super) struct TimedToken {
-    pub id: u32,
-    /// In seconds.
-    pub start: f64,
-    pub end: f64,
-    pub logprob: f32,
+/// The tokens of a window and when each of them ends.
+pub(super) struct TimedTokens<'a> {
+    pub tokens: &'a [u32],
+    /// In seconds from the beginning of the window.
+    pub ends: &'a [f64],
+    pub logprobs: &'a [f32],
+    /// Where the window begins, in seconds.
+    pub offset: f64,
 }
 
-/// The words that tokens of text make, in a language with spaces between words or without.
-pub(super) fn words(
-    tokenizer: &TextTokenizer,
-    tokens: &[TimedToken],
-    has_spaces: bool,
-) -> Result<Vec<Word>, TokenizerError> {
-    let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-    let split = split::split(tokenizer, &ids, has_spaces)?;
-    let words = split.into_iter().filter_map(|(word, range)| {
-        let tokens = &tokens[range];
-        let probabilities = tokens.iter().map(|token| token.logprob.exp());
-        Some(Word {
-            start: hundredths(tokens.first()?.start),
-            end: hundredths(tokens.last()?.end),
-            word,
-            probability: probabilities.sum::<f32>() / tokens.len() as f32,
-        })
-    });
-    Ok(words.collect())
+impl TimedTokens<'_> {
+    /// The words of the text in a range of the tokens, spoken in this language.
+    ///
+    /// # Errors
+    /// If the tokens cannot be decoded.
+    pub fn words(
+        &self,
+        tokenizer: &TextTokenizer,
+        range: Range<usize>,
+        is_text: impl Fn(u32) -> bool,
+        language: Option<&str>,
+    ) -> Result<Vec<Word>, TokenizerError> {
+        let known = self.ends.len().min(self.logprobs.len());
+        let range = range.start..range.end.min(known).min(self.tokens.len());
+        let places: Vec<usize> = range.filter(|&i| is_text(self.tokens[i])).collect();
+        let ids: Vec<u32> = places.iter().map(|&i| self.tokens[i]).collect();
+        let split = split::split(tokenizer, &ids, split::has_spaces(language))?;
+        let words = split.into_iter().filter_map(|(word, range)| {
+            let places = &places[range];
+            let (first, last) = (*places.first()?, *places.last()?);
+            // A token begins where the one before it ends, whether that is text or not.
+            let start = first.checked_sub(1).map_or(0.0, |before| self.ends[before]);
+            let sum: f32 = places.iter().map(|&i| self.logprobs[i].exp()).sum();
+            Some(Word {
+                start: hundredths(self.offset + start),
+                end: hundredths(self.offset + self.ends[last]),
+                word,
+                probability: sum / places.len() as f32,
+            })
+        });
+        Ok(words.collect())
+    }
 }
 
 /// A time to the hundredth of a second: a path steps by two of them.

@@ -25,7 +25,7 @@ const WITHOUT_SPACES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 type Piece = (String, Range<usize>);
 
 /// Whether a language, given by its code, has spaces between words.
-pub fn has_spaces(language: Option<&str>) -> bool {
+pub(super) fn has_spaces(language: Option<&str>) -> bool {
     language.is_none_or(|code| !WITHOUT_SPACES.contains(&code))
 }
 

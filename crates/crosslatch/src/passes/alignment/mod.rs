@@ -19,7 +19,8 @@ mod attention;
 mod dependence;
 mod rewrite;
 
-use crate::ir::graph::{Program, SlotKind};
+use crate::ir::graph::{Program, Slot, SlotKind};
+use crate::ir::verify::label;
 
 /// Which heads' weights are returned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,23 +79,50 @@ pub enum AlignError {
     },
 }
 
+/// A layer with cross-attention.
+pub struct Layer {
+    /// The node that attends or, if weights are in the graph, makes them; as messages name it.
+    pub node: String,
+    /// Number of its heads, or why their weights cannot be got.
+    pub heads: Result<usize, &'static str>,
+}
+
+/// The layers with cross-attention of a program that takes its tokens as the input `tokens`, in order.
+///
+/// # Errors
+/// [`AlignError::NoTokens`] and [`AlignError::NoAttention`].
+pub fn layers(program: &Program, tokens: &str) -> Result<Vec<Layer>, AlignError> {
+    let layers = find(program, tokens)?.into_iter().map(|found| Layer {
+        node: name(program, found.node),
+        heads: found.attention.map(|attention| attention.heads),
+    });
+    Ok(layers.collect())
+}
+
 /// The program that returns the weights of these heads, of a decoder that takes its tokens as the input
 /// `tokens`.
 ///
 /// # Errors
 /// If the decoder's cross-attention is not found, or lacks one of the heads.
 pub fn align(program: &Program, tokens: &str, heads: &Heads) -> Result<Aligned, AlignError> {
-    let is_tokens =
-        |slot: &crate::ir::graph::Slot| slot.kind == SlotKind::Input && slot.name == tokens;
+    let chosen = choose(program, find(program, tokens)?, heads)?;
+    Ok(rewrite::rewrite(program, &chosen))
+}
+
+fn find(program: &Program, tokens: &str) -> Result<Vec<attention::Found>, AlignError> {
+    let is_tokens = |slot: &Slot| slot.kind == SlotKind::Input && slot.name == tokens;
     let input = program.slots.iter().position(is_tokens);
     let input = input.ok_or_else(|| AlignError::NoTokens(tokens.to_owned()))?;
     let dependence = dependence::of_program(program, input);
     let found = attention::find(&program.graph, &dependence);
-    if found.is_empty() {
-        return Err(AlignError::NoAttention(tokens.to_owned()));
+    match found.is_empty() {
+        true => Err(AlignError::NoAttention(tokens.to_owned())),
+        false => Ok(found),
     }
-    let chosen = choose(program, found, heads)?;
-    Ok(rewrite::rewrite(program, &chosen))
+}
+
+fn name(program: &Program, node: usize) -> String {
+    label(&program.graph, &program.graph.nodes[node])
 }
 
 /// Heads of one layer.
@@ -116,7 +144,7 @@ fn choose(
         let found = &found[layer];
         found.attention.clone().map_err(|reason| AlignError::Form {
             layer,
-            node: crate::ir::verify::label(&program.graph, &program.graph.nodes[found.node]),
+            node: name(program, found.node),
             reason,
         })
     };
