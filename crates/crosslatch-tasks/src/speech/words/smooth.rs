@@ -89,40 +89,51 @@ fn median(row: &[f32], width: usize, out: &mut Vec<f32>) {
     };
     let inner = half..row.len().saturating_sub(half).max(half);
     out.extend((0..inner.start).map(edge));
-    match width {
-        // Whisper's own width.
-        7 => out.extend(row.windows(7).map(median_of_seven)),
-        _ => out.extend(inner.clone().map(edge)),
+    if width == SEVEN {
+        medians_of_seven(row, out);
     }
-    out.extend((inner.end..row.len()).map(edge));
+    out.extend((out.len()..row.len()).map(edge));
 }
 
-/// The fourth smallest of seven, by exchanges without branches.
-fn median_of_seven(w: &[f32]) -> f32 {
-    let mut w = [w[0], w[1], w[2], w[3], w[4], w[5], w[6]];
-    let mut order = |a: usize, b: usize| {
-        let (low, high) = (w[a].min(w[b]), w[a].max(w[b]));
-        (w[a], w[b]) = (low, high);
-    };
-    // Pairs that leave the median in the middle.
-    for (a, b) in [
-        (0, 5),
-        (0, 3),
-        (1, 6),
-        (2, 4),
-        (0, 1),
-        (3, 5),
-        (2, 6),
-        (2, 3),
-        (3, 6),
-        (4, 5),
-        (1, 4),
-        (1, 3),
-        (3, 4),
-    ] {
-        order(a, b);
+/// Whisper's own width.
+const SEVEN: usize = 7;
+/// How many medians are computed side by side.
+const LANES: usize = 16;
+/// Pairs to put in order, after which the fourth of seven is their median.
+const EXCHANGES: [(usize, usize); 13] = [
+    (0, 5),
+    (0, 3),
+    (1, 6),
+    (2, 4),
+    (0, 1),
+    (3, 5),
+    (2, 6),
+    (2, 3),
+    (3, 6),
+    (4, 5),
+    (1, 4),
+    (1, 3),
+    (3, 4),
+];
+
+/// Appends the medians of seven in a row, as far as there are so many that they fill the lanes.
+fn medians_of_seven(row: &[f32], out: &mut Vec<f32>) {
+    let starts = (row.len() + 1).saturating_sub(SEVEN);
+    for start in (0..starts / LANES).map(|block| block * LANES) {
+        let mut around = [[0.0_f32; LANES]; SEVEN];
+        for (k, lanes) in around.iter_mut().enumerate() {
+            lanes.copy_from_slice(&row[start + k..][..LANES]);
+        }
+        for (a, b) in EXCHANGES {
+            for lane in 0..LANES {
+                let (x, y) = (around[a][lane], around[b][lane]);
+                // Without a thought for NaN, which the weights are not.
+                around[a][lane] = if x < y { x } else { y };
+                around[b][lane] = if x < y { y } else { x };
+            }
+        }
+        out.extend_from_slice(&around[SEVEN / 2]);
     }
-    w[3]
 }
 
 #[cfg(test)]
@@ -137,7 +148,7 @@ mod tests {
             state = state * 48_271 % 2_147_483_647;
             (state % 9) as f32 - 4.0
         };
-        for length in 1..40 {
+        for length in 1..60 {
             let row: Vec<f32> = (0..length).map(|_| next()).collect();
             for width in [1, 3, 5, 7, 9] {
                 let half = width / 2;

@@ -139,7 +139,7 @@ mod tests {
             merge(&[
                 " He", "llo", ",", " \"", "wor", "ld", "!\"", " (", "so", ")", "."
             ]),
-            [" Hello,", " \"world!\"", " (so)."]
+            [" Hello,", " \"world", "!\"", " (so)."]
         );
         assert_eq!(merge(&[" -", " a", " -", " b"]), [" - a", " - b"]);
         assert_eq!(merge(&["a", "…", " b"]), ["a…", " b"]);
