@@ -66,7 +66,7 @@ pub use exported::{
     StepBatcher, speech_pipeline, text_pipeline,
 };
 pub use features::{FeatureError, LogMel};
-pub use search::{Decoder, Feed};
+pub use search::{Decoder, Feed, HeadWeights};
 pub use speech::{
     Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
     UnknownTask, whisper::WhisperConfig,
@@ -77,4 +77,4 @@ pub use text::{
     TextPipeline,
 };
 pub use tokenizer::{TextTokenizer, TokenizerError};
-pub use transcript::{Segment, Transcript};
+pub use transcript::{Segment, Transcript, Word};

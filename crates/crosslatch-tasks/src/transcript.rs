@@ -38,4 +38,21 @@ pub struct Segment {
     /// Whether the model ended the text itself or closed it with a timestamp; `false` if it was cut
     /// off at the greatest length.
     pub complete: bool,
+    /// The words of the text with their times; `None` if they were not asked for, or the model cannot
+    /// say them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<Word>>,
+}
+
+/// A word, with the punctuation and the space that belong to it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Word {
+    /// Where it begins, in seconds.
+    pub start: f64,
+    /// Where it ends, in seconds.
+    pub end: f64,
+    /// The word. The words of a segment, one behind the other, are its text.
+    pub word: String,
+    /// Mean probability of its tokens, each among those that were allowed.
+    pub probability: f32,
 }

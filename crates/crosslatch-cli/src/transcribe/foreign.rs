@@ -190,15 +190,14 @@ const FLAGS: &[(&[&str], &str)] = &[
         ],
         "use --skip-silence, which goes by the level of the sound",
     ),
+    (&["--word_timestamps"], "use --word-timestamps"),
     (
-        &[
-            "--word_timestamps",
-            "--highlight_words",
-            "--max_words_per_line",
-            "-sow",
-            "--split-on-word",
-        ],
-        "times of words are not known; segments have times with --timestamps or `--format srt`",
+        &["--highlight_words"],
+        "use --highlight-words, with `--format srt` or vtt",
+    ),
+    (
+        &["--max_words_per_line", "-sow", "--split-on-word"],
+        "use --max-words-per-line, with `--format srt` or vtt",
     ),
     (
         &["-di", "--diarize", "-tdrz", "--tinydiarize"],

@@ -189,6 +189,10 @@ impl SpeechPipeline {
             segment.seek += (offset * 100.0).round() as u64;
             segment.start += offset;
             segment.end += offset;
+            for word in segment.words.iter_mut().flatten() {
+                word.start += offset;
+                word.end += offset;
+            }
         }
         Ok(transcript)
     }

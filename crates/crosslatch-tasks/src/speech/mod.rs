@@ -22,6 +22,7 @@ mod transcribe;
 #[doc(hidden)]
 pub mod whisper;
 mod window;
+mod words;
 
 #[doc(hidden)]
 pub use join::append as append_text;

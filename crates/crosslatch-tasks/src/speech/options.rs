@@ -58,6 +58,11 @@ pub struct TranscribeOptions {
     /// if the sound is longer than one window, or if `format` needs them. `Some(false)` cuts long
     /// sound into consecutive windows.
     pub timestamps: Option<bool>,
+    /// Whether segments have the times of their words ([`Segment::words`]), where the model can say
+    /// them. It has the model write timestamps wherever it can, unless `timestamps` says otherwise.
+    ///
+    /// [`Segment::words`]: crate::Segment::words
+    pub word_timestamps: bool,
     /// Text that comes before the transcript: names and words to be expected, or what was said
     /// earlier.
     pub prompt: Option<String>,
@@ -108,6 +113,7 @@ impl Default for TranscribeOptions {
             task: None,
             format: Format::default(),
             timestamps: None,
+            word_timestamps: false,
             prompt: None,
             prompt_always: false,
             condition_on_previous: None,

@@ -21,6 +21,7 @@ use super::seek::{self, Piece};
 use super::silence::Silence;
 use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
+use super::words::TimedTokens;
 use super::{Event, SpeechModel, SpokenLanguage, TranscribeError, clips, join};
 use crate::config::OptionsError;
 use crate::features::{FeatureError, LogMel, WholeSound};
@@ -155,7 +156,7 @@ impl SpeechPipeline {
                     break;
                 }
             }
-            let decoded = windows.decode(&context.prompt(&own), own.len())?;
+            let decoded = windows.decode(&context.prompt(&own), own.len(), cursor.frames())?;
             context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
             let offset = cursor.seconds();
             if decoded.is_silent {
@@ -166,7 +167,9 @@ impl SpeechPipeline {
                         break;
                     }
                     let before = transcript.segments.last().map_or(0.0, |last| last.end);
-                    let segment = self.segment(&plan, &decoded, piece, offset)?;
+                    let language = languages.iter().flatten().next();
+                    let language = language.map(|language| language.code.as_str());
+                    let segment = self.segment(&plan, &decoded, piece, offset, language)?;
                     let segment = within(segment, before, total);
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
@@ -208,6 +211,7 @@ impl SpeechPipeline {
     ) -> Result<Windows<'a, M>, OptionsError> {
         check_sampling(options)?;
         let vocabulary = self.config.vocab_size;
+        let has_words = options.word_timestamps && model.unaligned().is_none();
         Ok(Windows {
             model,
             plan,
@@ -226,6 +230,7 @@ impl SpeechPipeline {
                 .config
                 .no_timestamps_token_id
                 .and_then(|id| id.checked_sub(1)),
+            words: has_words.then_some(self.config.median_filter_width),
             random: ChaCha8Rng::seed_from_u64(options.seed),
             sequences: Sequences::default(),
             seconds: 0.0,
@@ -239,9 +244,20 @@ impl SpeechPipeline {
         decoded: &Decoded,
         piece: Piece,
         offset: f64,
+        language: Option<&str>,
     ) -> Result<Segment, TranscribeError<E>> {
         let all = &decoded.generated.tokens;
         let complete = piece.closed || decoded.generated.end.is_some();
+        let spoken = decoded.ends.as_ref().map(|ends| {
+            let timed = TimedTokens {
+                tokens: all,
+                ends,
+                logprobs: &decoded.generated.logprobs,
+                offset,
+            };
+            let is_text = |token| plan.is_text(token);
+            timed.words(&self.tokenizer, piece.tokens.clone(), is_text, language)
+        });
         let tokens = all.get(piece.tokens).unwrap_or_default().to_vec();
         let words: Vec<u32> = tokens
             .iter()
@@ -259,6 +275,7 @@ impl SpeechPipeline {
             no_speech_prob: decoded.no_speech,
             temperature: decoded.temperature,
             complete,
+            words: spoken.transpose()?,
         })
     }
 }
@@ -269,6 +286,10 @@ fn within(mut segment: Segment, before: f64, total: f64) -> Segment {
     segment.end = segment.end.min(total);
     segment.start = segment.start.max(before).min(total);
     segment.end = segment.end.max(segment.start);
+    for word in segment.words.iter_mut().flatten() {
+        word.start = word.start.min(total);
+        word.end = word.end.min(total);
+    }
     segment
 }
 
@@ -399,6 +420,15 @@ impl<'a> Cursor<'a> {
         let short = SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate());
         let is_remainder = self.seeking.is_none() && self.at > clip.start;
         left == 0 || (is_remainder && (left as f64) < short)
+    }
+
+    /// Frames of features in this window that are sound.
+    fn frames(&self) -> usize {
+        let span = self.span();
+        match &self.seeking {
+            Some(_) => span,
+            None => span.div_ceil(self.extractor.config().hop_length),
+        }
     }
 
     /// Units of sound in this window.
