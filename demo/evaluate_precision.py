@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import BUILD, word_errors
+from evaluate import BUILD
 from sound import WINDOW, place
 from synthesise import Utterances
+from words import word_errors
 
 COMMAND = Path(__file__).parent.parent / "target" / "release" / "crosslatch"
 RATE = 16000

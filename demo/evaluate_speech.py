@@ -5,7 +5,7 @@
 MODEL is whatever `crosslatch transcribe --model` takes.  FOLDER holds recordings and `transcripts.json`,
 which maps the name of each to what is said in it; demo/speech is such a folder.  Each recording is
 transcribed as it is and with white noise 10 dB below it, greedily and with five beams.  Texts are
-compared after Whisper's own normalisation of English (case, punctuation, spelling, numbers).
+compared after Whisper's own normalisation of English (case, punctuation, contractions, numbers).
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 import crosslatch
-from evaluate import word_errors
+from words import word_errors
 
 PRECISIONS = ("f32", "bf16", "int8")
 SEARCHES = {"greedy": [], "5 beams": ["--beam-size", "5"]}

@@ -11,10 +11,6 @@ import crosslatch
 
 from . import Stepping
 
-PRECISIONS = ["f32", "bf16", "int8"]
-NEEDS = {precision: ["engine.pt2"] for precision in PRECISIONS}
-NEEDS_TOGETHER = {precision: ["engine.pt2"] for precision in PRECISIONS}
-
 
 class Runtime(Stepping):
     def __init__(self, folder, precision, threads):
@@ -45,6 +41,9 @@ class Together:
     """Python has no sessions that step together, so `crosslatch bench` measures them: lanes with tokens of
     its own, which take their first steps one after another.  It shows no scores, and takes no text."""
 
+    #: How many take a first step of their own.
+    first_steps = property(lambda self: self.lanes)
+
     def __init__(self, folder, precision, threads, lanes):
         self.lanes = lanes
         self.command = [Path(os.environ["CROSSLATCH_TARGET"]) / "crosslatch", "bench", folder / "engine.pt2",
@@ -56,5 +55,11 @@ class Together:
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split()))
         (row,) = json.loads(done.stdout)["rows"]
-        return {"encoder": row["encoder_ms"], "first": self.lanes * row["first_step_ms"],
+        return {"encoder": row["encoder_ms"], "first": self.first_steps * row["first_step_ms"],
                 "later": [row["step_together_ms"]]}, None
+
+
+class Beams(Together):
+    """Branches of one sequence, which has taken the first step for all."""
+
+    first_steps = 1
