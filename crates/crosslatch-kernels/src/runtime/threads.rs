@@ -27,7 +27,7 @@ use std::thread::{JoinHandle, Thread};
 use crate::Storage;
 
 /// Elements of [`Threads::run_with_memory`]'s working memory.
-pub const TASK_MEMORY: usize = 64 * 1024;
+pub const TASK_MEMORY: usize = 224 * 1024;
 
 /// How often a thread polls before it sleeps: some tens of microseconds.
 const SPINS: usize = if cfg!(miri) { 4 } else { 4000 };

@@ -68,6 +68,25 @@ impl Microkernel for Int8 {
     }
 }
 
+#[cfg(test)]
+pub(super) struct SignedInt8;
+
+#[cfg(test)]
+impl Microkernel for SignedInt8 {
+    type TileOperands<'a> = ShortOperands<'a, i32>;
+    const NAME: &'static str = "portable 4x8";
+    const FEATURES: Features = Features::NONE;
+    const ROWS: usize = ROWS;
+    const COLUMNS: usize = COLUMNS;
+
+    unsafe fn run(o: ShortOperands<'_, i32>) {
+        tile(o, |sum, x, w| {
+            let products = [0, 8, 16, 24].map(|by| (x >> by) as i8 as i32 * (w >> by) as i8 as i32);
+            sum + products.iter().sum::<i32>()
+        });
+    }
+}
+
 pub(super) struct Bf16;
 
 impl Microkernel for Bf16 {

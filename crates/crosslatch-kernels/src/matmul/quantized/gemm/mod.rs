@@ -31,6 +31,7 @@ use crate::Threads;
 use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
+use crate::runtime::caches::second_level;
 use crate::runtime::instructions::multiversion;
 use crate::runtime::prefetch::fetch_for_writing;
 use crate::runtime::shared_output::SharedOutput;
@@ -39,14 +40,21 @@ use crate::simd::functions::Function;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
+use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
 use scheme::{SLICE, Scheme};
 
 /// Most rows of a block.
-const ROW_BLOCK: usize = 192;
+const ROW_BLOCK: usize = 768;
+
+/// Fewest rows of a block that is cut for the sake of threads: strips are packed anew for each.
+const WORTH_PACKING: usize = 192;
 
 /// Distance between quantized rows, in words: no power of two, because rows at such a distance
 /// compete for the same places in the caches.
 const ROW_LENGTH: usize = SLICE + 16;
+
+/// Rows of a tile that an epilogue is applied to at a time.
+const EPILOGUE_ROWS: usize = 8;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
@@ -105,21 +113,19 @@ impl QuantizedGemm<'_> {
                 let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
                 self.run_in(scheme, out, layout, threads);
             }
-            QuantizedElements::Int8 { scales, rows } => match ShortMicrokernel::int8() {
-                Some(kernel) => {
-                    let scheme = int8::Int8Scheme::<int8::Uint8Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
+            QuantizedElements::Int8 { scales, rows } => {
+                if let Some(kernel) = ShortMicrokernel::signed_int8() {
+                    let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
                     self.run_in(scheme, out, layout, threads);
-                }
-                None => {
+                } else if let Some(kernel) = ShortMicrokernel::int8() {
+                    let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
+                    self.run_in(scheme, out, layout, threads);
+                } else {
                     let kernel = ShortMicrokernel::int16();
-                    let scheme = int8::Int8Scheme::<int8::Int16Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
+                    let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
                     self.run_in(scheme, out, layout, threads);
                 }
-            },
+            }
         }
     }
 
@@ -137,12 +143,10 @@ impl QuantizedGemm<'_> {
             return;
         }
         let kernel = scheme.microkernel();
-        let block_rows = rows
-            .div_ceil(rows.div_ceil(ROW_BLOCK))
-            .next_multiple_of(kernel.rows);
+        let block_rows = block_rows(rows, batches, kernel.rows, threads.count());
         let blocks = rows.div_ceil(block_rows) * batches;
         // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
-        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 4 * threads.count());
+        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
         let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
         let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
         let pieces = columns.div_ceil(width);
@@ -173,6 +177,17 @@ impl QuantizedGemm<'_> {
     }
 }
 
+/// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
+/// many that a thread has nothing to do.
+fn block_rows(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
+    let fit = second_level() * 7 / 16 / (ROW_LENGTH * size_of::<u32>());
+    let share = (rows * batches).div_ceil(2 * threads).max(WORTH_PACKING);
+    let most = fit.min(share).clamp(tile, ROW_BLOCK);
+    rows.div_ceil(rows.div_ceil(most))
+        .next_multiple_of(tile)
+        .min(ROW_BLOCK)
+}
+
 /// What one task computes.
 struct QuantizedGemmPart<'a, S> {
     scheme: S,
@@ -198,10 +213,10 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
 ) {
     let kernel = part.scheme.microkernel();
     let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
+    let mut scales = [0f32; ROW_BLOCK];
     for k in (0..part.depth).step_by(S::DEPTH) {
         let slice = k..part.depth.min(k + S::DEPTH);
         let words = slice.len().div_ceil(S::WORD);
-        let mut scales = [0f32; ROW_BLOCK];
         let rows = scales
             .iter_mut()
             .zip(quantized.chunks_exact_mut(ROW_LENGTH));
@@ -281,7 +296,7 @@ struct TileSums<'a, S: Scheme> {
 
 impl<S: Scheme> QuantizedGemmPart<'_, S> {
     /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
-    /// is applied, to a tile at a time.
+    /// is applied, to a few rows at a time.
     #[inline(always)]
     fn store<const WIDTH: usize>(
         &self,
@@ -297,14 +312,17 @@ impl<S: Scheme> QuantizedGemmPart<'_, S> {
             }
             return;
         };
-        let mut results = [0f32; LARGEST];
-        let results = &mut results[..rows.len() * WIDTH];
-        for (i, to) in rows.clone().zip(results.as_chunks_mut::<WIDTH>().0) {
-            *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-        }
-        function.map(results);
-        for (i, values) in rows.zip(results.as_chunks::<WIDTH>().0) {
-            self.put(i, columns.clone(), *values);
+        let mut results = [[0f32; WIDTH]; EPILOGUE_ROWS];
+        for start in rows.clone().step_by(EPILOGUE_ROWS) {
+            let rows = start..rows.end.min(start + EPILOGUE_ROWS);
+            let results = &mut results[..rows.len()];
+            for (i, to) in rows.clone().zip(&mut *results) {
+                *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
+            }
+            function.map(results.as_flattened_mut());
+            for (i, values) in rows.zip(results) {
+                self.put(i, columns.clone(), *values);
+            }
         }
     }
 

@@ -1,4 +1,6 @@
-//! Tiles of short numbers in AVX2 and AVX-512.
+//! Tiles of short numbers in AVX2, AVX-VNNI and AVX-512; those in AMX are in a file of their own.
+
+mod amx;
 
 use std::arch::x86_64::*;
 
@@ -7,14 +9,20 @@ use crate::matmul::microkernel::Microkernel;
 use crate::runtime::instructions::{Feature, Features};
 use crate::simd::x86_64::dot_bf16;
 
+pub(super) use amx::SIGNED_INT8;
+
 /// For words of two integers, the best first.
 pub(super) const INT16: &[ShortMicrokernel<i32>] = &[ShortMicrokernel::of::<Int16Avx2>()];
 
-/// For words of four bytes.
-pub(super) const INT8: &[ShortMicrokernel<i32>] = &[ShortMicrokernel::of::<Int8Vnni>()];
+/// For words of four bytes, those on the left without a sign.
+pub(super) const INT8: &[ShortMicrokernel<i32>] = &[
+    ShortMicrokernel::of::<Int8Vnni>(),
+    ShortMicrokernel::of::<Int8AvxVnni>(),
+];
 
 /// For words of two bf16.
-pub(super) const BF16: &[ShortMicrokernel<f32>] = &[ShortMicrokernel::of::<Bf16Avx512>()];
+pub(super) const BF16: &[ShortMicrokernel<f32>] =
+    &[amx::BF16, ShortMicrokernel::of::<Bf16Avx512>()];
 
 /// A microkernel for a kind of words in a vector width: the same loop in its instructions.
 macro_rules! microkernel {
@@ -92,6 +100,12 @@ microkernel!(Int16Avx2, "AVX2 6x16", i32, [Avx2], "avx2",
     right _mm256_loadu_si256 _mm256_set1_epi32,
     sums _mm256_setzero_si256 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_add_epi32,
     (sum, x, w) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)));
+
+microkernel!(Int8AvxVnni, "AVX-VNNI 6x16", i32, [Avx2 AvxVnni], "avx2,avxvnni",
+    lanes 8, vectors 2, rows 6 [1 2 3 4 5 6],
+    right _mm256_loadu_si256 _mm256_set1_epi32,
+    sums _mm256_setzero_si256 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_add_epi32,
+    (sum, x, w) _mm256_dpbusd_avx_epi32(sum, x, w));
 
 microkernel!(Int8Vnni, "AVX-512 VNNI 8x32", i32, [Avx512 Avx512Vnni], "avx512f,avx512vnni",
     lanes 16, vectors 2, rows 8 [1 2 3 4 5 6 7 8],
