@@ -1,8 +1,8 @@
 """Encodes an input and decodes tokens in every installed runtime, in one run.
 
     cargo xtask bench peers [--sizes tiny,base,small,large-v3-turbo,t5-small,t5-large] [--turns 7] [--threads 2]
-                            [--batch 8] [--beams] [--neighbour] [--instructions avx2]
-                            [--real FOLDER] [--clips FOLDER] [--only NAME,…] [--precisions f32,…] [--json FILE]
+                            [--batch 8] [--beams] [--neighbour] [--instructions avx2] [--only NAME,…]
+                            [--precisions f32,…] [--real FOLDER] [--clips FOLDER] [--json FILE]
     cargo xtask bench peers --print FILE
 
 Whisper or T5 with random weights: the encoder on 30 s or 128 tokens, the first step (which computes
@@ -51,7 +51,8 @@ def parsed():
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=1, help="windows whose steps are taken at once")
-    parser.add_argument("--beams", action="store_true", help=f"steps of {models.BEAMS} texts of one window, too")
+    parser.add_argument("--beams", action="store_true",
+                        help=f"steps of {models.BEAMS} texts of one window, too")
     parser.add_argument("--neighbour", action="store_true", help="measure with a load on one core, too")
     parser.add_argument("--apart", action="store_true", help="one process at a time, as for large sizes")
     parser.add_argument("--instructions", choices=machine.LIMITS, help="hold the runtimes to these")
@@ -61,11 +62,14 @@ def parsed():
     parser.add_argument("--checkpoint", type=Path, help="the folder that --real's .pt2 was exported from")
     parser.add_argument("--clips", type=Path, default=ROOT / "demo" / "speech",
                         help="recordings and their transcripts.json [default: demo/speech]")
-    parser.add_argument("--seconds", type=float, default=260, help="how long the joined recording is at least")
-    parser.add_argument("--searches", type=listed, default=["1", "5"], help="beams on the recording [default: 1,5]")
+    parser.add_argument("--seconds", type=float, default=260,
+                        help="how long the joined recording is at least [default: 260]")
+    parser.add_argument("--searches", type=listed, default=["1", "5"],
+                        help="beams on the recording [default: 1,5]")
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     parser.add_argument("--json", type=Path, help="write the run here [default: peers.json in --output]")
-    parser.add_argument("--print", type=Path, metavar="FILE", help="print the tables of a run that was written")
+    parser.add_argument("--print", type=Path, metavar="FILE",
+                        help="print the tables of a run that was written")
     options = parser.parse_args()
     options.searches = [int(beams) for beams in options.searches]
     if options.sizes is None:
@@ -77,7 +81,8 @@ def parsed():
         if runtime not in catalogue.RUNTIMES:
             parser.error(f"--only: no runtime `{runtime}`; there are {', '.join(catalogue.RUNTIMES)}")
     if options.real and not (options.checkpoint or options.real).is_dir():
-        parser.error("--real: faster-whisper's converter needs the checkpoint's folder; name it by --checkpoint")
+        parser.error("--real: faster-whisper's converter needs a checkpoint's folder; "
+                     "name it by --checkpoint")
     return options
 
 

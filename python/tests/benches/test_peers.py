@@ -18,7 +18,8 @@ sys.path.append(str(PEERS))
 import catalogue  # noqa: E402
 import machine  # noqa: E402
 import tables  # noqa: E402
-from models import BEAMS, attention, names, parents  # noqa: E402
+import windows  # noqa: E402
+from models import BEAMS, STEPS, attention, making, names, parents  # noqa: E402
 from models.whisper import ggml  # noqa: E402
 from models.whisper.model import Step  # noqa: E402
 from neighbour import Neighbour  # noqa: E402
@@ -78,6 +79,27 @@ def test_every_kind_has_a_precision_of_ours_and_a_limit():
         assert set(limits) == set(catalogue.RUNTIMES)
     assert machine.limit(None, "ort") == ({}, True)
     assert machine.limit("avx2", "ort") == ({}, False)
+
+
+def test_files_are_made_after_what_they_are_made_of():
+    for size, lacks in (("base", set()), ("t5-large", {"cpp"})):
+        entries = catalogue.entries()
+        assert {entry.runtime for entry in entries if not making.can_be_made(size, entry.needs)} == lacks
+        found = making.with_sources([file for entry in entries for file in entry.needs])
+        assert len(found) == len(set(found))
+        for name, source in making.SOURCES.items():
+            assert found.index(source) < found.index(name)
+
+
+def test_summary_of_windows():
+    rng = np.random.default_rng(4)
+    taken = [{"encoder": 5.0 + i, "first": 2.0, "later": rng.uniform(1, 2, 7).tolist()} for i in range(3)]
+    found = windows.summary(taken, 5)
+    decoder = [2 + STEPS * np.mean(window["later"]) for window in taken]
+    np.testing.assert_allclose(found["encoder"], [5.5, 6, 6.5])
+    np.testing.assert_allclose(found["later"][1], np.median([step for w in taken for step in w["later"]]))
+    np.testing.assert_allclose(found["window"][1], np.median([5 + i + part for i, part in enumerate(decoder)]))
+    np.testing.assert_allclose(found["decoder_per_second"][1], 5e3 / np.median(decoder))
 
 
 def dequantized(kind, data, count):

@@ -36,7 +36,8 @@ def make_checkpoint(size, model, path):
 
 def make_engine(size, model, path):
     import crosslatch
-    crosslatch.export(model, path)
+    # Large models are published so.
+    crosslatch.export(model, path, store="f16" if size in models.LARGE else None)
 
 
 def export_onnx(module, inputs, path, **how):
@@ -109,12 +110,12 @@ def can_be_made(size, needs):
     return set(needs) <= {*MAKERS, *models.model(size).MAKERS}
 
 
-def with_sources(size, wanted):
+def with_sources(wanted):
     """What is wanted, and before each what it is made of."""
     found = {}
     for name in wanted:
         if source := SOURCES.get(name):
-            found |= dict.fromkeys(with_sources(size, [source]))
+            found |= dict.fromkeys(with_sources([source]))
         found[name] = None
     return list(found)
 
@@ -123,7 +124,7 @@ def make(folder, size, wanted, say):
     """Makes what is wanted and not there; returns {name: what went wrong}."""
     of = models.model(size)
     model, failed = None, {}
-    for name in with_sources(size, wanted):
+    for name in with_sources(wanted):
         place, beside = folder / name, folder / f"making-{name}"
         if place.exists():
             continue

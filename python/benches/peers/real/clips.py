@@ -21,7 +21,8 @@ def order(lengths, pause, least):
 def join(folder, seconds, path):
     """Writes the clips of a folder as one file of at least so many seconds.
 
-    Returns what is said in it and how long it is.  The folder has `transcripts.json`: what is said in each file.
+    Returns what is said in it and how long it is.  The folder has `transcripts.json`: what is said in each
+    file.
     """
     import crosslatch
     said = json.loads((folder / "transcripts.json").read_text())

@@ -21,10 +21,10 @@ FASTER = {"f32": "float32", "int8": "int8"}
 #: What `--only` and the limits of instructions call faster-whisper: what runs it.
 FASTER_RUNS_ON = "ct2"
 SETTINGS = (
-    "The same 16-bit sound at 16 kHz and the same weights, stored for faster-whisper in the type that it computes "
-    "with; English, no temperatures to fall back to, `condition_on_previous_text` off and timestamps on in both, "
-    "no voice activity detection. Time and memory are those of the process: starting, loading, reading the sound, "
-    "writing the text.")
+    "The same 16-bit sound at 16 kHz and the same weights, stored for faster-whisper in the type that it "
+    "computes with; English, no temperatures to fall back to, `condition_on_previous_text` off and timestamps "
+    "on in both, no voice activity detection. Time and memory are those of the process: starting, loading, "
+    "reading the sound, writing the text.")
 
 
 @dataclass

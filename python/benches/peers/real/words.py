@@ -1,4 +1,4 @@
-"""Words that are wrong, after Whisper's own normalisation of English: case, punctuation, contractions, numbers."""
+"""Words that are wrong, after Whisper's normalisation of English: case, punctuation, contractions, numbers."""
 
 import sys
 from functools import cache

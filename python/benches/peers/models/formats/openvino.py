@@ -2,6 +2,8 @@
 
 import numpy as np
 
+import models
+
 #: Weights that share a scale in four bits.
 GROUP = 64
 
@@ -13,8 +15,9 @@ def convert(source):
         assert files, f"there is no {source}"
         path.mkdir()
         for file in files:
+            # Large models are published so.
             openvino.save_model(openvino.Core().read_model(file), path / f"{file.stem}.xml",
-                                compress_to_fp16=False)
+                                compress_to_fp16=size in models.LARGE)
     return make
 
 
