@@ -39,10 +39,10 @@ pub(crate) fn fetch<T, const N: usize>(k: usize, slices: &[&[T]; N], ahead: usiz
     let _ = slices;
 }
 
-/// Asks for `len` elements from `start` on, because they will soon be written. Addresses without
-/// memory do no harm.
+/// Asks for `len` elements from `start` on, because they will soon be read or written. Addresses
+/// without memory do no harm.
 #[inline(always)]
-pub(crate) fn fetch_for_writing<T>(start: *const T, len: usize) {
+pub(crate) fn fetch_all<T>(start: *const T, len: usize) {
     #[cfg(target_arch = "x86_64")]
     for offset in (0..len * size_of::<T>()).step_by(LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -31,13 +31,15 @@ pub(crate) const WIDEST: usize = 32;
 
 /// The loops of this architecture for each kind of words, the best first.
 #[cfg(target_arch = "x86_64")]
-use x86_64::{BF16, INT8, INT16, SIGNED_INT8};
+use x86_64::{BF16, FAST_BF16, INT8, INT16, SIGNED_INT8};
 #[cfg(not(target_arch = "x86_64"))]
 const INT16: &[ShortMicrokernel<i32>] = &[];
 #[cfg(not(target_arch = "x86_64"))]
 const INT8: &[ShortMicrokernel<i32>] = &[];
 #[cfg(not(target_arch = "x86_64"))]
 const SIGNED_INT8: &[ShortMicrokernel<i32>] = &[];
+#[cfg(not(target_arch = "x86_64"))]
+const FAST_BF16: &[ShortMicrokernel<f32>] = &[];
 #[cfg(not(target_arch = "x86_64"))]
 const BF16: &[ShortMicrokernel<f32>] = &[];
 
@@ -63,6 +65,16 @@ pub(super) struct ShortOperands<'a, S> {
     pub right: &'a [u32],
     pub sums: &'a mut [S],
     pub add: bool,
+    pub passes: &'a [Pass],
+}
+
+/// One of several products that are added up in a tile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pass {
+    /// Where its words begin in each left row.
+    pub left: usize,
+    /// Where they begin in the columns of the strip.
+    pub right: usize,
 }
 
 impl<S: Pod> ShortMicrokernel<S> {
@@ -136,6 +148,12 @@ impl ShortMicrokernel<i32> {
 }
 
 impl ShortMicrokernel<f32> {
+    /// For words of two bf16, if the machine multiplies them so fast that a product of `f32`, which
+    /// is six of bf16, gains by it.
+    pub fn fast_bf16() -> Option<ShortMicrokernel<f32>> {
+        Self::first_usable(FAST_BF16)
+    }
+
     /// Every loop for words of two bf16 that this machine can run.
     #[cfg(test)]
     fn all_bf16() -> impl Iterator<Item = ShortMicrokernel<f32>> {
@@ -163,22 +181,49 @@ impl<S: Pod> ShortMicrokernel<S> {
     pub fn multiply(
         &self,
         words: usize,
-        (left, row_length): (&[u32], usize),
+        left: (&[u32], usize),
         rows: usize,
         right: &[u32],
         sums: &mut [S],
         add: bool,
     ) {
+        self.multiply_passes(words, left, rows, right, sums, add, &[Pass::default()]);
+    }
+
+    /// As [`multiply`](ShortMicrokernel::multiply), for the sum of several products of as many
+    /// words each, in this order.
+    ///
+    /// # Panics
+    /// If a slice is too short or `rows` too large.
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "operands of one product, all of them needed"
+    )]
+    pub fn multiply_passes(
+        &self,
+        words: usize,
+        (left, row_length): (&[u32], usize),
+        rows: usize,
+        right: &[u32],
+        sums: &mut [S],
+        add: bool,
+        passes: &[Pass],
+    ) {
         assert!((1..=self.rows).contains(&rows));
-        assert!((rows - 1) * row_length + words <= left.len());
+        for pass in passes {
+            assert!((rows - 1) * row_length + pass.left + words <= left.len());
+            assert!((pass.right + words) * self.columns <= right.len());
+        }
         let operands = ShortOperands {
             words,
             left,
             row_length,
             rows,
-            right: &right[..words * self.columns],
+            right,
             sums: &mut sums[..rows * self.columns],
             add,
+            passes,
         };
         // SAFETY: the functions above hand out a loop only if the machine has the features that it
         // needs, and the lengths that it relies on have just been checked.

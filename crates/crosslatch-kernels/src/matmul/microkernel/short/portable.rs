@@ -21,9 +21,12 @@ fn tile<S: Pod + std::ops::Add<Output = S>>(
     for (i, sums) in rows.enumerate() {
         let mut lanes = [S::zeroed(); COLUMNS];
         let right = o.right.as_chunks::<COLUMNS>().0;
-        for (x, right) in o.left[i * o.row_length..][..o.words].iter().zip(right) {
-            for (lane, w) in lanes.iter_mut().zip(right) {
-                *lane = step(*lane, *x, *w);
+        for pass in o.passes {
+            let left = &o.left[i * o.row_length + pass.left..][..o.words];
+            for (x, right) in left.iter().zip(&right[pass.right..]) {
+                for (lane, w) in lanes.iter_mut().zip(right) {
+                    *lane = step(*lane, *x, *w);
+                }
             }
         }
         for (sum, lane) in sums.iter_mut().zip(lanes) {

@@ -25,7 +25,8 @@ pub(in super::super) const SIGNED_INT8: &[ShortMicrokernel<i32>] =
     &[ShortMicrokernel::of::<Int8Amx>()];
 
 /// For words of two bf16.
-pub(super) const BF16: ShortMicrokernel<f32> = ShortMicrokernel::of::<Bf16Amx>();
+pub(in super::super) const FAST_BF16: &[ShortMicrokernel<f32>] =
+    &[ShortMicrokernel::of::<Bf16Amx>()];
 
 /// Rows, and words of a row, of a register.
 const SIDE: usize = 16;
@@ -141,38 +142,60 @@ macro_rules! microkernel {
                 // SAFETY: the sums have rows of `COLUMNS` elements, and registers of the
                 // second rows are used only if there are any, here as below.
                 unsafe { Self::begin(sums, has_second, o.add) };
-                let whole = o.words / SIDE;
+                for pass in o.passes {
+                    let left = &left[pass.left..];
+                    let right = &o.right[pass.right * COLUMNS..];
+                    // SAFETY: the shapes are set, and the sums loaded.
+                    unsafe { Self::pass(o.words, (left, o.row_length), rows.len(), right) };
+                }
+                // SAFETY: as where the sums were loaded.
+                unsafe { Self::end(sums, has_second) };
+            }
+
+            /// Adds the products of some words of `rows` left rows to the sums in the registers.
+            ///
+            /// # Safety
+            /// The shapes for so many rows are set and the sums loaded; each of the rows,
+            /// `row_length` apart, has `words` words, and the right side `words` rows of
+            /// [`COLUMNS`].
+            #[inline(always)]
+            unsafe fn pass(
+                words: usize,
+                (left, row_length): (&[u32], usize),
+                rows: usize,
+                right: &[u32],
+            ) {
+                let has_second = rows > SIDE;
+                let whole = words / SIDE;
                 if whole > 0 {
                     let steps = Steps {
                         count: whole,
                         left: left.as_ptr(),
-                        left_stride: o.row_length * 4,
-                        right: o.right.as_ptr(),
+                        left_stride: row_length * 4,
+                        right: right.as_ptr(),
                     };
-                    // SAFETY: each of the left rows has `words` words, `row_length` apart, and
-                    // the right side has `words` rows of `COLUMNS`.
+                    // SAFETY: as the caller vouches.
                     unsafe { Self::add(steps, has_second) };
                 }
-                let rest = o.words % SIDE;
+                let rest = words % SIDE;
                 if rest > 0 {
                     let mut last = [0u32; GROUP * SIDE];
-                    for (i, to) in last.chunks_exact_mut(SIDE).take(rows.len()).enumerate() {
-                        let from = &left[i * o.row_length + whole * SIDE..];
+                    for (i, to) in last.chunks_exact_mut(SIDE).take(rows).enumerate() {
+                        let from = &left[i * row_length + whole * SIDE..];
                         to[..rest].copy_from_slice(&from[..rest]);
                     }
-                    let mut right = [0u32; SIDE * COLUMNS];
-                    right[..rest * COLUMNS].copy_from_slice(&o.right[whole * SIDE * COLUMNS..]);
+                    let mut end = [0u32; SIDE * COLUMNS];
+                    let from = &right[whole * SIDE * COLUMNS..];
+                    end[..rest * COLUMNS].copy_from_slice(&from[..rest * COLUMNS]);
                     let step = Steps {
                         count: 1,
                         left: last.as_ptr(),
                         left_stride: SIDE * 4,
-                        right: right.as_ptr(),
+                        right: end.as_ptr(),
                     };
                     // SAFETY: as many elements as a step reads.
                     unsafe { Self::add(step, has_second) };
                 }
-                // SAFETY: as where the sums were loaded.
-                unsafe { Self::end(sums, has_second) };
             }
 
             /// Fills the registers of the sums.

@@ -9,7 +9,7 @@ use crate::matmul::microkernel::Microkernel;
 use crate::runtime::instructions::{Feature, Features};
 use crate::simd::x86_64::dot_bf16;
 
-pub(super) use amx::SIGNED_INT8;
+pub(super) use amx::{FAST_BF16, SIGNED_INT8};
 
 /// For words of two integers, the best first.
 pub(super) const INT16: &[ShortMicrokernel<i32>] = &[ShortMicrokernel::of::<Int16Avx2>()];
@@ -22,7 +22,7 @@ pub(super) const INT8: &[ShortMicrokernel<i32>] = &[
 
 /// For words of two bf16.
 pub(super) const BF16: &[ShortMicrokernel<f32>] =
-    &[amx::BF16, ShortMicrokernel::of::<Bf16Avx512>()];
+    &[FAST_BF16[0], ShortMicrokernel::of::<Bf16Avx512>()];
 
 /// A microkernel for a kind of words in a vector width: the same loop in its instructions.
 macro_rules! microkernel {
@@ -56,25 +56,27 @@ macro_rules! microkernel {
             #[target_feature(enable = $target_features)]
             unsafe fn tile<const ROWS: usize>(o: ShortOperands<'_, $sum_type>) {
                 let mut sums = [[$zero(); $vectors]; ROWS];
-                let mut right = o.right.as_ptr();
-                let mut left = [o.left.as_ptr(); ROWS];
-                for i in 0..ROWS {
-                    left[i] = left[i].wrapping_add(i * o.row_length);
-                }
-                for k in 0..o.words {
-                    // SAFETY: `right` has `words` times `COLUMNS` words.
-                    let w: [_; $vectors] = std::array::from_fn(|v| unsafe {
-                        $load(right.add(v * $lanes).cast())
-                    });
+                for pass in o.passes {
+                    let mut right = o.right.as_ptr().wrapping_add(pass.right * Self::COLUMNS);
+                    let mut left = [o.left.as_ptr().wrapping_add(pass.left); ROWS];
                     for i in 0..ROWS {
-                        // SAFETY: row `i < rows` has as many words.
-                        let $x = $splat(unsafe { *left[i].add(k) } as i32);
-                        for v in 0..$vectors {
-                            let ($sum, $w) = (sums[i][v], w[v]);
-                            sums[i][v] = $accumulate;
-                        }
+                        left[i] = left[i].wrapping_add(i * o.row_length);
                     }
-                    right = right.wrapping_add(Self::COLUMNS);
+                    for k in 0..o.words {
+                        // SAFETY: `right` has `words` times `COLUMNS` words from the pass's first.
+                        let w: [_; $vectors] = std::array::from_fn(|v| unsafe {
+                            $load(right.add(v * $lanes).cast())
+                        });
+                        for i in 0..ROWS {
+                            // SAFETY: row `i < rows` has as many words.
+                            let $x = $splat(unsafe { *left[i].add(k) } as i32);
+                            for v in 0..$vectors {
+                                let ($sum, $w) = (sums[i][v], w[v]);
+                                sums[i][v] = $accumulate;
+                            }
+                        }
+                        right = right.wrapping_add(Self::COLUMNS);
+                    }
                 }
                 for i in 0..ROWS {
                     for v in 0..$vectors {
