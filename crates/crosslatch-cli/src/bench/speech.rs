@@ -1,4 +1,5 @@
-//! The measurement of a speech model: one window, step by step, and steps of several sequences.
+//! The measurement of a speech model: one window, step by step, and steps of several sequences, which have
+//! windows of their own or are beams of one.
 
 use std::time::Instant;
 
@@ -31,10 +32,20 @@ struct Run {
     first: Vec<f64>,
     later: Vec<f64>,
     window: Vec<f64>,
-    /// Number of sequences that take a step together.
-    sequences: usize,
-    /// Times of such steps.
+    several: Several,
+    /// Times of steps of several windows.
     together: Vec<f64>,
+    /// Times of steps of several beams.
+    beams: Vec<f64>,
+}
+
+/// Numbers of sequences that take a step side by side.
+#[derive(Clone, Copy)]
+pub struct Several {
+    /// Sequences with a window each: what is encoded is read for each of them.
+    pub windows: usize,
+    /// Sequences that continue one: what is encoded is theirs together.
+    pub beams: usize,
 }
 
 /// Measures the model in each precision, in several passes.
@@ -42,7 +53,7 @@ pub fn measure(
     model: &Model,
     precisions: &[Precision],
     passes: u32,
-    sequences: usize,
+    several: Several,
     options: &dyn Fn(Precision) -> Options,
 ) -> Result<Vec<Value>, CommandError> {
     let (mels, frames) = window(model)?;
@@ -60,8 +71,9 @@ pub fn measure(
             first: Vec::new(),
             later: Vec::new(),
             window: Vec::new(),
-            sequences,
+            several,
             together: Vec::new(),
+            beams: Vec::new(),
         });
     }
     let probe = BandwidthProbe::new(PROBE_BYTES);
@@ -104,9 +116,11 @@ impl Run {
             later.push(milliseconds(begin));
         }
         let window = milliseconds(start);
-        let together = self.together(vocabulary)?;
+        let beams = self.beams(vocabulary)?;
+        let together = self.windows(features, mels, frames)?;
         if counts {
             self.window.push(window);
+            self.beams.extend(beams);
             self.together.extend(together);
             self.encoder.push(encoder);
             self.first.push(first);
@@ -115,20 +129,49 @@ impl Run {
         Ok(())
     }
 
-    /// Times of steps that all sequences take side by side, after the steps of the first one alone.
-    fn together(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
-        for sequence in 1..self.sequences {
-            self.speech.branch(0, sequence)?;
+    /// Times of steps of beams, which continue the sequence that has been decoded.
+    fn beams(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
+        for beam in 1..self.several.beams {
+            self.speech.branch(0, beam)?;
         }
+        self.side_by_side(self.several.beams, PROMPT + STEPS, vocabulary)
+    }
+
+    /// Times of steps of windows, each of which has keys and values of its own.
+    fn windows(
+        &mut self,
+        features: &[f32],
+        mels: usize,
+        frames: usize,
+    ) -> Result<Vec<f64>, CommandError> {
+        self.speech.encode(features, mels, frames)?;
+        // Before the first step, so that none has anything of another.
+        for window in 1..self.several.windows {
+            self.speech.branch(0, window)?;
+        }
+        let mut vocabulary = 0;
+        for window in 0..self.several.windows {
+            vocabulary = self.speech.decode(window, &[0; PROMPT], 0)?.len();
+        }
+        self.side_by_side(self.several.windows, PROMPT, vocabulary)
+    }
+
+    /// Times of steps that the first so many sequences take, from this position.
+    fn side_by_side(
+        &mut self,
+        sequences: usize,
+        position: usize,
+        vocabulary: usize,
+    ) -> Result<Vec<f64>, CommandError> {
         let mut times = Vec::with_capacity(STEPS_TOGETHER);
         for i in 0..STEPS_TOGETHER {
-            let tokens = (0..self.sequences)
-                .map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
+            let tokens =
+                (0..sequences).map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
             let tokens: Vec<i64> = tokens.collect();
             let feeds = tokens.chunks(1).enumerate().map(|(sequence, tokens)| Feed {
                 sequence,
                 tokens,
-                position: PROMPT + STEPS + i,
+                position: position + i,
             });
             let feeds: Vec<Feed<'_>> = feeds.collect();
             let begin = Instant::now();
@@ -144,6 +187,7 @@ impl Run {
     fn report(&mut self, bandwidth: [f64; 3], seconds: Option<f64>) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
         let [together_low, together, together_high] = quartiles(&mut self.together);
+        let [beams_low, beams, beams_high] = quartiles(&mut self.beams);
         let window = quartiles(&mut self.window)[1];
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
         json!({
@@ -163,10 +207,13 @@ impl Run {
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],
             "floor_ms": floor,
             "times_floor": floor.map(|floor| step / floor),
-            "lanes_together": self.sequences,
+            "lanes_together": self.several.windows,
             "step_together_ms": together,
             "step_together_quartiles_ms": [together_low, together_high],
-            "steps_together_over_alone": self.sequences as f64 * step / together,
+            "steps_together_over_alone": self.several.windows as f64 * step / together,
+            "beams": self.several.beams,
+            "step_beams_ms": beams,
+            "step_beams_quartiles_ms": [beams_low, beams_high],
         })
     }
 }
