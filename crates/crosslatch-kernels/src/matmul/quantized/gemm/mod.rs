@@ -297,7 +297,7 @@ fn pack_portable<const FUSED: bool, S: Scheme>(scheme: &S, what: &Packing, to: &
 fn block_rows<S: Scheme>(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
     let most = ROW_BLOCK.min((TASK_MEMORY - WIDEST * S::WORDS) / S::ROW_LENGTH);
     let fit = second_level() * 7 / 16 / (S::ROW_LENGTH * size_of::<u32>());
-    let share = (rows * batches).div_ceil(2 * threads).max(LEAST_BLOCK);
+    let share = (rows * batches).div_ceil(4 * threads).max(LEAST_BLOCK);
     let wanted = fit.min(share).clamp(tile, most);
     let even = rows.div_ceil(rows.div_ceil(wanted));
     even.next_multiple_of(tile.min(GROUP)).min(most)
