@@ -133,7 +133,8 @@ def note_runtimes(run, measured):
     for runtime in measured:
         name, package = catalogue.RUNTIMES[runtime]
         if package:
-            run["versions"][name] = catalogue.installed(runtime) or "not installed"
+            shown = name if runtime != "cpp" else f"{name} in {package}"
+            run["versions"][shown] = catalogue.installed(runtime) or "not installed"
         run["held"][name] = machine.limit(run["instructions"], runtime)[1]
 
 

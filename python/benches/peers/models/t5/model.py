@@ -1,5 +1,6 @@
 """T5 in PyTorch, and the files that only it has."""
 
+import copy
 from functools import partial
 
 import torch
@@ -108,6 +109,8 @@ class Step(nn.Module):
 def make_ctranslate2(model, path, quantization=None):
     """As its converter does, with words in the place of a tokenizer's."""
     from ctranslate2.converters.transformers import T5Loader
+    # Quantizing writes into the weights that it is given.
+    model = copy.deepcopy(model)
     loader = T5Loader()
     spec = loader.get_model_spec(model)
     words = [f"w{i}" for i in range(VOCABULARY)]

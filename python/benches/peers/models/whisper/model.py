@@ -1,5 +1,6 @@
 """Whisper in PyTorch, and the files that only it has."""
 
+import copy
 from functools import partial
 
 import torch
@@ -99,6 +100,8 @@ def make_ctranslate2(model, path, quantization=None):
     """CTranslate2's own description of a Whisper, filled from the model."""
     from ctranslate2.converters.transformers import WhisperLoader
     from ctranslate2.specs import WhisperSpec
+    # Quantizing writes into the weights that it is given.
+    model = copy.deepcopy(model)
     c = model.config
     spec = WhisperSpec(c.encoder_layers, c.encoder_attention_heads, c.decoder_layers,
                        c.decoder_attention_heads)
