@@ -39,3 +39,13 @@ pub struct Segment {
     /// off at the greatest length.
     pub complete: bool,
 }
+
+impl Segment {
+    /// Changes its times, all of which are seconds: `begins` says when something begins that began
+    /// at a time, and `ends` when something ends.
+    pub(crate) fn retime(&mut self, begins: impl Fn(f64) -> f64, ends: impl Fn(f64) -> f64) {
+        self.seek = (begins(self.seek as f64 / 100.0) * 100.0).round() as u64;
+        self.start = begins(self.start);
+        self.end = ends(self.end).max(self.start);
+    }
+}

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::subtitles::Format;
+use crate::voice::VoiceFilter;
 
 /// What to do with the speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct TranscribeOptions {
     /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is
     /// not decoded. With `None` everything is decoded.
     pub skip_silence: Option<f32>,
+    /// What counts as speech if only speech is decoded. With `None` everything is decoded.
+    pub voice: Option<VoiceFilter>,
 }
 
 impl Default for TranscribeOptions {
@@ -122,6 +125,7 @@ impl Default for TranscribeOptions {
             suppress_tokens: None,
             clip_timestamps: Vec::new(),
             skip_silence: None,
+            voice: None,
         }
     }
 }

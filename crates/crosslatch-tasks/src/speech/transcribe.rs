@@ -83,6 +83,12 @@ impl SpeechPipeline {
         plan.lengths().next(context.prompt(&own).len())?;
         check_sampling(options)?;
         clips::check(options)?;
+        if let Some(cause) = options.voice.and_then(|filter| filter.mistake()) {
+            return Err(OptionsError::Option {
+                name: "voice",
+                cause,
+            });
+        }
         Thresholds::new(options, &self.config).map(drop)
     }
 
@@ -116,6 +122,22 @@ impl SpeechPipeline {
             return Err(TranscribeError::NoSound);
         }
         clips::check(options)?;
+        match options.voice {
+            None => self.follow(model, samples, options, observer),
+            Some(filter) => self.spoken(samples, filter, options, &mut observer, |spoken, tell| {
+                self.follow(model, spoken.samples(), &spoken.options, tell)
+            }),
+        }
+    }
+
+    /// Follows a sound from its beginning to its end.
+    fn follow<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        samples: &[f32],
+        options: &TranscribeOptions,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
         let is_long = self.features.frames_of(samples.len()) > self.features.frames();
         let plan = self.config.plan(options, is_long)?;
         let mut context = Context::new(options, &self.config, &self.tokenizer)?;
@@ -157,7 +179,7 @@ impl SpeechPipeline {
             }
             let decoded = windows.decode(&context.prompt(&own), own.len())?;
             context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
-            let offset = cursor.seconds();
+            let (offset, end) = (cursor.seconds(), cursor.window_end().min(total));
             if decoded.is_silent {
                 cursor.advance(None);
             } else {
@@ -167,7 +189,7 @@ impl SpeechPipeline {
                     }
                     let before = transcript.segments.last().map_or(0.0, |last| last.end);
                     let segment = self.segment(&plan, &decoded, piece, offset)?;
-                    let segment = within(segment, before, total);
+                    let segment = within(segment, before, end);
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
                         join::append(&mut transcript.text, &segment.text);
@@ -263,11 +285,11 @@ impl SpeechPipeline {
     }
 }
 
-/// The segment between what comes before it and the end of the sound: a model may write a timestamp
-/// of the part of its window that lies behind the sound.
-fn within(mut segment: Segment, before: f64, total: f64) -> Segment {
-    segment.end = segment.end.min(total);
-    segment.start = segment.start.max(before).min(total);
+/// The segment between what comes before it and the end of its window: a model may write a timestamp
+/// of the part of its window that lies behind the sound, or behind the clip.
+fn within(mut segment: Segment, before: f64, end: f64) -> Segment {
+    segment.end = segment.end.min(end);
+    segment.start = segment.start.max(before).min(end);
     segment.end = segment.end.max(segment.start);
     segment
 }
@@ -383,6 +405,15 @@ impl<'a> Cursor<'a> {
 
     fn seconds(&self) -> f64 {
         self.sample() as f64 / f64::from(self.extractor.sample_rate())
+    }
+
+    /// Where the sound in this window ends, in seconds.
+    fn window_end(&self) -> f64 {
+        let samples = match self.at + self.span() {
+            end if end >= self.last() => self.samples.len(),
+            end => end * self.unit(),
+        };
+        samples as f64 / f64::from(self.extractor.sample_rate())
     }
 
     /// Goes on at this sample, or a little before it.
