@@ -42,7 +42,7 @@ use work::Work;
     crosslatch transcribe -m small -l German --format srt talk.wav > talk.srt\n  \
     crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
     crosslatch transcribe --task translate --beam-size 5 -f vtt --max-line-width 42 rede.flac\n  \
-    crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
+    crosslatch transcribe --batch 4 --vad lecture.mp3")]
 pub struct Args {
     /// The audio files; - is standard input. Files of other formats are given to the program
     /// `ffmpeg`, if there is one in PATH; the variable CROSSLATCH_FFMPEG names another, or none.
