@@ -139,7 +139,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     if !args.quiet {
         log()?;
     }
-    let path = speech_model(args.model.as_deref())?;
+    let path = speech_model(args.model.as_deref(), args.quiet)?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
     let model = open_model(&path, args.file.access(Access::MapOwn))?;

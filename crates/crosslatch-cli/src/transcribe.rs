@@ -23,6 +23,7 @@ use crosslatch_tasks::{
 use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::{FileArgs, open_model, speech_model};
+use crate::terminal::{message, printable};
 use decoding::Decoding;
 pub use foreign::foreign_flag;
 use interrupt::on_interrupt;
@@ -77,7 +78,7 @@ pub struct Args {
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     args.output.check();
     let started = Instant::now();
-    let path = speech_model(args.model.as_deref())?;
+    let path = speech_model(args.model.as_deref(), args.output.quiet)?;
     let model = open_model(&path, args.file.access(Access::Map))?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
@@ -133,7 +134,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
                 return Err(error);
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", message(&error));
                 failed += 1;
             }
         }
@@ -169,7 +170,8 @@ impl Transcriber {
             .read(file)
             .inspect_err(|_| lock(&self.work).screen.clear())?;
         if !audio.damage.is_none() {
-            let warn = || eprintln!("warning: {}: {}", file.display(), audio.damage);
+            let place = printable(&file.display().to_string());
+            let warn = || eprintln!("warning: {place}: {}", audio.damage);
             lock(&self.work).screen.aside(warn);
         }
         lock(&self.work).begin(index, audio.duration())?;
@@ -253,7 +255,7 @@ impl Transcriber {
         let (elapsed, speed) = watch.speed(audio.duration());
         eprintln!(
             "{}: {} of sound, {} Hz, channels: {}, language: {}; {elapsed:.1} s, {speed}",
-            file.display(),
+            printable(&file.display().to_string()),
             minutes(audio.duration()),
             audio.source_rate,
             audio.source_channels,
@@ -268,7 +270,7 @@ fn keep(work: &Mutex<Work>) {
     match work.stop() {
         Ok(Some(place)) => eprintln!("{place}"),
         Ok(None) => eprintln!("stopped"),
-        Err(error) => eprintln!("error: {error}"),
+        Err(error) => eprintln!("error: {}", message(&error)),
     }
     // Whoever else waits for the lock must not begin with the next sound.
     std::mem::forget(work);

@@ -106,6 +106,12 @@ OPTIONS = {
                    ["--fallback", "--compression-ratio-threshold", 2, "--no-speech-threshold", 0.9]),
     "beams": (dict(beam_size=3, timestamps=False, max_new_tokens=20),
               ["--beam-size", 3, "--no-timestamps", "--max-new-tokens", 20]),
+    "more of beams": (dict(beam_size=3, length_penalty=2, patience=2, timestamps=False, max_new_tokens=20),
+                      ["--beam-size", 3, "--length-penalty", 2, "--patience", 2, "--no-timestamps",
+                       "--max-new-tokens", 20]),
+    "no repetition": (dict(no_repeat_ngram_size=1), ["--no-repeat-ngram-size", 1]),
+    "hotwords": (dict(hotwords="set a timer"), ["--hotwords", "set a timer"]),
+    "voices": (dict(vad_filter=True), ["--vad"]),
     "silence": (dict(skip_silence=-21), ["--skip-silence=-21"]),
     "usual silence": (dict(skip_silence=True), ["--skip-silence"]),
     "pieces": (dict(batch=3), ["--batch", 2]),
@@ -262,6 +268,9 @@ def test_options_that_make_no_sense_are_refused(transcriber):
         (dict(temperature=-1), "temperatures: must be finite"),
         (dict(temperature=[0, float("nan")]), "temperatures: must be finite"),
         (dict(keep_prompt=True, prompt="a"), "needs condition_on_previous"),
+        (dict(vad_filter=True, vad_parameters={"threshold": 1}), "voice: the threshold must lie between 0 and 1"),
+        (dict(patience=0), "patience: must be above 0"),
+        (dict(length_penalty=float("nan")), "length_penalty: must be a finite number"),
         (dict(batch=2, condition_on_previous_text=True), "side by side"),
     ]:
         with pytest.raises(crosslatch.Error, match=message):
@@ -270,6 +279,8 @@ def test_options_that_make_no_sense_are_refused(transcriber):
         (dict(task="sing"), "unknown task \"sing\"; expected transcribe or translate"),
         (dict(batch=0), "batch is 0; give 1 to 256"),
         (dict(batch=257), "batch is 257"),
+        (dict(vad_parameters={"threshold": 0.4}), "need vad_filter=True"),
+        (dict(vad_filter=True, vad_parameters={"max_speech_duration_s": 9}), "there is threshold, min_speech"),
     ]:
         with pytest.raises(ValueError, match=message):
             transcriber.transcribe(sound, **options)

@@ -461,9 +461,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes on by so many units, or by the whole window.
+    /// Goes on by so many units, or by the whole window, but not beyond the clip: what is behind it may
+    /// be the next one.
     fn advance(&mut self, units: Option<usize>) {
-        self.at += units.unwrap_or_else(|| self.span());
+        let end = self.clips.front().map_or(usize::MAX, |clip| clip.end);
+        self.at = (self.at + units.unwrap_or_else(|| self.span())).min(end);
     }
 
     /// Cuts the text of the window into segments and moves on to the next window.

@@ -8,6 +8,7 @@ mod longform;
 mod sound_sources;
 mod speech;
 mod text;
+mod voice;
 mod whisper;
 
 use std::path::PathBuf;
