@@ -268,6 +268,7 @@ class Transcriber:
         skip_silence: bool | float = False,
         vad_filter: bool = False,
         vad_parameters: dict[str, float] | None = None,
+        channels: bool = False,
         batch: int | None = None,
     ) -> Transcription:
         """Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …): its name, its contents (`bytes`), or
@@ -295,7 +296,8 @@ class Transcriber:
         … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
         scale, or another level. `vad_filter` decodes only what a small network hears as speech;
         `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
-        `speech_pad_ms`, as in faster-whisper. `batch` cuts long sound where it is quiet, and decodes so many
+        `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and names it
+        in each segment; they come in order of time, when all are decoded. `batch` cuts long sound where it is quiet, and decodes so many
         pieces at a time.
         """
 
@@ -363,6 +365,7 @@ class Segment:
         compression_ratio: float = 0.0,
         no_speech_prob: float | None = None,
         complete: bool = True,
+        channel: str | None = None,
     ) -> Segment: ...
     @property
     def id(self) -> int:
@@ -407,6 +410,10 @@ class Segment:
     @property
     def complete(self) -> bool:
         """Whether the model ended the text itself; `False` if it was cut off at the greatest length."""
+
+    @property
+    def channel(self) -> str | None:
+        """The channel in which it is spoken, if channels are transcribed by themselves."""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with the names that the JSON of the command has."""

@@ -17,7 +17,7 @@ use std::time::Instant;
 use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::{
     AudioError, Event, ExportedSpeechModel, SpeechPipeline, StepBatcher, TranscribeOptions,
-    Transcript, audio, speech_pipeline,
+    Transcript, audio, speech::transcribe_channels, speech_pipeline,
 };
 
 use crate::CommandError;
@@ -68,6 +68,10 @@ pub struct Args {
     /// threads. Left out, a long file is followed from one point in time to the next.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: Option<u16>,
+    /// Transcribe each channel by itself (at most 8), and put what is spoken in order of time, with the
+    /// channel's name in front. Text appears when all channels are done.
+    #[arg(long)]
+    channels: bool,
     #[command(flatten)]
     file: FileArgs,
     #[command(flatten)]
@@ -121,6 +125,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         pipeline,
         speech,
         is_batch: args.batch.is_some(),
+        are_channels_apart: args.channels,
         is_verbose: args.output.verbose,
         options: wanted,
         ffmpeg: audio::Ffmpeg::found(),
@@ -149,12 +154,16 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     }
 }
 
+/// Who is told of what is decoded.
+type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
+
 /// What all files share.
 struct Transcriber {
     pipeline: SpeechPipeline,
     /// One model for each piece that is decoded at a time.
     speech: Vec<ExportedSpeechModel>,
     is_batch: bool,
+    are_channels_apart: bool,
     is_verbose: bool,
     options: TranscribeOptions,
     /// What reads sound that is not read here.
@@ -175,7 +184,7 @@ impl Transcriber {
             lock(&self.work).screen.aside(warn);
         }
         lock(&self.work).begin(index, audio.duration())?;
-        match self.decode(&audio.samples) {
+        match self.decode(&audio) {
             Ok(transcript) => {
                 lock(&self.work).finish(&transcript)?;
                 if self.is_verbose {
@@ -201,6 +210,7 @@ impl Transcriber {
     fn read(&self, file: &Path) -> Result<audio::Audio, CommandError> {
         let options = audio::ReadOptions {
             ffmpeg: self.ffmpeg.clone(),
+            apart: self.are_channels_apart,
             ..audio::ReadOptions::default()
         };
         let rate = self.pipeline.sample_rate();
@@ -222,7 +232,7 @@ impl Transcriber {
     }
 
     /// Decodes a sound. The error is an [`io::Error`] if the text cannot be written.
-    fn decode(&mut self, samples: &[f32]) -> Result<Transcript, CommandError> {
+    fn decode(&mut self, audio: &audio::Audio) -> Result<Transcript, CommandError> {
         let mut failure = None;
         let work = &self.work;
         let observer = |event: Event<'_>| match lock(work).observe(event) {
@@ -233,11 +243,16 @@ impl Transcriber {
             }
         };
         let (pipeline, options) = (&self.pipeline, &self.options);
-        let transcript = match self.speech.as_mut_slice() {
-            [speech] if !self.is_batch => {
-                pipeline.transcribe_with(speech, samples, options, observer)
-            }
-            speech => pipeline.transcribe_batch(speech, samples, options, observer),
+        let (speech, is_batch) = (&mut self.speech, self.is_batch);
+        let mut transcribe = |samples: &[f32], tell: &mut Observer<'_>| match speech.as_mut_slice()
+        {
+            [speech] if !is_batch => pipeline.transcribe_with(speech, samples, options, tell),
+            speech => pipeline.transcribe_batch(speech, samples, options, tell),
+        };
+        let mut observer = observer;
+        let transcript = match self.are_channels_apart {
+            true => transcribe_channels(&audio.channels, observer, transcribe),
+            false => transcribe(&audio.samples, &mut observer),
         };
         match failure {
             Some(error) => Err(error.into()),

@@ -28,7 +28,7 @@ const MOST_TEXT: usize = 1 << 10;
 const MOST_NAME: usize = 128;
 
 /// The fields. Those from `skip_silence` on are this server's own.
-pub const FIELDS: [&str; 15] = [
+pub const FIELDS: [&str; 16] = [
     "file",
     "model",
     "language",
@@ -44,6 +44,7 @@ pub const FIELDS: [&str; 15] = [
     "beam_size",
     "no_repeat_ngram_size",
     "clip_timestamps",
+    "channels",
 ];
 
 /// What is asked for as a language if it is to be detected although the server has a default.
@@ -108,6 +109,8 @@ pub struct Form {
     pub format: ResponseFormat,
     /// Whether the transcript is to be sent as it is made.
     pub stream: bool,
+    /// Whether each channel is to be transcribed by itself.
+    pub channels: bool,
     language: Option<String>,
     prompt: Option<String>,
     temperature: Option<f32>,
@@ -194,6 +197,7 @@ impl Form {
             "skip_silence" => self.skip_silence = Some(silence(&text)?),
             "vad_filter" => self.vad_filter = Some(flag("vad_filter", &text)?),
             "fallback" => self.fallback = Some(flag("fallback", &text)?),
+            "channels" => self.channels = flag("channels", &text)?,
             "hotwords" => self.hotwords = (!text.is_empty()).then_some(text),
             "beam_size" => self.beam_size = Some(count("beam_size", &text)?),
             "no_repeat_ngram_size" => {

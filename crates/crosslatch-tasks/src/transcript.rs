@@ -38,6 +38,9 @@ pub struct Segment {
     /// Whether the model ended the text itself or closed it with a timestamp; `false` if it was cut
     /// off at the greatest length.
     pub complete: bool,
+    /// The channel of the recording in which it is spoken, if channels are transcribed by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
 }
 
 impl Segment {

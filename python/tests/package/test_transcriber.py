@@ -1,6 +1,7 @@
 """Speech to text from Python: the command's transcripts, one segment after the other."""
 
 import json
+import pickle
 import threading
 import time
 import wave
@@ -296,3 +297,31 @@ def test_what_is_no_speech_model_is_refused(tmp_path):
         crosslatch.Transcriber(path)
     with pytest.raises(FileNotFoundError):
         crosslatch.Transcriber(tmp_path / "missing.pt2")
+
+
+def test_channels_are_transcribed_by_themselves(transcriber, crosslatch, tmp_path):
+    """Two people on two channels: a file, an array, the command."""
+    left, right = (np.round(samples(name)[0] * 32768).astype(np.int16) for name in ("light.wav", "timer.wav"))
+    pause = np.zeros(24000, np.int16)
+    one = np.concatenate([left, pause, np.zeros_like(right), pause])
+    two = np.concatenate([np.zeros_like(left), pause, right, pause])
+    sound = np.stack([one, two], axis=1)
+    file = tmp_path / "call.wav"
+    with wave.open(str(file), "wb") as out:
+        out.setparams((2, 2, 16000, 0, "NONE", ""))
+        out.writeframes(sound.tobytes())
+    options = dict(channels=True, vad_filter=True)
+    transcript = transcriber.transcribe(file, **options).transcript()
+    assert [(s.channel, s.text) for s in transcript.segments] \
+        == [("left", EXPECTED["light.wav"]), ("right", EXPECTED["timer.wav"])]
+    assert transcript.text == f"{EXPECTED['light.wav']} {EXPECTED['timer.wav']}"
+    for again in (sound, sound.T):
+        assert transcriber.transcribe(again, 16000, **options).transcript() == transcript
+    assert transcriber.transcribe(file, batch=2, **options).transcript().text == transcript.text
+    printed, _ = crosslatch("transcribe", file, "--channels", "--vad", "--format", "srt")
+    assert printed == transcript.to("srt")
+    assert f"right: {EXPECTED['timer.wav']}" in printed
+    (mono, *_) = transcriber.transcribe(SAMPLES / "light.wav", channels=True)
+    assert mono.channel == "mono"
+    assert "channel" not in next(transcriber.transcribe(SAMPLES / "light.wav")).to_dict()
+    assert pickle.loads(pickle.dumps(mono)) == mono

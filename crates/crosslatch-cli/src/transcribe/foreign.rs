@@ -221,7 +221,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["-di", "--diarize", "-tdrz", "--tinydiarize"],
-        "speakers are not told apart",
+        "use --channels if each speaker has a channel; otherwise speakers are not told apart",
     ),
 ];
 

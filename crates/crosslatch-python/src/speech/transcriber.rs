@@ -13,7 +13,7 @@ use crate::options::{MemoryAmount, options};
 
 use super::model::Speech;
 use super::sound::Sound;
-use super::transcription::Transcription;
+use super::transcription::{Heard, Transcription};
 
 /// Writes down what is said in sound.
 ///
@@ -97,7 +97,8 @@ impl Transcriber {
     /// … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
     /// scale, or another level. `vad_filter` decodes only what a small network hears as speech;
     /// `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
-    /// `speech_pad_ms`, as in faster-whisper. `batch` cuts long sound where it is quiet, and decodes so many
+    /// `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and names it
+    /// in each segment; they come in order of time, when all are decoded. `batch` cuts long sound where it is quiet, and decodes so many
     /// pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
                         prompt = None, keep_prompt = false, condition_on_previous_text = None,
@@ -107,7 +108,7 @@ impl Transcriber {
                         no_speech_threshold = None, seed = 0, max_new_tokens = None,
                         suppress_tokens = None, clip_timestamps = Vec::new(),
                         skip_silence = Silence::Skipped(false), vad_filter = false,
-                        vad_parameters = None, batch = None),
+                        vad_parameters = None, channels = false, batch = None),
            text_signature = "($self, audio, sample_rate=None, *, language=None, task=None, \
                              timestamps=None, prompt=None, keep_prompt=False, \
                              condition_on_previous_text=None, hotwords=None, beam_size=None, \
@@ -115,7 +116,7 @@ impl Transcriber {
                              temperature=None, fallback=False, compression_ratio_threshold=None, \
                              logprob_threshold=None, no_speech_threshold=None, seed=0, \
                              max_new_tokens=None, suppress_tokens=None, clip_timestamps=(), \
-                             skip_silence=False, vad_filter=False, vad_parameters=None, \
+                             skip_silence=False, vad_filter=False, vad_parameters=None, channels=False, \
                              batch=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn transcribe(
@@ -147,6 +148,7 @@ impl Transcriber {
         skip_silence: Silence,
         vad_filter: bool,
         vad_parameters: Option<&Bound<'_, PyDict>>,
+        channels: bool,
         batch: Option<usize>,
     ) -> PyResult<Transcription> {
         let wrong = |e: &dyn std::fmt::Display| PyValueError::new_err(e.to_string());
@@ -199,8 +201,12 @@ impl Transcriber {
             }
             pipeline.check_batch(&options).map_err(failure)?;
         }
-        let samples = Sound::of(audio)?.samples(py, sample_rate, self.sample_rate())?;
-        Transcription::start(Arc::clone(&self.0), samples, options, batch)
+        let (sound, rate) = (Sound::of(audio)?, self.sample_rate());
+        let heard = match channels {
+            true => Heard::Apart(sound.channels(py, sample_rate, rate)?),
+            false => Heard::Whole(sound.samples(py, sample_rate, rate)?),
+        };
+        Transcription::start(Arc::clone(&self.0), heard, options, batch)
     }
 
     fn __repr__(&self) -> String {

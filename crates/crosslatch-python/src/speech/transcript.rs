@@ -33,6 +33,8 @@ pub struct Segment {
     no_speech_prob: Option<f32>,
     /// Whether the model ended the text itself; `False` if it was cut off at the greatest length.
     complete: bool,
+    /// The channel in which it is spoken, if channels are transcribed by themselves.
+    channel: Option<String>,
 }
 
 impl Segment {
@@ -50,6 +52,7 @@ impl Segment {
             compression_ratio: segment.compression_ratio,
             no_speech_prob: segment.no_speech_prob,
             complete: segment.complete,
+            channel: segment.channel.clone(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Segment {
             no_speech_prob: self.no_speech_prob,
             temperature: self.temperature,
             complete: self.complete,
+            channel: self.channel.clone(),
         }
     }
 }
@@ -74,7 +78,7 @@ impl Segment {
     #[new]
     #[pyo3(signature = (*, start, end, text, id = 0, seek = 0, tokens = Vec::new(), temperature = 0.0,
                         avg_logprob = 0.0, compression_ratio = 0.0, no_speech_prob = None,
-                        complete = true))]
+                        complete = true, channel = None))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn make(
         start: f64,
@@ -88,6 +92,7 @@ impl Segment {
         compression_ratio: f32,
         no_speech_prob: Option<f32>,
         complete: bool,
+        channel: Option<String>,
     ) -> Segment {
         Segment {
             id,
@@ -101,6 +106,7 @@ impl Segment {
             compression_ratio,
             no_speech_prob,
             complete,
+            channel,
         }
     }
 
@@ -118,6 +124,9 @@ impl Segment {
         dict.set_item("no_speech_prob", self.no_speech_prob)?;
         dict.set_item("temperature", self.temperature)?;
         dict.set_item("complete", self.complete)?;
+        if let Some(channel) = &self.channel {
+            dict.set_item("channel", channel)?;
+        }
         Ok(dict)
     }
 

@@ -11,6 +11,7 @@
 //! that are not numbers end the transcript with an error that says at which position.
 
 mod batch;
+mod channels;
 mod clips;
 mod context;
 mod fallback;
@@ -26,6 +27,7 @@ mod transcribe;
 pub mod whisper;
 mod window;
 
+pub use channels::transcribe_channels;
 #[doc(hidden)]
 pub use join::append as append_text;
 pub use options::{Task, TranscribeOptions, UnknownTask};

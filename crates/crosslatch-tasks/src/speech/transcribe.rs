@@ -281,6 +281,7 @@ impl SpeechPipeline {
             no_speech_prob: decoded.no_speech,
             temperature: decoded.temperature,
             complete,
+            channel: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod audio;
 mod batch;
+mod channels;
 mod features;
 
 mod longform;
