@@ -89,7 +89,8 @@ impl Transcriber {
     /// probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
     /// text passes the thresholds. `fallback` sets usual temperatures and thresholds.
     /// `length_penalty` and `patience` are those of beams. `no_repeat_ngram_size` is the length of
-    /// runs of tokens that a window must not repeat. `hotwords` are words that every window is shown.
+    /// runs of tokens that a window must not repeat. `hotwords` are words that every window is
+    /// shown.
     /// `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
     /// those that the model's file names, for which -1 stands.
     ///
@@ -97,9 +98,9 @@ impl Transcriber {
     /// … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
     /// scale, or another level. `vad_filter` decodes only what a small network hears as speech;
     /// `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
-    /// `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and names it
-    /// in each segment; they come in order of time, when all are decoded. `batch` cuts long sound where it is quiet, and decodes so many
-    /// pieces at a time.
+    /// `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and
+    /// names it in each segment; they come in order of time, when all are decoded. `batch` cuts
+    /// long sound where it is quiet, and decodes so many pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
                         prompt = None, keep_prompt = false, condition_on_previous_text = None,
                         hotwords = None, beam_size = None, length_penalty = None, patience = None,
