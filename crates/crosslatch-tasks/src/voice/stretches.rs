@@ -34,10 +34,12 @@ pub(super) fn stretches(
         if stop - start < filter.min_speech {
             return;
         }
-        let (start, stop) = (
-            (start - filter.padding).max(0.0),
-            (stop + filter.padding).min(end),
-        );
+        // Silence that is too short to count is kept at the beginning too.
+        let padded = match found.is_empty() && start < filter.min_silence {
+            true => 0.0,
+            false => (start - filter.padding).max(0.0),
+        };
+        let (start, stop) = (padded, (stop + filter.padding).min(end));
         match found.last_mut().filter(|before| before.end >= start) {
             Some(before) => before.end = stop,
             None => found.push(start..stop),
@@ -63,7 +65,7 @@ pub(super) fn stretches(
         }
     }
     if let Some(begun) = first {
-        // Silence that is too short to count is not cut off at the end either.
+        // And at the end.
         add(begun, probabilities.len());
     }
     found
@@ -141,6 +143,16 @@ mod tests {
             ..FILTER
         };
         assert_eq!(found(&sound, &filter), [(3, 30)]);
+    }
+
+    #[test]
+    fn short_silence_is_kept_at_both_ends() {
+        let mut sound = [0.0; 30];
+        sound[2..28].fill(0.9);
+        assert_eq!(found(&sound, &FILTER), [(0, 30)]);
+        sound[2..4].fill(0.0);
+        sound[25..].fill(0.0);
+        assert_eq!(found(&sound, &FILTER), [(3, 26)]);
     }
 
     #[test]
