@@ -21,6 +21,7 @@ __all__ = [
     "Transcript",
     "Transcription",
     "TranscriptionInfo",
+    "Word",
     "__version__",
     "decode_audio",
     "download",
@@ -247,6 +248,7 @@ class Transcriber:
         language: str | None = None,
         task: Literal["transcribe", "translate"] | None = None,
         timestamps: bool | None = None,
+        word_timestamps: bool = False,
         prompt: str | None = None,
         keep_prompt: bool = False,
         condition_on_previous_text: bool | None = None,
@@ -279,7 +281,9 @@ class Transcriber:
         `info` knows the language and the duration before. `language` is the one spoken, such as
         "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
         "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
-        between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+        between which segments lie; `None` does so for sound longer than a window. With
+        `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
+        warned about, and its segments have none. `prompt` is text
         that comes before. `condition_on_previous_text` shows each window the text before it, and
         `keep_prompt` keeps the prompt in front of that.
 
@@ -349,6 +353,33 @@ class TranscriptionInfo:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Word:
+    """A word, with the punctuation and the space that belong to it."""
+
+    def __new__(cls, *, start: float, end: float, word: str, probability: float = 1.0) -> Word: ...
+    @property
+    def start(self) -> float:
+        """Where it begins, in seconds."""
+
+    @property
+    def end(self) -> float:
+        """Where it ends, in seconds."""
+
+    @property
+    def word(self) -> str:
+        """The word."""
+
+    @property
+    def probability(self) -> float:
+        """Mean probability of its tokens."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dictionary, with the names that the JSON of the command has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
 class Segment:
     """The text of a stretch of sound."""
 
@@ -366,6 +397,7 @@ class Segment:
         compression_ratio: float = 0.0,
         no_speech_prob: float | None = None,
         complete: bool = True,
+        words: Sequence[Word | dict[str, Any]] | None = None,
         channel: str | None = None,
     ) -> Segment: ...
     @property
@@ -413,6 +445,10 @@ class Segment:
         """Whether the model ended the text itself; `False` if it was cut off at the greatest length."""
 
     @property
+    def words(self) -> list[Word] | None:
+        """The words with their times; `None` unless they were asked for, and the model can say them."""
+
+    @property
     def channel(self) -> str | None:
         """The channel in which it is spoken, if channels are transcribed by themselves."""
 
@@ -450,9 +486,18 @@ class Transcript:
     def segments(self) -> list[Segment]:
         """The segments, in order of time."""
 
-    def to(self, format: _Format) -> str:
+    def to(
+        self,
+        format: _Format,
+        *,
+        max_line_width: int | None = None,
+        max_line_count: int | None = None,
+        max_words_per_line: int | None = None,
+        highlight_words: bool = False,
+    ) -> str:
         """The transcript as the contents of a file: "text", "json", "srt", "vtt" or "tsv", as the
-        command `crosslatch transcribe --format` writes it."""
+        command `crosslatch transcribe --format` writes it. Subtitles are laid out as the flags of the
+        same names say."""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, segments too, with the names that the JSON of the command has."""

@@ -94,8 +94,17 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let wanted = args.decoding.options(args.output.deciding());
+    let mut wanted = args.decoding.options(args.output.deciding());
+    wanted.word_timestamps |= args.output.needs_words();
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
+    if wanted.word_timestamps
+        && let Some(why) = ExportedSpeechModel::without_words(&model)
+    {
+        eprintln!(
+            "warning: {}: words have no times, only segments have: {why}",
+            path.display()
+        );
+    }
     let batcher = StepBatcher::new(options.threads);
     if let Some(batch) = args.batch {
         options.threads = (options.threads / usize::from(batch)).max(1);

@@ -2,7 +2,7 @@
 //!
 //! The fields are those of OpenAI's interface. What this server cannot do is refused with the
 //! field's name, never ignored: a client that asked for the times of words must not believe that it
-//! got them.
+//! got them where the model cannot say them.
 
 use std::time::Duration;
 
@@ -46,6 +46,9 @@ pub const FIELDS: [&str; 16] = [
     "clip_timestamps",
     "channels",
 ];
+
+/// The name of the field that says whether segments or words get times.
+const GRANULARITIES: &str = "timestamp_granularities";
 
 /// What is asked for as a language if it is to be detected although the server has a default.
 const DETECTED: &str = "auto";
@@ -115,6 +118,8 @@ pub struct Form {
     prompt: Option<String>,
     temperature: Option<f32>,
     has_granularities: bool,
+    /// Whether the answer is to say when each word is spoken.
+    pub has_words: bool,
     /// The level of silence that is to be skipped, if any.
     skip_silence: Option<Option<f32>>,
     vad_filter: Option<bool>,
@@ -204,8 +209,8 @@ impl Form {
                 self.no_repeat_ngram_size = Some(count("no_repeat_ngram_size", &text)?);
             }
             "clip_timestamps" => self.clip_timestamps = seconds("clip_timestamps", &text)?,
-            "timestamp_granularities" => {
-                granularity(&text)?;
+            GRANULARITIES => {
+                self.has_words |= is_of_words(&text)?;
                 self.has_granularities = true;
             }
             _ => {
@@ -223,7 +228,7 @@ impl Form {
     fn check(self) -> Result<Form, ApiError> {
         if self.has_granularities && self.format != ResponseFormat::VerboseJson {
             return Err(ApiError::param(
-                "timestamp_granularities",
+                GRANULARITIES,
                 "timestamp_granularities needs response_format=verbose_json",
             ));
         }
@@ -255,6 +260,7 @@ impl Form {
             format: self.format.subtitles().unwrap_or_default(),
             // `verbose_json` lists segments with their times, so it is worth having them exact.
             timestamps: (is_verbose && model.has_timestamps()).then_some(true),
+            word_timestamps: self.has_words,
             prompt: self.prompt.clone(),
             hotwords: self.hotwords.clone(),
             beam_size: self.beam_size.or(defaults.beam_size),
@@ -443,11 +449,14 @@ fn flag(name: &str, text: &str) -> Result<bool, ApiError> {
     }
 }
 
-fn granularity(text: &str) -> Result<(), ApiError> {
-    let message = match text {
-        "segment" => return Ok(()),
-        "word" => "this server has no times for words; ask for timestamp_granularities[]=segment",
-        _ => "timestamp_granularities[] must be segment",
-    };
-    Err(ApiError::param("timestamp_granularities", message))
+/// Whether times of words are asked for, or of segments.
+fn is_of_words(text: &str) -> Result<bool, ApiError> {
+    match text {
+        "segment" => Ok(false),
+        "word" => Ok(true),
+        _ => Err(ApiError::param(
+            GRANULARITIES,
+            "timestamp_granularities[] must be word or segment",
+        )),
+    }
 }

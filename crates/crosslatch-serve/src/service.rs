@@ -119,11 +119,11 @@ impl Service {
         loop {
             match replies.next().await {
                 Some(Reply::Begun) if form.stream => {
-                    return Ok(response::stream(form.format, task, replies));
+                    return Ok(response::stream(&form, task, replies));
                 }
                 Some(Reply::Begun | Reply::Progress { .. } | Reply::Segment(_)) => {}
                 Some(Reply::Done(transcript)) => {
-                    return Ok(response::whole(form.format, task, &transcript));
+                    return Ok(response::whole(&form, task, &transcript));
                 }
                 Some(Reply::Failed(error)) => return Err(error),
                 None => return Err(ApiError::internal("the transcript has no end")),

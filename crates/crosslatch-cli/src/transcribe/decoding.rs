@@ -21,6 +21,10 @@ pub struct Decoding {
     /// Do not ask for points in time: one segment a window, long files cut into windows.
     #[arg(long)]
     no_timestamps: bool,
+    /// Give segments the times of their words, which --format json writes. Has the model write points
+    /// in time as well, unless --no-timestamps forbids it.
+    #[arg(long)]
+    word_timestamps: bool,
     /// Text that comes before: names and words to be expected.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -134,6 +138,7 @@ impl Decoding {
                 }),
             format,
             timestamps,
+            word_timestamps: self.word_timestamps,
             hotwords: self.hotwords.clone(),
             prompt: self.prompt.clone(),
             prompt_always: self.keep_prompt,

@@ -183,6 +183,7 @@ const FLAGS: &[(&[&str], &str)] = &[
         &["--vad_filter", "--vad_method", "--vad-model", "-vm"],
         "use --vad; the network that it needs is built in",
     ),
+    (&["--word_timestamps"], "use --word-timestamps"),
     (
         &["--vad_threshold", "-vt"],
         "use --vad-threshold, together with --vad",
@@ -210,14 +211,12 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--length_penalty"], "use --length-penalty"),
     (&["--no_repeat_ngram_size"], "use --no-repeat-ngram-size"),
     (
-        &[
-            "--word_timestamps",
-            "--highlight_words",
-            "--max_words_per_line",
-            "-sow",
-            "--split-on-word",
-        ],
-        "times of words are not known; segments have times with --timestamps or `--format srt`",
+        &["--highlight_words"],
+        "use --highlight-words, with `--format srt` or vtt",
+    ),
+    (
+        &["--max_words_per_line", "-sow", "--split-on-word"],
+        "use --max-words-per-line, with `--format srt` or vtt",
     ),
     (
         &["-di", "--diarize", "-tdrz", "--tinydiarize"],

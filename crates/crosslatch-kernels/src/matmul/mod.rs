@@ -167,7 +167,7 @@ fn fast<W: RightElement>(out: &mut TensorMut<'_>, product: &Product<'_>, threads
             beta,
             epilogue: product.epilogue,
         }
-        .run(out.data(), result, threads);
+        .run_best(out.data(), result, threads);
     }
 }
 
@@ -276,7 +276,7 @@ pub fn quantized_linear(
             beta: 1.0,
             epilogue: linear.epilogue,
         };
-        gemm.run(out.data(), result, threads);
+        gemm.run_best(out.data(), result, threads);
     }
 }
 

@@ -1,10 +1,11 @@
 //! Speech to text for Python: the options of a transcript.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crosslatch_tasks::{Task, TranscribeOptions, VoiceFilter};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -80,7 +81,9 @@ impl Transcriber {
     /// `info` knows the language and the duration before. `language` is the one spoken, such as
     /// "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
     /// "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
-    /// between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+    /// between which segments lie; `None` does so for sound longer than a window. With
+    /// `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
+    /// warned about, and its segments have none. `prompt` is text
     /// that comes before. `condition_on_previous_text` shows each window the text before it, and
     /// `keep_prompt` keeps the prompt in front of that.
     ///
@@ -102,16 +105,17 @@ impl Transcriber {
     /// names it in each segment; they come in order of time, when all are decoded. `batch` cuts
     /// long sound where it is quiet, and decodes so many pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
-                        prompt = None, keep_prompt = false, condition_on_previous_text = None,
-                        hotwords = None, beam_size = None, length_penalty = None, patience = None,
-                        no_repeat_ngram_size = None, best_of = None, temperature = None, fallback = false,
+                        word_timestamps = false, prompt = None, keep_prompt = false,
+                        condition_on_previous_text = None, hotwords = None, beam_size = None,
+                        length_penalty = None, patience = None, no_repeat_ngram_size = None,
+                        best_of = None, temperature = None, fallback = false,
                         compression_ratio_threshold = None, logprob_threshold = None,
                         no_speech_threshold = None, seed = 0, max_new_tokens = None,
                         suppress_tokens = None, clip_timestamps = Vec::new(),
                         skip_silence = Silence::Skipped(false), vad_filter = false,
                         vad_parameters = None, channels = false, batch = None),
            text_signature = "($self, audio, sample_rate=None, *, language=None, task=None, \
-                             timestamps=None, prompt=None, keep_prompt=False, \
+                             timestamps=None, word_timestamps=False, prompt=None, keep_prompt=False, \
                              condition_on_previous_text=None, hotwords=None, beam_size=None, \
                              length_penalty=None, patience=None, no_repeat_ngram_size=None, best_of=None, \
                              temperature=None, fallback=False, compression_ratio_threshold=None, \
@@ -128,6 +132,7 @@ impl Transcriber {
         language: Option<String>,
         task: Option<&str>,
         timestamps: Option<bool>,
+        word_timestamps: bool,
         prompt: Option<String>,
         keep_prompt: bool,
         condition_on_previous_text: Option<bool>,
@@ -162,6 +167,7 @@ impl Transcriber {
             language,
             task: task.map_err(|e| wrong(&e))?,
             timestamps,
+            word_timestamps,
             prompt,
             prompt_always: keep_prompt,
             condition_on_previous: condition_on_previous_text,
@@ -201,6 +207,10 @@ impl Transcriber {
                 )));
             }
             pipeline.check_batch(&options).map_err(failure)?;
+        }
+        if word_timestamps && let Some(why) = self.0.without_words() {
+            let text = CString::new(format!("words have no times, only segments have: {why}"))?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)?;
         }
         let (sound, rate) = (Sound::of(audio)?, self.sample_rate());
         let heard = match channels {

@@ -153,11 +153,18 @@ where
         if job.is_abandoned() {
             return Ok(None);
         }
-        job.reply(Reply::Begun);
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
+        if let (true, Some(why)) = (job.options.word_timestamps, session.unaligned()) {
+            let message = format!(
+                "this server cannot say when words are spoken ({why}); ask for \
+                 timestamp_granularities[]=segment"
+            );
+            return Err(ApiError::param("timestamp_granularities", message));
+        }
+        job.reply(Reply::Begun);
         let observer = |event: Event<'_>| {
             match event {
                 Event::Progress { done, total } => job.reply(Reply::Progress { done, total }),

@@ -6,6 +6,7 @@
 //! each and take their steps together; their sources are padded to a few lengths, because only
 //! sessions with inputs of the same sizes read a weight once for all.
 
+use crosslatch::passes::alignment::Heads;
 use crosslatch::{Layout, Model, Options};
 
 use super::decoder::ExportedDecoder;
@@ -130,7 +131,7 @@ impl ExportedTextModel {
         multiple: usize,
     ) -> Result<Self, ExportedError> {
         Ok(Self(Way::Sessions(ExportedModel {
-            decoder: ExportedDecoder::new(model, options, KIND)?,
+            decoder: ExportedDecoder::new(model, options, KIND, Ok(Heads::LastHalf))?,
             source: TextSource {
                 encoder_is_masked: programs.encoder_is_masked,
                 decoder_is_masked: programs.decoder_is_masked,

@@ -59,8 +59,8 @@ struct Hypothesis {
     tokens: Vec<u32>,
     /// Sum of the log-probabilities of the tokens among all tokens.
     score: f32,
-    /// The same sum among the tokens that the rules allowed.
-    logprobs: f64,
+    /// The log-probability among the tokens that the rules allowed, of each token after the prompt.
+    logprobs: Vec<f64>,
 }
 
 /// An unfinished text and the token after it.
@@ -111,7 +111,7 @@ pub fn beam_search_all<D: Decoder>(
     let mut unfinished = vec![Hypothesis {
         tokens: request.prompt.to_vec(),
         score: 0.0,
-        logprobs: 0.0,
+        logprobs: Vec::new(),
     }];
     let mut ended: Vec<Generated> = Vec::new();
     let mut row = Vec::new();
@@ -267,10 +267,13 @@ fn continue_with(parent: &Hypothesis, continuation: Continuation) -> Hypothesis 
     let mut tokens = Vec::with_capacity(parent.tokens.len() + 1);
     tokens.extend(&parent.tokens);
     tokens.push(continuation.token);
+    let mut logprobs = Vec::with_capacity(parent.logprobs.len() + 1);
+    logprobs.extend(&parent.logprobs);
+    logprobs.push(continuation.logprob);
     Hypothesis {
         tokens,
         score: continuation.score,
-        logprobs: parent.logprobs + continuation.logprob,
+        logprobs,
     }
 }
 
@@ -284,10 +287,17 @@ fn end(
     let mut tokens = text.tokens.split_off(request.prompt.len());
     let generated = tokens.len();
     let end = tokens.pop_if(|token| request.eos.contains(token));
+    let total: f64 = text.logprobs.iter().sum();
+    text.logprobs.truncate(tokens.len());
     Generated {
         tokens,
         end,
-        avg_logprob: (text.logprobs / generated as f64) as f32,
+        logprobs: text
+            .logprobs
+            .iter()
+            .map(|&logprob| logprob as f32)
+            .collect(),
+        avg_logprob: (total / generated as f64) as f32,
         score: penalized(continuation.score, generated, length_penalty),
     }
 }

@@ -14,18 +14,19 @@ mod batch;
 mod channels;
 mod clips;
 mod context;
+mod cursor;
 mod fallback;
 mod join;
 mod options;
 mod pieces;
 mod seek;
 mod silence;
-mod splice;
 mod spoken;
 mod transcribe;
 #[doc(hidden)]
 pub mod whisper;
 mod window;
+mod words;
 
 pub use channels::transcribe_channels;
 #[doc(hidden)]

@@ -59,6 +59,11 @@ pub struct TranscribeOptions {
     /// if the sound is longer than one window, or if `format` needs them. `Some(false)` cuts long
     /// sound into consecutive windows.
     pub timestamps: Option<bool>,
+    /// Whether segments have the times of their words ([`Segment::words`]), where the model can say
+    /// them. It has the model write timestamps wherever it can, unless `timestamps` says otherwise.
+    ///
+    /// [`Segment::words`]: crate::Segment::words
+    pub word_timestamps: bool,
     /// Names and words to be expected, which every window is shown, in front of the prompt or the text
     /// so far (faster-whisper's option of the same name).
     pub hotwords: Option<String>,
@@ -122,6 +127,7 @@ impl Default for TranscribeOptions {
             task: None,
             format: Format::default(),
             timestamps: None,
+            word_timestamps: false,
             hotwords: None,
             prompt: None,
             prompt_always: false,

@@ -8,18 +8,21 @@
 //! markup or as an arrow is escaped or replaced.
 //!
 //! All formats but JSON can be written while the transcript is made: what a segment becomes does not
-//! depend on those after it ([`Writer`]). How much text a cue shows is for the caller to say
+//! depend on those after it ([`Writer`]). Where words have times, a cue begins with its first word and
+//! ends with its last, and each word can be underlined while it is spoken. How much text a cue shows is for the caller to say
 //! ([`Style`]).
 
 mod cues;
+mod spoken;
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
 
 use crate::transcript::{Segment, Transcript};
-use cues::cues;
+use cues::{Cue, cues};
 
 /// A format for a transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +71,10 @@ pub struct Style {
     /// Most lines that SRT and VTT show at a time; a segment with more becomes several cues, which
     /// share its time by their lengths. It needs `max_line_width` to have an effect.
     pub max_line_count: Option<usize>,
+    /// Most words that SRT and VTT show at a time, where words have times.
+    pub max_words_per_line: Option<usize>,
+    /// Whether SRT and VTT underline each word while it is spoken, where words have times.
+    pub highlight_words: bool,
 }
 
 impl Format {
@@ -167,7 +174,7 @@ impl Writer {
                 timestamp(cue.start, true, ','),
                 timestamp(cue.end, true, ','),
             );
-            let text = cue.lines.join("\n").replace("-->", "->");
+            let text = marked(&cue, |text| text.replace("-->", "->"));
             // Writing to a `String` does not fail.
             let _ = write!(out, "{}\n{start} --> {end}\n{text}\n\n", self.cues);
         }
@@ -180,13 +187,25 @@ impl Writer {
         let mut out = String::new();
         for cue in cues(segment, &self.style) {
             let (start, end) = (clock(cue.start), clock(cue.end));
-            let text = cue.lines.join("\n");
-            let text = text.replace('&', "&amp;").replace('<', "&lt;");
-            let text = text.replace('>', "&gt;");
+            let text = marked(&cue, |text| {
+                let text = text.replace('&', "&amp;").replace('<', "&lt;");
+                text.replace('>', "&gt;")
+            });
             let _ = write!(out, "{start} --> {end}\n{text}\n\n");
         }
         out
     }
+}
+
+/// The lines of a cue, with the word that is spoken underlined; `escape` is for text.
+fn marked(cue: &Cue, escape: impl Fn(&str) -> String) -> String {
+    let text = cue.lines.join("\n");
+    let Some(word) = &cue.marked else {
+        return escape(&text);
+    };
+    let part = |range: Range<usize>| escape(text.get(range).unwrap_or_default());
+    let (before, behind) = (part(0..word.start), part(word.end..text.len()));
+    format!("{before}<u>{}</u>{behind}", part(word.clone()))
 }
 
 /// The text of a segment in one line; `None` if it has no words.
@@ -203,7 +222,8 @@ fn tsv(segment: &Segment) -> String {
 
 /// One JSON object: `file` if it is known, `text`, `language`, `duration`, and `segments` with `id`,
 /// `seek`, `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
-/// `temperature`, `complete` and, if channels are told apart, `channel`. Times are in seconds.
+/// `temperature`, `complete` and, if words have times or channels are told apart, `words` and
+/// `channel`. Times are in seconds.
 fn json(transcript: &Transcript, style: &Style) -> String {
     #[derive(Serialize)]
     struct Numbered<'a> {
@@ -275,6 +295,7 @@ mod tests {
             no_speech_prob: None,
             temperature: 0.0,
             complete: true,
+            words: None,
             channel: None,
         };
         Transcript {

@@ -114,6 +114,7 @@ fn segment(start: f64, end: f64, text: &str) -> Segment {
         no_speech_prob: None,
         temperature: 0.0,
         complete: true,
+        words: None,
         channel: None,
     }
 }

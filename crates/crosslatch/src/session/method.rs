@@ -59,7 +59,7 @@ pub(super) struct MethodState {
     pub last: Option<usize>,
     /// How often it was run.
     pub runs: u64,
-    /// What its latched values were computed from.
+    /// What its outputs were computed from, if they are latched values of other methods.
     pub seen: Seen,
     /// The run of the method before this one from which the last run carried on.
     pub follows: Option<u64>,
@@ -108,14 +108,25 @@ impl MethodState {
                 Some(start..start.saturating_add(bytes))
             })
             .collect();
+        let is_own = method.alignment.is_none();
         let mut state = MethodState {
             filled: vec![false; slots.len()],
             slots,
-            state: limit.allocate(len, taken)?,
+            state: limit.allocate(if is_own { len } else { 0 }, taken)?,
             ..MethodState::empty()
         };
-        state.fill_from_file(model, index);
+        if is_own {
+            state.fill_from_file(model, index);
+        }
         Ok(state)
+    }
+
+    /// Exchanges the state with that of a method with the same slots, for a run that works on it.
+    pub fn exchange_state(&mut self, other: &mut MethodState) {
+        std::mem::swap(&mut self.state, &mut other.state);
+        std::mem::swap(&mut self.is_touched, &mut other.is_touched);
+        std::mem::swap(&mut self.loans, &mut other.loans);
+        std::mem::swap(&mut self.filled, &mut other.filled);
     }
 
     /// Bytes of memory that this method takes by itself.
@@ -273,7 +284,9 @@ impl MethodState {
     /// If the system has no memory for what may be written.
     pub fn fork(&mut self) -> Result<MethodState, OutOfMemory> {
         let borrowed = |slot: &Range<usize>| self.loans.iter().any(|l| l.start == slot.start);
-        let own = self.slots.iter().flatten().filter(|slot| !slot.is_empty());
+        // A method that works on the state of another one has none.
+        let own = self.slots.iter().flatten();
+        let own = own.filter(|slot| !slot.is_empty() && slot.end <= self.state.len());
         let own: Vec<Range<usize>> = own.filter(|slot| !borrowed(slot)).cloned().collect();
         if !own.is_empty() {
             let len = self.state.len();

@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{ConfigError, ConfigFiles, DecodingConfig, MODEL, Settings, valid_id};
+use crate::config::{
+    ConfigError, ConfigFiles, DecodingConfig, GENERATION, MODEL, Settings, valid_id,
+};
 
 /// The `top_k` of transformers where the file gives none.
 const DEFAULT_TOP_K: usize = 50;
+
+/// Whisper's own width of the median filter, and the greatest that makes sense.
+const DEFAULT_FILTER: usize = 7;
+const WIDEST_FILTER: usize = 99;
+
+/// More heads than any model is aligned by.
+const MOST_HEADS: usize = 1 << 12;
 
 /// What the two files of a Whisper model say about decoding.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +62,9 @@ pub struct WhisperConfig {
     pub max_target_positions: usize,
     /// Number of tokens that the model scores; `None` if the file does not say.
     pub vocab_size: Option<usize>,
+    /// How many neighbouring positions of the sound the median is taken of when words are given
+    /// times; an odd number.
+    pub median_filter_width: usize,
 }
 
 impl WhisperConfig {
@@ -102,7 +114,36 @@ impl WhisperConfig {
             top_k: file.get("top_k")?.unwrap_or(DEFAULT_TOP_K),
             max_target_positions,
             vocab_size: model.get("vocab_size")?,
+            median_filter_width: median_filter_width(model)?,
         })
+    }
+}
+
+/// The heads of the decoder's cross-attention that follow the sound, each as layer and head from 0, by
+/// the contents of `generation_config.json`; `None` if it does not say.
+///
+/// # Errors
+/// If the file or the setting is malformed.
+pub fn alignment_heads(
+    generation: Option<&[u8]>,
+) -> Result<Option<Vec<(usize, usize)>>, ConfigError> {
+    let Some(generation) = generation else {
+        return Ok(None);
+    };
+    let name = "alignment_heads";
+    let file = Settings::parse(GENERATION, generation)?;
+    let heads = file.get::<Vec<(usize, usize)>>(name)?;
+    match heads {
+        Some(heads) if heads.len() > MOST_HEADS => Err(file.bad(name, "has too many entries")),
+        heads => Ok(heads.filter(|heads| !heads.is_empty())),
+    }
+}
+
+fn median_filter_width(model: &Settings) -> Result<usize, ConfigError> {
+    let name = "median_filter_width";
+    match model.get::<usize>(name)?.unwrap_or(DEFAULT_FILTER) {
+        width if width % 2 == 1 && width <= WIDEST_FILTER => Ok(width),
+        _ => Err(model.bad(name, format!("must be odd and at most {WIDEST_FILTER}"))),
     }
 }
 

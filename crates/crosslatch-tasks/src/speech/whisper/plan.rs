@@ -78,8 +78,10 @@ impl WhisperConfig {
             Some(true) if !self.has_timestamps() => return Err(OptionsError::NoTimestamps),
             Some(wanted) => wanted,
             None => {
-                let are_useful =
-                    is_long || self.return_timestamps || options.format.needs_timestamps();
+                let are_useful = is_long
+                    || self.return_timestamps
+                    || options.word_timestamps
+                    || options.format.needs_timestamps();
                 self.has_timestamps() && are_useful
             }
         };

@@ -4,15 +4,17 @@
 //! and what comes of them gets its own times back. So noise and music cost nothing and leave no
 //! invented words, and windows are full of speech.
 
+mod splice;
+
 use std::ops::{ControlFlow, Range};
 
 use super::options::TranscribeOptions;
 use super::pieces::{self, Pause};
-use super::splice::Splice;
 use super::{Event, SpeechPipeline, TranscribeError, clips};
 use crate::audio::AudioError;
 use crate::transcript::Transcript;
 use crate::voice::{Voice, VoiceFilter};
+use splice::Splice;
 
 /// Seconds that a pause lasts at least at which a sound may be cut.
 const PAUSE: f64 = 0.1;
