@@ -252,7 +252,11 @@ class Transcriber:
         prompt: str | None = None,
         keep_prompt: bool = False,
         condition_on_previous_text: bool | None = None,
+        hotwords: str | None = None,
         beam_size: int | None = None,
+        length_penalty: float | None = None,
+        patience: float | None = None,
+        no_repeat_ngram_size: int | None = None,
         best_of: int | None = None,
         temperature: float | Sequence[float] | None = None,
         fallback: bool = False,
@@ -264,6 +268,9 @@ class Transcriber:
         suppress_tokens: Sequence[int] | None = None,
         clip_timestamps: Sequence[float] = (),
         skip_silence: bool | float = False,
+        vad_filter: bool = False,
+        vad_parameters: dict[str, float] | None = None,
+        channels: bool = False,
         batch: int | None = None,
     ) -> Transcription:
         """Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …): its name, its contents (`bytes`), or
@@ -284,13 +291,19 @@ class Transcriber:
         at each step, or above 0 for tokens drawn at random (`best_of` texts of which the most
         probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
         text passes the thresholds. `fallback` sets usual temperatures and thresholds.
+        `length_penalty` and `patience` are those of beams. `no_repeat_ngram_size` is the length of
+        runs of tokens that a window must not repeat. `hotwords` are words that every window is
+        shown.
         `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
         those that the model's file names, for which -1 stands.
 
         `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
         … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
-        scale, or another level. `batch` cuts long sound where it is quiet, and decodes so many
-        pieces at a time.
+        scale, or another level. `vad_filter` decodes only what a small network hears as speech;
+        `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
+        `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and
+        names it in each segment; they come in order of time, when all are decoded. `batch` cuts
+        long sound where it is quiet, and decodes so many pieces at a time.
         """
 
 @final
@@ -385,6 +398,7 @@ class Segment:
         no_speech_prob: float | None = None,
         complete: bool = True,
         words: Sequence[Word | dict[str, Any]] | None = None,
+        channel: str | None = None,
     ) -> Segment: ...
     @property
     def id(self) -> int:
@@ -433,6 +447,10 @@ class Segment:
     @property
     def words(self) -> list[Word] | None:
         """The words with their times; `None` unless they were asked for, and the model can say them."""
+
+    @property
+    def channel(self) -> str | None:
+        """The channel in which it is spoken, if channels are transcribed by themselves."""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with the names that the JSON of the command has."""

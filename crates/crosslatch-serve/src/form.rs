@@ -11,7 +11,7 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
-use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
+use crosslatch_tasks::{Format, Task, TranscribeOptions, VoiceFilter, WhisperConfig};
 
 use crate::http::{ApiError, shown};
 use crate::limits::{Limits, Patience};
@@ -27,8 +27,8 @@ const MOST_TEXT: usize = 1 << 10;
 /// file it is.
 const MOST_NAME: usize = 128;
 
-/// The fields. The last two are this server's own.
-pub const FIELDS: [&str; 10] = [
+/// The fields. Those from `skip_silence` on are this server's own.
+pub const FIELDS: [&str; 16] = [
     "file",
     "model",
     "language",
@@ -38,7 +38,13 @@ pub const FIELDS: [&str; 10] = [
     "timestamp_granularities[]",
     "stream",
     "skip_silence",
+    "vad_filter",
     "fallback",
+    "hotwords",
+    "beam_size",
+    "no_repeat_ngram_size",
+    "clip_timestamps",
+    "channels",
 ];
 
 /// The name of the field that says whether segments or words get times.
@@ -106,6 +112,8 @@ pub struct Form {
     pub format: ResponseFormat,
     /// Whether the transcript is to be sent as it is made.
     pub stream: bool,
+    /// Whether each channel is to be transcribed by itself.
+    pub channels: bool,
     language: Option<String>,
     prompt: Option<String>,
     temperature: Option<f32>,
@@ -114,7 +122,12 @@ pub struct Form {
     pub has_words: bool,
     /// The level of silence that is to be skipped, if any.
     skip_silence: Option<Option<f32>>,
+    vad_filter: Option<bool>,
     fallback: Option<bool>,
+    hotwords: Option<String>,
+    beam_size: Option<usize>,
+    no_repeat_ngram_size: Option<usize>,
+    clip_timestamps: Vec<f64>,
 }
 
 impl Form {
@@ -172,9 +185,9 @@ impl Form {
             }
             return Ok(());
         }
-        let most = match name == "prompt" {
-            true => MOST_PROMPT,
-            false => MOST_TEXT,
+        let most = match &*name {
+            "prompt" | "hotwords" => MOST_PROMPT,
+            _ => MOST_TEXT,
         };
         let text = reader.bytes(&mut field, &name, most).await?;
         let text = String::from_utf8(text)
@@ -187,7 +200,15 @@ impl Form {
             "temperature" => self.temperature = Some(temperature(&text)?),
             "stream" => self.stream = flag("stream", &text)?,
             "skip_silence" => self.skip_silence = Some(silence(&text)?),
+            "vad_filter" => self.vad_filter = Some(flag("vad_filter", &text)?),
             "fallback" => self.fallback = Some(flag("fallback", &text)?),
+            "channels" => self.channels = flag("channels", &text)?,
+            "hotwords" => self.hotwords = (!text.is_empty()).then_some(text),
+            "beam_size" => self.beam_size = Some(count("beam_size", &text)?),
+            "no_repeat_ngram_size" => {
+                self.no_repeat_ngram_size = Some(count("no_repeat_ngram_size", &text)?);
+            }
+            "clip_timestamps" => self.clip_timestamps = seconds("clip_timestamps", &text)?,
             GRANULARITIES => {
                 self.has_words |= is_of_words(&text)?;
                 self.has_granularities = true;
@@ -241,6 +262,16 @@ impl Form {
             timestamps: (is_verbose && model.has_timestamps()).then_some(true),
             word_timestamps: self.has_words,
             prompt: self.prompt.clone(),
+            hotwords: self.hotwords.clone(),
+            beam_size: self.beam_size.or(defaults.beam_size),
+            no_repeat_ngram_size: self.no_repeat_ngram_size.or(defaults.no_repeat_ngram_size),
+            clip_timestamps: self.clip_timestamps.clone(),
+            voice: match self.vad_filter {
+                None => defaults.voice,
+                Some(is_wanted) => {
+                    is_wanted.then(|| defaults.voice.unwrap_or(VoiceFilter::default()))
+                }
+            },
             skip_silence: self.skip_silence.unwrap_or(defaults.skip_silence),
             ..defaults.clone()
         };
@@ -354,6 +385,25 @@ fn temperature(text: &str) -> Result<f32, ApiError> {
         let text = shown(text);
         let message = format!("temperature is {text}; it must be a number from 0 to 1");
         ApiError::param("temperature", message)
+    })
+}
+
+fn count(name: &str, text: &str) -> Result<usize, ApiError> {
+    text.parse().map_err(|_| {
+        let message = format!("{name} is {}; it must be a whole number", shown(text));
+        ApiError::param(name, message)
+    })
+}
+
+/// Times in seconds, with commas between them.
+fn seconds(name: &str, text: &str) -> Result<Vec<f64>, ApiError> {
+    let times = text.split(',').map(|time| time.trim().parse());
+    times.collect::<Result<_, _>>().map_err(|_| {
+        let message = format!(
+            "{name} is {}; it must be seconds with commas between them, such as 0,30,90",
+            shown(text)
+        );
+        ApiError::param(name, message)
     })
 }
 

@@ -88,6 +88,8 @@ struct Numbered<'a> {
     avg_logprob: f32,
     compression_ratio: f32,
     no_speech_prob: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
 }
 
 fn verbose((task, has_words): (Task, bool), transcript: &Transcript) -> Verbose<'_> {
@@ -125,6 +127,7 @@ fn numbered((id, segment): (usize, &Segment)) -> Numbered<'_> {
         avg_logprob: segment.avg_logprob,
         compression_ratio: segment.compression_ratio,
         no_speech_prob: segment.no_speech_prob,
+        channel: segment.channel.as_deref(),
     }
 }
 

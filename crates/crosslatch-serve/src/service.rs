@@ -114,7 +114,7 @@ impl Service {
         let options = form.options(task, &pipeline.config, &self.config.defaults);
         pipeline.check(&options)?;
         let metrics = Arc::clone(&self.shared.metrics);
-        let (job, mut replies) = Job::new(name, sound, options, place, metrics);
+        let (job, mut replies) = Job::new(name, sound, options, form.channels, place, metrics);
         self.shared.queue.push(job);
         loop {
             match replies.next().await {

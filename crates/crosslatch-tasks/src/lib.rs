@@ -58,6 +58,7 @@ mod subtitles;
 pub mod text;
 mod tokenizer;
 mod transcript;
+mod voice;
 
 pub use audio::{Audio, AudioError};
 pub use config::{ConfigError, OptionsError};
@@ -78,3 +79,4 @@ pub use text::{
 };
 pub use tokenizer::{TextTokenizer, TokenizerError};
 pub use transcript::{Segment, Transcript, Word};
+pub use voice::{Voice, VoiceFilter};

@@ -139,6 +139,8 @@ pub struct Segment {
     complete: bool,
     /// The words with their times; `None` unless they were asked for, and the model can say them.
     words: Option<Vec<Word>>,
+    /// The channel in which it is spoken, if channels are transcribed by themselves.
+    channel: Option<String>,
 }
 
 impl Segment {
@@ -160,6 +162,7 @@ impl Segment {
                 .words
                 .as_ref()
                 .map(|words| words.iter().map(Word::new).collect()),
+            channel: segment.channel.clone(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Segment {
                 .words
                 .as_ref()
                 .map(|words| words.iter().map(Word::written).collect()),
+            channel: self.channel.clone(),
         }
     }
 }
@@ -188,7 +192,7 @@ impl Segment {
     #[new]
     #[pyo3(signature = (*, start, end, text, id = 0, seek = 0, tokens = Vec::new(), temperature = 0.0,
                         avg_logprob = 0.0, compression_ratio = 0.0, no_speech_prob = None,
-                        complete = true, words = None))]
+                        complete = true, words = None, channel = None))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn make(
         start: f64,
@@ -203,6 +207,7 @@ impl Segment {
         no_speech_prob: Option<f32>,
         complete: bool,
         words: Option<Vec<AnyWord>>,
+        channel: Option<String>,
     ) -> Segment {
         Segment {
             id,
@@ -217,6 +222,7 @@ impl Segment {
             no_speech_prob,
             complete,
             words: words.map(|words| words.into_iter().map(Word::from).collect()),
+            channel,
         }
     }
 
@@ -237,6 +243,9 @@ impl Segment {
         if let Some(words) = &self.words {
             let words = words.iter().map(|word| word.to_dict(py));
             dict.set_item("words", words.collect::<PyResult<Vec<_>>>()?)?;
+        }
+        if let Some(channel) = &self.channel {
+            dict.set_item("channel", channel)?;
         }
         Ok(dict)
     }

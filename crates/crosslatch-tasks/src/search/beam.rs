@@ -29,6 +29,15 @@ pub struct BeamOptions {
     pub length_penalty: f32,
     /// When to stop.
     pub early_stopping: EarlyStopping,
+    /// How many ended texts are enough, as a multiple of `beams` (Kasai et al., 2022); 1 is usual.
+    pub patience: f32,
+}
+
+impl BeamOptions {
+    /// How many ended texts are enough, at least one.
+    fn enough(&self) -> usize {
+        ((self.beams.max(1) as f32 * self.patience).round() as usize).max(1)
+    }
 }
 
 /// When a search has found enough ended texts (`early_stopping` of transformers).
@@ -37,7 +46,7 @@ pub enum EarlyStopping {
     /// When no unfinished text, if it ended now, would beat the worst of them (`false`).
     #[default]
     Heuristic,
-    /// As soon as there are as many as beams (`true`).
+    /// As soon as there are enough (`true`).
     WhenFull,
     /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
     WhenHopeless,
@@ -78,7 +87,7 @@ pub fn beam_search<D: Decoder>(
 }
 
 /// Follows several hypotheses and returns those that have ended, best first. There are as many as
-/// beams, or fewer if the rules allow fewer.
+/// beams, times the patience, or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -89,7 +98,7 @@ pub fn beam_search_all<D: Decoder>(
     options: BeamOptions,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
-    let beams = options.beams.max(1);
+    let (beams, enough) = (options.beams.max(1), options.enough());
     let count = model
         .sequences(beams)
         .map_err(|source| SearchError::Decoder {
@@ -152,7 +161,7 @@ pub fn beam_search_all<D: Decoder>(
             let text = end(request, &unfinished, *continuation, options.length_penalty);
             let place = ended.partition_point(|other| other.score >= text.score);
             ended.insert(place, text);
-            ended.truncate(beams);
+            ended.truncate(enough);
         }
         unfinished = best
             .iter()
@@ -170,7 +179,7 @@ pub fn beam_search_all<D: Decoder>(
             _ => generated,
         };
         let hope = penalized(first.score, length, options.length_penalty);
-        let is_full = ended.len() == beams;
+        let is_full = ended.len() == enough;
         let is_beaten = is_full && ended.last().is_some_and(|worst| hope <= worst.score);
         if is_beaten || (is_full && options.early_stopping == EarlyStopping::WhenFull) {
             break;

@@ -145,6 +145,17 @@ impl Writer {
 
     /// The next segment.
     pub fn segment(&mut self, segment: &Segment) -> String {
+        if let Some(channel) = &segment.channel
+            && !segment.text.trim().is_empty()
+        {
+            let text = format!("{channel}: {}", segment.text);
+            let channel = None;
+            return self.segment(&Segment {
+                text,
+                channel,
+                ..segment.clone()
+            });
+        }
         match self.format {
             Format::Text => line(segment).map_or_else(String::new, |line| line + "\n"),
             Format::Json => String::new(),
@@ -211,7 +222,8 @@ fn tsv(segment: &Segment) -> String {
 
 /// One JSON object: `file` if it is known, `text`, `language`, `duration`, and `segments` with `id`,
 /// `seek`, `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
-/// `temperature`, `complete` and, if words have times, `words`. Times are in seconds.
+/// `temperature`, `complete` and, if words have times or channels are told apart, `words` and
+/// `channel`. Times are in seconds.
 fn json(transcript: &Transcript, style: &Style) -> String {
     #[derive(Serialize)]
     struct Numbered<'a> {
@@ -284,6 +296,7 @@ mod tests {
             temperature: 0.0,
             complete: true,
             words: None,
+            channel: None,
         };
         Transcript {
             text: "Tom & <Jerry>\n\n1 --> 2 end".to_owned(),

@@ -41,6 +41,8 @@ pub struct WhisperConfig {
     pub prev_sot_token_id: Option<u32>,
     /// Latest timestamp that may come first, in steps of 20 ms.
     pub max_initial_timestamp_index: Option<u32>,
+    /// No run of so many tokens may occur twice; 0 for any.
+    pub no_repeat_ngram_size: usize,
     /// Whether timestamps are written by default.
     pub return_timestamps: bool,
     /// Whether each window's prompt is the text before it by default.
@@ -103,6 +105,7 @@ impl WhisperConfig {
             task: file.get("task")?,
             prev_sot_token_id: file.id("prev_sot_token_id")?,
             max_initial_timestamp_index: file.id("max_initial_timestamp_index")?,
+            no_repeat_ngram_size: file.get("no_repeat_ngram_size")?.unwrap_or(0),
             return_timestamps: file.get("return_timestamps")?.unwrap_or(false),
             condition_on_prev_tokens: file.get("condition_on_prev_tokens")?.unwrap_or(false),
             compression_ratio_threshold: file.get("compression_ratio_threshold")?,
@@ -177,7 +180,6 @@ fn refuse_unsupported(file: &Settings) -> Result<(), ConfigError> {
         ("repetition_penalty", 1.0),
         ("encoder_repetition_penalty", 1.0),
         ("guidance_scale", 1.0),
-        ("no_repeat_ngram_size", 0.0),
         ("encoder_no_repeat_ngram_size", 0.0),
         ("min_length", 0.0),
         ("min_new_tokens", 0.0),
