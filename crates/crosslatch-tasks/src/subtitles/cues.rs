@@ -3,14 +3,14 @@
 //! A segment may be half a minute of speech, which no screen has room for. Its words are laid out in
 //! lines of at most so many columns, as few lines as they fit in and all about as long, and if only
 //! so many lines may be shown at a time, the segment becomes several cues. Where it is known when each
-//! word is spoken, cues follow the words (`spoken`); else a cue gets the share of its segment's time that
+//! word is spoken, cues follow the words (`spoken`); here, a cue gets the share of its segment's time that
 //! its letters are of the text.
 
 use std::ops::Range;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Style, spoken};
+use super::Style;
 use crate::transcript::Segment;
 
 /// What is shown from `start` to `end`, in seconds.
@@ -25,9 +25,6 @@ pub(super) struct Cue {
 
 /// The cues of a segment: none if it has no words, else one, or as many as the style asks for.
 pub(super) fn cues(segment: &Segment, style: &Style) -> Vec<Cue> {
-    if let Some(words) = segment.words.as_ref().filter(|words| !words.is_empty()) {
-        return spoken::cues(words, style);
-    }
     let screens = screens(&segment.text, style);
     if screens.is_empty() {
         return Vec::new();

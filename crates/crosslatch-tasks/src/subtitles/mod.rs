@@ -168,7 +168,7 @@ impl Writer {
     /// Numbered cues, with hours always written and a comma before the milliseconds.
     fn srt(&mut self, segment: &Segment) -> String {
         let mut out = String::new();
-        for cue in cues(segment, &self.style) {
+        for cue in shown(segment, &self.style) {
             self.cues += 1;
             let (start, end) = (
                 timestamp(cue.start, true, ','),
@@ -185,7 +185,7 @@ impl Writer {
     /// `<` and `>` are escaped.
     fn vtt(&mut self, segment: &Segment) -> String {
         let mut out = String::new();
-        for cue in cues(segment, &self.style) {
+        for cue in shown(segment, &self.style) {
             let (start, end) = (clock(cue.start), clock(cue.end));
             let text = marked(&cue, |text| {
                 let text = text.replace('&', "&amp;").replace('<', "&lt;");
@@ -194,6 +194,14 @@ impl Writer {
             let _ = write!(out, "{start} --> {end}\n{text}\n\n");
         }
         out
+    }
+}
+
+/// The cues of a segment: by its words, where these have times.
+fn shown(segment: &Segment, style: &Style) -> Vec<Cue> {
+    match segment.words.as_deref() {
+        Some(words) if !words.is_empty() => spoken::cues(words, style),
+        _ => cues(segment, style),
     }
 }
 
