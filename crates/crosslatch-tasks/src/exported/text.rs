@@ -27,7 +27,7 @@ pub struct ExportedTextModel(Way);
 /// How texts are decoded.
 enum Way {
     /// With a session for each hypothesis.
-    Sessions(ExportedModel<TextSource>),
+    Sessions(Box<ExportedModel<TextSource>>),
     /// As a row of a session that several texts share.
     Row(Row),
 }
@@ -100,7 +100,7 @@ impl ExportedTextModel {
             let alone = (0..count).map(|_| {
                 let multiple = if count > 1 { STEP } else { 1 };
                 match Self::alone(model, options, programs, multiple)?.0 {
-                    Way::Sessions(model) => Ok(Self(Way::Sessions(model.batched_by(&batcher)))),
+                    Way::Sessions(model) => Ok(Self(Way::Sessions(Box::new(model.batched_by(&batcher))))),
                     row => Ok(Self(row)),
                 }
             });
@@ -130,7 +130,7 @@ impl ExportedTextModel {
         programs: Programs,
         multiple: usize,
     ) -> Result<Self, ExportedError> {
-        Ok(Self(Way::Sessions(ExportedModel {
+        Ok(Self(Way::Sessions(Box::new(ExportedModel {
             decoder: ExportedDecoder::new(model, options, KIND, Ok(Heads::LastHalf))?,
             source: TextSource {
                 encoder_is_masked: programs.encoder_is_masked,

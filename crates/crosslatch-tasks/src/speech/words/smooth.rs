@@ -125,12 +125,10 @@ fn medians_of_seven(row: &[f32], out: &mut Vec<f32>) {
             lanes.copy_from_slice(&row[start + k..][..LANES]);
         }
         for (a, b) in EXCHANGES {
-            for lane in 0..LANES {
-                let (x, y) = (around[a][lane], around[b][lane]);
-                // Without a thought for NaN, which the weights are not.
-                around[a][lane] = if x < y { x } else { y };
-                around[b][lane] = if x < y { y } else { x };
-            }
+            let (x, y) = (around[a], around[b]);
+            // Without a thought for NaN, which the weights are not.
+            around[a] = std::array::from_fn(|i| if x[i] < y[i] { x[i] } else { y[i] });
+            around[b] = std::array::from_fn(|i| if x[i] < y[i] { y[i] } else { x[i] });
         }
         out.extend_from_slice(&around[SEVEN / 2]);
     }
