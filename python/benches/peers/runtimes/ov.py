@@ -1,7 +1,7 @@
 """OpenVINO: self caches as state of the request, cross caches set as tensors, not copied.
 
-Wherever the processor has bf16, what is not f32 computes in it, as OpenVINO does unless told otherwise; but steps
-with fewer bits do not, because they take twice as long with it.
+Wherever the processor has bf16, what is not f32 computes in it, as OpenVINO does unless told otherwise; but
+steps with fewer bits do not, because they take twice as long with it.
 """
 
 import os
