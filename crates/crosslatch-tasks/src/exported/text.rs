@@ -100,7 +100,9 @@ impl ExportedTextModel {
             let alone = (0..count).map(|_| {
                 let multiple = if count > 1 { STEP } else { 1 };
                 match Self::alone(model, options, programs, multiple)?.0 {
-                    Way::Sessions(model) => Ok(Self(Way::Sessions(Box::new(model.batched_by(&batcher))))),
+                    Way::Sessions(model) => {
+                        Ok(Self(Way::Sessions(Box::new(model.batched_by(&batcher)))))
+                    }
                     row => Ok(Self(row)),
                 }
             });
@@ -140,7 +142,7 @@ impl ExportedTextModel {
                 ids: Vec::new(),
                 mask: Vec::new(),
             },
-        })))
+        }))))
     }
 }
 
