@@ -49,7 +49,8 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
         assert_eq!(message(&"a\u{9b}2J\n\tb"), "a\u{fffd}2J\n\tb");
         let mut out = Plain(Vec::new());
-        writeln!(out, "weights {} ü", "x\u{1b}]0;y\u{7}").unwrap();
+        let name = "x\u{1b}]0;y\u{7}";
+        writeln!(out, "weights {name} ü").unwrap();
         let written = String::from_utf8(out.0).unwrap();
         assert_eq!(written, "weights x\u{fffd}]0;y\u{fffd} ü\n");
     }

@@ -11,7 +11,7 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
-use crosslatch_tasks::{Format, Task, TranscribeOptions, VoiceFilter, WhisperConfig};
+use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
 
 use crate::http::{ApiError, shown};
 use crate::limits::{Limits, Patience};
@@ -268,9 +268,7 @@ impl Form {
             clip_timestamps: self.clip_timestamps.clone(),
             voice: match self.vad_filter {
                 None => defaults.voice,
-                Some(is_wanted) => {
-                    is_wanted.then(|| defaults.voice.unwrap_or(VoiceFilter::default()))
-                }
+                Some(is_wanted) => is_wanted.then(|| defaults.voice.unwrap_or_default()),
             },
             skip_silence: self.skip_silence.unwrap_or(defaults.skip_silence),
             ..defaults.clone()

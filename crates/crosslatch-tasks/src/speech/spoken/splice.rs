@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn one_part_is_not_copied_and_none_is_empty() {
         let recording = vec![0.5; 40];
-        let splice = Splice::new(&recording, vec![10..30], 10);
+        let splice = Splice::new(&recording, std::iter::once(10..30).collect(), 10);
         assert_eq!(splice.samples().as_ptr(), recording[10..].as_ptr());
         assert_eq!(splice.begins(0.5), 1.5);
         let none = Splice::new(&recording, Vec::new(), 10);
