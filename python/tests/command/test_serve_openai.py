@@ -224,12 +224,10 @@ def test_only_speech_is_decoded_and_each_channel_by_itself(crosslatch, call):
             assert [segment.model_extra["channel"] for segment in answer.segments] == ["left", "right"]
             assert text(clip_timestamps="0,1") == printed("--clip-timestamps", "0,1")
             assert text(hotwords="set", beam_size=2, no_repeat_ngram_size=1) \
-                == printed("--hotwords", "set", "--beam-size", 2, "--no-repeat-ngram-size", 1)
+                == printed("--hotwords", "set", "--beam-size", 2, "--no-repeat-ngram-size", 1, *flags)
 
 
 @pytest.mark.parametrize("fields, param, words", [
-    ({"timestamp_granularities": ["word"], "response_format": "verbose_json"},
-     "timestamp_granularities", "no times for words"),
     ({"language": "de"}, "language", "it knows en"),
     ({"temperature": 7}, "temperature", "from 0 to 1"),
     ({"response_format": "diarized_json"}, "response_format", "verbose_json"),

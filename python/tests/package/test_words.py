@@ -15,8 +15,8 @@ import crosslatch as package
 
 from .speech import SAMPLES, noise, random_folder
 
-# Heads of 9, two decoder layers over four of the encoder, a window of two seconds.
-SIZES["words-test"] = dict(d_model=45, encoder_layers=4, decoder_layers=2, encoder_attention_heads=3,
+# Heads of 10 and 6, two decoder layers over four of the encoder, a window of two seconds.
+SIZES["words-test"] = dict(d_model=30, encoder_layers=4, decoder_layers=2, encoder_attention_heads=3,
                            decoder_attention_heads=5, encoder_ffn_dim=64, decoder_ffn_dim=80,
                            max_source_positions=100, max_target_positions=60)
 MODELS = {
