@@ -50,10 +50,12 @@ pub struct Args {
     /// How often to go over a speech model.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     passes: u32,
-    /// Decoders of a speech model, each of its own input, that take a step side by side: each weight
-    /// is read once for all.
+    /// Windows of a speech model whose decoders take a step side by side, each weight read once for all.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     together: u32,
+    /// Beams of one window that take a step side by side.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    beams: u32,
 }
 
 /// Runs the command.
@@ -72,8 +74,11 @@ pub fn bench(args: &Args) -> Result<(), CommandError> {
     let is_speech = ["encoder", "decoder"].map(|m| model.method_index(m).is_ok()) == [true; 2];
     let (rows, peak): (Vec<Value>, Option<u64>) = match is_speech {
         true => {
-            let (passes, sequences) = (args.passes, args.together as usize);
-            speech::measure(&model, &args.precision, passes, sequences, &options)?
+            let several = speech::Several {
+                windows: args.together as usize,
+                beams: args.beams as usize,
+            };
+            speech::measure(&model, &args.precision, args.passes, several, &options)?
         }
         false => {
             let rows = methods::measure(&model, &args.precision, &options)?;

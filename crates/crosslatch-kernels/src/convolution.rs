@@ -127,7 +127,8 @@ impl Convolution {
                 bias,
                 epilogue: self.epilogue,
             };
-            return product.run(out.data(), ResultLayout::new(&to, 2), threads);
+            product.run(out.data(), ResultLayout::new(&to, 2), threads);
+            return;
         }
         let product = Gemm {
             left,
@@ -137,7 +138,7 @@ impl Convolution {
             beta: 1.0,
             epilogue: self.epilogue,
         };
-        product.run(out.data(), ResultLayout::new(&to, 2), threads);
+        product.run_best(out.data(), ResultLayout::new(&to, 2), threads);
     }
 
     fn loops<T: Element>(

@@ -1,5 +1,5 @@
-//! The measurement of a speech model: one window, step by step, the beams of a search, and steps of
-//! several windows.
+//! The measurement of a speech model: one window, step by step, and steps of several sequences, which have
+//! windows of their own or are beams of one.
 
 use std::time::Instant;
 
@@ -17,8 +17,6 @@ use crate::CommandError;
 const PROMPT: usize = 4;
 /// Number of tokens that are forced after the prompt.
 const STEPS: usize = 64;
-/// Number of texts that a search follows.
-const BEAMS: usize = 5;
 /// Number of steps that several sequences take side by side.
 const STEPS_TOGETHER: usize = 9;
 
@@ -35,13 +33,21 @@ struct Run {
     first: Vec<f64>,
     later: Vec<f64>,
     window: Vec<f64>,
-    /// Times of steps of all beams of a search.
-    beams: Vec<f64>,
-    /// Number of windows that take a step together.
-    sequences: usize,
-    /// Times of their first steps, and of later ones.
+    several: Several,
+    /// Times of the first steps of several windows, and of later ones.
     first_together: Vec<f64>,
     together: Vec<f64>,
+    /// Times of steps of several beams.
+    beams: Vec<f64>,
+}
+
+/// Numbers of sequences that take a step side by side.
+#[derive(Clone, Copy)]
+pub struct Several {
+    /// Sequences with a window each: what is encoded is read for each of them.
+    pub windows: usize,
+    /// Sequences that continue one: what is encoded is theirs together.
+    pub beams: usize,
 }
 
 /// Measures the model in each precision, in several passes. Returns a row for each, and the peak of
@@ -50,7 +56,7 @@ pub fn measure(
     model: &Model,
     precisions: &[Precision],
     passes: u32,
-    sequences: usize,
+    several: Several,
     options: &dyn Fn(Precision) -> Options,
 ) -> Result<(Vec<Value>, Option<u64>), CommandError> {
     let (mels, frames) = window(model)?;
@@ -68,10 +74,10 @@ pub fn measure(
             first: Vec::new(),
             later: Vec::new(),
             window: Vec::new(),
-            beams: Vec::new(),
-            sequences,
+            several,
             first_together: Vec::new(),
             together: Vec::new(),
+            beams: Vec::new(),
         });
     }
     let probe = BandwidthProbe::new(PROBE_BYTES);
@@ -86,17 +92,7 @@ pub fn measure(
     }
     let peak = peak_memory();
     for run in &mut runs {
-        let options = options(run.precision);
-        let mut windows = Together::new(model, options, sequences, [mels, frames])?;
-        let vocabulary = run.speech.decode(0, &[0], 0)?.len();
-        for pass in 0..=passes {
-            let (first, later) = windows.pass(PROMPT, STEPS_TOGETHER, vocabulary)?;
-            if pass > 0 {
-                run.first_together.push(first);
-                // In the first of them memory is touched that later ones have.
-                run.together.extend(&later[1..]);
-            }
-        }
+        run.windows(model, options(run.precision), passes, [mels, frames])?;
     }
     let bandwidth = quartiles(&mut bandwidth);
     // Programs alone, without the files that say how sound becomes features, do not tell.
@@ -139,15 +135,15 @@ impl Run {
         Ok(())
     }
 
-    /// Times of steps that beams take side by side, after the steps of the first one alone.
+    /// Times of steps that beams take side by side. They continue the sequence that has been decoded.
     fn beams(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
-        for sequence in 1..BEAMS {
-            self.speech.branch(0, sequence)?;
+        for beam in 1..self.several.beams {
+            self.speech.branch(0, beam)?;
         }
         let mut times = Vec::with_capacity(STEPS_TOGETHER);
         for i in 0..STEPS_TOGETHER {
-            let tokens =
-                (0..BEAMS).map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
+            let tokens = (0..self.several.beams)
+                .map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
             let tokens: Vec<i64> = tokens.collect();
             let feeds = tokens.chunks(1).enumerate().map(|(sequence, tokens)| Feed {
                 sequence,
@@ -159,16 +155,37 @@ impl Run {
             self.speech.decode_all(&feeds, &mut |_| ())?;
             times.push(milliseconds(begin));
         }
-        // In the first of them the sequences get caches of their own.
+        // In the first of them the beams get caches of their own.
         times.remove(0);
         Ok(times)
+    }
+
+    /// Measures steps of windows, each of which has keys and values of its own.
+    fn windows(
+        &mut self,
+        model: &Model,
+        options: Options,
+        passes: u32,
+        features: [usize; 2],
+    ) -> Result<(), CommandError> {
+        let mut windows = Together::new(model, options, self.several.windows, features)?;
+        let vocabulary = self.speech.decode(0, &[0], 0)?.len();
+        for pass in 0..=passes {
+            let (first, later) = windows.pass(PROMPT, STEPS_TOGETHER, vocabulary)?;
+            if pass > 0 {
+                self.first_together.push(first);
+                // In the first of them memory is touched that later ones have.
+                self.together.extend(&later[1..]);
+            }
+        }
+        Ok(())
     }
 
     /// `seconds` is the length of a window, if it is known.
     fn report(&mut self, bandwidth: [f64; 3], seconds: Option<f64>) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
-        let [beams_low, beams, beams_high] = quartiles(&mut self.beams);
         let [together_low, together, together_high] = quartiles(&mut self.together);
+        let [beams_low, beams, beams_high] = quartiles(&mut self.beams);
         let window = quartiles(&mut self.window)[1];
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
         json!({
@@ -188,14 +205,14 @@ impl Run {
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],
             "floor_ms": floor,
             "times_floor": floor.map(|floor| step / floor),
-            "beams": BEAMS,
-            "step_of_beams_ms": beams,
-            "step_of_beams_quartiles_ms": [beams_low, beams_high],
-            "lanes_together": self.sequences,
+            "lanes_together": self.several.windows,
             "first_steps_together_ms": quartiles(&mut self.first_together)[1],
             "step_together_ms": together,
             "step_together_quartiles_ms": [together_low, together_high],
-            "steps_together_over_alone": self.sequences as f64 * step / together,
+            "steps_together_over_alone": self.several.windows as f64 * step / together,
+            "beams": self.several.beams,
+            "step_beams_ms": beams,
+            "step_beams_quartiles_ms": [beams_low, beams_high],
         })
     }
 }

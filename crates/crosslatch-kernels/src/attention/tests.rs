@@ -178,6 +178,7 @@ fn all_fast_ways_agree_with_the_definition() {
         (5, 9, 3, 2),
         (33, 300, 64, 64),
         (70, 17, 20, 5),
+        (150, 300, 40, 23),
         (3, 0, 4, 4),
         (9, 0, 4, 4),
     ] {
@@ -242,6 +243,7 @@ fn strides_and_threads_do_not_change_a_bit() {
         (1, None),
         (3, None),
         (70, None),
+        (290, None),
         (70, microkernel),
         (70, ShortMicrokernel::bf16()),
     ] {

@@ -13,6 +13,7 @@ pub(crate) mod contraction;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod large;
 pub(crate) mod microkernel;
 pub(crate) mod packing;
 pub(crate) mod quantized;
@@ -167,7 +168,7 @@ fn fast<W: RightElement>(out: &mut TensorMut<'_>, product: &Product<'_>, threads
             beta,
             epilogue: product.epilogue,
         }
-        .run(out.data(), result, threads);
+        .run_best(out.data(), result, threads);
     }
 }
 
@@ -276,7 +277,7 @@ pub fn quantized_linear(
             beta: 1.0,
             epilogue: linear.epilogue,
         };
-        gemm.run(out.data(), result, threads);
+        gemm.run_best(out.data(), result, threads);
     }
 }
 

@@ -1,15 +1,16 @@
-//! Packing the right side of a product: the one order in which a microkernel reads it.
+//! Packing the sides of a product: the one order in which a microkernel reads them.
 //!
 //! A packed piece is a sequence of strips, each as wide as a microkernel's tile; a strip holds its
 //! columns side by side, one step along the depth after the other. The right side need not be a
 //! matrix in memory: a convolution packs what its windows see, and quantized weights are widened on
-//! the way ([`Pack`]).
+//! the way ([`Pack`]). Rows of the left side are packed in the same manner, in panels of as many
+//! rows as a tile has ([`pack_rows`]).
 
 use std::ops::Range;
 
 use crate::simd::dot_products::DotElement;
-use crate::simd::transpose::transpose;
-use crate::tensor::matrix::Matrices;
+use crate::simd::transpose::{transpose, transpose_tight};
+use crate::tensor::matrix::{Matrices, Strided};
 
 /// Which piece of a right side to pack, and how wide the strips are.
 #[derive(Clone)]
@@ -80,5 +81,59 @@ impl RightElement for f32 {
                 }
             }
         }
+    }
+}
+
+/// Packs the first `rows` rows and `depth` columns of a left matrix in panels of `height` rows, one
+/// column after the other; what the last panel lacks stays as it is. Some elements of `to` behind
+/// the panels may be overwritten.
+pub(crate) fn pack_rows(
+    left: Strided<'_>,
+    rows: usize,
+    depth: usize,
+    height: usize,
+    to: &mut [f32],
+) {
+    let (rs, cs) = (left.row_stride, left.column_stride);
+    for first in (0..rows).step_by(height) {
+        let filled = height.min(rows - first);
+        let (from, to) = (&left.data[first * rs..], &mut to[first * depth..]);
+        if cs == 1 && filled == height {
+            transpose_tight(from, rs, height, depth, to);
+        } else if cs == 1 {
+            transpose(from, rs, filled, depth, height, to);
+        } else {
+            for (k, to) in to.chunks_exact_mut(height).enumerate().take(depth) {
+                let from = &from[k * cs..];
+                if rs == 1 {
+                    to[..filled].copy_from_slice(&from[..filled]);
+                } else {
+                    let rows = to.iter_mut().enumerate().take(filled);
+                    rows.for_each(|(i, x)| *x = from[i * rs]);
+                }
+            }
+        }
+    }
+}
+
+/// Copies the first `rows` rows and `depth` columns of a left matrix, each row into one piece, the
+/// rows `row_length` apart.
+pub(crate) fn copy_rows<'m>(
+    from: Strided<'_>,
+    rows: usize,
+    depth: usize,
+    row_length: usize,
+    to: &'m mut [f32],
+) -> Strided<'m> {
+    for (i, row) in to.chunks_exact_mut(row_length).enumerate().take(rows) {
+        let from = from.from(i, 0);
+        for (k, x) in row[..depth].iter_mut().enumerate() {
+            *x = from.data[k * from.column_stride];
+        }
+    }
+    Strided {
+        data: to,
+        row_stride: row_length,
+        column_stride: 1,
     }
 }

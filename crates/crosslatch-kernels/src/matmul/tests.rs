@@ -206,3 +206,77 @@ fn a_right_side_in_16_bits_gives_the_bits_of_the_widened_one() {
         }
     }
 }
+
+#[test]
+fn products_of_many_rows_have_the_same_bits_for_any_layout_and_number_of_threads() {
+    for (batches, m, n, k) in [
+        (1, 113, 33, 300),
+        // Several batches in a chunk; the last panel of rows is not full.
+        (3, 125, 40, 77),
+        // More than one chunk along the depth.
+        (1, 120, 36, 2100),
+        // Several pieces, more columns than one has.
+        (1, 230, 1124, 9),
+        // Several chunks of columns.
+        (2, 115, 612, 2050),
+    ] {
+        let (a, b, c) = (
+            filled(batches * m * k, 1),
+            filled(n * k, 2),
+            filled(batches * n, 3),
+        );
+        let lb = Layout::contiguous(&[n, k]).transpose(0, 1);
+        let lb = lb.expand(&[batches, k, n]).unwrap();
+        let bias = Layout::contiguous(&[batches, 1, n]);
+        let bias = bias.expand(&[batches, m, n]).unwrap();
+        let plain = Layout::contiguous(&[batches, m, n]);
+        let transposed = Layout::contiguous(&[batches, n, m]).transpose(1, 2);
+        // The columns of a group together, rows after one another in each group.
+        let groups = Layout::contiguous(&[batches, n / 2, m, 2]).transpose(1, 2);
+        let rows_of = |batch: usize| batch * m * k;
+        let values: &[f32] = bytemuck::cast_slice(a.bytes());
+        // The same left matrices, as columns.
+        let mut columns = Storage::zeroed(4 * batches * m * k);
+        let to: &mut [f32] = bytemuck::cast_slice_mut(columns.bytes_mut());
+        for batch in 0..batches {
+            for i in 0..m {
+                for x in 0..k {
+                    to[rows_of(batch) + x * m + i] = values[rows_of(batch) + i * k + x];
+                }
+            }
+        }
+        let as_rows = Layout::contiguous(&[batches, m, k]);
+        let as_columns = Layout::contiguous(&[batches, k, m]).transpose(1, 2);
+        let run = |(la, a): (&Layout, &Storage), lo: &Layout, slow, threads| {
+            let product = Product {
+                a: TensorRef::new(DType::F32, la, a.bytes()).unwrap(),
+                b: TensorRef::new(DType::F32, &lb, b.bytes()).unwrap(),
+                bias: Some(TensorRef::new(DType::F32, &bias, c.bytes()).unwrap()),
+                alpha: 0.5,
+                beta: 2.0,
+                epilogue: Some(Function::Gelu),
+            };
+            let mut out = Storage::zeroed(4 * lo.numel());
+            let mut view = TensorMut::new(DType::F32, lo, out.bytes_mut()).unwrap();
+            matmul(&mut view, &product, slow, &Threads::new(threads));
+            view.as_ref().to_vec::<f32>()
+        };
+        let expected = run((&as_rows, &a), &plain, false, 1);
+        let oracle = run((&as_rows, &a), &plain, true, 1);
+        for (x, y) in oracle.iter().zip(&expected) {
+            let allowed = 1e-4 + 1e-6 * k as f32;
+            assert!((x - y).abs() < allowed, "{m} {n} {k}: {x} {y}");
+        }
+        for left in [(&as_rows, &a), (&as_columns, &columns)] {
+            for lo in [&plain, &transposed, &groups] {
+                if lo == &groups && n % 2 == 1 {
+                    continue;
+                }
+                for threads in [1, 3] {
+                    let result = run(left, lo, false, threads);
+                    assert!(result == expected, "{m} {n} {k}, {lo:?}, {threads} threads");
+                }
+            }
+        }
+    }
+}

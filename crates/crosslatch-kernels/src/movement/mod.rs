@@ -20,7 +20,7 @@ pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put,
 pub use masked::{fill_masked, write_masked};
 pub use quantize::{Unquantized, dequantize_row, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};
-pub use scale_rows::scale_rows;
+pub use scale_rows::{scale_rows, unscale_rows};
 pub use scatter::{
     Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,
 };

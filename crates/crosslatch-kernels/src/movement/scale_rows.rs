@@ -1,9 +1,9 @@
-//! Storing rows of `f32` as bytes with a scale for each row.
+//! Storing rows of `f32` as bytes with a scale for each row, and reading them back.
 
 use crate::runtime::shared_output::SharedOutput;
 use crate::simd::convert::f32_to_int8;
 use crate::tensor::matrix::{Matrices, Strided, matrix_offset};
-use crate::tensor::scaled_rows::SCALE_BYTES;
+use crate::tensor::scaled_rows::{SCALE_BYTES, ScaledByte, scale};
 use crate::{TensorMut, TensorRef, Threads};
 
 /// Elements that a task converts.
@@ -60,10 +60,45 @@ pub fn scale_rows(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Thread
     });
 }
 
+/// Fills `to`, contiguous `[…, rows, columns]` of `f32`, with the values of [scaled
+/// rows](crate::tensor::scaled_rows), `from`, `[…, rows, columns + 4]` of `i8` with any strides.
+///
+/// # Panics
+/// If the shapes do not fit together, or `to` is not contiguous.
+pub fn unscale_rows(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
+    let layout = from.layout();
+    let rank = layout.rank();
+    let (rows, columns) = (to.shape()[rank - 2], to.shape()[rank - 1]);
+    assert_eq!(layout.shape[..rank - 1], to.shape()[..rank - 1]);
+    assert_eq!(layout.shape[rank - 1], columns + SCALE_BYTES);
+    assert!(to.layout().is_contiguous());
+    let stored = from.data::<i8>();
+    let batches: usize = layout.shape[..rank - 2].iter().product();
+    let each = (GRAIN / columns.max(1)).max(1);
+    let pieces = rows.div_ceil(each);
+    let start = to.layout().offset;
+    let elements = SharedOutput::new(to.data::<f32>());
+    threads.run(batches * pieces, &|task| {
+        let (batch, first) = (task / pieces, task % pieces * each);
+        for row in first..rows.min(first + each) {
+            let at = matrix_offset(layout, batch) + row * layout.strides[rank - 2];
+            let byte = |column: usize| ScaledByte(stored[at + column * layout.strides[rank - 1]]);
+            let scale = scale(
+                &std::array::from_fn::<_, SCALE_BYTES, _>(|i| byte(columns + i)),
+                0,
+            );
+            // SAFETY: a row is done by one task, and rows of a contiguous tensor do not overlap.
+            let to = unsafe { elements.slice(start + (batch * rows + row) * columns, columns) };
+            for (column, to) in to.iter_mut().enumerate() {
+                *to = f32::from(byte(column).0) * scale;
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::scaled_rows::{ScaledByte, scale};
     use crate::{DType, Layout, Storage};
 
     #[test]
@@ -84,13 +119,23 @@ mod tests {
                 let mut to = TensorMut::new(DType::I8, &part, stored.bytes_mut()).unwrap();
                 scale_rows(&mut to, &from, &Threads::new(2));
                 let values = from.to_vec::<f32>();
+                let mut back = Storage::zeroed(values.len() * 4);
+                let straight = Layout::contiguous(&[heads, rows, columns]);
+                unscale_rows(
+                    &mut TensorMut::new(DType::F32, &straight, back.bytes_mut()).unwrap(),
+                    &TensorRef::new(DType::I8, &part, stored.bytes()).unwrap(),
+                    &Threads::new(2),
+                );
+                let back: &[f32] = bytemuck::cast_slice(back.bytes());
                 let bytes: &[ScaledByte] = bytemuck::cast_slice(stored.bytes());
                 for (i, row) in values.chunks(columns.max(1)).enumerate() {
                     let at = (i / rows * (rows + 2) + 1 + i % rows) * (columns + SCALE_BYTES);
                     let scale = scale(&bytes[at..], columns);
                     let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
-                    for (x, byte) in row.iter().zip(&bytes[at..]) {
-                        let error = (x - byte.0 as f32 * scale).abs();
+                    let back = &back[i * columns..];
+                    for ((x, byte), back) in row.iter().zip(&bytes[at..]).zip(back) {
+                        assert_eq!(*back, byte.0 as f32 * scale);
+                        let error = (x - back).abs();
                         assert!(error <= largest / 127.0 * 0.501, "{x} {byte:?} {scale}");
                     }
                 }

@@ -1,5 +1,6 @@
 //! What kernels run on: memory, threads and vector instructions.
 
+pub(crate) mod caches;
 pub(crate) mod instructions;
 pub(crate) mod memory;
 pub(crate) mod partition;

@@ -15,7 +15,8 @@
 //!
 //! Some kernels need a little memory of their own on each thread, such as room for a packed piece
 //! of a matrix. It belongs to the team too ([`Threads::run_with_memory`]): it stays in the cache of
-//! its core from one kernel to the next, and needs no planning.
+//! its core from one kernel to the next, and needs no planning. Memory that all tasks of a kernel
+//! read, such as a packed matrix, is kept likewise ([`Threads::with_common_memory`]).
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -27,7 +28,11 @@ use std::thread::{JoinHandle, Thread};
 use crate::Storage;
 
 /// Elements of [`Threads::run_with_memory`]'s working memory.
-pub const TASK_MEMORY: usize = 64 * 1024;
+pub const TASK_MEMORY: usize = 224 * 1024;
+
+/// Least bytes of the common memory: enough for the system to give it huge pages. What is not
+/// touched takes no memory.
+const COMMON_BYTES: usize = 4 << 20;
 
 /// How often a thread polls before it sleeps: some tens of microseconds.
 const SPINS: usize = if cfg!(miri) { 4 } else { 4000 };
@@ -71,6 +76,8 @@ pub struct Threads {
     runs: AtomicU64,
     /// One for each thread that can be inside a run.
     memory: Vec<Mutex<Storage>>,
+    /// As long as any kernel has needed so far.
+    common: Mutex<Storage>,
 }
 
 impl std::fmt::Debug for Threads {
@@ -111,6 +118,7 @@ impl Threads {
             busy: AtomicBool::new(false),
             runs: AtomicU64::new(0),
             memory,
+            common: Mutex::new(Storage::zeroed(0)),
         }
     }
 
@@ -177,6 +185,25 @@ impl Threads {
             }
             task(i, bytemuck::cast_slice_mut(task_memory().bytes_mut()));
         });
+    }
+
+    /// Runs `work` with `len` elements, with any contents, that its tasks may share.
+    pub fn with_common_memory(&self, len: usize, work: &mut dyn FnMut(&mut [f32])) {
+        let bytes = len * size_of::<f32>();
+        let mut own = Storage::zeroed(0);
+        let mut common = match self.common.try_lock() {
+            Ok(common) => Some(common),
+            Err(TryLockError::Poisoned(common)) => Some(common.into_inner()),
+            // In use: by another caller, or further up on this thread.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let memory = common.as_deref_mut().unwrap_or(&mut own);
+        if memory.len() < bytes {
+            // The old one goes first.
+            *memory = Storage::zeroed(0);
+            *memory = Storage::zeroed(bytes.max(COMMON_BYTES));
+        }
+        work(&mut bytemuck::cast_slice_mut(memory.bytes_mut())[..len]);
     }
 }
 
@@ -364,5 +391,16 @@ mod tests {
             team.run_with_memory(2, &|j, inner| inner[..100].fill((10 + j) as f32));
             assert!(memory[..100].iter().all(|x| *x == i as f32));
         });
+    }
+
+    #[test]
+    fn callers_that_run_together_share_no_common_memory() {
+        let team = Threads::new(2);
+        team.with_common_memory(100, &mut |outer| {
+            outer.fill(1.0);
+            team.with_common_memory(200, &mut |inner| inner.fill(2.0));
+            assert!(outer.len() == 100 && outer.iter().all(|x| *x == 1.0));
+        });
+        team.with_common_memory(3000, &mut |memory| assert_eq!(memory.len(), 3000));
     }
 }

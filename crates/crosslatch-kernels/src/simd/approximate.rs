@@ -79,6 +79,17 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * power_of_two(half) * power_of_two(k - half)
 }
 
+/// `e^x` for `x` up to 0, as exactly as [`exp`]; what is less than `e^-87` is 0.
+#[inline(always)]
+pub(crate) fn exp_of_negative<const FUSED: bool>(x: f32) -> f32 {
+    // The least argument whose power of two has an exponent of its own.
+    const LEAST: f32 = -87.0;
+    let (k, r) = reduce::<FUSED>(if x < LEAST { LEAST } else { x });
+    let p = multiply_add::<FUSED>(polynomial::<FUSED>(r, &EXPM1), r, 1.0);
+    let y = p * power_of_two(k);
+    if x < LEAST { 0.0 } else { y }
+}
+
 /// `e^x` to four digits, for `x` up to 0; what is less than 2^-126 is 0.
 #[inline(always)]
 pub(crate) fn exp_coarse<const FUSED: bool>(x: f32) -> f32 {
@@ -208,6 +219,8 @@ mod tests {
     fn results_are_right_to_a_few_units_in_the_last_place() {
         check!(exp, f64::exp, -87.0, 88.7, 0.0, 2.0e-7);
         check!(exp, f64::exp, -104.0, -87.0, 1.2e-38, 2.0e-7);
+        check!(exp_of_negative, f64::exp, -87.0, 0.0, 0.0, 2.0e-7);
+        check!(exp_of_negative, f64::exp, -200.0, -87.0, 1e-30, 1.0e-7);
         check!(exp_coarse, f64::exp, -87.0, 0.0, 0.0, 1.0e-4);
         check!(expm1, f64::exp_m1, -25.0, 88.7, 0.0, 2.5e-7);
         check!(expm1, f64::exp_m1, -0.4, 0.4, 1e-30, 2.5e-7);

@@ -31,6 +31,15 @@ pub struct BeamOptions {
     pub length_penalty: f32,
     /// When to stop.
     pub early_stopping: EarlyStopping,
+    /// How many ended texts are enough, as a multiple of `beams` (Kasai et al., 2022); 1 is usual.
+    pub patience: f32,
+}
+
+impl BeamOptions {
+    /// How many ended texts are enough, at least one.
+    fn enough(&self) -> usize {
+        ((self.beams.max(1) as f32 * self.patience).round() as usize).max(1)
+    }
 }
 
 /// When a search has found enough ended texts (`early_stopping` of transformers).
@@ -39,7 +48,7 @@ pub enum EarlyStopping {
     /// When no unfinished text, if it ended now, would beat the worst of them (`false`).
     #[default]
     Heuristic,
-    /// As soon as there are as many as beams (`true`).
+    /// As soon as there are enough (`true`).
     WhenFull,
     /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
     WhenHopeless,
@@ -52,8 +61,8 @@ struct Hypothesis {
     tokens: Vec<u32>,
     /// Sum of the log-probabilities of the tokens among all tokens.
     score: f32,
-    /// The same sum among the tokens that the rules allowed.
-    logprobs: f64,
+    /// The log-probability among the tokens that the rules allowed, of each token after the prompt.
+    logprobs: Vec<f64>,
 }
 
 /// An unfinished text and the token after it.
@@ -80,7 +89,7 @@ pub fn beam_search<D: Decoder>(
 }
 
 /// Follows several hypotheses and returns those that have ended, best first. There are as many as
-/// beams, or fewer if the rules allow fewer.
+/// beams, times the patience, or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -91,7 +100,7 @@ pub fn beam_search_all<D: Decoder>(
     options: BeamOptions,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
-    let beams = options.beams.max(1);
+    let (beams, enough) = (options.beams.max(1), options.enough());
     let count = model
         .sequences(beams)
         .map_err(|source| SearchError::Decoder {
@@ -104,7 +113,7 @@ pub fn beam_search_all<D: Decoder>(
     let mut unfinished = vec![Hypothesis {
         tokens: request.prompt.to_vec(),
         score: 0.0,
-        logprobs: 0.0,
+        logprobs: Vec::new(),
     }];
     let mut ended: Vec<Generated> = Vec::new();
     let mut row = Vec::new();
@@ -152,7 +161,7 @@ pub fn beam_search_all<D: Decoder>(
             let text = end(request, &unfinished, *continuation, options.length_penalty);
             let place = ended.partition_point(|other| other.score >= text.score);
             ended.insert(place, text);
-            ended.truncate(beams);
+            ended.truncate(enough);
         }
         unfinished = best
             .iter()
@@ -170,7 +179,7 @@ pub fn beam_search_all<D: Decoder>(
             _ => generated,
         };
         let hope = penalized(first.score, length, options.length_penalty);
-        let is_full = ended.len() == beams;
+        let is_full = ended.len() == enough;
         let is_beaten = is_full && ended.last().is_some_and(|worst| hope <= worst.score);
         if is_beaten || (is_full && options.early_stopping == EarlyStopping::WhenFull) {
             break;
@@ -271,10 +280,13 @@ fn continue_with(parent: &Hypothesis, continuation: Continuation) -> Hypothesis 
     let mut tokens = Vec::with_capacity(parent.tokens.len() + 1);
     tokens.extend(&parent.tokens);
     tokens.push(continuation.token);
+    let mut logprobs = Vec::with_capacity(parent.logprobs.len() + 1);
+    logprobs.extend(&parent.logprobs);
+    logprobs.push(continuation.logprob);
     Hypothesis {
         tokens,
         score: continuation.score,
-        logprobs: parent.logprobs + continuation.logprob,
+        logprobs,
     }
 }
 
@@ -288,10 +300,17 @@ fn end(
     let mut tokens = text.tokens.split_off(request.prompt.len());
     let generated = tokens.len();
     let end = tokens.pop_if(|token| request.eos.contains(token));
+    let total: f64 = text.logprobs.iter().sum();
+    text.logprobs.truncate(tokens.len());
     Generated {
         tokens,
         end,
-        avg_logprob: (text.logprobs / generated as f64) as f32,
+        logprobs: text
+            .logprobs
+            .iter()
+            .map(|&logprob| logprob as f32)
+            .collect(),
+        avg_logprob: (total / generated as f64) as f32,
         score: penalized(continuation.score, generated, length_penalty),
     }
 }

@@ -24,6 +24,7 @@ use crate::ir::Program;
 use crate::ir::graph::SlotKind;
 use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
+use crate::passes::alignment::Heads;
 use crate::passes::caches::{CacheFormat, convert_caches};
 use crate::passes::latch;
 use crate::precision::Precision;
@@ -35,7 +36,7 @@ use contents::Contents;
 use method::{check_bindings, constant_type};
 
 pub use assemble::{FileId, Files, ModelBuilder, WeightContents};
-pub use method::{Carry, Latch, Method};
+pub use method::{Alignment, Carry, Latch, Method};
 pub use quantized::{QuantizedWeights, Stored};
 
 /// A loaded model. Cheap to clone: clones share everything.
@@ -53,6 +54,8 @@ struct Inner {
     /// The same model with caches in bf16 and in int8, if it has such caches, once a session has
     /// asked for it.
     with_narrow_caches: [OnceLock<Option<Model>>; 2],
+    /// The same model with methods that return the weights of attention, once somebody has asked.
+    aligned: Mutex<Vec<Model>>,
 }
 
 impl Model {
@@ -68,6 +71,7 @@ impl Model {
             quantized: Default::default(),
             quantizing: Mutex::new(()),
             with_narrow_caches: Default::default(),
+            aligned: Mutex::new(Vec::new()),
         }))
     }
 
@@ -84,11 +88,22 @@ impl Model {
             let methods = self.methods().iter();
             let changed: Vec<Option<Method>> =
                 methods.map(|m| with_narrow_caches(m, format)).collect();
-            let methods = changed.iter().zip(self.methods());
-            changed.iter().any(Option::is_some).then(|| {
-                let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
-                Model::new(self.0.file.clone(), methods.collect())
-            })
+            if !changed.iter().any(Option::is_some) {
+                return None;
+            }
+            let methods = changed.into_iter().zip(self.methods());
+            let mut methods: Vec<Method> = methods
+                .map(|(new, old)| new.unwrap_or_else(|| old.clone()))
+                .collect();
+            for i in 0..methods.len() {
+                if let Some(alignment) = methods[i].alignment.clone() {
+                    let of = &methods[alignment.of];
+                    methods[i] = of
+                        .aligned(alignment.of, &alignment.tokens, &alignment.heads)
+                        .ok()?;
+                }
+            }
+            Some(Model::new(self.0.file.clone(), methods))
         });
         changed.as_ref().unwrap_or(self).clone()
     }
@@ -113,6 +128,9 @@ impl Model {
                 "the model is latched already; name all inputs at once".into(),
             ));
         }
+        if self.methods().iter().any(|m| m.alignment.is_some()) {
+            return Err(fail("the model is aligned already; latch it before".into()));
+        }
         let fail = |e: VerifyError| fail(e.to_string());
         let mut methods = Vec::new();
         let mut parts = Vec::new();
@@ -136,6 +154,34 @@ impl Model {
         }
         methods.append(&mut parts);
         Ok(Model::new(self.0.file.clone(), methods))
+    }
+
+    /// The same model with one more method, `METHOD@alignment`, which takes the inputs of `method`, works
+    /// on its state, and returns the weights of these heads of its cross-attention
+    /// ([`passes::alignment`](crate::passes::alignment)). `tokens` is the input that takes tokens. Whoever
+    /// asks for the same again gets the same model.
+    ///
+    /// # Errors
+    /// If there is no such method, or its cross-attention is not found.
+    pub fn aligned(&self, method: &str, tokens: &str, heads: &Heads) -> Result<Model, Error> {
+        let of = self.method_index(method)?;
+        let is_it = |model: &&Model| {
+            let alignment = model.methods().last().and_then(|m| m.alignment.as_ref());
+            alignment.is_some_and(|a| a.of == of && a.tokens == tokens && a.heads == *heads)
+        };
+        let mut known = self.0.aligned.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(model) = known.iter().find(is_it) {
+            return Ok(model.clone());
+        }
+        let aligned = self.methods()[of].aligned(of, tokens, heads);
+        let aligned = aligned.map_err(|reason| Error::Alignment {
+            method: method.to_owned(),
+            reason,
+        })?;
+        let methods = self.methods().iter().cloned().chain([aligned]).collect();
+        let model = Model::new(self.0.file.clone(), methods);
+        known.push(model.clone());
+        Ok(model)
     }
 
     fn check_input(&self, input: &str) -> Result<(), Error> {
@@ -317,6 +363,9 @@ impl Model {
 
 /// The method with caches stored in this format, if it has any that may be.
 fn with_narrow_caches(method: &Method, format: CacheFormat) -> Option<Method> {
+    if method.alignment.is_some() {
+        return None;
+    }
     let is_carried = |slot: usize| {
         let links = method.carry.iter().flat_map(|carry| &carry.links);
         links.into_iter().any(|link| link.slot == slot)

@@ -30,7 +30,7 @@ impl MethodState {
     /// If the system has no memory for what may be written.
     pub fn fork(&mut self) -> Result<MethodState, OutOfMemory> {
         let borrowed = |slot: &Range<usize>| self.loans.iter().any(|l| l.start == slot.start);
-        let own = self.slots.iter().flatten().filter(|slot| !slot.is_empty());
+        let own = (0..self.slots.len()).filter_map(|i| self.own_slot(i));
         let own: Vec<Range<usize>> = own.filter(|slot| !borrowed(slot)).cloned().collect();
         if !own.is_empty() {
             let len = self.state.len();
@@ -65,6 +65,13 @@ impl MethodState {
         })
     }
 
+    /// Where a slot lies in this state, if it has bytes there. A method that works on the state of another
+    /// one has none of its own.
+    fn own_slot(&self, slot: usize) -> Option<&Range<usize>> {
+        let bytes = self.slots[slot].as_ref()?;
+        (!bytes.is_empty() && bytes.end <= self.state.len()).then_some(bytes)
+    }
+
     /// The plan whose outputs forks may read, if there is one: that of the last run of a method that
     /// keeps no state.
     fn share_outputs(&mut self) -> Option<usize> {
@@ -91,17 +98,16 @@ impl MethodState {
             let same = |loan: &Loan| loan.start == slot.start;
             loans.iter().position(same)
         };
-        let slots = other.slots.iter().zip(&other.was_lent);
-        let mut own = slots.filter_map(|(slot, was_lent)| Some((slot.as_ref()?, was_lent)));
-        let all_lent = own.all(|(slot, was_lent)| {
-            *was_lent || slot.is_empty() || is_loan(&other.loans, slot).is_some()
+        let all_lent = (0..other.slots.len()).all(|i| match other.own_slot(i) {
+            Some(slot) => other.was_lent[i] || is_loan(&other.loans, slot).is_some(),
+            None => true,
         });
         if !all_lent || self.slots != other.slots {
             *self = other.fork()?;
             return Ok(());
         }
-        for (i, slot) in other.slots.iter().enumerate() {
-            let Some(slot) = slot.as_ref().filter(|slot| !slot.is_empty()) else {
+        for i in 0..other.slots.len() {
+            let Some(slot) = other.own_slot(i) else {
                 continue;
             };
             let mine = is_loan(&self.loans, slot);

@@ -59,7 +59,7 @@ pub(super) struct MethodState {
     pub last: Option<usize>,
     /// How often it was run.
     pub runs: u64,
-    /// What its latched values were computed from.
+    /// What its outputs were computed from, if they are latched values of other methods.
     pub seen: Seen,
     /// The run of the method before this one from which the last run carried on.
     pub follows: Option<u64>,
@@ -110,16 +110,29 @@ impl MethodState {
                 Some(start..start.saturating_add(bytes))
             })
             .collect();
+        let is_own = method.alignment.is_none();
         let mut state = MethodState {
             filled: vec![false; slots.len()],
             written: vec![Written::default(); slots.len()],
             was_lent: vec![false; slots.len()],
             slots,
-            state: limit.allocate(len, taken)?,
+            state: limit.allocate(if is_own { len } else { 0 }, taken)?,
             ..MethodState::empty()
         };
-        state.fill_from_file(model, index);
+        if is_own {
+            state.fill_from_file(model, index);
+        }
         Ok(state)
+    }
+
+    /// Exchanges the state with that of a method with the same slots, for a run that works on it.
+    pub fn exchange_state(&mut self, other: &mut MethodState) {
+        std::mem::swap(&mut self.state, &mut other.state);
+        std::mem::swap(&mut self.is_touched, &mut other.is_touched);
+        std::mem::swap(&mut self.loans, &mut other.loans);
+        std::mem::swap(&mut self.filled, &mut other.filled);
+        std::mem::swap(&mut self.written, &mut other.written);
+        std::mem::swap(&mut self.was_lent, &mut other.was_lent);
     }
 
     /// Bytes of memory that this method takes by itself.

@@ -172,7 +172,8 @@ impl Session {
     /// What a state slot of a method holds now; `None` if there is no such slot.
     pub fn state(&self, method: &str, slot: &str) -> Option<TensorRef<'_>> {
         let index = self.model.method_index(method).ok()?;
-        let (state, method) = (&self.methods[index], &self.model.methods()[index]);
+        let state = &self.methods[self.works_on(index).unwrap_or(index)];
+        let method = &self.model.methods()[index];
         let i = method.program.slots.iter().position(|s| s.name == slot)?;
         let (range, weight) = (state.slots[i].as_ref()?, method.bindings[i].as_ref()?);
         let bytes = state.state(range)?;
@@ -193,6 +194,12 @@ impl Session {
     fn once(&self, index: usize) -> Option<usize> {
         let latch = self.model.methods()[index].latch.as_ref()?;
         Some(latch.once)
+    }
+
+    /// The method whose state this one works on, if that is another one.
+    fn works_on(&self, index: usize) -> Option<usize> {
+        let alignment = self.model.methods()[index].alignment.as_ref()?;
+        Some(alignment.of)
     }
 
     /// The plan of a method for inputs of these types, made if there is none.

@@ -1,13 +1,25 @@
-//! Attention in `f32`: keys and values are left matrices, read where they lie; only queries are
-//! copied.
+//! Attention in `f32`: keys and values are left matrices. If many panels pass by, both are packed
+//! first, because rows of a head lie apart, each in a page and often in the same places of a cache;
+//! if few do, they are read where they lie.
 
-use super::products::{KeyBlock, Products};
+use super::products::{BLOCK, KeyBlock, Products};
 use super::softmax::{SoftmaxState, Weigh, accumulate, shift};
 use crate::attention::problem::Shape;
 use crate::matmul::microkernel::f32::F32Microkernel;
-use crate::simd::approximate::exp;
+use crate::matmul::packing::pack_rows;
+use crate::simd::approximate::exp_of_negative;
 use crate::simd::transpose::transpose;
 use crate::tensor::matrix::Strided;
+
+/// Most elements of keys and of values that are packed: of longer ones too little of a block fits
+/// beside the panels.
+const LONGEST_PACKED: usize = 96;
+
+/// Panels for which packing pays.
+const ENOUGH_PANELS: usize = 4;
+
+/// No panel of left rows is higher.
+const HIGHEST: usize = 16;
 
 #[derive(Clone, Copy)]
 pub(in crate::attention) struct F32Products {
@@ -18,6 +30,22 @@ impl F32Products {
     pub fn best() -> F32Products {
         F32Products {
             microkernel: F32Microkernel::best(),
+        }
+    }
+
+    /// As [`product`](F32Products::product), of packed rows.
+    fn packed_product(self, depth: usize, left: &[f32], right: &[f32], out: &mut [f32], add: bool) {
+        let microkernel = self.microkernel;
+        let height = microkernel.panel_rows;
+        let panels = left.chunks(height * depth);
+        for (left, out) in panels.zip(out.chunks_mut(height * microkernel.columns)) {
+            let left = Strided {
+                data: left,
+                row_stride: 1,
+                column_stride: height,
+            };
+            let rows = out.len() / microkernel.columns;
+            microkernel.multiply(depth, left, rows, right, out, add);
         }
     }
 
@@ -42,7 +70,7 @@ impl F32Products {
 }
 
 impl Products for F32Products {
-    const PANELS: usize = 8;
+    const PANELS: usize = 12;
 
     fn lanes(self) -> usize {
         self.microkernel.columns
@@ -52,8 +80,11 @@ impl Products for F32Products {
         inner
     }
 
-    fn block_len(_shape: &Shape) -> usize {
-        0
+    fn block_len(shape: &Shape) -> usize {
+        match shape.inner.max(shape.width) <= LONGEST_PACKED {
+            true => packed_keys_len(shape) + BLOCK * (shape.width + HIGHEST),
+            false => 0,
+        }
     }
 
     fn put_queries(
@@ -76,20 +107,51 @@ impl Products for F32Products {
         }
     }
 
-    fn prepare(self, _block: &mut KeyBlock<'_>) {}
+    fn prepare(self, block: &mut KeyBlock<'_>) {
+        if block.panels < ENOUGH_PANELS {
+            block.prepared = &mut [];
+        }
+        if block.prepared.is_empty() {
+            return;
+        }
+        let height = self.microkernel.panel_rows;
+        let (count, shape) = (block.count, block.shape);
+        let (keys, values) = block.prepared.split_at_mut(packed_keys_len(shape));
+        pack_rows(block.keys, count, shape.inner, height, keys);
+        pack_rows(transposed(block.values), shape.width, count, height, values);
+    }
 
     fn scores(self, block: &KeyBlock<'_>, queries: &[f32], scores: &mut [f32]) {
-        self.product(block.shape.inner, block.keys, queries, scores, false);
+        let inner = block.shape.inner;
+        match block.prepared.is_empty() {
+            true => self.product(inner, block.keys, queries, scores, false),
+            false => self.packed_product(inner, block.prepared, queries, scores, false),
+        }
     }
 
     fn add_values(self, block: &KeyBlock<'_>, weights: &[f32], results: &mut [f32]) {
-        // A value's elements are rows here, keys the depth.
-        let values = Strided {
-            row_stride: block.values.column_stride,
-            column_stride: block.values.row_stride,
-            ..block.values
-        };
-        self.product(block.count, values, weights, results, true);
+        let count = block.count;
+        match block.prepared.is_empty() {
+            true => self.product(count, transposed(block.values), weights, results, true),
+            false => {
+                let values = &block.prepared[packed_keys_len(block.shape)..];
+                self.packed_product(count, values, weights, results, true);
+            }
+        }
+    }
+}
+
+/// Room for the packed keys of a block.
+fn packed_keys_len(shape: &Shape) -> usize {
+    (BLOCK + HIGHEST) * shape.inner
+}
+
+/// A value's elements are rows of the product, keys its depth.
+fn transposed(values: Strided<'_>) -> Strided<'_> {
+    Strided {
+        row_stride: values.column_stride,
+        column_stride: values.row_stride,
+        ..values
     }
 }
 
@@ -105,7 +167,7 @@ impl Weigh for F32Products {
         for row in scores.chunks_exact_mut(lanes) {
             if let Some(row) = row[l..].first_chunk_mut::<N>() {
                 for i in 0..N {
-                    row[i] = exp::<FUSED>(row[i] - shift[i]);
+                    row[i] = exp_of_negative::<FUSED>(row[i] - shift[i]);
                     total[i] += row[i];
                 }
             }

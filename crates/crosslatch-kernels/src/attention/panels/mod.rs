@@ -156,6 +156,7 @@ fn run_panels<P: Products, K: CacheElement>(
             keys: K::widened(k.from(start, 0), [count, shape.inner], wide_keys),
             values: K::widened(v.from(start, 0), [count, shape.width], wide_values),
             count,
+            panels: starts().len(),
             prepared: &mut *prepared,
         };
         products.prepare(&mut block);

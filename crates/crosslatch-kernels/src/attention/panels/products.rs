@@ -51,6 +51,8 @@ pub(in crate::attention) struct KeyBlock<'a> {
     pub values: Strided<'a>,
     /// Number of keys.
     pub count: usize,
+    /// How many panels pass by.
+    pub panels: usize,
     /// What [`Products::prepare`] makes of them.
     pub prepared: &'a mut [f32],
 }

@@ -25,11 +25,25 @@ pub(in crate::attention) trait Weigh {
         scores: &mut [f32],
         state: &mut SoftmaxState<'_>,
     );
+
+    /// The same for all lanes, in instructions of this machine, if there is a loop in them. Returns
+    /// whether there is.
+    #[inline(always)]
+    fn weigh_natively(_lanes: usize, _scores: &mut [f32], _state: &mut SoftmaxState<'_>) -> bool {
+        false
+    }
+}
+
+/// Turns the scores of a block into weights, in all lanes.
+#[inline(always)]
+pub(super) fn weigh<W: Weigh>(lanes: usize, scores: &mut [f32], state: &mut SoftmaxState<'_>) {
+    if !W::weigh_natively(lanes, scores, state) {
+        weigh_compiled::<W>(lanes, scores, state);
+    }
 }
 
 multiversion! {
-    /// Turns the scores of a block into weights, in all lanes.
-    pub(super) fn weigh[W: Weigh](lanes: usize, scores: &mut [f32], state: &mut SoftmaxState<'_>), weigh_portable
+    fn weigh_compiled[W: Weigh](lanes: usize, scores: &mut [f32], state: &mut SoftmaxState<'_>), weigh_portable
 }
 
 #[inline(always)]

@@ -39,7 +39,8 @@ pub fn microkernels() -> Vec<(&'static str, &'static str)> {
         ("f32", f32::F32Microkernel::best().name),
         ("int16", short::ShortMicrokernel::int16().name),
     ];
-    names.extend(short::ShortMicrokernel::int8().map(|kernel| ("int8", kernel.name)));
+    let bytes = short::ShortMicrokernel::signed_int8().or_else(short::ShortMicrokernel::int8);
+    names.extend(bytes.map(|kernel| ("int8", kernel.name)));
     names.extend(short::ShortMicrokernel::bf16().map(|kernel| ("bf16", kernel.name)));
     names
 }

@@ -5,8 +5,8 @@
 //! * *16 bits*, limit 32767: the error is 1/65534 of the largest element, far below that of int8
 //!   weights. Products of 16 and 8 bits add up exactly in 32-bit integers, in any order, as long as
 //!   there are not more than [`SAFE`] of them.
-//! * *8 bits*, limit 127, stored with 128 added, because the instructions that multiply bytes take
-//!   one side without a sign: the error is about that of int8 weights.
+//! * *8 bits*, limit 127: the error is about that of int8 weights. For instructions that take one
+//!   side without a sign, 128 is added.
 //!
 //! *bf16* needs no scale.
 
@@ -33,6 +33,12 @@ pub(crate) fn quantize_row_to_bytes(row: Strided<'_>, to: &mut [u8]) -> f32 {
     quantize_row_to(row, to, 127.0, |bits| {
         (bits as u8).wrapping_add(BYTE_OFFSET)
     })
+}
+
+/// As [`quantize_row`], to 8 bits with a sign.
+#[inline(always)]
+pub(crate) fn quantize_row_to_signed_bytes(row: Strided<'_>, to: &mut [i8]) -> f32 {
+    quantize_row_to(row, to, 127.0, |bits| bits as i8)
 }
 
 #[inline(always)]
@@ -106,6 +112,14 @@ mod tests {
             for (k, q) in bytes.iter().enumerate() {
                 let near = (*q as f32 - BYTE_OFFSET as f32) * scale;
                 assert!((row[k * stride] - near).abs() <= scale * 0.51);
+            }
+            let mut signed = vec![7; len];
+            assert_eq!(
+                quantize_row_to_signed_bytes(row_of(&row, stride), &mut signed),
+                scale
+            );
+            for (q, byte) in signed.iter().zip(&bytes) {
+                assert_eq!(*q as i32 + BYTE_OFFSET as i32, *byte as i32);
             }
             let mut halves = vec![7; len];
             round_row_to_bf16(row_of(&row, stride), &mut halves);

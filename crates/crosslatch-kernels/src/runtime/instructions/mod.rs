@@ -9,7 +9,7 @@
 //! Features are a set, not a scale: a machine may have short dot products without long vectors. The
 //! set is found out once per process. `CROSSLATCH_INSTRUCTIONS` in the environment limits it, for
 //! comparisons and for tests: to nothing (`portable`), or to what [`x86_64::LIMITS`] lists (`avx2`,
-//! `avx512`).
+//! `avx-vnni`, `avx512`).
 //!
 //! The versions with vectors fuse multiplications with additions; all of them give the same bits.
 
@@ -40,6 +40,11 @@ pub(crate) enum Feature {
     Avx512Vnni,
     /// x86-64: products of bf16, added up in `f32`, in AVX-512.
     Avx512Bf16,
+    /// x86-64: products of small integers, added up in 32 bits, in vectors of AVX2's length.
+    AvxVnni,
+    /// x86-64: products of blocks of bytes and of bf16 in tile registers, which the system lets
+    /// this process use.
+    Amx,
 }
 
 /// A set of features.

@@ -5,6 +5,7 @@ use super::{Feature, Features};
 /// What `CROSSLATCH_INSTRUCTIONS` may limit the features to.
 pub(super) const LIMITS: &[(&str, Features)] = &[
     ("avx2", Features::of(&[Feature::Avx2])),
+    ("avx-vnni", Features::of(&[Feature::Avx2, Feature::AvxVnni])),
     (
         "avx512",
         Features::of(&[
@@ -37,9 +38,46 @@ pub(super) fn detect() -> Features {
             Feature::Avx512Bf16,
             has_avx512 && is_x86_feature_detected!("avx512bf16"),
         ),
+        (
+            Feature::AvxVnni,
+            has_avx2 && is_x86_feature_detected!("avxvnni"),
+        ),
+        (Feature::Amx, has_avx512 && has_amx()),
     ];
     let found = found.into_iter().filter(|(_, is_there)| *is_there);
     Features::of(&found.map(|(feature, _)| feature).collect::<Vec<_>>())
+}
+
+/// Whether the machine has tile registers with products of bytes and of bf16, and the system, asked
+/// for them, lets this process use them.
+///
+/// The bits are those of leaf 7 in Intel's Software Developer's Manual, volume 2, CPUID. A process
+/// has to ask before its first use, because the registers make what the system saves of a thread
+/// larger (Linux: Documentation/arch/x86/xstate.rst).
+#[cfg(all(target_os = "linux", not(miri)))]
+fn has_amx() -> bool {
+    const BF16_TILE_INT8: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+    let has_leaf = std::arch::x86_64::__cpuid(0).eax >= 7;
+    if !has_leaf || std::arch::x86_64::__cpuid_count(7, 0).edx & BF16_TILE_INT8 != BF16_TILE_INT8 {
+        return false;
+    }
+    // SAFETY: changes nothing but the permission.
+    let refused = unsafe {
+        libc::syscall(
+            libc::SYS_arch_prctl,
+            ARCH_REQ_XCOMP_PERM,
+            XFEATURE_XTILEDATA,
+        )
+    };
+    refused == 0
+}
+
+/// On other systems nobody has tried how to ask for the registers.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn has_amx() -> bool {
+    false
 }
 
 /// Every version with vectors is fused.

@@ -4,7 +4,8 @@
 ///
 /// # Safety
 /// None is needed; this is the signature of the others.
-pub(super) unsafe fn block(
+pub(super) unsafe fn blocks(
+    _count: usize,
     _from: *const f32,
     _from_stride: usize,
     _to: *mut f32,

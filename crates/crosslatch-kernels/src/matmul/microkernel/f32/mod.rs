@@ -4,7 +4,8 @@
 //! right matrix and added to the tile; nothing is loaded twice, and nothing is stored before the
 //! end. The right matrix has been packed for this ([`crate::matmul::packing`]): the columns of the
 //! tile lie side by side, one step after the other. The left one is read where it is, with any
-//! strides, since only single elements of it are needed at a time.
+//! strides, since only single elements of it are needed at a time; a product in which they are
+//! needed often packs it in panels, which have room for more rows where registers are many.
 //!
 //! An element of the result is one chain of fused multiply-adds in the order of the depth, whatever
 //! the size of the tile and wherever the element lies in it: results do not depend on how a product
@@ -21,7 +22,7 @@ use crate::runtime::instructions::{Features, features};
 use crate::tensor::matrix::Strided;
 
 /// Elements of the largest tile.
-pub(crate) const LARGEST: usize = 8 * 32;
+pub(crate) const LARGEST: usize = 14 * 32;
 
 /// The loops of this architecture, the best first.
 #[cfg(target_arch = "x86_64")]
@@ -38,6 +39,8 @@ pub(crate) struct F32Microkernel {
     pub name: &'static str,
     /// See [`Microkernel::ROWS`].
     pub rows: usize,
+    /// See [`OfPanels::PANEL_ROWS`].
+    pub panel_rows: usize,
     /// See [`Microkernel::COLUMNS`].
     pub columns: usize,
     features: Features,
@@ -55,14 +58,25 @@ pub(super) struct F32Operands<'a> {
     pub add: bool,
 }
 
+/// A microkernel of this family.
+trait OfPanels: for<'a> Microkernel<TileOperands<'a> = F32Operands<'a>> {
+    /// The most rows of a tile whose left rows are packed, and the distance of their columns.
+    const PANEL_ROWS: usize;
+}
+
+impl Strided<'_> {
+    /// Whether the rows are packed in panels of so many.
+    fn is_panel(&self, panel_rows: usize) -> bool {
+        self.row_stride == 1 && self.column_stride == panel_rows
+    }
+}
+
 impl F32Microkernel {
-    const fn of<K>() -> F32Microkernel
-    where
-        K: for<'a> Microkernel<TileOperands<'a> = F32Operands<'a>>,
-    {
+    const fn of<K: OfPanels>() -> F32Microkernel {
         F32Microkernel {
             name: K::NAME,
             rows: K::ROWS,
+            panel_rows: K::PANEL_ROWS,
             columns: K::COLUMNS,
             features: K::FEATURES,
             run: K::run,
@@ -83,7 +97,7 @@ impl F32Microkernel {
 
     /// `out = left * right`, or `out += left * right` with `add`. `left` is `rows` by `depth`,
     /// `right` is `depth` by `self.columns`, `out` is `rows` by `self.columns`, the latter two
-    /// without gaps.
+    /// without gaps. There may be `self.rows` rows, or `self.panel_rows` of a panel.
     ///
     /// # Panics
     /// If a slice is too short or `rows` too large.
@@ -132,7 +146,11 @@ impl F32Microkernel {
         out_stride: usize,
         add: bool,
     ) {
-        assert!((1..=self.rows).contains(&rows) && depth > 0);
+        let most_rows = match left.is_panel(self.panel_rows) {
+            true => self.panel_rows,
+            false => self.rows,
+        };
+        assert!((1..=most_rows).contains(&rows) && depth > 0);
         let last = (rows - 1) * left.row_stride + (depth - 1) * left.column_stride;
         assert!(last < left.data.len());
         let right = &right[..depth * self.columns];
@@ -160,11 +178,23 @@ mod tests {
     fn every_microkernel_computes_every_number_of_rows_with_any_strides() {
         let data: Vec<f32> = (0..4000).map(|i| ((i * 37) % 64) as f32 - 31.0).collect();
         for kernel in F32Microkernel::all() {
-            assert!(kernel.rows * kernel.columns <= LARGEST);
-            for rows in 1..=kernel.rows {
-                for (depth, row_stride, column_stride) in
-                    [(1, 5, 1), (7, 9, 1), (30, 1, 11), (3, 0, 2)]
-                {
+            assert!(kernel.rows.max(kernel.panel_rows) * kernel.columns <= LARGEST);
+            for (depth, row_stride, column_stride) in [
+                (1, 5, 1),
+                (7, 9, 1),
+                (30, 1, 11),
+                (3, 0, 2),
+                (3, 1, kernel.panel_rows),
+                (4, 1, kernel.panel_rows),
+                (29, 1, kernel.panel_rows),
+            ] {
+                let is_panel = row_stride == 1 && column_stride == kernel.panel_rows;
+                let most_rows = if is_panel {
+                    kernel.panel_rows
+                } else {
+                    kernel.rows
+                };
+                for rows in 1..=most_rows {
                     let left = Strided {
                         data: &data[3..],
                         row_stride,

@@ -1,10 +1,14 @@
 //! Tiles of `f32` on any machine, in a form that compilers vectorise.
 
-use super::F32Operands;
+use super::{F32Operands, OfPanels};
 use crate::matmul::microkernel::Microkernel;
 use crate::runtime::instructions::Features;
 
 pub(super) struct Portable;
+
+impl OfPanels for Portable {
+    const PANEL_ROWS: usize = 4;
+}
 
 impl Microkernel for Portable {
     type TileOperands<'a> = F32Operands<'a>;

@@ -3,10 +3,11 @@
 //! As in [`f32`](mod@super::f32), but a step along the depth is a *word* of 32 bits that holds two
 //! or four elements: each lane of a vector holds a word of the right matrix, the left word is in
 //! all lanes, and one instruction multiplies the elements of both and adds the products to the
-//! lane. There are three kinds of words:
+//! lane. There are four kinds of words:
 //!
 //! * *int16*: two signed integers of 16 bits on both sides, summed in 32 bits;
 //! * *int8*: four bytes, unsigned on the left and signed on the right, summed in 32 bits;
+//! * *signed int8*: four bytes, signed on both sides;
 //! * *bf16*: two bf16 on both sides, summed in `f32`.
 //!
 //! Sums of integers are exact as long as they fit. A sum of bf16 is one chain in the order of the
@@ -23,18 +24,22 @@ use super::Microkernel;
 use crate::runtime::instructions::{Features, features};
 
 /// Elements of the largest tile.
-pub(crate) const LARGEST: usize = 8 * 32;
+pub(crate) const LARGEST: usize = 96 * 32;
 
 /// Columns of the widest tile; all widths divide it.
 pub(crate) const WIDEST: usize = 32;
 
 /// The loops of this architecture for each kind of words, the best first.
 #[cfg(target_arch = "x86_64")]
-use x86_64::{BF16, INT8, INT16};
+use x86_64::{BF16, FAST_BF16, INT8, INT16, SIGNED_INT8};
 #[cfg(not(target_arch = "x86_64"))]
 const INT16: &[ShortMicrokernel<i32>] = &[];
 #[cfg(not(target_arch = "x86_64"))]
 const INT8: &[ShortMicrokernel<i32>] = &[];
+#[cfg(not(target_arch = "x86_64"))]
+const SIGNED_INT8: &[ShortMicrokernel<i32>] = &[];
+#[cfg(not(target_arch = "x86_64"))]
+const FAST_BF16: &[ShortMicrokernel<f32>] = &[];
 #[cfg(not(target_arch = "x86_64"))]
 const BF16: &[ShortMicrokernel<f32>] = &[];
 
@@ -60,6 +65,16 @@ pub(super) struct ShortOperands<'a, S> {
     pub right: &'a [u32],
     pub sums: &'a mut [S],
     pub add: bool,
+    pub passes: &'a [Pass],
+}
+
+/// One of several products that are added up in a tile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pass {
+    /// Where its words begin in each left row.
+    pub left: usize,
+    /// Where they begin in the columns of the strip.
+    pub right: usize,
 }
 
 impl<S: Pod> ShortMicrokernel<S> {
@@ -81,6 +96,15 @@ impl<S: Pod> ShortMicrokernel<S> {
         let usable = |kernel: &&ShortMicrokernel<S>| features().contains(kernel.features);
         list.iter().find(usable).copied()
     }
+
+    /// All of a list that this machine can run.
+    #[cfg(test)]
+    fn all_usable(
+        list: &[ShortMicrokernel<S>],
+    ) -> impl Iterator<Item = ShortMicrokernel<S>> + use<'_, S> {
+        let usable = |kernel: &&ShortMicrokernel<S>| features().contains(kernel.features);
+        list.iter().filter(usable).copied()
+    }
 }
 
 impl ShortMicrokernel<i32> {
@@ -94,9 +118,14 @@ impl ShortMicrokernel<i32> {
         ShortMicrokernel::of::<portable::Int16>()
     }
 
-    /// For words of four bytes, if the machine has an instruction for them.
+    /// For words of four bytes, unsigned on the left, if the machine has an instruction for them.
     pub fn int8() -> Option<ShortMicrokernel<i32>> {
         Self::first_usable(INT8)
+    }
+
+    /// For words of four signed bytes, if the machine has an instruction for them.
+    pub fn signed_int8() -> Option<ShortMicrokernel<i32>> {
+        Self::first_usable(SIGNED_INT8)
     }
 
     /// For words of four bytes, on any machine: what vectors are compared with.
@@ -104,9 +133,33 @@ impl ShortMicrokernel<i32> {
     pub fn int8_portable() -> ShortMicrokernel<i32> {
         ShortMicrokernel::of::<portable::Int8>()
     }
+
+    /// For words of four signed bytes, on any machine: what vectors are compared with.
+    #[cfg(test)]
+    pub fn signed_int8_portable() -> ShortMicrokernel<i32> {
+        ShortMicrokernel::of::<portable::SignedInt8>()
+    }
+
+    /// Every loop for words of four bytes, unsigned on the left, that this machine can run.
+    #[cfg(test)]
+    fn all_int8() -> impl Iterator<Item = ShortMicrokernel<i32>> {
+        Self::all_usable(INT8).chain([Self::int8_portable()])
+    }
 }
 
 impl ShortMicrokernel<f32> {
+    /// For words of two bf16, if the machine multiplies them so fast that a product of `f32`, which
+    /// is six of bf16, gains by it.
+    pub fn fast_bf16() -> Option<ShortMicrokernel<f32>> {
+        Self::first_usable(FAST_BF16)
+    }
+
+    /// Every loop for words of two bf16 that this machine can run.
+    #[cfg(test)]
+    fn all_bf16() -> impl Iterator<Item = ShortMicrokernel<f32>> {
+        Self::all_usable(BF16).chain([Self::bf16_portable()])
+    }
+
     /// For words of two bf16, if the machine has an instruction for them.
     pub fn bf16() -> Option<ShortMicrokernel<f32>> {
         Self::first_usable(BF16)
@@ -128,22 +181,49 @@ impl<S: Pod> ShortMicrokernel<S> {
     pub fn multiply(
         &self,
         words: usize,
-        (left, row_length): (&[u32], usize),
+        left: (&[u32], usize),
         rows: usize,
         right: &[u32],
         sums: &mut [S],
         add: bool,
     ) {
+        self.multiply_passes(words, left, rows, right, sums, add, &[Pass::default()]);
+    }
+
+    /// As [`multiply`](ShortMicrokernel::multiply), for the sum of several products of as many
+    /// words each, in this order.
+    ///
+    /// # Panics
+    /// If a slice is too short or `rows` too large.
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "operands of one product, all of them needed"
+    )]
+    pub fn multiply_passes(
+        &self,
+        words: usize,
+        (left, row_length): (&[u32], usize),
+        rows: usize,
+        right: &[u32],
+        sums: &mut [S],
+        add: bool,
+        passes: &[Pass],
+    ) {
         assert!((1..=self.rows).contains(&rows));
-        assert!((rows - 1) * row_length + words <= left.len());
+        for pass in passes {
+            assert!((rows - 1) * row_length + pass.left + words <= left.len());
+            assert!((pass.right + words) * self.columns <= right.len());
+        }
         let operands = ShortOperands {
             words,
             left,
             row_length,
             rows,
-            right: &right[..words * self.columns],
+            right,
             sums: &mut sums[..rows * self.columns],
             add,
+            passes,
         };
         // SAFETY: the functions above hand out a loop only if the machine has the features that it
         // needs, and the lengths that it relies on have just been checked.
@@ -222,16 +302,27 @@ mod tests {
                 is_equal,
             );
         }
-        let kernels = [
-            ShortMicrokernel::int8(),
-            Some(ShortMicrokernel::int8_portable()),
-        ];
-        for kernel in kernels.into_iter().flatten() {
+        for kernel in ShortMicrokernel::all_int8() {
             check(
                 kernel,
                 [|x| x, |w| w],
                 |sum, x, w| {
                     let product = |by: u32| (x >> by) as u8 as f64 * (w >> by) as i8 as f64;
+                    sum + product(0) + product(8) + product(16) + product(24)
+                },
+                is_equal,
+            );
+        }
+        let signed = [
+            ShortMicrokernel::signed_int8(),
+            Some(ShortMicrokernel::signed_int8_portable()),
+        ];
+        for kernel in signed.into_iter().flatten() {
+            check(
+                kernel,
+                [|x| x, |w| w],
+                |sum, x, w| {
+                    let product = |by: u32| (x >> by) as i8 as f64 * (w >> by) as i8 as f64;
                     sum + product(0) + product(8) + product(16) + product(24)
                 },
                 is_equal,
@@ -259,11 +350,7 @@ mod tests {
             let number = |bits: u32| to_bf16(bits as f32 / 32768.0 - 1.0) as u32;
             number(x & 0xffff) | number(x >> 16) << 16
         };
-        let kernels = [
-            ShortMicrokernel::bf16(),
-            Some(ShortMicrokernel::bf16_portable()),
-        ];
-        for kernel in kernels.into_iter().flatten() {
+        for kernel in ShortMicrokernel::all_bf16() {
             check(
                 kernel,
                 [numbers, numbers],

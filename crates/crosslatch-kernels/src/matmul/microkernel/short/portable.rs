@@ -21,9 +21,12 @@ fn tile<S: Pod + std::ops::Add<Output = S>>(
     for (i, sums) in rows.enumerate() {
         let mut lanes = [S::zeroed(); COLUMNS];
         let right = o.right.as_chunks::<COLUMNS>().0;
-        for (x, right) in o.left[i * o.row_length..][..o.words].iter().zip(right) {
-            for (lane, w) in lanes.iter_mut().zip(right) {
-                *lane = step(*lane, *x, *w);
+        for pass in o.passes {
+            let left = &o.left[i * o.row_length + pass.left..][..o.words];
+            for (x, right) in left.iter().zip(&right[pass.right..]) {
+                for (lane, w) in lanes.iter_mut().zip(right) {
+                    *lane = step(*lane, *x, *w);
+                }
             }
         }
         for (sum, lane) in sums.iter_mut().zip(lanes) {
@@ -63,6 +66,25 @@ impl Microkernel for Int8 {
     unsafe fn run(o: ShortOperands<'_, i32>) {
         tile(o, |sum, x, w| {
             let products = [0, 8, 16, 24].map(|by| (x >> by) as u8 as i32 * (w >> by) as i8 as i32);
+            sum + products.iter().sum::<i32>()
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) struct SignedInt8;
+
+#[cfg(test)]
+impl Microkernel for SignedInt8 {
+    type TileOperands<'a> = ShortOperands<'a, i32>;
+    const NAME: &'static str = "portable 4x8";
+    const FEATURES: Features = Features::NONE;
+    const ROWS: usize = ROWS;
+    const COLUMNS: usize = COLUMNS;
+
+    unsafe fn run(o: ShortOperands<'_, i32>) {
+        tile(o, |sum, x, w| {
+            let products = [0, 8, 16, 24].map(|by| (x >> by) as i8 as i32 * (w >> by) as i8 as i32);
             sum + products.iter().sum::<i32>()
         });
     }

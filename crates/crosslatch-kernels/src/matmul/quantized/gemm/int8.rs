@@ -9,12 +9,13 @@ use super::scheme::{SLICE, Scheme};
 use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::Packing;
 use crate::matmul::quantized::activations::{
-    BYTE_OFFSET, SAFE, quantize_row, quantize_row_to_bytes,
+    BYTE_OFFSET, SAFE, quantize_row, quantize_row_to_bytes, quantize_row_to_signed_bytes,
 };
 use crate::simd::convert::int8_to_int16;
 use crate::tensor::matrix::Strided;
 
-/// int8 weights, and activations of one kind: [`Int16Activations`] or [`Uint8Activations`].
+/// int8 weights, and activations of one kind: [`Int16Activations`], [`Uint8Activations`] or
+/// [`Int8Activations`].
 #[derive(Clone, Copy)]
 pub(super) struct Int8Scheme<'a, A> {
     /// `[columns, depth]`, without gaps.
@@ -139,6 +140,39 @@ impl Activations for Uint8Activations {
         let mut sums = [0; LARGEST];
         microkernel.multiply(words, (&ZEROS, 0), 1, strip, &mut sums, false);
         std::array::from_fn(|j| sums[j])
+    }
+}
+
+/// Activations of 8 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Int8Activations;
+
+impl Activations for Int8Activations {
+    const WORD: usize = 4;
+
+    const DEPTH: usize = SLICE * Self::WORD;
+
+    const HAS_OFFSET: bool = false;
+
+    #[inline(always)]
+    fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32 {
+        let (to, rest) = bytemuck::cast_slice_mut(to).split_at_mut(len);
+        rest.fill(0);
+        quantize_row_to_signed_bytes(row, to)
+    }
+
+    fn as_words(weights: &[i8]) -> Option<&[u32]> {
+        Uint8Activations::as_words(weights)
+    }
+
+    #[inline(always)]
+    fn words(weights: &[i8], to: &mut [u32]) {
+        Uint8Activations::words(weights, to);
+    }
+
+    #[inline(always)]
+    fn offsets(_microkernel: ShortMicrokernel<i32>, _strip: &[u32]) -> [i32; WIDEST] {
+        [0; WIDEST]
     }
 }
 

@@ -10,48 +10,67 @@
 //! * bf16 weights and rows of bf16, if the machine has an instruction for them. Elsewhere
 //!   [`crate::matmul::gemm`] widens such weights;
 //! * rows of bf16 and any right side that [`crate::matmul::gemm`] could pack, rounded to bf16: what
-//!   the windows of a convolution see.
+//!   the windows of a convolution see;
+//! * `f32` on both sides, each in three parts of bf16, where that is faster than `f32` itself.
 //!
-//! Unlike in [`crate::matmul::gemm`], it is rows that stay in the cache: a slice of the depth of a
-//! block of them is quantized once, and all columns pass by, a strip as wide as a tile at a time.
+//! It is rows that stay in the cache: a slice of the depth of a block of them is quantized once, and
+//! all columns pass by, a strip as wide as a tile at a time. Where there are several blocks, all
+//! threads first pack the strips, into memory that they share; where there is one, each strip is
+//! packed when its turn comes.
 //!
 //! The sums over a slice are scaled and added to the result slice by slice, so that a result does
 //! not depend on strides, on tiles, on blocks or on the number of threads.
 
 mod bf16;
+mod chunk;
 mod int8;
 mod packing;
 mod scheme;
+mod split;
+mod tile;
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use bytemuck::Zeroable;
 
 use crate::Threads;
-use crate::matmul::microkernel::short::{LARGEST, ShortMicrokernel, WIDEST};
+use crate::matmul::microkernel::short::{LARGEST, Pass, ShortMicrokernel, WIDEST};
 use crate::matmul::packing::{Pack, Packing};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
+use crate::runtime::caches::second_level;
 use crate::runtime::instructions::multiversion;
-use crate::runtime::prefetch::fetch_for_writing;
+use crate::runtime::prefetch::fetch_all;
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::simd::functions::Function;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
-use scheme::{SLICE, Scheme};
+use chunk::{Chunk, for_each_chunk};
+use int8::{Int8Activations, Int8Scheme, Int16Activations, Uint8Activations};
+use scheme::Scheme;
+use split::SplitScheme;
+use tile::{Factors, TileSums};
 
 /// Most rows of a block.
-const ROW_BLOCK: usize = 192;
+const ROW_BLOCK: usize = 768;
 
-/// Distance between quantized rows, in words: no power of two, because rows at such a distance
-/// compete for the same places in the caches.
-const ROW_LENGTH: usize = SLICE + 16;
+/// How many rows ahead a row of the left side is asked for. The machine does not see where a slice
+/// of the next row begins.
+const ROWS_AHEAD: usize = 4;
+
+/// Fewest rows of a block that is cut for the sake of threads.
+const LEAST_BLOCK: usize = 128;
+
+/// Rows whose multiples are as good as whole tiles.
+const GROUP: usize = 32;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
 
-const _: () = assert!(WIDEST * SLICE + ROW_BLOCK * ROW_LENGTH <= TASK_MEMORY);
+/// Most passes of a scheme.
+const PASSES: usize = 6;
 
 /// The right side of a [`QuantizedGemm`].
 #[derive(Clone, Copy)]
@@ -60,6 +79,8 @@ pub(crate) enum QuantizedRight<'a> {
     Weights(QuantizedMatrix<'a>),
     /// `[…, depth, columns]` in `f32`, rounded to bf16 while it is packed.
     Activations(&'a dyn Pack),
+    /// `[…, depth, columns]` in `f32`, split into three parts, as the left side is.
+    Split(&'a dyn Pack),
 }
 
 impl QuantizedRight<'_> {
@@ -71,6 +92,7 @@ impl QuantizedRight<'_> {
             {
                 true
             }
+            QuantizedRight::Split(_) => ShortMicrokernel::fast_bf16().is_some(),
             _ => ShortMicrokernel::bf16().is_some(),
         }
     }
@@ -90,11 +112,18 @@ pub(crate) struct QuantizedGemm<'a> {
 
 impl QuantizedGemm<'_> {
     /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
-    /// 0.
-    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
+    /// 0. Returns false if a product of [`QuantizedRight::Split`] is not finite, and may be wrong
+    /// therefore.
+    pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) -> bool {
         let matrix = match self.right {
             QuantizedRight::Activations(right) => {
                 let scheme = bf16::Bf16Scheme::new(bf16::RoundedWhilePacked(right));
+                return self.run_in(scheme, out, layout, threads);
+            }
+            QuantizedRight::Split(right) => {
+                let microkernel = ShortMicrokernel::fast_bf16();
+                let microkernel = microkernel.unwrap_or_else(ShortMicrokernel::bf16_portable);
+                let scheme = SplitScheme::new(right, microkernel);
                 return self.run_in(scheme, out, layout, threads);
             }
             QuantizedRight::Weights(matrix) => matrix,
@@ -103,23 +132,21 @@ impl QuantizedGemm<'_> {
         match matrix.elements() {
             QuantizedElements::Bf16(elements) => {
                 let scheme = bf16::Bf16Scheme::new(bf16::Bf16Rows { elements, depth });
-                self.run_in(scheme, out, layout, threads);
+                self.run_in(scheme, out, layout, threads)
             }
-            QuantizedElements::Int8 { scales, rows } => match ShortMicrokernel::int8() {
-                Some(kernel) => {
-                    let scheme = int8::Int8Scheme::<int8::Uint8Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
-                    self.run_in(scheme, out, layout, threads);
-                }
-                None => {
+            QuantizedElements::Int8 { scales, rows } => {
+                if let Some(kernel) = ShortMicrokernel::signed_int8() {
+                    let scheme = Int8Scheme::<Int8Activations>::new(rows, depth, scales, kernel);
+                    self.run_in(scheme, out, layout, threads)
+                } else if let Some(kernel) = ShortMicrokernel::int8() {
+                    let scheme = Int8Scheme::<Uint8Activations>::new(rows, depth, scales, kernel);
+                    self.run_in(scheme, out, layout, threads)
+                } else {
                     let kernel = ShortMicrokernel::int16();
-                    let scheme = int8::Int8Scheme::<int8::Int16Activations>::new(
-                        rows, depth, scales, kernel,
-                    );
-                    self.run_in(scheme, out, layout, threads);
+                    let scheme = Int8Scheme::<Int16Activations>::new(rows, depth, scales, kernel);
+                    self.run_in(scheme, out, layout, threads)
                 }
-            },
+            }
         }
     }
 
@@ -129,48 +156,77 @@ impl QuantizedGemm<'_> {
         out: &mut [f32],
         layout: ResultLayout<'_>,
         threads: &Threads,
-    ) {
+    ) -> bool {
         let [rows, columns] = layout.size();
         let left = &self.left.layout.shape;
         let (batches, depth) = (layout.batches(), left[left.len() - 1]);
         if batches * rows * columns == 0 {
-            return;
+            return true;
         }
         let kernel = scheme.microkernel();
-        let block_rows = rows
-            .div_ceil(rows.div_ceil(ROW_BLOCK))
-            .next_multiple_of(kernel.rows);
+        let block_rows = block_rows::<S>(rows, batches, kernel.rows, threads.count());
         let blocks = rows.div_ceil(block_rows) * batches;
-        // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
-        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 4 * threads.count());
-        let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
-        let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
-        let pieces = columns.div_ceil(width);
-        let tasks = blocks * pieces;
+        let is_finite = AtomicBool::new(true);
         let out = SharedOutput::new(out);
-        let task = |i: usize, memory: &mut [f32]| {
-            let (piece, i) = (i % pieces, i / pieces);
+        let part = |i: usize, columns: Range<usize>| {
             let (batch, first) = (i % batches, i / batches * block_rows);
-            let part = QuantizedGemmPart {
+            QuantizedGemmPart {
                 scheme,
                 batch,
                 left: self.left.at(batch),
                 bias: self.bias.map(|bias| bias.at(batch)),
                 epilogue: self.epilogue,
                 rows: first..rows.min(first + block_rows),
-                columns: piece * width..columns.min((piece + 1) * width),
+                columns,
                 depth,
+                packed: None,
                 out: &out,
                 result: layout.of_batch(batch),
-            };
-            solve(&part, bytemuck::cast_slice_mut(memory));
+                is_finite: &is_finite,
+            }
+        };
+        let is_same_for_all = batches == 1 || matches!(self.right, QuantizedRight::Weights(_));
+        if blocks > 1 && is_same_for_all {
+            for_each_chunk(&scheme, depth, columns, threads, &mut |chunk| {
+                threads.run_with_memory(blocks, &|i, memory| {
+                    let part = QuantizedGemmPart {
+                        packed: Some(chunk),
+                        ..part(i, chunk.columns.clone())
+                    };
+                    solve(&part, bytemuck::cast_slice_mut(memory));
+                });
+            });
+            return is_finite.into_inner();
+        }
+        // Columns are cut only if there are too few blocks: each piece quantizes its rows anew.
+        let enough = (rows * columns * depth * batches / GRAIN).clamp(1, 2 * threads.count());
+        let pieces = enough.div_ceil(blocks).min(columns.div_ceil(WIDEST));
+        let width = columns.div_ceil(pieces).next_multiple_of(WIDEST);
+        let pieces = columns.div_ceil(width);
+        let task = |i: usize, memory: &mut [f32]| {
+            let (piece, i) = (i % pieces, i / pieces);
+            let columns = piece * width..columns.min((piece + 1) * width);
+            solve(&part(i, columns), bytemuck::cast_slice_mut(memory));
         };
         if enough == 1 {
-            threads.run_with_memory(1, &|_, memory| (0..tasks).for_each(|i| task(i, memory)));
+            let tasks = 0..blocks * pieces;
+            threads.run_with_memory(1, &|_, memory| tasks.clone().for_each(|i| task(i, memory)));
         } else {
-            threads.run_with_memory(tasks, &task);
+            threads.run_with_memory(blocks * pieces, &task);
         }
+        is_finite.into_inner()
     }
+}
+
+/// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
+/// many that a thread has nothing to do.
+fn block_rows<S: Scheme>(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
+    let most = ROW_BLOCK.min((TASK_MEMORY - WIDEST * S::WORDS) / S::ROW_LENGTH);
+    let fit = second_level() * 7 / 16 / (S::ROW_LENGTH * size_of::<u32>());
+    let share = (rows * batches).div_ceil(4 * threads).max(LEAST_BLOCK);
+    let wanted = fit.min(share).clamp(tile, most);
+    let even = rows.div_ceil(rows.div_ceil(wanted));
+    even.next_multiple_of(tile.min(GROUP)).min(most)
 }
 
 /// What one task computes.
@@ -183,8 +239,11 @@ struct QuantizedGemmPart<'a, S> {
     rows: Range<usize>,
     columns: Range<usize>,
     depth: usize,
+    /// The strips of the columns, if they are packed.
+    packed: Option<&'a Chunk<'a>>,
     out: &'a SharedOutput<'a>,
     result: ResultMatrix,
+    is_finite: &'a AtomicBool,
 }
 
 multiversion! {
@@ -197,38 +256,51 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
     memory: &mut [u32],
 ) {
     let kernel = part.scheme.microkernel();
-    let (strip, quantized) = memory.split_at_mut(WIDEST * SLICE);
+    let (strip, quantized) = memory.split_at_mut(WIDEST * S::WORDS);
+    let mut scales = [0f32; ROW_BLOCK];
     for k in (0..part.depth).step_by(S::DEPTH) {
         let slice = k..part.depth.min(k + S::DEPTH);
         let words = slice.len().div_ceil(S::WORD);
-        let mut scales = [0f32; ROW_BLOCK];
+        let planes = S::PLANES * words;
         let rows = scales
             .iter_mut()
-            .zip(quantized.chunks_exact_mut(ROW_LENGTH));
+            .zip(quantized.chunks_exact_mut(S::ROW_LENGTH));
         for (i, (scale, to)) in part.rows.clone().zip(rows) {
-            *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..words]);
+            part.fetch_row(i + ROWS_AHEAD, &slice);
+            *scale = S::quantize(part.left.from(i, k), slice.len(), &mut to[..planes]);
         }
+        let mut passes = [Pass::default(); PASSES];
+        for (pass, [left, right]) in passes.iter_mut().zip(S::PASSES) {
+            (pass.left, pass.right) = (left * words, right * words);
+        }
+        let passes = &passes[..S::PASSES.len()];
         let mut sums = [S::Sum::zeroed(); LARGEST];
         for first in part.columns.clone().step_by(kernel.columns) {
             let columns = first..part.columns.end.min(first + kernel.columns);
-            let strip = &mut strip[..words * kernel.columns];
-            let what = Packing {
-                batch: part.batch,
-                depth: slice.clone(),
-                columns: columns.clone(),
-                width: kernel.columns,
+            let strip = match part.packed {
+                Some(chunk) => &chunk.words[chunk.strip::<S>(&slice, first, kernel.columns)],
+                None => {
+                    let strip = &mut strip[..planes * kernel.columns];
+                    let what = Packing {
+                        batch: part.batch,
+                        depth: slice.clone(),
+                        columns: columns.clone(),
+                        width: kernel.columns,
+                    };
+                    part.scheme.pack(&what, strip);
+                    &*strip
+                }
             };
-            part.scheme.pack(&what, strip);
             let factors = Factors::of(&part.scheme, columns.clone(), strip);
             for r in (0..part.rows.len()).step_by(kernel.rows) {
                 let rows = r..part.rows.len().min(r + kernel.rows);
-                let from = (&quantized[r * ROW_LENGTH..], ROW_LENGTH);
+                let from = (&quantized[r * S::ROW_LENGTH..], S::ROW_LENGTH);
                 // The result comes from memory while the tile is computed.
                 for i in rows.clone() {
                     let at = part.result.position(part.rows.start + i, columns.start);
-                    fetch_for_writing(part.out.pointer(at), columns.len());
+                    fetch_all(part.out.pointer(at), columns.len());
                 }
-                kernel.multiply(words, from, rows.len(), strip, &mut sums, false);
+                kernel.multiply_passes(words, from, rows.len(), strip, &mut sums, false, passes);
                 let sums = TileSums {
                     sums: &sums[..rows.len() * kernel.columns],
                     scales: &scales[rows],
@@ -247,153 +319,12 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
     }
 }
 
-/// What the sums of a strip are corrected by.
-struct Factors<S: Scheme> {
-    factors: [f32; WIDEST],
-    offsets: [S::Sum; WIDEST],
-}
-
-impl<S: Scheme> Factors<S> {
-    #[inline(always)]
-    fn of(scheme: &S, columns: Range<usize>, strip: &[u32]) -> Factors<S> {
-        let mut factors = [1f32; WIDEST];
-        if let Some(given) = scheme.factors(columns) {
-            factors[..given.len()].copy_from_slice(given);
-        }
-        Factors {
-            factors,
-            offsets: scheme.offsets(strip),
-        }
-    }
-}
-
-/// The sums of a tile over a slice of the depth.
-struct TileSums<'a, S: Scheme> {
-    sums: &'a [S::Sum],
-    /// Factor of each row.
-    scales: &'a [f32],
-    factors: &'a Factors<S>,
-    /// Whether nothing has been added up before.
-    is_first: bool,
-    /// Whether nothing will be added up after.
-    is_last: bool,
-}
-
 impl<S: Scheme> QuantizedGemmPart<'_, S> {
-    /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
-    /// is applied, to a tile at a time.
+    /// Asks for a slice of a left row, if there is one that lies in one piece.
     #[inline(always)]
-    fn store<const WIDTH: usize>(
-        &self,
-        sums: &TileSums<'_, S>,
-        first: usize,
-        columns: Range<usize>,
-    ) {
-        let rows = first..first + sums.scales.len();
-        let Some(function) = self.epilogue.filter(|_| sums.is_last) else {
-            for i in rows {
-                let values = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-                self.put(i, columns.clone(), values);
-            }
-            return;
-        };
-        let mut results = [0f32; LARGEST];
-        let results = &mut results[..rows.len() * WIDTH];
-        for (i, to) in rows.clone().zip(results.as_chunks_mut::<WIDTH>().0) {
-            *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-        }
-        function.map(results);
-        for (i, values) in rows.zip(results.as_chunks::<WIDTH>().0) {
-            self.put(i, columns.clone(), *values);
-        }
-    }
-
-    /// Whether columns are a strip whose elements lie together in the result.
-    #[inline(always)]
-    fn is_whole<const WIDTH: usize>(&self, columns: &Range<usize>) -> bool {
-        columns.len() == WIDTH && self.result.is_contiguous(columns.start, WIDTH)
-    }
-
-    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to
-    /// the bias.
-    #[inline(always)]
-    fn values<const WIDTH: usize>(
-        &self,
-        sums: &TileSums<'_, S>,
-        r: usize,
-        i: usize,
-        columns: Range<usize>,
-    ) -> [f32; WIDTH] {
-        let row = &sums.sums.as_chunks::<WIDTH>().0[r];
-        let scale = sums.scales[r];
-        let mut values = [0f32; WIDTH];
-        for j in 0..WIDTH {
-            let factor = scale * sums.factors.factors[j];
-            values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
-        }
-        let Some(addend) = self.addend::<WIDTH>(sums.is_first, i, columns) else {
-            return values;
-        };
-        for j in 0..WIDTH {
-            values[j] += addend[j];
-        }
-        values
-    }
-
-    /// What is added to the sums of a slice: the bias, or what has been added up before.
-    #[inline(always)]
-    fn addend<const WIDTH: usize>(
-        &self,
-        is_first: bool,
-        i: usize,
-        columns: Range<usize>,
-    ) -> Option<[f32; WIDTH]> {
-        let mut addend = [0f32; WIDTH];
-        if is_first {
-            let bias = self.bias?.from(i, columns.start);
-            let chunk = bias.data.first_chunk::<WIDTH>();
-            if let Some(chunk) = chunk.filter(|_| bias.column_stride == 1) {
-                return Some(*chunk);
-            }
-            for (j, x) in addend.iter_mut().enumerate().take(columns.len()) {
-                *x = bias.data[j * bias.column_stride];
-            }
-        } else if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-            // itself, and one slice is borrowed at a time.
-            let so_far = unsafe {
-                self.out
-                    .slice(self.result.position(i, columns.start), WIDTH)
-            };
-            return so_far.first_chunk::<WIDTH>().copied();
-        } else {
-            for (j, x) in columns.zip(&mut addend) {
-                // SAFETY: as above.
-                *x = unsafe { self.out.slice(self.result.position(i, j), 1) }[0];
-            }
-        }
-        Some(addend)
-    }
-
-    /// Writes a row of a tile to row `i` of the result.
-    #[inline(always)]
-    fn put<const WIDTH: usize>(&self, i: usize, columns: Range<usize>, values: [f32; WIDTH]) {
-        if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: as in `values`.
-            let to = unsafe {
-                self.out
-                    .slice(self.result.position(i, columns.start), WIDTH)
-            };
-            // An array, unlike a slice, is stored from registers.
-            if let Some(to) = to.first_chunk_mut::<WIDTH>() {
-                *to = values;
-            }
-            return;
-        }
-        for (j, x) in columns.zip(values) {
-            // SAFETY: as in `values`.
-            let to = unsafe { self.out.slice(self.result.position(i, j), 1) };
-            to[0] = x;
+    fn fetch_row(&self, i: usize, slice: &Range<usize>) {
+        if i < self.rows.end && self.left.column_stride == 1 {
+            fetch_all(self.left.from(i, slice.start).data.as_ptr(), slice.len());
         }
     }
 }

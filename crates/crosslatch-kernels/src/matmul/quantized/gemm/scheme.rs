@@ -8,7 +8,7 @@ use crate::matmul::microkernel::short::{ShortMicrokernel, WIDEST};
 use crate::matmul::packing::Packing;
 use crate::tensor::matrix::Strided;
 
-/// Most words of a slice of the depth; a block of rows of it fits the second-level cache.
+/// Most words of a slice of the depth of a scheme with one plane.
 pub(super) const SLICE: usize = 256;
 
 /// The numbers on both sides of a product, and how they become words.
@@ -19,19 +19,34 @@ pub(super) trait Scheme: Copy + Sync {
     /// Elements of a word.
     const WORD: usize;
 
-    /// Elements of a slice of the depth, which is quantized with one scale: at most [`SLICE`]
-    /// words.
+    /// Elements of a slice of the depth, which is quantized with one scale.
     const DEPTH: usize;
+
+    /// Numbers that an element becomes: so many rows of words, one after the other, on both sides.
+    const PLANES: usize = 1;
+
+    /// Which planes are multiplied, of the left and of the right side.
+    const PASSES: &'static [[usize; 2]] = &[[0, 0]];
+
+    /// Whether it matters that a result is not finite.
+    const IS_CHECKED: bool = false;
+
+    /// Most words of a row of a slice.
+    const WORDS: usize = Self::DEPTH / Self::WORD * Self::PLANES;
+
+    /// Distance between quantized rows, in words: no power of two, because rows at such a distance
+    /// compete for the same places in the caches.
+    const ROW_LENGTH: usize = Self::WORDS + 16;
 
     /// The loop that adds up.
     fn microkernel(&self) -> ShortMicrokernel<Self::Sum>;
 
-    /// Quantizes the first `len` elements of a left row into words, the last of which is filled up;
-    /// returns the factor of the sums.
+    /// Quantizes the first `len` elements of a left row into words, the last of each plane filled
+    /// up; returns the factor of the sums.
     fn quantize(row: Strided<'_>, len: usize, to: &mut [u32]) -> f32;
 
-    /// Packs one strip of the right side: word after word, those of all columns side by side. What
-    /// is missing is zeros.
+    /// Packs one strip of the right side: word after word, those of all columns side by side, plane
+    /// after plane. What is missing is zeros.
     fn pack(&self, strip: &Packing, to: &mut [u32]);
 
     /// Factors of columns, if they have any.

@@ -13,7 +13,7 @@ use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::instructions::{Feature, has, multiversion};
-use crate::runtime::prefetch::ahead;
+use crate::runtime::prefetch::{ahead, sees_runs};
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::tensor::matrix::{Matrices, Strided};
@@ -204,10 +204,10 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(BLOCK)]);
             let w: [&[D::Weight]; C] =
                 std::array::from_fn(|c| &self.elements[(j + c) * self.depth + k..][..len]);
-            // The machine itself prefetches a single column, in pages as large as those of these
-            // weights.
+            // A single column after the other is a run that some machines see themselves, in pages
+            // as large as those of these weights.
             let ahead = match C {
-                1 => 0,
+                1 if sees_runs() => 0,
                 _ => ahead::<D::Weight>(self.depth, C),
             };
             let sums = D::dots::<FAST, R, C>(x, w, ahead);

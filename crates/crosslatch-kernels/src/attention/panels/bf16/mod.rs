@@ -5,6 +5,9 @@
 //! of two neighbours, and weights become words of two neighbouring keys where the softmax computes
 //! them. All sums are `f32`, and that of the weights is the sum of what they were rounded to.
 
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
 use super::products::{BLOCK, KeyBlock, Products};
 use super::softmax::{SoftmaxState, Weigh, accumulate, shift};
 use crate::attention::problem::Shape;
@@ -187,6 +190,12 @@ fn pair(to: &mut [u32], rows: [Strided<'_>; 2], mask: u32) {
 }
 
 impl Weigh for Bf16Products {
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn weigh_natively(lanes: usize, scores: &mut [f32], state: &mut SoftmaxState<'_>) -> bool {
+        x86_64::weigh(lanes, scores, state)
+    }
+
     /// Lanes `l .. l + N`. Row `p` of the words, made of the scores of rows `2p` and `2p + 1`,
     /// takes the place of row `p` of the scores, which has been read.
     #[inline(always)]
