@@ -18,6 +18,7 @@ from model import LONGEST_OUTPUT, make_generation_config, make_model
 from sound import WINDOW, LogMel, place
 from synthesise import Utterances
 from tokenizer import make_tokenizer
+from words import word_errors
 
 BUILD = Path(__file__).with_name("build")
 
@@ -44,17 +45,6 @@ def greedy(model, features, generation, timestamps=False):
         ids = torch.cat([ids, chosen[:, None]], 1)
     return [[token for token in row[len(prompt):] if token != generation.eos_token_id]
             for row in ids.tolist()]
-
-
-def word_errors(expected, found):
-    """Substitutions, deletions and insertions between two sentences."""
-    expected, found = expected.split(), found.split()
-    row = list(range(len(found) + 1))
-    for i, word in enumerate(expected, 1):
-        previous, row[0] = row[0], i
-        for j, other in enumerate(found, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (word != other))
-    return row[-1]
 
 
 def transcribe(model, tokenizer, clips, batch=50):

@@ -1,6 +1,6 @@
 """Word error rate of the bundled model as the command runs it, in each precision.
 
-    python demo/evaluate_precision.py [--command PATH] [--build FOLDER] [--limit N]
+    python demo/evaluate_precision.py [--command PATH] [--build FOLDER] [--limit N] [--precisions f32,bf16,int8]
 
 The sets are those of `evaluate.py`, which `train.py` leaves in demo/build: sentences that training
 never saw, in training voices and in two voices that it never heard, clean and with noise.  Each
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import BUILD, word_errors
+from evaluate import BUILD
 from sound import WINDOW, place
 from synthesise import Utterances
+from words import word_errors
 
 COMMAND = Path(__file__).parent.parent / "target" / "release" / "crosslatch"
 RATE = 16000
@@ -55,6 +56,7 @@ def main():
     parser.add_argument("--command", type=Path, default=COMMAND)
     parser.add_argument("--build", type=Path, default=BUILD)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--precisions", default="f32,bf16,int8")
     arguments = parser.parse_args()
     for name in ("evaluation", "heldout_voices"):
         utterances = Utterances(arguments.build / f"{name}.npz")
@@ -66,7 +68,7 @@ def main():
                     write(files[-1], clip)
                 expected = utterances.texts[: len(files)]
                 rates = {p: rate(arguments.command, files, expected, p)
-                         for p in ("f32", "bf16", "int8", "int4")}
+                         for p in arguments.precisions.split(",")}
             text = ", ".join(f"{p} {r:.2%}" for p, r in rates.items())
             print(f"{name}, {'noisy' if noisy else 'clean'}: {text}, {len(files)} sentences",
                   flush=True)

@@ -1,11 +1,11 @@
 """Word error rate of a Whisper on recordings of people, as the command runs it, in each precision.
 
-    python demo/evaluate_speech.py MODEL FOLDER [--command PATH]
+    python demo/evaluate_speech.py MODEL FOLDER [--command PATH] [--precisions f32,bf16,int8]
 
 MODEL is whatever `crosslatch transcribe --model` takes.  FOLDER holds recordings and `transcripts.json`,
 which maps the name of each to what is said in it; demo/speech is such a folder.  Each recording is
 transcribed as it is and with white noise 10 dB below it, greedily and with five beams.  Texts are
-compared after Whisper's own normalisation of English (case, punctuation, spelling, numbers).
+compared after Whisper's own normalisation of English (case, punctuation, contractions, numbers).
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy as np
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 import crosslatch
-from evaluate import word_errors
+from words import word_errors
 
-PRECISIONS = ("f32", "bf16", "int8", "int4")
+PRECISIONS = "f32,bf16,int8"
 SEARCHES = {"greedy": [], "5 beams": ["--beam-size", "5"]}
 RATE = 16000
 
@@ -56,6 +56,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--command", default="target/release/crosslatch")
+    parser.add_argument("--precisions", default=PRECISIONS)
     args = parser.parse_args()
     said = json.loads((args.folder / "transcripts.json").read_text())
     normalise = EnglishTextNormalizer({})
@@ -69,7 +70,7 @@ def main():
             write(files["noise"][-1], with_noise(crosslatch.decode_audio(path), 10, i))
         for search, options in SEARCHES.items():
             for name, paths in files.items():
-                for precision in PRECISIONS:
+                for precision in args.precisions.split(","):
                     found = transcribe(args.command, args.model, paths, "--precision", precision, *options)
                     wrong = sum(map(word_errors, expected, map(normalise, found)))
                     print(f"{search}, {name}, {precision}: {wrong} of {words} words, {wrong / words:.2%}",

@@ -21,6 +21,7 @@ __all__ = [
     "Transcript",
     "Transcription",
     "TranscriptionInfo",
+    "Word",
     "__version__",
     "decode_audio",
     "download",
@@ -251,10 +252,15 @@ class Transcriber:
         language: str | None = None,
         task: Literal["transcribe", "translate"] | None = None,
         timestamps: bool | None = None,
+        word_timestamps: bool = False,
         prompt: str | None = None,
         keep_prompt: bool = False,
         condition_on_previous_text: bool | None = None,
+        hotwords: str | None = None,
         beam_size: int | None = None,
+        length_penalty: float | None = None,
+        patience: float | None = None,
+        no_repeat_ngram_size: int | None = None,
         best_of: int | None = None,
         temperature: float | Sequence[float] | None = None,
         fallback: bool = False,
@@ -266,6 +272,9 @@ class Transcriber:
         suppress_tokens: Sequence[int] | None = None,
         clip_timestamps: Sequence[float] = (),
         skip_silence: bool | float = False,
+        vad_filter: bool = False,
+        vad_parameters: dict[str, float] | None = None,
+        channels: bool = False,
         batch: int | None = None,
     ) -> Transcription:
         """Transcribes a sound file (WAV, FLAC, MP3, M4A, Ogg …): its name, its contents (`bytes`), or
@@ -276,7 +285,9 @@ class Transcriber:
         `info` knows the language and the duration before. `language` is the one spoken, such as
         "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
         "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
-        between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+        between which segments lie; `None` does so for sound longer than a window. With
+        `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
+        warned about, and its segments have none. `prompt` is text
         that comes before. `condition_on_previous_text` shows each window the text before it, and
         `keep_prompt` keeps the prompt in front of that.
 
@@ -284,13 +295,19 @@ class Transcriber:
         at each step, or above 0 for tokens drawn at random (`best_of` texts of which the most
         probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
         text passes the thresholds. `fallback` sets usual temperatures and thresholds.
+        `length_penalty` and `patience` are those of beams. `no_repeat_ngram_size` is the length of
+        runs of tokens that a window must not repeat. `hotwords` are words that every window is
+        shown.
         `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
         those that the model's file names, for which -1 stands.
 
         `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
         … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
-        scale, or another level. `batch` cuts long sound where it is quiet, and decodes so many
-        pieces at a time.
+        scale, or another level. `vad_filter` decodes only what a small network hears as speech;
+        `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
+        `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and
+        names it in each segment; they come in order of time, when all are decoded. `batch` cuts
+        long sound where it is quiet, and decodes so many pieces at a time.
         """
 
 @final
@@ -340,6 +357,33 @@ class TranscriptionInfo:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Word:
+    """A word, with the punctuation and the space that belong to it."""
+
+    def __new__(cls, *, start: float, end: float, word: str, probability: float = 1.0) -> Word: ...
+    @property
+    def start(self) -> float:
+        """Where it begins, in seconds."""
+
+    @property
+    def end(self) -> float:
+        """Where it ends, in seconds."""
+
+    @property
+    def word(self) -> str:
+        """The word."""
+
+    @property
+    def probability(self) -> float:
+        """Mean probability of its tokens."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dictionary, with the names that the JSON of the command has."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
 class Segment:
     """The text of a stretch of sound."""
 
@@ -357,6 +401,8 @@ class Segment:
         compression_ratio: float = 0.0,
         no_speech_prob: float | None = None,
         complete: bool = True,
+        words: Sequence[Word | dict[str, Any]] | None = None,
+        channel: str | None = None,
     ) -> Segment: ...
     @property
     def id(self) -> int:
@@ -402,6 +448,14 @@ class Segment:
     def complete(self) -> bool:
         """Whether the model ended the text itself; `False` if it was cut off at the greatest length."""
 
+    @property
+    def words(self) -> list[Word] | None:
+        """The words with their times; `None` unless they were asked for, and the model can say them."""
+
+    @property
+    def channel(self) -> str | None:
+        """The channel in which it is spoken, if channels are transcribed by themselves."""
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with the names that the JSON of the command has."""
 
@@ -436,9 +490,18 @@ class Transcript:
     def segments(self) -> list[Segment]:
         """The segments, in order of time."""
 
-    def to(self, format: _Format) -> str:
+    def to(
+        self,
+        format: _Format,
+        *,
+        max_line_width: int | None = None,
+        max_line_count: int | None = None,
+        max_words_per_line: int | None = None,
+        highlight_words: bool = False,
+    ) -> str:
         """The transcript as the contents of a file: "text", "json", "srt", "vtt" or "tsv", as the
-        command `crosslatch transcribe --format` writes it."""
+        command `crosslatch transcribe --format` writes it. Subtitles are laid out as the flags of the
+        same names say."""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, segments too, with the names that the JSON of the command has."""

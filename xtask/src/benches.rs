@@ -53,12 +53,30 @@ fn latch(root: &Path, args: &[String]) -> Result<(), Failure> {
 fn peers(root: &Path, args: &[String]) -> Result<(), Failure> {
     let folder = target(root).join("peers-environment");
     let python = python::filled(root, &folder, python::PEERS_LOCK)?;
+    let asks = |option: &str| args.iter().any(|arg| arg == option);
+    if !asks("--print") && !asks("--help") {
+        peers_builds(root, args)?;
+    }
+    run(Command::new(python)
+        .arg("python/benches/peers")
+        .args(args)
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
+/// Builds what this run of the benchmark of other runtimes uses, beside their wheels.
+fn peers_builds(root: &Path, args: &[String]) -> Result<(), Failure> {
     run(cargo(root).args(["build", "--release", "--package", "crosslatch-python"]))?;
-    // `crosslatch bench` measures the steps of several sessions together.
-    if args.iter().any(|arg| arg == "--batch") {
+    // `crosslatch bench` measures steps of several sequences, and the command transcribes.
+    let uses_command = |arg: &String| matches!(arg.as_str(), "--batch" | "--beams" | "--real");
+    if args.iter().any(uses_command) {
         run(cargo(root).args(["build", "--release", "--package", "crosslatch-cli"]))?;
     }
-    // Runtimes in Rust have no wheels, and take minutes to build.
+    // Runtimes in Rust have no wheels, and take minutes to build. They do not transcribe.
+    let asks = |option: &str| args.iter().any(|arg| arg == option);
+    if asks("--real") && !asks("--sizes") {
+        return Ok(());
+    }
     let only = args.iter().position(|arg| arg == "--only");
     let only = only.and_then(|at| args.get(at + 1));
     let wants = |runtime: &str| only.is_none_or(|only| only.split(',').any(|one| one == runtime));
@@ -69,11 +87,7 @@ fn peers(root: &Path, args: &[String]) -> Result<(), Failure> {
             .arg("--target-dir")
             .arg(target(root).join("peers-rust")))?;
     }
-    run(Command::new(python)
-        .arg("python/benches/peers")
-        .args(args)
-        .current_dir(root)
-        .env("CROSSLATCH_TARGET", target(root).join("release")))
+    Ok(())
 }
 
 fn soak_serve(root: &Path, args: &[String]) -> Result<(), Failure> {

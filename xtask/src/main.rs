@@ -30,7 +30,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   families       writes docs/guide/families.md: which models are exported, what latching saves
   bench ops      the operators for PyTorch beside the published ones, if those are installed
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
-  bench peers    a window of speech in every runtime that is installed, in one run
+  bench peers    windows and whole recordings in every runtime that is installed, in one run;
+                 --help lists sizes and options
   soak serve     the server under 64 clients for two minutes, some of which hang up
   fuzz [TARGET…] [--seconds N] [--inputs N]
                  hostile inputs against every reader of foreign data

@@ -9,6 +9,7 @@ mod measure;
 mod methods;
 mod print;
 mod speech;
+mod together;
 
 use std::io::Write;
 use std::time::Instant;
@@ -30,7 +31,7 @@ use measure::{milliseconds, peak_memory};
     after_help = "Example:\n  crosslatch bench whisper.pt2 --precision f32,bf16,int8\n\n\
     Times are medians, with quartiles behind a step's. The floor of a step is the bytes that it \
     reads over the bandwidth of memory as measured between the passes. Peak memory is that of the \
-    process: compare precisions in runs of their own."
+    process before decoders step together: compare precisions in runs of their own."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -49,9 +50,12 @@ pub struct Args {
     /// How often to go over a speech model.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     passes: u32,
-    /// Decoders of a speech model that take a step side by side, each weight read once for all.
+    /// Windows of a speech model whose decoders take a step side by side, each weight read once for all.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     together: u32,
+    /// Beams of one window that take a step side by side.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    beams: u32,
 }
 
 /// Runs the command.
@@ -68,18 +72,24 @@ pub fn bench(args: &Args) -> Result<(), CommandError> {
         ..defaults
     };
     let is_speech = ["encoder", "decoder"].map(|m| model.method_index(m).is_ok()) == [true; 2];
-    let rows: Vec<Value> = match is_speech {
+    let (rows, peak): (Vec<Value>, Option<u64>) = match is_speech {
         true => {
-            let (passes, sequences) = (args.passes, args.together as usize);
-            speech::measure(&model, &args.precision, passes, sequences, &options)?
+            let several = speech::Several {
+                windows: args.together as usize,
+                beams: args.beams as usize,
+            };
+            speech::measure(&model, &args.precision, args.passes, several, &options)?
         }
-        false => methods::measure(&model, &args.precision, &options)?,
+        false => {
+            let rows = methods::measure(&model, &args.precision, &options)?;
+            (rows, peak_memory())
+        }
     };
     let report = json!({
         "file": args.of.model.display().to_string(),
         "threads": threads,
         "open_ms": open,
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": peak,
         "rows": rows,
     });
     let mut out = std::io::stdout().lock();

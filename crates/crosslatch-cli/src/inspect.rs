@@ -19,6 +19,7 @@ use crosslatch::{Options, Precision};
 use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
+use crate::terminal::Plain;
 
 /// Shows what is in a model: methods, inputs and outputs, state, memory, and the copies that a
 /// run makes and avoids, each with its reason.
@@ -48,7 +49,7 @@ pub struct Args {
 /// Runs the command.
 pub fn inspect(args: &Args) -> Result<(), CommandError> {
     let model = args.of.open()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Plain(std::io::stdout().lock());
     if args.ir {
         for method in model.methods() {
             write!(out, "{}", method.program)?;
@@ -66,7 +67,7 @@ pub fn inspect(args: &Args) -> Result<(), CommandError> {
         return std::fs::write(path, page).map_err(|e| format!("{}: {e}", path.display()).into());
     }
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &facts)?;
+        serde_json::to_writer_pretty(&mut out.0, &facts)?;
         writeln!(out)?;
     } else {
         text::print(&mut out, &facts)?;

@@ -21,6 +21,7 @@ mod serve;
 #[path = "serve_absent.rs"]
 mod serve;
 mod shell;
+mod terminal;
 mod transcribe;
 mod verify;
 
@@ -89,7 +90,7 @@ pub fn main() -> ExitCode {
             if is_broken_pipe(&*error) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("error: {error}");
+            eprintln!("error: {}", terminal::message(&error));
             ExitCode::from(1)
         }
     }

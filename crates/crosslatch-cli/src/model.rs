@@ -140,8 +140,9 @@ pub fn latched(model: Model, latch: &[String]) -> Result<Model, Error> {
 pub const DEFAULT: &str = "CROSSLATCH_MODEL";
 
 /// The model for speech: the one that is named on the command line or by `CROSSLATCH_MODEL`, or
-/// else the bundled one, about which a note on standard error says what it is for.
-pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
+/// else the bundled one, about which a note on standard error says what it is for, unless quiet is
+/// asked for.
+pub fn speech_model(named: Option<&Path>, quiet: bool) -> Result<PathBuf, CommandError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -149,6 +150,9 @@ pub fn speech_model(named: Option<&Path>) -> Result<PathBuf, CommandError> {
         return Ok(path);
     }
     let path = bundled_model()?;
+    if quiet {
+        return Ok(path);
+    }
     eprintln!(
         "note: the bundled model knows a few voice commands only; for real speech, add \
          `--model tiny.en` (or base, small, turbo …), which downloads OpenAI's Whisper of that size \

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crosslatch::{Access, Options, Precision};
 use crosslatch_serve::{Config, Hosts, Limits, Origin, Patience, Server};
-use crosslatch_tasks::TranscribeOptions;
+use crosslatch_tasks::{TranscribeOptions, VoiceFilter};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -105,7 +105,7 @@ struct Defaults {
     #[arg(long, value_name = "N")]
     beam_size: Option<usize>,
     /// Decode a window again, less and less strictly, while its text repeats itself or is doubted;
-    /// leave windows out in which nothing is spoken.
+    /// leave doubted windows out that the model takes for silent.
     #[arg(long)]
     fallback: bool,
     /// Do not decode a second or more in which the sound stays below this level, in decibels of
@@ -113,6 +113,9 @@ struct Defaults {
     #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
           default_missing_value = "-45", allow_negative_numbers = true)]
     skip_silence: Option<f32>,
+    /// Decode only what a small network hears as speech.
+    #[arg(long)]
+    vad: bool,
 }
 
 impl Defaults {
@@ -121,6 +124,7 @@ impl Defaults {
             language: self.language.clone(),
             beam_size: self.beam_size,
             skip_silence: self.skip_silence,
+            voice: self.vad.then(VoiceFilter::default),
             ..TranscribeOptions::default()
         };
         match self.fallback {
@@ -135,7 +139,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
     if !args.quiet {
         log()?;
     }
-    let path = speech_model(args.model.as_deref())?;
+    let path = speech_model(args.model.as_deref(), args.quiet)?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     // The server runs for long, so it maps only a file that nobody else may change.
     let model = open_model(&path, &args.file, Access::MapOwn)?;

@@ -17,12 +17,13 @@ use std::time::Instant;
 use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::{
     AudioError, Event, ExportedSpeechModel, SpeechPipeline, StepBatcher, TranscribeOptions,
-    Transcript, audio, speech_pipeline,
+    Transcript, audio, speech::transcribe_channels, speech_pipeline,
 };
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::{FileArgs, open_model, speech_model};
+use crate::terminal::{message, printable};
 use decoding::Decoding;
 pub use foreign::foreign_flag;
 use interrupt::on_interrupt;
@@ -42,7 +43,7 @@ use work::Work;
     crosslatch transcribe -m small -l German --format srt talk.wav > talk.srt\n  \
     crosslatch transcribe --fallback --condition-on-previous --prompt 'Ada, Charles' interview.mp3\n  \
     crosslatch transcribe --task translate --beam-size 5 -f vtt --max-line-width 42 rede.flac\n  \
-    crosslatch transcribe --batch 4 --skip-silence lecture.mp3")]
+    crosslatch transcribe --batch 4 --vad lecture.mp3")]
 pub struct Args {
     /// The audio files; - is standard input. Files of other formats are given to the program
     /// `ffmpeg`, if there is one in PATH; the variable CROSSLATCH_FFMPEG names another, or none.
@@ -67,6 +68,10 @@ pub struct Args {
     /// threads. Left out, a long file is followed from one point in time to the next.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: Option<u16>,
+    /// Transcribe each channel by itself (at most 8), and put what is spoken in order of time, with the
+    /// channel's name in front. Text appears when all channels are done.
+    #[arg(long)]
+    channels: bool,
     #[command(flatten)]
     file: FileArgs,
     #[command(flatten)]
@@ -77,7 +82,7 @@ pub struct Args {
 pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     args.output.check();
     let started = Instant::now();
-    let path = speech_model(args.model.as_deref())?;
+    let path = speech_model(args.model.as_deref(), args.output.quiet)?;
     let model = open_model(&path, &args.file, Access::Map)?;
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pipeline = speech_pipeline(&model).map_err(|e| at_model(&e))?;
@@ -89,8 +94,17 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let wanted = args.decoding.options(args.output.deciding());
+    let mut wanted = args.decoding.options(args.output.deciding());
+    wanted.word_timestamps |= args.output.needs_words();
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
+    if wanted.word_timestamps
+        && let Some(why) = ExportedSpeechModel::without_words(&model)
+    {
+        eprintln!(
+            "warning: {}: words have no times, only segments have: {why}",
+            path.display()
+        );
+    }
     let batcher = StepBatcher::new(options.threads);
     if let Some(batch) = args.batch {
         options.threads = (options.threads / usize::from(batch)).max(1);
@@ -120,6 +134,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
         pipeline,
         speech,
         is_batch: args.batch.is_some(),
+        are_channels_apart: args.channels,
         is_verbose: args.output.verbose,
         options: wanted,
         ffmpeg: audio::Ffmpeg::found(),
@@ -133,7 +148,7 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
                 return Err(error);
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", message(&error));
                 failed += 1;
             }
         }
@@ -148,12 +163,16 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     }
 }
 
+/// Who is told of what is decoded.
+type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
+
 /// What all files share.
 struct Transcriber {
     pipeline: SpeechPipeline,
     /// One model for each piece that is decoded at a time.
     speech: Vec<ExportedSpeechModel>,
     is_batch: bool,
+    are_channels_apart: bool,
     is_verbose: bool,
     options: TranscribeOptions,
     /// What reads sound that is not read here.
@@ -169,11 +188,12 @@ impl Transcriber {
             .read(file)
             .inspect_err(|_| lock(&self.work).screen.clear())?;
         if !audio.damage.is_none() {
-            let warn = || eprintln!("warning: {}: {}", file.display(), audio.damage);
+            let place = printable(&file.display().to_string());
+            let warn = || eprintln!("warning: {place}: {}", audio.damage);
             lock(&self.work).screen.aside(warn);
         }
         lock(&self.work).begin(index, audio.duration())?;
-        match self.decode(&audio.samples) {
+        match self.decode(&audio) {
             Ok(transcript) => {
                 lock(&self.work).finish(&transcript)?;
                 if self.is_verbose {
@@ -199,6 +219,7 @@ impl Transcriber {
     fn read(&self, file: &Path) -> Result<audio::Audio, CommandError> {
         let options = audio::ReadOptions {
             ffmpeg: self.ffmpeg.clone(),
+            apart: self.are_channels_apart,
             ..audio::ReadOptions::default()
         };
         let rate = self.pipeline.sample_rate();
@@ -220,7 +241,7 @@ impl Transcriber {
     }
 
     /// Decodes a sound. The error is an [`io::Error`] if the text cannot be written.
-    fn decode(&mut self, samples: &[f32]) -> Result<Transcript, CommandError> {
+    fn decode(&mut self, audio: &audio::Audio) -> Result<Transcript, CommandError> {
         let mut failure = None;
         let work = &self.work;
         let observer = |event: Event<'_>| match lock(work).observe(event) {
@@ -231,11 +252,16 @@ impl Transcriber {
             }
         };
         let (pipeline, options) = (&self.pipeline, &self.options);
-        let transcript = match self.speech.as_mut_slice() {
-            [speech] if !self.is_batch => {
-                pipeline.transcribe_with(speech, samples, options, observer)
-            }
-            speech => pipeline.transcribe_batch(speech, samples, options, observer),
+        let (speech, is_batch) = (&mut self.speech, self.is_batch);
+        let mut transcribe = |samples: &[f32], tell: &mut Observer<'_>| match speech.as_mut_slice()
+        {
+            [speech] if !is_batch => pipeline.transcribe_with(speech, samples, options, tell),
+            speech => pipeline.transcribe_batch(speech, samples, options, tell),
+        };
+        let mut observer = observer;
+        let transcript = match self.are_channels_apart {
+            true => transcribe_channels(&audio.channels, observer, transcribe),
+            false => transcribe(&audio.samples, &mut observer),
         };
         match failure {
             Some(error) => Err(error.into()),
@@ -253,7 +279,7 @@ impl Transcriber {
         let (elapsed, speed) = watch.speed(audio.duration());
         eprintln!(
             "{}: {} of sound, {} Hz, channels: {}, language: {}; {elapsed:.1} s, {speed}",
-            file.display(),
+            printable(&file.display().to_string()),
             minutes(audio.duration()),
             audio.source_rate,
             audio.source_channels,
@@ -268,7 +294,7 @@ fn keep(work: &Mutex<Work>) {
     match work.stop() {
         Ok(Some(place)) => eprintln!("{place}"),
         Ok(None) => eprintln!("stopped"),
-        Err(error) => eprintln!("error: {error}"),
+        Err(error) => eprintln!("error: {}", message(&error)),
     }
     // Whoever else waits for the lock must not begin with the next sound.
     std::mem::forget(work);

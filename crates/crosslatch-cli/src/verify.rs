@@ -11,6 +11,7 @@ use crosslatch::{DType, Layout, Options, Session};
 use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::ModelArgs;
+use crate::terminal::Plain;
 
 /// Proves that running a model in shared memory means what running it node by node means, or names
 /// the node for which that cannot be.
@@ -37,7 +38,7 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
         memory_limit: args.limits.memory(),
         ..Options::default()
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = Plain(std::io::stdout().lock());
     for method in model.methods() {
         let name = &method.program.name;
         let mut session = Session::new(&model, options)?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::Criterion;
-use crosslatch_kernels::attention::{Attention, attention};
+use crosslatch_kernels::attention::{Attention, AttentionTensors, attention};
 use crosslatch_kernels::matmul::{
     Product, QuantizedLinear, matmul, microkernels, quantized_linear,
 };
@@ -190,11 +190,16 @@ impl Bench {
             let kind = if allow_bf16 { "bf16" } else { "f32" };
             let name = format!("attention {kind} {name} {queries}x{keys}");
             self.run(&name, work.on(numbers), |threads| {
+                let mut tensors = AttentionTensors {
+                    out: view_mut(&lq, &mut out),
+                    logarithms: None,
+                    q: view(&lq, &q),
+                    k: view(&lk, &k),
+                    v: view(&lk, &v),
+                    mask: None,
+                };
                 attention(
-                    &mut view_mut(&lq, &mut out),
-                    None,
-                    [&view(&lq, &q), &view(&lk, &k), &view(&lk, &v)],
-                    None,
+                    std::slice::from_mut(&mut tensors),
                     Attention {
                         scale: 0.125,
                         causal: false,

@@ -50,6 +50,15 @@ pub struct Operands<'c, 'm> {
     pub threads: &'c Threads,
 }
 
+/// The first entries of a dimension of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// The dimension.
+    pub dim: usize,
+    /// Their number.
+    pub end: usize,
+}
+
 /// A prepared computation.
 pub trait Kernel: Send + Sync {
     /// Bytes of working memory that a run needs.
@@ -73,6 +82,12 @@ pub trait Kernel: Send + Sync {
     /// This kernel with an elementwise function as its epilogue: the function is applied to each
     /// result while it is at hand. The bits are those of two kernels, one after the other.
     fn with_epilogue(&self, _function: Function) -> Option<Box<dyn Kernel>> {
+        None
+    }
+
+    /// For an update: where a run on these inputs writes, if it is known; else it may write all of
+    /// `outputs[0]`.
+    fn entries_written(&self, _inputs: &[TensorRef<'_>]) -> Option<Entries> {
         None
     }
 

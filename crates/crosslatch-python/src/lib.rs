@@ -42,7 +42,7 @@ mod _engine {
     use super::session::{Output, Session};
     #[pymodule_export]
     use super::speech::{
-        Segment, Transcriber, Transcript, Transcription, TranscriptionInfo, decode_audio,
+        Segment, Transcriber, Transcript, Transcription, TranscriptionInfo, Word, decode_audio,
     };
     #[pymodule_export]
     use super::text::{Generation, Generator};

@@ -2,7 +2,7 @@
 //!
 //! The fields are those of OpenAI's interface. What this server cannot do is refused with the
 //! field's name, never ignored: a client that asked for the times of words must not believe that it
-//! got them.
+//! got them where the model cannot say them.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const MOST_TEXT: usize = 1 << 10;
 /// file it is.
 const MOST_NAME: usize = 128;
 
-/// The fields. The last two are this server's own.
-pub const FIELDS: [&str; 10] = [
+/// The fields. Those from `skip_silence` on are this server's own.
+pub const FIELDS: [&str; 16] = [
     "file",
     "model",
     "language",
@@ -38,8 +38,17 @@ pub const FIELDS: [&str; 10] = [
     "timestamp_granularities[]",
     "stream",
     "skip_silence",
+    "vad_filter",
     "fallback",
+    "hotwords",
+    "beam_size",
+    "no_repeat_ngram_size",
+    "clip_timestamps",
+    "channels",
 ];
+
+/// The name of the field that says whether segments or words get times.
+const GRANULARITIES: &str = "timestamp_granularities";
 
 /// What is asked for as a language if it is to be detected although the server has a default.
 const DETECTED: &str = "auto";
@@ -103,13 +112,22 @@ pub struct Form {
     pub format: ResponseFormat,
     /// Whether the transcript is to be sent as it is made.
     pub stream: bool,
+    /// Whether each channel is to be transcribed by itself.
+    pub channels: bool,
     language: Option<String>,
     prompt: Option<String>,
     temperature: Option<f32>,
     has_granularities: bool,
+    /// Whether the answer is to say when each word is spoken.
+    pub has_words: bool,
     /// The level of silence that is to be skipped, if any.
     skip_silence: Option<Option<f32>>,
+    vad_filter: Option<bool>,
     fallback: Option<bool>,
+    hotwords: Option<String>,
+    beam_size: Option<usize>,
+    no_repeat_ngram_size: Option<usize>,
+    clip_timestamps: Vec<f64>,
 }
 
 impl Form {
@@ -167,9 +185,9 @@ impl Form {
             }
             return Ok(());
         }
-        let most = match name == "prompt" {
-            true => MOST_PROMPT,
-            false => MOST_TEXT,
+        let most = match &*name {
+            "prompt" | "hotwords" => MOST_PROMPT,
+            _ => MOST_TEXT,
         };
         let text = reader.bytes(&mut field, &name, most).await?;
         let text = String::from_utf8(text)
@@ -182,9 +200,17 @@ impl Form {
             "temperature" => self.temperature = Some(temperature(&text)?),
             "stream" => self.stream = flag("stream", &text)?,
             "skip_silence" => self.skip_silence = Some(silence(&text)?),
+            "vad_filter" => self.vad_filter = Some(flag("vad_filter", &text)?),
             "fallback" => self.fallback = Some(flag("fallback", &text)?),
-            "timestamp_granularities" => {
-                granularity(&text)?;
+            "channels" => self.channels = flag("channels", &text)?,
+            "hotwords" => self.hotwords = (!text.is_empty()).then_some(text),
+            "beam_size" => self.beam_size = Some(count("beam_size", &text)?),
+            "no_repeat_ngram_size" => {
+                self.no_repeat_ngram_size = Some(count("no_repeat_ngram_size", &text)?);
+            }
+            "clip_timestamps" => self.clip_timestamps = seconds("clip_timestamps", &text)?,
+            GRANULARITIES => {
+                self.has_words |= is_of_words(&text)?;
                 self.has_granularities = true;
             }
             _ => {
@@ -202,7 +228,7 @@ impl Form {
     fn check(self) -> Result<Form, ApiError> {
         if self.has_granularities && self.format != ResponseFormat::VerboseJson {
             return Err(ApiError::param(
-                "timestamp_granularities",
+                GRANULARITIES,
                 "timestamp_granularities needs response_format=verbose_json",
             ));
         }
@@ -234,7 +260,16 @@ impl Form {
             format: self.format.subtitles().unwrap_or_default(),
             // `verbose_json` lists segments with their times, so it is worth having them exact.
             timestamps: (is_verbose && model.has_timestamps()).then_some(true),
+            word_timestamps: self.has_words,
             prompt: self.prompt.clone(),
+            hotwords: self.hotwords.clone(),
+            beam_size: self.beam_size.or(defaults.beam_size),
+            no_repeat_ngram_size: self.no_repeat_ngram_size.or(defaults.no_repeat_ngram_size),
+            clip_timestamps: self.clip_timestamps.clone(),
+            voice: match self.vad_filter {
+                None => defaults.voice,
+                Some(is_wanted) => is_wanted.then(|| defaults.voice.unwrap_or_default()),
+            },
             skip_silence: self.skip_silence.unwrap_or(defaults.skip_silence),
             ..defaults.clone()
         };
@@ -351,6 +386,25 @@ fn temperature(text: &str) -> Result<f32, ApiError> {
     })
 }
 
+fn count(name: &str, text: &str) -> Result<usize, ApiError> {
+    text.parse().map_err(|_| {
+        let message = format!("{name} is {}; it must be a whole number", shown(text));
+        ApiError::param(name, message)
+    })
+}
+
+/// Times in seconds, with commas between them.
+fn seconds(name: &str, text: &str) -> Result<Vec<f64>, ApiError> {
+    let times = text.split(',').map(|time| time.trim().parse());
+    times.collect::<Result<_, _>>().map_err(|_| {
+        let message = format!(
+            "{name} is {}; it must be seconds with commas between them, such as 0,30,90",
+            shown(text)
+        );
+        ApiError::param(name, message)
+    })
+}
+
 /// The level of silence that is to be skipped: a number of decibels, or whether to skip any.
 fn silence(text: &str) -> Result<Option<f32>, ApiError> {
     if let Ok(level) = text.parse()
@@ -393,11 +447,14 @@ fn flag(name: &str, text: &str) -> Result<bool, ApiError> {
     }
 }
 
-fn granularity(text: &str) -> Result<(), ApiError> {
-    let message = match text {
-        "segment" => return Ok(()),
-        "word" => "this server has no times for words; ask for timestamp_granularities[]=segment",
-        _ => "timestamp_granularities[] must be segment",
-    };
-    Err(ApiError::param("timestamp_granularities", message))
+/// Whether times of words are asked for, or of segments.
+fn is_of_words(text: &str) -> Result<bool, ApiError> {
+    match text {
+        "segment" => Ok(false),
+        "word" => Ok(true),
+        _ => Err(ApiError::param(
+            GRANULARITIES,
+            "timestamp_granularities[] must be word or segment",
+        )),
+    }
 }

@@ -53,6 +53,7 @@ impl ServedModel {
                 "defaults": {
                     "language": defaults.language,
                     "skip_silence": defaults.skip_silence,
+                    "vad_filter": defaults.voice.is_some(),
                     "fallback": defaults.temperatures.len() > 1,
                 },
                 "limits": {"bytes": config.limits.body, "seconds": config.limits.seconds},

@@ -21,17 +21,20 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::form::ResponseFormat;
+use crate::form::{Form, ResponseFormat};
 use crate::http::{ApiError, json_body};
 use crate::work::{Replies, Reply};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A transcript in one piece.
-pub fn whole(format: ResponseFormat, task: Task, transcript: &Transcript) -> Response {
+pub fn whole(form: &Form, task: Task, transcript: &Transcript) -> Response {
+    let format = form.format;
     let kind = match format {
         ResponseFormat::Json => return json_body(&brief(transcript)),
-        ResponseFormat::VerboseJson => return json_body(&verbose(task, transcript)),
+        ResponseFormat::VerboseJson => {
+            return json_body(&verbose((task, form.has_words), transcript));
+        }
         ResponseFormat::Text => "text/plain; charset=utf-8",
         ResponseFormat::Srt => "application/x-subrip; charset=utf-8",
         ResponseFormat::Vtt => "text/vtt; charset=utf-8",
@@ -56,7 +59,19 @@ struct Verbose<'a> {
     duration: f64,
     text: &'a str,
     segments: Vec<Numbered<'a>>,
+    /// If they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<Vec<Spoken<'a>>>,
     usage: Value,
+}
+
+/// A word of `verbose_json`.
+#[derive(Serialize)]
+struct Spoken<'a> {
+    /// The word, without space around it.
+    word: &'a str,
+    start: f64,
+    end: f64,
 }
 
 /// A segment of `verbose_json`.
@@ -73,9 +88,11 @@ struct Numbered<'a> {
     avg_logprob: f32,
     compression_ratio: f32,
     no_speech_prob: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
 }
 
-fn verbose(task: Task, transcript: &Transcript) -> Verbose<'_> {
+fn verbose((task, has_words): (Task, bool), transcript: &Transcript) -> Verbose<'_> {
     let segments = transcript.segments.iter().enumerate();
     Verbose {
         task: task.name(),
@@ -83,8 +100,19 @@ fn verbose(task: Task, transcript: &Transcript) -> Verbose<'_> {
         duration: transcript.duration,
         text: &transcript.text,
         segments: segments.map(numbered).collect(),
+        words: has_words.then(|| spoken(transcript)),
         usage: usage(transcript),
     }
+}
+
+fn spoken(transcript: &Transcript) -> Vec<Spoken<'_>> {
+    let words = transcript.segments.iter().flat_map(|s| &s.words).flatten();
+    let words = words.map(|word| Spoken {
+        word: word.word.trim(),
+        start: word.start,
+        end: word.end,
+    });
+    words.filter(|spoken| !spoken.word.is_empty()).collect()
 }
 
 fn numbered((id, segment): (usize, &Segment)) -> Numbered<'_> {
@@ -99,14 +127,16 @@ fn numbered((id, segment): (usize, &Segment)) -> Numbered<'_> {
         avg_logprob: segment.avg_logprob,
         compression_ratio: segment.compression_ratio,
         no_speech_prob: segment.no_speech_prob,
+        channel: segment.channel.as_deref(),
     }
 }
 
 /// A transcript as it is made.
-pub fn stream(format: ResponseFormat, task: Task, replies: Replies) -> Response {
+pub fn stream(form: &Form, task: Task, replies: Replies) -> Response {
+    let is_verbose = form.format == ResponseFormat::VerboseJson;
     let events = Events {
         replies,
-        verbose: (format == ResponseFormat::VerboseJson).then_some(task),
+        verbose: is_verbose.then_some((task, form.has_words)),
         text: String::new(),
         segments: 0,
         ready: None,
@@ -119,8 +149,8 @@ pub fn stream(format: ResponseFormat, task: Task, replies: Replies) -> Response 
 /// The events of one transcript.
 struct Events {
     replies: Replies,
-    /// The task, if times and progress are told as well.
-    verbose: Option<Task>,
+    /// If times and progress are told as well: the task, and whether words have times.
+    verbose: Option<(Task, bool)>,
     /// The text so far.
     text: String,
     /// Number of segments so far.
@@ -168,10 +198,10 @@ impl Events {
         let kind = "transcript.text.done";
         match self.verbose {
             // Written at once, so that its numbers are those of a verbose answer.
-            Some(task) => {
+            Some(how) => {
                 let done = Done {
                     r#type: kind,
-                    answer: verbose(task, transcript),
+                    answer: verbose(how, transcript),
                 };
                 serde_json::to_string(&done).unwrap_or_default()
             }

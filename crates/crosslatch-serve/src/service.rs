@@ -114,16 +114,16 @@ impl Service {
         let options = form.options(task, &pipeline.config, &self.config.defaults);
         pipeline.check(&options)?;
         let metrics = Arc::clone(&self.shared.metrics);
-        let (job, mut replies) = Job::new(name, sound, options, place, metrics);
+        let (job, mut replies) = Job::new(name, sound, options, form.channels, place, metrics);
         self.shared.queue.push(job);
         loop {
             match replies.next().await {
                 Some(Reply::Begun) if form.stream => {
-                    return Ok(response::stream(form.format, task, replies));
+                    return Ok(response::stream(&form, task, replies));
                 }
                 Some(Reply::Begun | Reply::Progress { .. } | Reply::Segment(_)) => {}
                 Some(Reply::Done(transcript)) => {
-                    return Ok(response::whole(form.format, task, &transcript));
+                    return Ok(response::whole(&form, task, &transcript));
                 }
                 Some(Reply::Failed(error)) => return Err(error),
                 None => return Err(ApiError::internal("the transcript has no end")),

@@ -58,6 +58,7 @@ mod subtitles;
 pub mod text;
 mod tokenizer;
 mod transcript;
+mod voice;
 
 pub use audio::{Audio, AudioError};
 pub use config::{ConfigError, OptionsError};
@@ -66,7 +67,7 @@ pub use exported::{
     StepBatcher, speech_pipeline, text_pipeline,
 };
 pub use features::{FeatureError, LogMel};
-pub use search::{Decoder, Feed};
+pub use search::{Decoder, Feed, HeadWeights};
 pub use speech::{
     Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
     UnknownTask, whisper::WhisperConfig,
@@ -77,4 +78,5 @@ pub use text::{
     TextPipeline,
 };
 pub use tokenizer::{TextTokenizer, TokenizerError};
-pub use transcript::{Segment, Transcript};
+pub use transcript::{Segment, Transcript, Word};
+pub use voice::{Voice, VoiceFilter};

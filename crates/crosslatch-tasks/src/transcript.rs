@@ -38,4 +38,38 @@ pub struct Segment {
     /// Whether the model ended the text itself or closed it with a timestamp; `false` if it was cut
     /// off at the greatest length.
     pub complete: bool,
+    /// The words of the text with their times; `None` if they were not asked for, or the model cannot
+    /// say them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<Word>>,
+    /// The channel of the recording in which it is spoken, if channels are transcribed by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+}
+
+impl Segment {
+    /// Changes its times, all of which are seconds: `begins` says when something begins that began
+    /// at a time, and `ends` when something ends.
+    pub(crate) fn retime(&mut self, begins: impl Fn(f64) -> f64, ends: impl Fn(f64) -> f64) {
+        self.seek = (begins(self.seek as f64 / 100.0) * 100.0).round() as u64;
+        self.start = begins(self.start);
+        self.end = ends(self.end).max(self.start);
+        for word in self.words.iter_mut().flatten() {
+            word.start = begins(word.start);
+            word.end = ends(word.end).max(word.start);
+        }
+    }
+}
+
+/// A word, with the punctuation and the space that belong to it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Word {
+    /// Where it begins, in seconds.
+    pub start: f64,
+    /// Where it ends, in seconds.
+    pub end: f64,
+    /// The word. The words of a segment, one behind the other, are its text.
+    pub word: String,
+    /// Mean probability of its tokens, each among those that were allowed.
+    pub probability: f32,
 }

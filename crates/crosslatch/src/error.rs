@@ -71,6 +71,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A method cannot say where in the source it looks.
+    #[error("method `{method}` cannot be aligned: {reason}")]
+    Alignment {
+        /// The method.
+        method: String,
+        /// Why not.
+        reason: String,
+    },
     /// The predicate of a `cond` says that a cache is filled, but this session has not filled it.
     #[error(
         "method `{method}`, node `{node}`: the predicate says that `{slot}` is filled, but this \

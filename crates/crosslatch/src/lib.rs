@@ -88,6 +88,7 @@ mod session;
 mod tensor;
 
 pub use crosslatch_kernels::probes::BandwidthProbe;
+pub use crosslatch_kernels::rows::{ScoreSum, greatest, log_probabilities, next_above};
 pub use crosslatch_kernels::{Bool, DType, Layout, TensorRef, Threads};
 pub use error::{ArchiveError, Error, MissingCall, MissingOperators};
 pub use ir::KernelSet;

@@ -4,8 +4,9 @@ use crosslatch_kernels::tensor::WeightFormat;
 
 use crate::ir::KernelSet;
 
-/// How the weights of linear layers are stored, and how precisely products are computed. Sums, and
-/// everything else in memory, have the types that the program gives them. In a precision other than
+/// How the weights of linear layers and the caches of cross-attention are stored, and how precisely
+/// products are computed. Sums, and everything else in memory, have the types that the program gives
+/// them. In a precision other than
 /// `f32`, where the machine has instructions for it, the operands of products with many rows are
 /// rounded: to bf16 in attention and with bf16 weights, to 8 or 16 bits with int8 and int4 weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

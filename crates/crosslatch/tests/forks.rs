@@ -4,7 +4,7 @@ mod random;
 
 use crosslatch::ir::Catalogue;
 use crosslatch::ir::parse::parse;
-use crosslatch::{Bool, DType, Model, Options, Session, Tensor};
+use crosslatch::{Bool, DType, Input, Model, Options, Session, Tensor};
 
 use random::Random;
 
@@ -43,4 +43,69 @@ fn a_fork_shares_what_neither_writes() {
     let mut second = session.fork().unwrap();
     second.reset();
     assert_eq!(second.shared_state_bytes("model").unwrap(), 0);
+}
+
+/// A self-attention cache with contents, a cache that is filled once, and a counter.
+const BEAM: &str = "\
+program model
+input %at: i64[2]
+input %k: f32[1, 2, 2, 3]
+input %first: bool[1]
+state %cache: f32[1, 2, 6, 3]
+state %filled: f32[1, 2, 4, 3]
+state %steps: f32[1]
+%one: f32[1, 2, 6, 3] = aten::index_copy_(self=%cache, dim=2, index=%at, source=%k)
+%two: f32[1, 2, 4, 3] = higher_order::cond(pred=%first, operands={%filled, %k}) then(%filled: f32[1, 2, 4, 3], %k: f32[1, 2, 2, 3]) {
+  %new: f32[1, 2, 4, 3] = executorch::update_cross_attn_cache(value=%k, cache=%filled)
+  return %new
+} else(%filled: f32[1, 2, 4, 3], %k: f32[1, 2, 2, 3]) {
+  return %filled
+}
+%three: f32[1] = aten::add_.Scalar(self=%steps, other=1)
+%a: f32[1, 2, 6, 3] = aten::neg(self=%one)
+%b: f32[1, 2, 4, 3] = aten::neg(self=%two)
+%c: f32[1] = aten::neg(self=%three)
+return \"a\"=%a, \"b\"=%b, \"c\"=%c
+";
+
+#[test]
+fn a_session_that_takes_over_another_ones_state_is_like_a_fork_of_it() {
+    let program = parse(BEAM, Catalogue::builtin()).unwrap();
+    let mut random = Random(5);
+    let cache = random.tensor(DType::F32, &[1, 2, 6, 3], 1);
+    let model = Model::in_memory(program, &[("cache", cache)]).unwrap();
+    let fresh = || Session::new(&model, Options::default()).unwrap();
+    const BEAMS: u64 = 4;
+    let mut taken: Vec<Session> = (0..BEAMS).map(|_| fresh()).collect();
+    let mut forked: Vec<Session> = (0..BEAMS).map(|_| fresh()).collect();
+    for step in 0..400 {
+        if step == 200 {
+            taken.iter_mut().chain(&mut forked).for_each(Session::reset);
+        }
+        let [from, to] = [0; 2].map(|_| (random.next() % BEAMS) as usize);
+        if let Ok([from, to]) = taken.get_disjoint_mut([from, to]) {
+            to.continue_from(from).unwrap();
+        }
+        if from != to {
+            forked[to] = forked[from].fork().unwrap();
+        }
+        let who = (random.next() % BEAMS) as usize;
+        let at = random.tensor(DType::I64, &[2], 1 + step % 6);
+        let k = random.tensor(DType::F32, &[1, 2, 2, 3], 1);
+        let first = Tensor::from_slice(&[1], &[Bool::new(step % 50 == 3)]).unwrap();
+        let inputs: [(&str, Input<'_>); 3] = [
+            ("at", at.view().into()),
+            ("k", k.view().into()),
+            ("first", first.view().into()),
+        ];
+        let mut results = Vec::new();
+        for session in [&mut taken[who], &mut forked[who]] {
+            let outputs = session.run("model", &inputs).unwrap();
+            let outputs = outputs
+                .iter()
+                .map(|(_, t)| Tensor::copy_of(&t).bytes().to_vec());
+            results.push(outputs.collect::<Vec<_>>());
+        }
+        assert_eq!(results[0], results[1], "step {step}");
+    }
 }

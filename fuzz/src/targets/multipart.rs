@@ -141,6 +141,9 @@ fn seeds() -> Vec<Vec<u8>> {
             ("stream", "false"),
             ("skip_silence", "-40.5"),
             ("fallback", "true"),
+            ("vad_filter", "true"),
+            ("clip_timestamps", "0,1.5"),
+            ("beam_size", "2"),
             ("file", ""),
         ]),
     ]

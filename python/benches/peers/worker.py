@@ -1,6 +1,6 @@
 """A process with one runtime in one precision, which decodes a window on request.
 
-    python worker.py RUNTIME PRECISION FOLDER THREADS LANES
+    python worker.py RUNTIME PRECISION FOLDER THREADS MODE LANES
 
 One line of JSON for each line that comes: `turn` is answered with the times and how far the scores are
 from eager PyTorch's, `end` with the peak of memory.
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+import catalogue
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the package, from the working tree
 
@@ -29,7 +31,7 @@ def distances(found, reference):
 
 
 def main():
-    name, precision, folder, threads, lanes = sys.argv[1:]
+    name, precision, folder, threads, mode, lanes = sys.argv[1:]
     # Libraries print to standard output, so the answers use a channel of their own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -40,9 +42,11 @@ def main():
     module = importlib.import_module(f"runtimes.{name}")
     from runtimes import milliseconds, peak
     before = peak()
-    kind, how = module.Runtime, {}
-    if int(lanes) > 1:
-        kind, how = getattr(module, "Together", kind), {"lanes": int(lanes)}
+    kind, how = module.Runtime, {} if mode == catalogue.ALONE else {"lanes": int(lanes)}
+    if mode == catalogue.BATCH:
+        kind = getattr(module, "Together", kind)
+    if mode == catalogue.BEAMS:
+        kind = module.Beams
     load, runtime = milliseconds(lambda: kind(folder, precision, int(threads), **how))
 
     def answer(**what):

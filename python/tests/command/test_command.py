@@ -229,7 +229,6 @@ def test_what_the_options_cannot_be_is_said_before_anything_is_decoded(crosslatc
     for flags, status, message in [
         (["--language", "xx"], 1, "language \"xx\" is not known to this model; it knows en"),
         (["--beam-size", 0], 1, "ask for 1 to 64"),
-        (["--no-speech-threshold", 0.5], 1, "needs logprob_threshold as well"),
         (["--temperature", "0,warm"], 2, "--temperature"),
         (["--keep-prompt"], 2, "--prompt"),
         (["--timestamps", "--no-timestamps"], 2, "cannot be used with"),

@@ -185,13 +185,55 @@ def test_what_the_server_decides_a_request_may_decide_otherwise(crosslatch, sile
             assert text(fallback=False, skip_silence=True) == printed("--skip-silence", *flags[2:])
 
 
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    """A sentence on each of two channels, one after the other, with 4 s of a tone between."""
+    path = tmp_path_factory.mktemp("call") / "call.wav"
+    said = []
+    for name in ("light.wav", "timer.wav"):
+        with wave.open(str(SAMPLES / name)) as file:
+            said.append(array.array("h", file.readframes(file.getnframes())))
+    tone = array.array("h", (8000 if i // 18 % 2 else -8000 for i in range(4 * 16_000)))
+    left = said[0] + tone + array.array("h", [0] * len(said[1]))
+    right = array.array("h", [0] * len(said[0])) + tone + said[1]
+    with wave.open(str(path), "wb") as out:
+        out.setparams((2, 2, 16_000, 0, "NONE", ""))
+        out.writeframes(array.array("h", (x for pair in zip(left, right) for x in pair)).tobytes())
+    return path
+
+
+def test_only_speech_is_decoded_and_each_channel_by_itself(crosslatch, call):
+    def printed(*flags):
+        return crosslatch("transcribe", call, "--format", "srt", *flags)[0]
+
+    spoken, everything = printed("--vad"), printed()
+    assert spoken != everything
+    for flags, default in (((), everything), (("--vad",), spoken)):
+        with serving(*flags) as server:
+            def text(**fields):
+                return ask(server.client(), call, response_format="srt", extra_body=fields)
+            assert text() == default
+            assert text(vad_filter=True) == spoken
+            assert text(vad_filter=False) == everything
+            apart = text(vad_filter=True, channels=True)
+            assert apart == printed("--vad", "--channels")
+            assert [line for line in apart.splitlines() if ":" in line and "-->" not in line] \
+                == [f"{name}: {transcripts()[file]}" for name, file in (("left", "light.wav"), ("right", "timer.wav"))]
+            answer = ask(server.client(), call, response_format="verbose_json",
+                         extra_body=dict(vad_filter=True, channels=True))
+            assert [segment.model_extra["channel"] for segment in answer.segments] == ["left", "right"]
+            assert text(clip_timestamps="0,1") == printed("--clip-timestamps", "0,1")
+            assert text(hotwords="set", beam_size=2, no_repeat_ngram_size=1) \
+                == printed("--hotwords", "set", "--beam-size", 2, "--no-repeat-ngram-size", 1, *flags)
+
+
 @pytest.mark.parametrize("fields, param, words", [
-    ({"timestamp_granularities": ["word"], "response_format": "verbose_json"},
-     "timestamp_granularities", "no times for words"),
     ({"language": "de"}, "language", "it knows en"),
     ({"temperature": 7}, "temperature", "from 0 to 1"),
     ({"response_format": "diarized_json"}, "response_format", "verbose_json"),
     ({"include": ["logprobs"]}, "include[]", "not supported"),
+    ({"extra_body": {"beam_size": "many"}}, "beam_size", "a whole number"),
+    ({"extra_body": {"clip_timestamps": "1;2"}}, "clip_timestamps", "commas"),
 ])
 def test_what_cannot_be_had_is_a_bad_request_that_names_the_field(client, fields, param, words):
     with pytest.raises(openai.BadRequestError) as raised:

@@ -83,6 +83,11 @@ CASES = {
     "history": HISTORY,
     "few tokens": (dict(max_new_tokens=9), ["--max-new-tokens", 9]),
     "beams": (dict(num_beams=3), ["--beam-size", 3]),
+    "long beams": (dict(num_beams=3, length_penalty=2.5), ["--beam-size", 3, "--length-penalty", 2.5]),
+    "short beams": (dict(num_beams=3, length_penalty=-1.5), ["--beam-size", 3, "--length-penalty=-1.5"]),
+    "no repetition": (dict(no_repeat_ngram_size=2), ["--no-repeat-ngram-size", 2]),
+    "no repetition in beams": (dict(num_beams=2, no_repeat_ngram_size=1, **HISTORY[0]),
+                               ["--beam-size", 2, "--no-repeat-ngram-size", 1, *HISTORY[1]]),
     "translated": (dict(task="translate"), ["--task", "translate"]),
     "silence": (dict(logprob_threshold=-0.5, no_speech_threshold=1e-9, temperature=[0.0]),
                 ["--logprob-threshold", -0.5, "--no-speech-threshold", 1e-9]),
@@ -99,10 +104,10 @@ def test_long_sound_is_decoded_as_by_transformers(crosslatch, heard, case):
     duration = len(heard.sound) / RATE
     before = 0.0
     for segment, (start, end, _) in zip(segments, expected):
-        # transformers lets segments lie behind the sound, and overlap if the model writes a timestamp behind
-        # its window.
-        start = min(max(start, before), duration)
-        times = start, max(start, min(end, duration))
+        # transformers lets segments lie behind the sound or their window, and so overlap.
+        limit = min(segment["seek"] / 100 + heard.extractor.chunk_length, duration)
+        start = min(max(start, before), limit)
+        times = start, max(start, min(end, limit))
         before = times[1]
         assert (segment["start"], segment["end"]) == pytest.approx(times, abs=1e-6)
     assert len(segments) > 2 or case == "silence"
@@ -118,3 +123,58 @@ def test_a_prompt_goes_in_front_as_in_transformers(crosslatch, heard):
         out, _ = crosslatch("transcribe", heard.file, "--model", heard.path, "--format", "json",
                             "--prompt", words, *flags)
         assert [s["tokens"] for s in json.loads(out)["segments"]] == [t for _, _, t in expected]
+
+
+def test_hotwords_stand_in_front_of_every_window(crosslatch, heard):
+    """With no text before it, they are what a prompt is; with one, they come first and stay."""
+    def tokens(*flags):
+        out, _ = crosslatch("transcribe", heard.file, "--model", heard.path, "--format", "json", *flags)
+        return [s["tokens"] for s in json.loads(out)["segments"]]
+
+    words, more = "set a timer", "what is the weather"
+    assert tokens("--hotwords", words) == tokens("--prompt", words)
+    assert tokens("--hotwords", words, "--prompt", more) == tokens("--prompt", f"{words} {more}")
+    # A prompt that stays is what hotwords are beside the text before.
+    kept = tokens("--prompt", words, "--keep-prompt", "--condition-on-previous")
+    assert tokens("--hotwords", words, "--condition-on-previous") == kept
+
+
+def minute(kind):
+    random = np.random.default_rng(4)
+    time = np.arange(60 * RATE) / RATE
+    match kind:
+        case "silence":
+            return np.zeros(len(time))
+        case "noise":
+            return random.normal(0, 0.1, len(time))
+        case "rumble":
+            spectrum = np.fft.rfft(random.normal(0, 1, len(time)))
+            noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(time))
+            return noise * 0.1 / noise.std()
+        case "tones":
+            notes = random.choice([220, 261.6, 329.6, 392, 440, 523.3], 240).repeat(RATE // 4)
+            fade = np.exp(-3 * (time % 0.25))
+            return 0.2 * fade * sum(np.sin(2 * np.pi * notes * n * time) / n for n in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "rumble", "tones"])
+def test_a_minute_without_speech_gives_no_text(crosslatch, tmp_path, kind):
+    write(tmp_path / "sound.wav", minute(kind))
+    for flags in ([], ["--batch", 2]):
+        out, _ = crosslatch("transcribe", tmp_path / "sound.wav", "--model", DEMO, "--format", "json", "--vad", *flags)
+        transcript = json.loads(out)
+        assert (transcript["text"], transcript["segments"], transcript["duration"]) == ("", [], 60)
+
+
+def test_speech_between_noise_and_tones_keeps_its_words_and_times(crosslatch, tmp_path):
+    for name, kind in zip(("light.wav", "timer.wav", "heldout-voice.wav"), ("noise", "tones", "silence")):
+        alone, _ = crosslatch("transcribe", SAMPLES / name, "--model", DEMO)
+        around, spoken = minute(kind)[:12 * RATE] * 0.1, read(name)
+        write(tmp_path / name, np.concatenate([around, spoken, around]))
+        start, end = 12, 12 + len(spoken) / RATE
+        for flags in ([], ["--batch", 2]):
+            out, _ = crosslatch("transcribe", tmp_path / name, "--model", DEMO, "--format", "json", "--vad", *flags)
+            transcript = json.loads(out)
+            assert transcript["text"] == alone.strip()
+            for segment in transcript["segments"]:
+                assert start - 0.5 <= segment["start"] <= segment["end"] <= end + 0.5, segment

@@ -116,7 +116,7 @@ def test_subtitles_have_lines_of_a_width(crosslatch):
     (["-ml", 42], "use --max-line-width"),
     (["--initial_prompt", "Ada"], "use --prompt"),
     (["--beam_size=5"], "use --beam-size"),
-    (["--word_timestamps", "True"], "times of words are not known"),
+    (["--word_timestamps", "True"], "use --word-timestamps"),
 ])
 def test_wrong_usage_says_what_to_write(crosslatch, flags, message):
     _, error = crosslatch("transcribe", SAMPLES / "light.wav", *flags, status=2)

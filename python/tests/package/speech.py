@@ -24,10 +24,11 @@ def samples(name):
         return frames.astype(np.float32) / 32768, file.getframerate()
 
 
-def random_folder(folder, seed=7, **settings):
-    """Writes a Whisper with random weights and a window of a second; returns the eager model."""
+def random_folder(folder, seed=7, size="small-test", **settings):
+    """Writes a Whisper with random weights and, unless the size says another, a window of a second; returns the
+    eager model."""
     tokenizer = make_tokenizer(Language().words)
-    model = make_random("small-test", tokenizer, seed)
+    model = make_random(size, tokenizer, seed)
     generation = make_generation_config(tokenizer)
     generation.max_length = model.config.max_target_positions
     for name, value in settings.items():
@@ -35,7 +36,8 @@ def random_folder(folder, seed=7, **settings):
     model.generation_config = generation
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    WhisperFeatureExtractor(feature_size=80, n_fft=400, hop_length=160, chunk_length=1).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80, n_fft=400, hop_length=160,
+                            chunk_length=model.config.max_source_positions // 50).save_pretrained(folder)
     return model
 
 

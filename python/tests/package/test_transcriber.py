@@ -1,6 +1,7 @@
 """Speech to text from Python: the command's transcripts, one segment after the other."""
 
 import json
+import pickle
 import threading
 import time
 import wave
@@ -106,6 +107,12 @@ OPTIONS = {
                    ["--fallback", "--compression-ratio-threshold", 2, "--no-speech-threshold", 0.9]),
     "beams": (dict(beam_size=3, timestamps=False, max_new_tokens=20),
               ["--beam-size", 3, "--no-timestamps", "--max-new-tokens", 20]),
+    "more of beams": (dict(beam_size=3, length_penalty=2, patience=2, timestamps=False, max_new_tokens=20),
+                      ["--beam-size", 3, "--length-penalty", 2, "--patience", 2, "--no-timestamps",
+                       "--max-new-tokens", 20]),
+    "no repetition": (dict(no_repeat_ngram_size=1), ["--no-repeat-ngram-size", 1]),
+    "hotwords": (dict(hotwords="set a timer"), ["--hotwords", "set a timer"]),
+    "voices": (dict(vad_filter=True), ["--vad"]),
     "silence": (dict(skip_silence=-21), ["--skip-silence=-21"]),
     "usual silence": (dict(skip_silence=True), ["--skip-silence"]),
     "pieces": (dict(batch=3), ["--batch", 2]),
@@ -262,6 +269,9 @@ def test_options_that_make_no_sense_are_refused(transcriber):
         (dict(temperature=-1), "temperatures: must be finite"),
         (dict(temperature=[0, float("nan")]), "temperatures: must be finite"),
         (dict(keep_prompt=True, prompt="a"), "needs condition_on_previous"),
+        (dict(vad_filter=True, vad_parameters={"threshold": 1}), "voice: the threshold must lie between 0 and 1"),
+        (dict(patience=0), "patience: must be above 0"),
+        (dict(length_penalty=float("nan")), "length_penalty: must be a finite number"),
         (dict(batch=2, condition_on_previous_text=True), "side by side"),
     ]:
         with pytest.raises(crosslatch.Error, match=message):
@@ -270,6 +280,8 @@ def test_options_that_make_no_sense_are_refused(transcriber):
         (dict(task="sing"), "unknown task \"sing\"; expected transcribe or translate"),
         (dict(batch=0), "batch is 0; give 1 to 256"),
         (dict(batch=257), "batch is 257"),
+        (dict(vad_parameters={"threshold": 0.4}), "need vad_filter=True"),
+        (dict(vad_filter=True, vad_parameters={"max_speech_duration_s": 9}), "there is threshold, min_speech"),
     ]:
         with pytest.raises(ValueError, match=message):
             transcriber.transcribe(sound, **options)
@@ -285,3 +297,31 @@ def test_what_is_no_speech_model_is_refused(tmp_path):
         crosslatch.Transcriber(path)
     with pytest.raises(FileNotFoundError):
         crosslatch.Transcriber(tmp_path / "missing.pt2")
+
+
+def test_channels_are_transcribed_by_themselves(transcriber, crosslatch, tmp_path):
+    """Two people on two channels: a file, an array, the command."""
+    left, right = (np.round(samples(name)[0] * 32768).astype(np.int16) for name in ("light.wav", "timer.wav"))
+    pause = np.zeros(24000, np.int16)
+    one = np.concatenate([left, pause, np.zeros_like(right), pause])
+    two = np.concatenate([np.zeros_like(left), pause, right, pause])
+    sound = np.stack([one, two], axis=1)
+    file = tmp_path / "call.wav"
+    with wave.open(str(file), "wb") as out:
+        out.setparams((2, 2, 16000, 0, "NONE", ""))
+        out.writeframes(sound.tobytes())
+    options = dict(channels=True, vad_filter=True)
+    transcript = transcriber.transcribe(file, **options).transcript()
+    assert [(s.channel, s.text) for s in transcript.segments] \
+        == [("left", EXPECTED["light.wav"]), ("right", EXPECTED["timer.wav"])]
+    assert transcript.text == f"{EXPECTED['light.wav']} {EXPECTED['timer.wav']}"
+    for again in (sound, sound.T):
+        assert transcriber.transcribe(again, 16000, **options).transcript() == transcript
+    assert transcriber.transcribe(file, batch=2, **options).transcript().text == transcript.text
+    printed, _ = crosslatch("transcribe", file, "--channels", "--vad", "--format", "srt")
+    assert printed == transcript.to("srt")
+    assert f"right: {EXPECTED['timer.wav']}" in printed
+    (mono, *_) = transcriber.transcribe(SAMPLES / "light.wav", channels=True)
+    assert mono.channel == "mono"
+    assert "channel" not in next(transcriber.transcribe(SAMPLES / "light.wav")).to_dict()
+    assert pickle.loads(pickle.dumps(mono)) == mono

@@ -60,6 +60,24 @@ def test_copies_are_equal_and_changes_are_not(transcript):
         first.text = "other"
 
 
+def test_words_are_values_as_well():
+    word = package.Word(start=0.5, end=1.25, word=" Hello", probability=0.5)
+    assert word.to_dict() == dict(start=0.5, end=1.25, word=" Hello", probability=0.5)
+    assert repr(word) == '<crosslatch.Word 0.50 to 1.25 s: " Hello">'
+    assert word != package.Word(**word.to_dict() | dict(end=1.5))
+    segment = package.Segment(start=0, end=2, text="Hello there", words=[word, dict(word.to_dict(), word=" there")])
+    assert segment.words[0] == word and segment.words[1].word == " there"
+    transcript = package.Transcript([segment])
+    for value in (word, segment, transcript):
+        assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)
+    assert transcript.to_dict()["segments"][0]["words"][0] == word.to_dict()
+    assert package.Segment(start=0, end=2, text="Hello there").words is None
+    shown = transcript.to("srt", max_words_per_line=1)
+    assert shown.count("00:00:00,500 --> 00:00:01,250") == 2
+    assert "<u>Hello</u> there" in transcript.to("vtt", highlight_words=True)
+    assert "Hello\nthere" in transcript.to("srt", max_line_width=6)
+
+
 def test_transcripts_can_be_put_together():
     segments = [package.Segment(start=0, end=1.5, text="Hello"), package.Segment(start=2, end=3.25, text="there <b>")]
     transcript = package.Transcript(segments, language="en")

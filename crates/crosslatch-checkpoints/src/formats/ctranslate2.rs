@@ -50,6 +50,7 @@ pub fn is_ctranslate2(path: &Path) -> bool {
 struct Config {
     suppress_ids: Option<Vec<u32>>,
     suppress_ids_begin: Option<Vec<u32>>,
+    alignment_heads: Option<Value>,
 }
 
 /// Reads a folder.
@@ -74,7 +75,11 @@ pub fn read(path: &Path, access: Access) -> Result<Checkpoint, CheckpointError> 
         None => Vec::new(),
     });
     let at_start = config.suppress_ids_begin.unwrap_or_default();
-    let generation = specials.generation_config(&suppressed, &at_start, sizes.text_positions);
+    let mut generation = specials.generation_config(&suppressed, &at_start, sizes.text_positions);
+    // The heads by which words get their times; whoever reads them checks them.
+    if let Some(heads) = config.alignment_heads {
+        generation["alignment_heads"] = heads;
+    }
     checkpoint.add_contents("generation_config.json", &generation.to_string())?;
     checkpoint.add_contents(CONFIG, &sizes.config(&specials).to_string())?;
     match path.join(PREPROCESSOR).is_file() {

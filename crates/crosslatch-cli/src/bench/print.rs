@@ -53,13 +53,23 @@ pub fn speech(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
         )?;
         writeln!(
             out,
-            "{} with {} together: {:.2} ms a step ({:.2}–{:.2}), {:.2} × the steps per second",
+            "{} with {} windows together: {:.2} ms for their first steps, {:.2} a step ({:.2}–{:.2}), {:.2} × the steps per second",
             row["precision"].as_str().unwrap_or_default(),
             row["lanes_together"],
+            number(&row["first_steps_together_ms"]),
             number(&row["step_together_ms"]),
             number(&row["step_together_quartiles_ms"][0]),
             number(&row["step_together_quartiles_ms"][1]),
             number(&row["steps_together_over_alone"]),
+        )?;
+        writeln!(
+            out,
+            "{} with {} beams of one window: {:.2} ms a step ({:.2}–{:.2})",
+            row["precision"].as_str().unwrap_or_default(),
+            row["beams"],
+            number(&row["step_beams_ms"]),
+            number(&row["step_beams_quartiles_ms"][0]),
+            number(&row["step_beams_quartiles_ms"][1]),
         )?;
     }
     process(out, report)

@@ -1,4 +1,5 @@
-//! The measurement of a speech model: one window, step by step, and steps of several sequences.
+//! The measurement of a speech model: one window, step by step, and steps of several sequences, which have
+//! windows of their own or are beams of one.
 
 use std::time::Instant;
 
@@ -8,7 +9,8 @@ use crosslatch::{DType, Model, Options, Precision, Session, Threads};
 use crosslatch_tasks::{Decoder, ExportedSpeechModel, Feed, SpeechModel, speech_pipeline};
 use serde_json::{Value, json};
 
-use super::measure::{milliseconds, noise, quartiles, smallest};
+use super::measure::{milliseconds, noise, peak_memory, quartiles, smallest};
+use super::together::Together;
 use crate::CommandError;
 
 /// Number of tokens of the prompt.
@@ -31,20 +33,32 @@ struct Run {
     first: Vec<f64>,
     later: Vec<f64>,
     window: Vec<f64>,
-    /// Number of sequences that take a step together.
-    sequences: usize,
-    /// Times of such steps.
+    several: Several,
+    /// Times of the first steps of several windows, and of later ones.
+    first_together: Vec<f64>,
     together: Vec<f64>,
+    /// Times of steps of several beams.
+    beams: Vec<f64>,
 }
 
-/// Measures the model in each precision, in several passes.
+/// Numbers of sequences that take a step side by side.
+#[derive(Clone, Copy)]
+pub struct Several {
+    /// Sequences with a window each: what is encoded is read for each of them.
+    pub windows: usize,
+    /// Sequences that continue one: what is encoded is theirs together.
+    pub beams: usize,
+}
+
+/// Measures the model in each precision, in several passes. Returns a row for each, and the peak of
+/// memory with one window.
 pub fn measure(
     model: &Model,
     precisions: &[Precision],
     passes: u32,
-    sequences: usize,
+    several: Several,
     options: &dyn Fn(Precision) -> Options,
-) -> Result<Vec<Value>, CommandError> {
+) -> Result<(Vec<Value>, Option<u64>), CommandError> {
     let (mels, frames) = window(model)?;
     let features = noise(mels * frames);
     let mut runs = Vec::new();
@@ -60,8 +74,10 @@ pub fn measure(
             first: Vec::new(),
             later: Vec::new(),
             window: Vec::new(),
-            sequences,
+            several,
+            first_together: Vec::new(),
             together: Vec::new(),
+            beams: Vec::new(),
         });
     }
     let probe = BandwidthProbe::new(PROBE_BYTES);
@@ -74,12 +90,16 @@ pub fn measure(
             bandwidth.push(probe.measure(&threads));
         }
     }
+    let peak = peak_memory();
+    for run in &mut runs {
+        run.windows(model, options(run.precision), passes, [mels, frames])?;
+    }
     let bandwidth = quartiles(&mut bandwidth);
     // Programs alone, without the files that say how sound becomes features, do not tell.
     let pipeline = speech_pipeline(model).ok();
     let seconds = pipeline.map(|p| p.features.window_samples() as f64 / f64::from(p.sample_rate()));
     let rows = runs.iter_mut().map(|run| run.report(bandwidth, seconds));
-    Ok(rows.collect())
+    Ok((rows.collect(), peak))
 }
 
 impl Run {
@@ -104,10 +124,10 @@ impl Run {
             later.push(milliseconds(begin));
         }
         let window = milliseconds(start);
-        let together = self.together(vocabulary)?;
+        let beams = self.beams(vocabulary)?;
         if counts {
             self.window.push(window);
-            self.together.extend(together);
+            self.beams.extend(beams);
             self.encoder.push(encoder);
             self.first.push(first);
             self.later.extend(later);
@@ -115,14 +135,14 @@ impl Run {
         Ok(())
     }
 
-    /// Times of steps that all sequences take side by side, after the steps of the first one alone.
-    fn together(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
-        for sequence in 1..self.sequences {
-            self.speech.branch(0, sequence)?;
+    /// Times of steps that beams take side by side. They continue the sequence that has been decoded.
+    fn beams(&mut self, vocabulary: usize) -> Result<Vec<f64>, CommandError> {
+        for beam in 1..self.several.beams {
+            self.speech.branch(0, beam)?;
         }
         let mut times = Vec::with_capacity(STEPS_TOGETHER);
         for i in 0..STEPS_TOGETHER {
-            let tokens = (0..self.sequences)
+            let tokens = (0..self.several.beams)
                 .map(|sequence| ((i * 7919 + sequence * 31) % vocabulary) as i64);
             let tokens: Vec<i64> = tokens.collect();
             let feeds = tokens.chunks(1).enumerate().map(|(sequence, tokens)| Feed {
@@ -135,15 +155,37 @@ impl Run {
             self.speech.decode_all(&feeds, &mut |_| ())?;
             times.push(milliseconds(begin));
         }
-        // In the first of them the sequences get caches of their own.
+        // In the first of them the beams get caches of their own.
         times.remove(0);
         Ok(times)
+    }
+
+    /// Measures steps of windows, each of which has keys and values of its own.
+    fn windows(
+        &mut self,
+        model: &Model,
+        options: Options,
+        passes: u32,
+        features: [usize; 2],
+    ) -> Result<(), CommandError> {
+        let mut windows = Together::new(model, options, self.several.windows, features)?;
+        let vocabulary = self.speech.decode(0, &[0], 0)?.len();
+        for pass in 0..=passes {
+            let (first, later) = windows.pass(PROMPT, STEPS_TOGETHER, vocabulary)?;
+            if pass > 0 {
+                self.first_together.push(first);
+                // In the first of them memory is touched that later ones have.
+                self.together.extend(&later[1..]);
+            }
+        }
+        Ok(())
     }
 
     /// `seconds` is the length of a window, if it is known.
     fn report(&mut self, bandwidth: [f64; 3], seconds: Option<f64>) -> Value {
         let [low, step, high] = quartiles(&mut self.later);
         let [together_low, together, together_high] = quartiles(&mut self.together);
+        let [beams_low, beams, beams_high] = quartiles(&mut self.beams);
         let window = quartiles(&mut self.window)[1];
         let floor = self.bytes.map(|bytes| bytes as f64 / bandwidth[1] * 1e3);
         json!({
@@ -163,10 +205,14 @@ impl Run {
             "bandwidth_quartiles": [bandwidth[0], bandwidth[2]],
             "floor_ms": floor,
             "times_floor": floor.map(|floor| step / floor),
-            "lanes_together": self.sequences,
+            "lanes_together": self.several.windows,
+            "first_steps_together_ms": quartiles(&mut self.first_together)[1],
             "step_together_ms": together,
             "step_together_quartiles_ms": [together_low, together_high],
-            "steps_together_over_alone": self.sequences as f64 * step / together,
+            "steps_together_over_alone": self.several.windows as f64 * step / together,
+            "beams": self.several.beams,
+            "step_beams_ms": beams,
+            "step_beams_quartiles_ms": [beams_low, beams_high],
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The flags that say how a transcript is decoded.
 
-use crosslatch_tasks::{Format, Task, TranscribeOptions};
+use crosslatch_tasks::{Format, Task, TranscribeOptions, VoiceFilter};
 
 /// How to decode.
 #[derive(clap::Args)]
@@ -21,9 +21,16 @@ pub struct Decoding {
     /// Do not ask for points in time: one segment a window, long files cut into windows.
     #[arg(long)]
     no_timestamps: bool,
+    /// Give segments the times of their words, which --format json writes. Has the model write points
+    /// in time as well, unless --no-timestamps forbids it.
+    #[arg(long)]
+    word_timestamps: bool,
     /// Text that comes before: names and words to be expected.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
+    /// Names and words to be expected, shown to every window.
+    #[arg(long, value_name = "TEXT")]
+    hotwords: Option<String>,
     /// Show each window of a long file the text before it; the prompt then moves out of sight.
     #[arg(long)]
     condition_on_previous: bool,
@@ -33,11 +40,20 @@ pub struct Decoding {
     /// Follow so many texts at once and take the best; 1 takes the best token at each step.
     #[arg(long, value_name = "N")]
     beam_size: Option<usize>,
+    /// Above 0 beams favour longer texts, below 0 shorter ones.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    length_penalty: Option<f32>,
+    /// Let beams go on until so many times more texts have ended.
+    #[arg(long, value_name = "X")]
+    patience: Option<f32>,
+    /// Write no run of so many tokens twice in a window; 0 allows any.
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram_size: Option<usize>,
     /// At most so many tokens a window.
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<usize>,
     /// Decode a window again, less and less strictly, while its text repeats itself or is doubted;
-    /// leave windows out in which nothing is spoken. Short for `--temperature 0,0.2,0.4,0.6,0.8,1
+    /// leave doubted windows out that the model takes for silent. Short for `--temperature 0,0.2,0.4,0.6,0.8,1
     /// --compression-ratio-threshold 1.35 --logprob-threshold=-1 --no-speech-threshold 0.6`.
     #[arg(long)]
     fallback: bool,
@@ -51,7 +67,8 @@ pub struct Decoding {
     /// A text whose mean log-probability is below this is doubted.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     logprob_threshold: Option<f32>,
-    /// A doubted window is silent if "no speech" is more probable than this.
+    /// A window is silent if "no speech" is more probable than this; with --logprob-threshold, only
+    /// if its text is doubted as well.
     #[arg(long, value_name = "P")]
     no_speech_threshold: Option<f32>,
     /// Draw so many texts at temperatures above 0, and take the most probable.
@@ -78,6 +95,22 @@ pub struct Decoding {
     #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
           default_missing_value = "-45", allow_negative_numbers = true)]
     skip_silence: Option<f32>,
+    /// Decode only what a small network hears as speech: noise, music and silence give no text and take
+    /// no time. Times stay those of the recording.
+    #[arg(long)]
+    vad: bool,
+    /// Probability of speech, between 0 and 1, from which sound is decoded.
+    #[arg(long, value_name = "P", default_value_t = 0.5, requires = "vad")]
+    vad_threshold: f32,
+    /// Leave out pauses that last at least so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, requires = "vad")]
+    vad_min_silence: f64,
+    /// Leave out sounds of speech that last less than so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.1, requires = "vad")]
+    vad_min_speech: f64,
+    /// Decode so many seconds before and after speech as well.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.4, requires = "vad")]
+    vad_padding: f64,
 }
 
 impl Decoding {
@@ -105,11 +138,16 @@ impl Decoding {
                 }),
             format,
             timestamps,
+            word_timestamps: self.word_timestamps,
+            hotwords: self.hotwords.clone(),
             prompt: self.prompt.clone(),
             prompt_always: self.keep_prompt,
             condition_on_previous: self.condition_on_previous.then_some(true),
             max_new_tokens: self.max_new_tokens,
             beam_size: self.beam_size,
+            length_penalty: self.length_penalty,
+            patience: self.patience,
+            no_repeat_ngram_size: self.no_repeat_ngram_size,
             temperatures: self.temperature.clone().unwrap_or(defaults.temperatures),
             compression_ratio_threshold: self
                 .compression_ratio_threshold
@@ -121,6 +159,12 @@ impl Decoding {
             suppress_tokens: self.suppress_tokens.clone(),
             clip_timestamps: self.clip_timestamps.clone(),
             skip_silence: self.skip_silence,
+            voice: self.vad.then_some(VoiceFilter {
+                threshold: self.vad_threshold,
+                min_speech: self.vad_min_speech,
+                min_silence: self.vad_min_silence,
+                padding: self.vad_padding,
+            }),
         }
     }
 }

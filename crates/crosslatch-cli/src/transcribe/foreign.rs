@@ -127,7 +127,7 @@ const FLAGS: &[(&[&str], &str)] = &[
         "leave --language out: it is detected, and `--format json` names it",
     ),
     (
-        &["--initial_prompt", "--hotwords", "--initial-prompt"],
+        &["--initial_prompt", "--initial-prompt"],
         "use --prompt, with names and words to be expected",
     ),
     (
@@ -180,29 +180,47 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--max_new_tokens"], "use --max-new-tokens"),
     (&["--without_timestamps", "-nt"], "use --no-timestamps"),
     (
-        &[
-            "--vad",
-            "--vad_filter",
-            "--vad_method",
-            "--vad_threshold",
-            "-vt",
-            "--vad-threshold",
-        ],
-        "use --skip-silence, which goes by the level of the sound",
+        &["--vad_filter", "--vad_method", "--vad-model", "-vm"],
+        "use --vad; the network that it needs is built in",
+    ),
+    (&["--word_timestamps"], "use --word-timestamps"),
+    (
+        &["--vad_threshold", "-vt"],
+        "use --vad-threshold, together with --vad",
     ),
     (
         &[
-            "--word_timestamps",
-            "--highlight_words",
-            "--max_words_per_line",
-            "-sow",
-            "--split-on-word",
+            "--vad_min_silence_duration_ms",
+            "--vad-min-silence-duration-ms",
+            "-vsd",
         ],
-        "times of words are not known; segments have times with --timestamps or `--format srt`",
+        "use --vad-min-silence, in seconds, together with --vad",
+    ),
+    (
+        &[
+            "--vad_min_speech_duration_ms",
+            "--vad-min-speech-duration-ms",
+            "-vspd",
+        ],
+        "use --vad-min-speech, in seconds, together with --vad",
+    ),
+    (
+        &["--vad_speech_pad_ms", "--vad-speech-pad-ms", "-vp"],
+        "use --vad-padding, in seconds, together with --vad",
+    ),
+    (&["--length_penalty"], "use --length-penalty"),
+    (&["--no_repeat_ngram_size"], "use --no-repeat-ngram-size"),
+    (
+        &["--highlight_words"],
+        "use --highlight-words, with `--format srt` or vtt",
+    ),
+    (
+        &["--max_words_per_line", "-sow", "--split-on-word"],
+        "use --max-words-per-line, with `--format srt` or vtt",
     ),
     (
         &["-di", "--diarize", "-tdrz", "--tinydiarize"],
-        "speakers are not told apart",
+        "use --channels if each speaker has a channel; otherwise speakers are not told apart",
     ),
 ];
 

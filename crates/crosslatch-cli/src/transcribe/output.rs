@@ -30,6 +30,13 @@ pub struct OutputArgs {
     /// Show at most so many lines at a time in srt and vtt; longer segments become several.
     #[arg(long, value_name = "N", requires = "max_line_width")]
     max_line_count: Option<NonZeroUsize>,
+    /// Show at most so many words at a time in srt and vtt, from the time of the first to that of the
+    /// last.
+    #[arg(long, value_name = "N")]
+    max_words_per_line: Option<NonZeroUsize>,
+    /// Underline each word in srt and vtt while it is spoken.
+    #[arg(long)]
+    highlight_words: bool,
     /// Show no progress and no text above it.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -63,6 +70,14 @@ impl OutputArgs {
         if self.max_line_width.is_some() && !self.format.iter().any(has_lines) {
             refuse("only srt and vtt have lines of a width; ask for one of them with --format");
         }
+        if self.needs_words() && !self.format.iter().any(has_lines) {
+            refuse("only srt and vtt show words one by one; ask for one of them with --format");
+        }
+    }
+
+    /// Whether what is written needs the times of words.
+    pub fn needs_words(&self) -> bool {
+        self.max_words_per_line.is_some() || self.highlight_words
     }
 
     /// Where the texts of these sounds go; makes the folder.
@@ -85,6 +100,8 @@ impl OutputArgs {
             file: None,
             max_line_width: self.max_line_width.map(NonZeroUsize::get),
             max_line_count: self.max_line_count.map(NonZeroUsize::get),
+            max_words_per_line: self.max_words_per_line.map(NonZeroUsize::get),
+            highlight_words: self.highlight_words,
         }
     }
 

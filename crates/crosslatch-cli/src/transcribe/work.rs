@@ -14,7 +14,8 @@ use crosslatch_tasks::{
 };
 
 use super::destination::Destination;
-use super::screen::{Screen, minutes, printable};
+use super::screen::{Screen, minutes};
+use crate::terminal::printable;
 
 /// All sounds of a command line, one of them in work.
 pub struct Work {

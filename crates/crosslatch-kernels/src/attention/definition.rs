@@ -6,12 +6,34 @@
 
 use std::ops::Range;
 
-use super::problem::{Shape, Visibility};
+use bytemuck::Pod;
+
+use super::problem::{AttentionTensors, Shape, Visibility};
 use crate::tensor::matrix::{batch_offset, matrix_offset};
-use crate::{DType, Element, Layout, TensorMut, TensorRef, with_element};
+use crate::tensor::scaled_rows::{SCALE_BYTES, ScaledByte, scale};
+use crate::{DType, Element, Layout, with_element};
 
 /// Results that are summed at a time: nothing is allocated.
 const BLOCK: usize = 64;
+
+/// What keys and values are stored as.
+pub(super) trait Stored: Pod + Sync {
+    /// An element of a row whose `elements` elements are `step` apart.
+    fn value(row: &[Self], step: usize, elements: usize, column: usize) -> f64;
+}
+
+impl<T: Element> Stored for T {
+    fn value(row: &[T], step: usize, _elements: usize, column: usize) -> f64 {
+        row[column * step].to_f64()
+    }
+}
+
+impl Stored for ScaledByte {
+    fn value(row: &[ScaledByte], step: usize, elements: usize, column: usize) -> f64 {
+        let bytes: [ScaledByte; SCALE_BYTES] = std::array::from_fn(|i| row[(elements + i) * step]);
+        row[column * step].0 as f64 * scale(&bytes, 0) as f64
+    }
+}
 
 /// A problem, with queries stored as `T` and keys and values as `K`.
 pub(super) struct Definition<'a, T, K> {
@@ -23,7 +45,7 @@ pub(super) struct Definition<'a, T, K> {
     pub scale: f64,
 }
 
-impl<T: Element, K: Element> Definition<'_, T, K> {
+impl<T: Element, K: Stored> Definition<'_, T, K> {
     /// The results of a query with these numbers: `write` gets each one's place in the range and
     /// its value. Returns the logarithm of the sum of the exponentials.
     pub fn query(
@@ -49,7 +71,7 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
                 let weight = weight(score);
                 if in_range::<T>(weight) != 0.0 {
                     for (x, total) in totals.iter_mut().enumerate() {
-                        *total += weight * at(self.v, batch, key, first + x);
+                        *total += weight * self.value(batch, key, first + x);
                     }
                 }
             }
@@ -60,6 +82,10 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
         shift + sum.ln()
     }
 
+    fn value(&self, batch: usize, key: usize, column: usize) -> f64 {
+        at(row(self.v, batch, key), self.shape.width, column)
+    }
+
     fn score(&self, [batch, query]: [usize; 2], key: usize) -> f64 {
         let mut mask = [0f32];
         self.visibility
@@ -68,7 +94,10 @@ impl<T: Element, K: Element> Definition<'_, T, K> {
             return f64::NEG_INFINITY;
         }
         let elements = 0..self.shape.inner;
-        let products = elements.map(|x| at(self.q, batch, query, x) * at(self.k, batch, key, x));
+        let products = elements.map(|x| {
+            let query = row(self.q, batch, query);
+            at(query, self.shape.inner, x) * at(row(self.k, batch, key), self.shape.inner, x)
+        });
         in_range::<T>(products.sum::<f64>() * self.scale) + mask[0] as f64
     }
 }
@@ -83,28 +112,35 @@ fn in_range<T: Element>(x: f64) -> f64 {
     }
 }
 
-/// An element of a matrix.
-fn at<T: Element>((data, layout): (&[T], &Layout), batch: usize, row: usize, column: usize) -> f64 {
+/// A row of a matrix, and the distance between its elements.
+fn row<'a, T>((data, layout): (&'a [T], &Layout), batch: usize, row: usize) -> (&'a [T], usize) {
     let rank = layout.rank();
-    let start = matrix_offset(layout, batch);
-    data[start + row * layout.strides[rank - 2] + column * layout.strides[rank - 1]].to_f64()
+    let start = matrix_offset(layout, batch) + row * layout.strides[rank - 2];
+    (&data[start..], layout.strides[rank - 1])
+}
+
+/// An element of a row that has so many.
+fn at<T: Stored>((row, step): (&[T], usize), elements: usize, column: usize) -> f64 {
+    T::value(row, step, elements, column)
 }
 
 /// All results, with keys and values stored as `K`.
-pub(super) fn compute<T: Element, K: Element>(
-    out: &mut TensorMut<'_>,
-    mut logarithms: Option<&mut TensorMut<'_>>,
-    [q, k, v]: [&TensorRef<'_>; 3],
+pub(super) fn compute<T: Element, K: Stored>(
+    tensors: &mut AttentionTensors<'_>,
+    [k, v]: [&[K]; 2],
     shape: &Shape,
     visibility: &Visibility<'_>,
     scale: f64,
 ) {
-    let layout = out.layout().clone();
+    let AttentionTensors {
+        out, logarithms, q, ..
+    } = tensors;
+    let layout = out.layout();
     let rank = layout.rank();
     let definition = Definition {
         q: (q.data::<T>(), q.layout()),
-        k: (k.data::<K>(), k.layout()),
-        v: (v.data::<K>(), v.layout()),
+        k: (k, tensors.k.layout()),
+        v: (v, tensors.v.layout()),
         shape,
         visibility,
         scale,
@@ -112,7 +148,7 @@ pub(super) fn compute<T: Element, K: Element>(
     for batch in 0..shape.batches {
         for query in 0..shape.queries {
             let data = out.data::<T>();
-            let start = matrix_offset(&layout, batch) + query * layout.strides[rank - 2];
+            let start = matrix_offset(layout, batch) + query * layout.strides[rank - 2];
             let step = layout.strides[rank - 1];
             let write = |x: usize, value: f64| data[start + x * step] = T::from_f64(value);
             let logarithm = definition.query([batch, query], 0..shape.width, write);

@@ -3,7 +3,41 @@
 use std::ops::Range;
 
 use crate::tensor::matrix::matrix_offset;
-use crate::{Bool, DType, Element, TensorRef, with_element};
+use crate::{Bool, DType, Element, TensorMut, TensorRef, with_element};
+
+/// A problem: `out[…, t, d]` from `q[…, t, e]`, `k[…, s, e]`, `v[…, s, d]` and a mask `[…, t, s]` of
+/// booleans or of numbers to be added. The dimensions in front are the same for all, broadcast by
+/// strides. `logarithms`, `[…, t]`, gets the logarithm of the sum of the exponentials of each query's
+/// scores. Where all else is `f32`, keys and values may be stored in bf16, or as
+/// [scaled rows](crate::tensor::scaled_rows), `[…, s, e + 4]` and `[…, s, d + 4]` of `i8`.
+pub struct AttentionTensors<'a> {
+    /// The result.
+    pub out: TensorMut<'a>,
+    /// A second result.
+    pub logarithms: Option<TensorMut<'a>>,
+    /// Queries.
+    pub q: TensorRef<'a>,
+    /// Keys.
+    pub k: TensorRef<'a>,
+    /// Values.
+    pub v: TensorRef<'a>,
+    /// Which query sees which key.
+    pub mask: Option<TensorRef<'a>>,
+}
+
+impl AttentionTensors<'_> {
+    pub(super) fn shape(&self) -> Shape {
+        let shape = self.out.shape();
+        let rank = shape.len();
+        Shape {
+            batches: shape[..rank - 2].iter().product(),
+            queries: shape[rank - 2],
+            keys: self.k.shape()[rank - 2],
+            inner: self.q.shape()[rank - 1],
+            width: shape[rank - 1],
+        }
+    }
+}
 
 /// Sizes of a problem.
 #[derive(Clone, Copy)]

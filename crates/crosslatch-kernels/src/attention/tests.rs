@@ -1,6 +1,7 @@
 use super::*;
-use crate::Layout;
-use crate::Storage;
+use crate::movement::scale_rows;
+use crate::tensor::scaled_rows::SCALE_BYTES;
+use crate::{Layout, Storage, TensorMut};
 
 fn numbers(count: usize, seed: u32) -> Storage {
     let mut storage = Storage::zeroed(4 * count);
@@ -27,15 +28,23 @@ struct Case {
     plain: bool,
     /// Products of many queries in bf16, by this loop.
     microkernel: Option<ShortMicrokernel<f32>>,
-    /// Keys and values stored in bf16.
-    stored: bool,
+    /// What keys and values are stored as: bf16, scaled rows, or else `f32`.
+    stored: Option<DType>,
     /// An operand (query, key, value), a row of its first head, and what stands there.
     odd: Option<(usize, usize, f32)>,
     threads: usize,
 }
 
 /// Results and logarithms of two heads.
-fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
+type Results = (Vec<f32>, Vec<f32>);
+
+fn run(case: Case) -> Results {
+    run_together(case, 1).remove(0)
+}
+
+/// Results of several problems with different queries. Every third has keys and values of its own,
+/// which are the same ones in another place.
+fn run_together(case: Case, count: usize) -> Vec<Results> {
     let Case {
         queries: t,
         keys: s,
@@ -59,17 +68,19 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
             .for_each(|(p, x)| to[p] = *x);
         transposed
     };
-    let (mut q, mut k, mut v) = (fill(t, e, 1), fill(s, e, 2), fill(s, d, 3));
+    let queries = (0..count as u32).map(|i| fill(t, e, 1 + 50 * i));
+    let mut queries: Vec<Storage> = queries.collect();
+    let (mut k, mut v) = (fill(s, e, 2), fill(s, d, 3));
     if let Some((operand, row, odd)) = case.odd {
         let (memory, size) = match operand {
-            0 => (&mut q, [t, e]),
+            0 => (&mut queries[0], [t, e]),
             1 => (&mut k, [s, e]),
             _ => (&mut v, [s, d]),
         };
         let at = layout(size[0], size[1]).slice(1, row, 1, 1).offset;
         bytemuck::cast_slice_mut::<_, f32>(memory.bytes_mut())[at] = odd;
     }
-    let (lq, lk, lv) = (layout(t, e), layout(s, e), layout(s, d));
+    let lq = layout(t, e);
     let to_bf16 = |from: &Storage| {
         let mut stored = Storage::zeroed(from.len() / 2);
         let to = bytemuck::cast_slice_mut::<_, bf16>(stored.bytes_mut());
@@ -79,10 +90,23 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
             .for_each(|(to, x)| *to = bf16::from_f32(*x));
         stored
     };
-    let (stored, k, v) = match case.stored {
-        true => (DType::BF16, to_bf16(&k), to_bf16(&v)),
-        false => (DType::F32, k, v),
+    let to_scaled = |from: &Storage, columns: usize| {
+        let to = layout(s, columns + SCALE_BYTES);
+        let mut stored = Storage::zeroed(2 * s * (columns + SCALE_BYTES));
+        scale_rows(
+            &mut TensorMut::new(DType::I8, &to, stored.bytes_mut()).unwrap(),
+            &TensorRef::new(DType::F32, &layout(s, columns), from.bytes()).unwrap(),
+            &Threads::new(1),
+        );
+        stored
     };
+    let (stored, extra, k, v) = match case.stored {
+        Some(DType::BF16) => (DType::BF16, 0, to_bf16(&k), to_bf16(&v)),
+        Some(_) => (DType::I8, SCALE_BYTES, to_scaled(&k, e), to_scaled(&v, d)),
+        None => (DType::F32, 0, k, v),
+    };
+    let (lk, lv) = (layout(s, e + extra), layout(s, d + extra));
+    let own = [&k, &v].map(|t| Storage::copy_of(t.bytes()));
     let lm = Layout::contiguous(&[t, s]).expand(&[2, t, s]).unwrap();
     let mut mask = numbers(t * s, 4);
     if case.mask == 1 {
@@ -108,19 +132,27 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
     };
     let mask = TensorRef::new(dtype, &lm, mask.bytes()).unwrap();
     let (lo, ll) = (layout(t, d), Layout::contiguous(&[2, t]));
-    let (mut out, mut logs) = (Storage::zeroed(8 * t * d), Storage::zeroed(8 * t));
-    let mut out = TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap();
-    let mut logs = TensorMut::new(DType::F32, &ll, logs.bytes_mut()).unwrap();
+    let memory = |bytes| (0..count).map(|_| Storage::zeroed(bytes)).collect();
+    let (mut out, mut logs): (Vec<Storage>, Vec<Storage>) = (memory(8 * t * d), memory(8 * t));
+    let problems = queries.iter().zip(out.iter_mut().zip(&mut logs));
+    let problems = problems.enumerate().map(|(i, (q, (out, logs)))| {
+        let [k, v] = match i % 3 {
+            2 => [&own[0], &own[1]],
+            _ => [&k, &v],
+        };
+        AttentionTensors {
+            out: TensorMut::new(DType::F32, &lo, out.bytes_mut()).unwrap(),
+            logarithms: Some(TensorMut::new(DType::F32, &ll, logs.bytes_mut()).unwrap()),
+            q: TensorRef::new(DType::F32, &lq, q.bytes()).unwrap(),
+            k: TensorRef::new(stored, &lk, k.bytes()).unwrap(),
+            v: TensorRef::new(stored, &lv, v.bytes()).unwrap(),
+            mask: (case.mask > 0).then_some(mask),
+        }
+    });
+    let mut problems: Vec<AttentionTensors<'_>> = problems.collect();
     attention_with(
         case.microkernel,
-        &mut out,
-        Some(&mut logs),
-        [
-            &TensorRef::new(DType::F32, &lq, q.bytes()).unwrap(),
-            &TensorRef::new(stored, &lk, k.bytes()).unwrap(),
-            &TensorRef::new(stored, &lv, v.bytes()).unwrap(),
-        ],
-        (case.mask > 0).then_some(&mask),
+        &mut problems,
         Attention {
             scale: 0.25,
             causal: case.causal,
@@ -129,7 +161,11 @@ fn run(case: Case) -> (Vec<f32>, Vec<f32>) {
         },
         &Threads::new(case.threads),
     );
-    (out.as_ref().to_vec(), logs.as_ref().to_vec())
+    let results = problems.iter().map(|problem| {
+        let logs = problem.logarithms.as_ref().unwrap();
+        (problem.out.as_ref().to_vec(), logs.as_ref().to_vec())
+    });
+    results.collect()
 }
 
 #[test]
@@ -157,24 +193,31 @@ fn all_fast_ways_agree_with_the_definition() {
                 threads: 1,
                 ..Case::default()
             };
-            let (exact, exact_logs) = run(Case {
-                plain: true,
-                ..case
-            });
             // Weights of bf16 are right to one part in 512.
             let loops = [
                 (None, 2e-5),
                 (Some(ShortMicrokernel::bf16_portable()), 3e-3),
                 (ShortMicrokernel::bf16(), 3e-3),
             ];
+            let stored = [None, Some(DType::BF16), Some(DType::I8)];
             for ((microkernel, tolerance), stored) in
-                loops.into_iter().flat_map(|l| [(l, false), (l, true)])
+                loops.into_iter().flat_map(|l| stored.map(|s| (l, s)))
             {
+                let (exact, exact_logs) = run(Case {
+                    plain: true,
+                    stored,
+                    ..case
+                });
                 let (fast, logs) = run(Case {
                     microkernel,
                     stored,
                     ..case
                 });
+                // Elements that are multiples of a scale are no bf16, and are rounded once more.
+                let tolerance = match (microkernel, stored) {
+                    (Some(_), Some(DType::I8)) => 2e-2,
+                    _ => tolerance,
+                };
                 let close = |a: &[f32], b: &[f32]| {
                     a.iter()
                         .zip(b)
@@ -223,6 +266,42 @@ fn strides_and_threads_do_not_change_a_bit() {
                 ..case
             })
         );
+    }
+}
+
+#[test]
+fn problems_that_are_solved_together_have_the_bits_that_they_have_alone() {
+    for (count, queries, keys, inner, width) in [
+        (2, 1, 530, 64, 64),
+        (7, 1, 1030, 7, 100),
+        (5, 3, 19, 64, 9),
+        (3, 4, 0, 4, 4),
+        (4, 9, 40, 8, 8),
+    ] {
+        for stored in [None, Some(DType::BF16), Some(DType::I8)] {
+            for (causal, mask) in [(false, 0), (true, 0), (false, 1), (false, 2)] {
+                let case = Case {
+                    queries,
+                    keys,
+                    inner,
+                    width,
+                    causal,
+                    mask,
+                    stored,
+                    odd: (keys > 0).then_some((0, 0, f32::NAN)),
+                    threads: 3,
+                    ..Case::default()
+                };
+                let bits = |results: &[Results]| -> Vec<Vec<u32>> {
+                    let all = results.iter().map(|(out, logs)| out.iter().chain(logs));
+                    all.map(|all| all.map(|x| x.to_bits()).collect()).collect()
+                };
+                let together = bits(&run_together(case, count));
+                for fewer in 1..count {
+                    assert_eq!(bits(&run_together(case, fewer)), together[..fewer]);
+                }
+            }
+        }
     }
 }
 

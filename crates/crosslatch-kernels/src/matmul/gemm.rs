@@ -20,7 +20,6 @@ use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
 use crate::matmul::microkernel::f32::{F32Microkernel, LARGEST};
 use crate::matmul::packing::{Pack, Packing, copy_rows, pack_rows};
-use crate::matmul::quantized::gemm::{QuantizedGemm, QuantizedRight};
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::prefetch::fetch_all;
 use crate::runtime::shared_output::SharedOutput;
@@ -32,24 +31,26 @@ use crate::tensor::matrix::{Matrices, Strided};
 const DEPTH: usize = 256;
 
 /// Left rows that pass by one strip before the next strip's turn, and most rows of a product in
-/// bands. A packed slice of them takes a quarter of a second-level cache of 512 KiB.
-const ROW_BLOCK: usize = 112;
+/// bands. A packed slice of them takes a fifth of a second-level cache of 512 KiB.
+const ROW_BLOCK: usize = 96;
 
 /// Columns of a band; a packed slice of it fits the second-level cache.
 const BAND: usize = 128;
 
-/// Elements of a chunk of the right matrix: 4 MiB.
-const CHUNK: usize = 1 << 20;
+/// Elements of a chunk of the right matrix: 1 MiB, which all pieces read from the second-level
+/// cache where that is large.
+const CHUNK: usize = 1 << 18;
 
 /// Most steps along the depth of a chunk: whole slices. A deeper one would have few columns, and
 /// the left rows would be packed for each few.
-const CHUNK_DEPTH: usize = 8 * DEPTH;
+const CHUNK_DEPTH: usize = 2 * DEPTH;
 
 /// Most columns of a piece: its results stay in the second-level cache from slice to slice.
 const PIECE_COLUMNS: usize = 1024;
 
-/// Pieces for each thread, if there are columns enough for them.
-const PIECES: usize = 6;
+/// Pieces of a chunk for each thread, if there are columns enough for them: when the last one is
+/// being computed, the other threads wait.
+const PIECES: usize = 16;
 
 /// Strips whose results are finished together.
 const GROUP: usize = 8;
@@ -77,10 +78,6 @@ pub(crate) struct Gemm<'a, R> {
     pub epilogue: Option<Function>,
 }
 
-/// Multiply-adds, and rows, columns and depth, from which a product is worth splitting into six.
-const WORTH_SPLITTING: usize = 1 << 20;
-const SHORTEST_SPLIT: usize = 32;
-
 /// The sizes of a product, and what computes it.
 #[derive(Clone, Copy)]
 struct Problem<'t> {
@@ -107,29 +104,6 @@ impl Problem<'_> {
 }
 
 impl<R: Pack> Gemm<'_, R> {
-    /// As [`run`](Gemm::run), the fastest way that this machine has for the product: large ones in
-    /// three parts of bf16 where it multiplies those so fast
-    /// ([`crate::matmul::quantized::gemm`]).
-    pub fn run_best(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
-        let [rows, columns] = layout.size();
-        let depth = self.left.layout.shape[self.left.layout.rank() - 1];
-        let is_large = rows * columns * depth >= WORTH_SPLITTING
-            && rows.min(columns).min(depth) >= SHORTEST_SPLIT;
-        let is_plain = self.alpha == 1.0 && (self.beta == 1.0 || self.bias.is_none());
-        let split = QuantizedGemm {
-            left: self.left,
-            right: QuantizedRight::Split(self.right),
-            bias: self.bias,
-            epilogue: self.epilogue,
-        };
-        let is_done =
-            is_large && is_plain && split.right.is_fast() && split.run(out, layout, threads);
-        // What is not finite has no parts.
-        if !is_done {
-            self.run(out, layout, threads);
-        }
-    }
-
     /// Computes the products into `out`, whose matrices lie as `layout` says. The depth must not be
     /// 0.
     pub fn run(&self, out: &mut [f32], layout: ResultLayout<'_>, threads: &Threads) {
@@ -344,18 +318,19 @@ impl<R: Pack> Gemm<'_, R> {
     ) {
         let (i, j, rows, width) = (tile.row, tile.column, tile.rows, tile.width);
         let result = block.result;
-        for r in 0..rows {
-            // Only to check the bounds.
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-            // itself, and one row of a tile is borrowed at a time.
-            unsafe { out.slice(result.position(i + r, j), width) };
-        }
+        // Positions of columns may take divisions.
+        let first = result.position(i, j);
+        let row = |r: usize| first + r * result.row;
+        // Only to check the bounds, of the last row and so of all.
+        // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
+        // itself, and one row of a tile is borrowed at a time.
+        unsafe { out.slice(row(rows - 1), width) };
         for r in 0..rows {
             // The result comes from memory while the tile is computed.
-            fetch_all(out.pointer(result.position(i + r, j)), width);
+            fetch_all(out.pointer(row(r)), width);
         }
-        let to = out.pointer(result.position(i, j));
-        // SAFETY: these are the rows that have just been checked.
+        let to = out.pointer(first);
+        // SAFETY: the last one of these rows has just been checked.
         unsafe {
             block.kernel.multiply_to(
                 block.depth,
@@ -369,7 +344,7 @@ impl<R: Pack> Gemm<'_, R> {
         }
         for r in 0..if finish { rows } else { 0 } {
             // SAFETY: as above.
-            let to = unsafe { out.slice(result.position(i + r, j), width) };
+            let to = unsafe { out.slice(row(r), width) };
             self.finish(to, block.bias.map(|b| b.from(i + r, j)));
         }
     }

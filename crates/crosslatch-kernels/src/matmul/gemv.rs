@@ -136,8 +136,12 @@ impl<W: DotElement> GemvPart<'_, W> {
                     2 => self.side_by_side::<2, 3>(i, emit),
                     3 if many => self.side_by_side::<3, 4>(i, emit),
                     3 => self.side_by_side::<3, 2>(i, emit),
-                    4..8 if many => self.side_by_side::<4, 4>(i, emit),
+                    4 if many => self.side_by_side::<4, 4>(i, emit),
+                    // Usual numbers of beams: the right side is read once.
+                    5 if many => self.side_by_side::<5, 4>(i, emit),
+                    6..8 if many => self.side_by_side::<6, 3>(i, emit),
                     _ if many => self.side_by_side::<8, 2>(i, emit),
+                    5 => self.side_by_side::<5, 1>(i, emit),
                     _ => self.side_by_side::<4, 1>(i, emit),
                 };
             }

@@ -13,6 +13,7 @@ pub(crate) mod contraction;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod large;
 pub(crate) mod microkernel;
 pub(crate) mod packing;
 pub(crate) mod quantized;

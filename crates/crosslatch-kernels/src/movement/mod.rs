@@ -9,6 +9,7 @@ pub(crate) mod indexing;
 pub(crate) mod masked;
 pub(crate) mod quantize;
 pub(crate) mod rearrange;
+pub(crate) mod scale_rows;
 pub(crate) mod scatter;
 
 pub use copy::{convert, copy};
@@ -19,6 +20,7 @@ pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put,
 pub use masked::{fill_masked, write_masked};
 pub use quantize::{Rounding, Unquantized, dequantize_row, outlying_columns, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};
+pub use scale_rows::{scale_rows, unscale_rows};
 pub use scatter::{
     Combine, ScatterSource, clear_scattered, mean_scratch_bytes, scatter, scatter_mean,
 };

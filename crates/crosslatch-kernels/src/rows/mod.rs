@@ -1,8 +1,10 @@
-//! Kernels that normalise rows: softmax and the norms.
+//! Kernels that normalise rows, softmax and the norms, and what a search asks of a row of scores.
 
 pub(crate) mod blocks;
 pub(crate) mod normalization;
+pub(crate) mod scores;
 pub(crate) mod softmax;
 
 pub use normalization::{Norm, norm};
+pub use scores::{ScoreSum, greatest, log_probabilities, next_above};
 pub use softmax::{Softmax, softmax};

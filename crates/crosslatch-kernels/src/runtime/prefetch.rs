@@ -4,6 +4,8 @@
 //! read side by side are no such run: each page would begin with a wait. So the kernels that read
 //! weights that way say what they will read next.
 
+use std::sync::OnceLock;
+
 /// Bytes that come from memory together.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const LINE: usize = 64;
@@ -17,6 +19,27 @@ const DISTANCE: usize = 16 << 10;
 pub(crate) fn ahead<T>(stride: usize, at_once: usize) -> usize {
     let slices = DISTANCE.div_ceil((stride * size_of::<T>()).max(1));
     slices.next_multiple_of(at_once) * stride
+}
+
+/// Whether the machine fetches one long run of memory so well by itself that asking for it costs
+/// more than it gains. A step of a decoder in bf16 takes 5.3 ms with asking and 7.3 without on
+/// Intel's Sapphire Rapids, and 4.1 and 3.9 on AMD's Zen 4, in int8 3.0 and 3.6, and 2.5 and 2.4.
+#[inline(always)]
+pub(crate) fn sees_runs() -> bool {
+    static SEES: OnceLock<bool> = OnceLock::new();
+    *SEES.get_or_init(is_by_amd)
+}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn is_by_amd() -> bool {
+    // The vendor's name, "AuthenticAMD", in the order of the registers.
+    let vendor = std::arch::x86_64::__cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes) == [*b"Auth", *b"enti", *b"cAMD"]
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn is_by_amd() -> bool {
+    false
 }
 
 /// At step `k`, asks for what lies `ahead` elements behind step `k` of each slice, once for each

@@ -30,6 +30,10 @@ use crate::Storage;
 /// Elements of [`Threads::run_with_memory`]'s working memory.
 pub const TASK_MEMORY: usize = 224 * 1024;
 
+/// Least bytes of the common memory: enough for the system to give it huge pages. What is not
+/// touched takes no memory.
+const COMMON_BYTES: usize = 4 << 20;
+
 /// How often a thread polls before it sleeps: some tens of microseconds.
 const SPINS: usize = if cfg!(miri) { 4 } else { 4000 };
 
@@ -197,7 +201,7 @@ impl Threads {
         if memory.len() < bytes {
             // The old one goes first.
             *memory = Storage::zeroed(0);
-            *memory = Storage::zeroed(bytes);
+            *memory = Storage::zeroed(bytes.max(COMMON_BYTES));
         }
         work(&mut bytemuck::cast_slice_mut(memory.bytes_mut())[..len]);
     }

@@ -6,6 +6,7 @@ pub(crate) mod int4;
 pub(crate) mod layout;
 pub(crate) mod matrix;
 pub(crate) mod quantized;
+pub mod scaled_rows;
 pub(crate) mod storage;
 pub(crate) mod untyped;
 pub(crate) mod view;

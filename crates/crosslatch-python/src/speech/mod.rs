@@ -12,5 +12,5 @@ mod transcription;
 
 pub use sound::decode_audio;
 pub use transcriber::Transcriber;
-pub use transcript::{Segment, Transcript, TranscriptionInfo};
+pub use transcript::{Segment, Transcript, TranscriptionInfo, Word};
 pub use transcription::Transcription;

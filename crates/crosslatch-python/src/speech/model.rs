@@ -57,6 +57,11 @@ impl Speech {
         Ok(speech)
     }
 
+    /// Why the model cannot say when words are spoken; `None` if it can.
+    pub fn without_words(&self) -> Option<String> {
+        ExportedSpeechModel::without_words(&self.model)
+    }
+
     /// The model's file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crosslatch::{DType, Tensor, TensorRef};
 use crosslatch_kernels::{Element, with_element};
 use crosslatch_tasks::Audio;
-use crosslatch_tasks::audio::{self, AudioLimits, SAMPLE_RATES};
+use crosslatch_tasks::audio::{self, AudioLimits, ReadOptions, SAMPLE_RATES};
 use pyo3::exceptions::{PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
@@ -65,6 +65,36 @@ impl Sound {
             })
     }
 
+    /// The samples of each of its channels, as [`Sound::samples`] gives those of their mean.
+    pub fn channels(
+        self,
+        py: Python<'_>,
+        sample_rate: Option<u32>,
+        rate: u32,
+    ) -> PyResult<Vec<Vec<f32>>> {
+        let options = ReadOptions {
+            apart: true,
+            ..ReadOptions::default()
+        };
+        let read = match (self, sample_rate) {
+            (Sound::File(path), None) => py.detach(|| audio::read_file_with(&path, rate, &options)),
+            (Sound::Contents(bytes), None) => {
+                py.detach(|| audio::read_bytes_with("the sound", bytes, rate, &options))
+            }
+            (Sound::Samples(given), Some(sample_rate)) => {
+                let samples = given.view();
+                return py.detach(|| {
+                    let channels = all_channels(&samples)?.into_iter();
+                    channels.map(|c| resampled(c, sample_rate, rate)).collect()
+                });
+            }
+            (_, sample_rate) => return Err(misplaced_rate(sample_rate)),
+        };
+        let audio = read.map_err(error::audio)?;
+        warn(py, &audio)?;
+        Ok(audio.channels)
+    }
+
     /// Its samples, one channel at `rate` Hz. Samples that were given are at `sample_rate` Hz.
     pub fn samples(
         self,
@@ -81,21 +111,20 @@ impl Sound {
                 let samples = given.view();
                 return py.detach(|| resampled(one_channel(&samples)?, sample_rate, rate));
             }
-            (Sound::Samples(_), None) => {
-                return Err(PyTypeError::new_err(
-                    "give the samples' rate as `sample_rate`",
-                ));
-            }
-            (_, Some(_)) => {
-                return Err(PyTypeError::new_err(
-                    "a sound file says its sample rate itself",
-                ));
-            }
+            (_, sample_rate) => return Err(misplaced_rate(sample_rate)),
         };
         let audio = read.map_err(error::audio)?;
         warn(py, &audio)?;
         Ok(audio.samples)
     }
+}
+
+/// The refusal of a sample rate where none is to be given, or of none where one is.
+fn misplaced_rate(sample_rate: Option<u32>) -> PyErr {
+    PyTypeError::new_err(match sample_rate {
+        None => "give the samples' rate as `sample_rate`",
+        Some(_) => "a sound file says its sample rate itself",
+    })
 }
 
 /// Reads a sound file as samples: one channel of float32 between −1 and 1, at `sampling_rate` Hz.
@@ -126,6 +155,20 @@ fn warn(py: Python<'_>, audio: &Audio) -> PyResult<()> {
 
 /// The samples of a tensor as floats, its channels averaged.
 fn one_channel(tensor: &TensorRef<'_>) -> PyResult<Vec<f32>> {
+    let channels = all_channels(tensor)?;
+    if let [_] = channels.as_slice() {
+        return Ok(channels.into_iter().flatten().collect());
+    }
+    let length = channels.first().map_or(0, Vec::len);
+    let mean = |at: usize| {
+        let all = channels.iter().map(|channel| channel[at]);
+        all.sum::<f32>() / channels.len() as f32
+    };
+    Ok((0..length).map(mean).collect())
+}
+
+/// The samples of each channel of a tensor as floats.
+fn all_channels(tensor: &TensorRef<'_>) -> PyResult<Vec<Vec<f32>>> {
     let (channels, are_first) = match *tensor.shape() {
         [_] => (1, true),
         [a, b] if (1..=CHANNELS).contains(&a) && b > CHANNELS => (a, true),
@@ -140,19 +183,19 @@ fn one_channel(tensor: &TensorRef<'_>) -> PyResult<Vec<f32>> {
         }
     };
     let samples = floats(tensor)?;
-    if channels == 1 {
-        return Ok(samples);
-    }
     let length = samples.len() / channels;
-    let place = |at: usize, channel: usize| match are_first {
-        true => channel * length + at,
-        false => at * channels + channel,
+    if channels == 1 {
+        return Ok(vec![samples]);
+    }
+    let (start, step) = match are_first {
+        true => (length, 1),
+        false => (1, channels),
     };
-    let mean = |at: usize| {
-        let all = (0..channels).map(|channel| samples[place(at, channel)]);
-        all.sum::<f32>() / channels as f32
+    let channel = |number: usize| {
+        let own = samples.iter().skip(number * start).step_by(step);
+        own.take(length).copied().collect()
     };
-    Ok((0..length).map(mean).collect())
+    Ok((0..channels).map(channel).collect())
 }
 
 /// The elements of a tensor in row-major order, between −1 and 1.

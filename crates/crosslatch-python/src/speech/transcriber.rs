@@ -1,18 +1,20 @@
 //! Speech to text for Python: the options of a transcript.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crosslatch_tasks::{Task, TranscribeOptions};
-use pyo3::exceptions::PyValueError;
+use crosslatch_tasks::{Task, TranscribeOptions, VoiceFilter};
+use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::error::failure;
 use crate::options::{Cache, MemoryAmount, Opening, options};
 
 use super::model::Speech;
 use super::sound::Sound;
-use super::transcription::Transcription;
+use super::transcription::{Heard, Transcription};
 
 /// Writes down what is said in sound.
 ///
@@ -81,7 +83,9 @@ impl Transcriber {
     /// `info` knows the language and the duration before. `language` is the one spoken, such as
     /// "en" or "English"; it is detected, where the model can, if it is `None`. `task` is
     /// "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
-    /// between which segments lie; `None` does so for sound longer than a window. `prompt` is text
+    /// between which segments lie; `None` does so for sound longer than a window. With
+    /// `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
+    /// warned about, and its segments have none. `prompt` is text
     /// that comes before. `condition_on_previous_text` shows each window the text before it, and
     /// `keep_prompt` keeps the prompt in front of that.
     ///
@@ -89,27 +93,38 @@ impl Transcriber {
     /// at each step, or above 0 for tokens drawn at random (`best_of` texts of which the most
     /// probable is taken; `seed` makes it repeatable); of several, each is tried in turn until a
     /// text passes the thresholds. `fallback` sets usual temperatures and thresholds.
+    /// `length_penalty` and `patience` are those of beams. `no_repeat_ngram_size` is the length of
+    /// runs of tokens that a window must not repeat. `hotwords` are words that every window is
+    /// shown.
     /// `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
     /// those that the model's file names, for which -1 stands.
     ///
     /// `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
     /// … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
-    /// scale, or another level. `batch` cuts long sound where it is quiet, and decodes so many
-    /// pieces at a time.
+    /// scale, or another level. `vad_filter` decodes only what a small network hears as speech;
+    /// `vad_parameters` are its `threshold`, `min_speech_duration_ms`, `min_silence_duration_ms` and
+    /// `speech_pad_ms`, as in faster-whisper. `channels` transcribes each channel by itself, and
+    /// names it in each segment; they come in order of time, when all are decoded. `batch` cuts
+    /// long sound where it is quiet, and decodes so many pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
-                        prompt = None, keep_prompt = false, condition_on_previous_text = None,
-                        beam_size = None, best_of = None, temperature = None, fallback = false,
+                        word_timestamps = false, prompt = None, keep_prompt = false,
+                        condition_on_previous_text = None, hotwords = None, beam_size = None,
+                        length_penalty = None, patience = None, no_repeat_ngram_size = None,
+                        best_of = None, temperature = None, fallback = false,
                         compression_ratio_threshold = None, logprob_threshold = None,
                         no_speech_threshold = None, seed = 0, max_new_tokens = None,
                         suppress_tokens = None, clip_timestamps = Vec::new(),
-                        skip_silence = Silence::Skipped(false), batch = None),
+                        skip_silence = Silence::Skipped(false), vad_filter = false,
+                        vad_parameters = None, channels = false, batch = None),
            text_signature = "($self, audio, sample_rate=None, *, language=None, task=None, \
-                             timestamps=None, prompt=None, keep_prompt=False, \
-                             condition_on_previous_text=None, beam_size=None, best_of=None, \
+                             timestamps=None, word_timestamps=False, prompt=None, keep_prompt=False, \
+                             condition_on_previous_text=None, hotwords=None, beam_size=None, \
+                             length_penalty=None, patience=None, no_repeat_ngram_size=None, best_of=None, \
                              temperature=None, fallback=False, compression_ratio_threshold=None, \
                              logprob_threshold=None, no_speech_threshold=None, seed=0, \
                              max_new_tokens=None, suppress_tokens=None, clip_timestamps=(), \
-                             skip_silence=False, batch=None)")]
+                             skip_silence=False, vad_filter=False, vad_parameters=None, channels=False, \
+                             batch=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn transcribe(
         &self,
@@ -119,10 +134,15 @@ impl Transcriber {
         language: Option<String>,
         task: Option<&str>,
         timestamps: Option<bool>,
+        word_timestamps: bool,
         prompt: Option<String>,
         keep_prompt: bool,
         condition_on_previous_text: Option<bool>,
+        hotwords: Option<String>,
         beam_size: Option<usize>,
+        length_penalty: Option<f32>,
+        patience: Option<f32>,
+        no_repeat_ngram_size: Option<usize>,
         best_of: Option<usize>,
         temperature: Option<Temperature>,
         fallback: bool,
@@ -134,6 +154,9 @@ impl Transcriber {
         suppress_tokens: Option<Vec<i64>>,
         clip_timestamps: Vec<f64>,
         skip_silence: Silence,
+        vad_filter: bool,
+        vad_parameters: Option<&Bound<'_, PyDict>>,
+        channels: bool,
         batch: Option<usize>,
     ) -> PyResult<Transcription> {
         let wrong = |e: &dyn std::fmt::Display| PyValueError::new_err(e.to_string());
@@ -146,10 +169,15 @@ impl Transcriber {
             language,
             task: task.map_err(|e| wrong(&e))?,
             timestamps,
+            word_timestamps,
             prompt,
             prompt_always: keep_prompt,
             condition_on_previous: condition_on_previous_text,
+            hotwords,
             beam_size,
+            length_penalty,
+            patience,
+            no_repeat_ngram_size,
             best_of,
             temperatures: match temperature {
                 Some(Temperature::One(temperature)) => vec![temperature],
@@ -168,6 +196,7 @@ impl Transcriber {
                 Silence::Skipped(is_skipped) => is_skipped.then_some(SILENCE),
                 Silence::Below(level) => Some(level),
             },
+            voice: voice_filter(vad_filter, vad_parameters)?,
             ..TranscribeOptions::default()
         };
         // What the model cannot do is refused here and not at the first segment.
@@ -181,11 +210,48 @@ impl Transcriber {
             }
             pipeline.check_batch(&options).map_err(failure)?;
         }
-        let samples = Sound::of(audio)?.samples(py, sample_rate, self.sample_rate())?;
-        Transcription::start(Arc::clone(&self.0), samples, options, batch)
+        if word_timestamps && let Some(why) = self.0.without_words() {
+            let text = CString::new(format!("words have no times, only segments have: {why}"))?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)?;
+        }
+        let (sound, rate) = (Sound::of(audio)?, self.sample_rate());
+        let heard = match channels {
+            true => Heard::Apart(sound.channels(py, sample_rate, rate)?),
+            false => Heard::Whole(sound.samples(py, sample_rate, rate)?),
+        };
+        Transcription::start(Arc::clone(&self.0), heard, options, batch)
     }
 
     fn __repr__(&self) -> String {
         format!("<crosslatch.Transcriber {}>", self.0.path().display())
+    }
+}
+
+/// What counts as speech, by the names that faster-whisper has for it.
+fn voice_filter(
+    is_wanted: bool,
+    parameters: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Option<VoiceFilter>> {
+    let mut filter = VoiceFilter::default();
+    let wrong = |message: String| Err(PyValueError::new_err(message));
+    for (name, value) in parameters.into_iter().flatten() {
+        let name: String = name.extract()?;
+        let seconds = || Ok::<f64, PyErr>(value.extract::<f64>()? / 1000.0);
+        match name.as_str() {
+            "threshold" => filter.threshold = value.extract()?,
+            "min_speech_duration_ms" => filter.min_speech = seconds()?,
+            "min_silence_duration_ms" => filter.min_silence = seconds()?,
+            "speech_pad_ms" => filter.padding = seconds()?,
+            _ => {
+                return wrong(format!(
+                    "vad_parameters has {name:?}; there is threshold, min_speech_duration_ms, \
+                     min_silence_duration_ms and speech_pad_ms"
+                ));
+            }
+        }
+    }
+    match (is_wanted, parameters) {
+        (false, Some(_)) => wrong("vad_parameters need vad_filter=True".to_owned()),
+        _ => Ok(is_wanted.then_some(filter)),
     }
 }

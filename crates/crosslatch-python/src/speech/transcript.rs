@@ -1,11 +1,115 @@
 //! What comes of a sound, as Python objects: values that can be compared, pickled and written down.
 
-use crosslatch_tasks::{Format, SpokenLanguage};
+use std::num::NonZeroUsize;
+
+use crosslatch_tasks::{Format, SpokenLanguage, Style};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::shown::shown;
+
+/// A word, with the punctuation and the space that belong to it.
+#[pyclass(frozen, get_all, eq, module = "crosslatch", from_py_object)]
+#[derive(Clone, PartialEq)]
+pub struct Word {
+    /// Where it begins, in seconds.
+    start: f64,
+    /// Where it ends, in seconds.
+    end: f64,
+    /// The word.
+    word: String,
+    /// Mean probability of its tokens.
+    probability: f32,
+}
+
+impl Word {
+    fn new(word: &crosslatch_tasks::Word) -> Word {
+        Word {
+            start: word.start,
+            end: word.end,
+            word: word.word.clone(),
+            probability: word.probability,
+        }
+    }
+
+    fn written(&self) -> crosslatch_tasks::Word {
+        crosslatch_tasks::Word {
+            start: self.start,
+            end: self.end,
+            word: self.word.clone(),
+            probability: self.probability,
+        }
+    }
+}
+
+#[pymethods]
+impl Word {
+    #[new]
+    #[pyo3(signature = (*, start, end, word, probability = 1.0))]
+    fn make(start: f64, end: f64, word: String, probability: f32) -> Word {
+        Word {
+            start,
+            end,
+            word,
+            probability,
+        }
+    }
+
+    /// All of it as a dictionary, with the names that the JSON of the command has.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        dict.set_item("start", self.start)?;
+        dict.set_item("end", self.end)?;
+        dict.set_item("word", &self.word)?;
+        dict.set_item("probability", self.probability)?;
+        Ok(dict)
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.to_dict(py)?))
+    }
+
+    fn __repr__(&self) -> String {
+        let Word { start, end, .. } = self;
+        let word = shown(&self.word);
+        format!("<crosslatch.Word {start:.2} to {end:.2} s: {word}>")
+    }
+}
+
+/// A word, or what [`Word::to_dict`] makes of one.
+#[derive(FromPyObject)]
+enum AnyWord {
+    Word(Word),
+    #[pyo3(transparent)]
+    Dict(WordDict),
+}
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct WordDict {
+    start: f64,
+    end: f64,
+    word: String,
+    probability: f32,
+}
+
+impl From<AnyWord> for Word {
+    fn from(word: AnyWord) -> Word {
+        match word {
+            AnyWord::Word(word) => word,
+            AnyWord::Dict(WordDict {
+                start,
+                end,
+                word,
+                probability,
+            }) => Word::make(start, end, word, probability),
+        }
+    }
+}
 
 /// The text of a stretch of sound.
 #[pyclass(frozen, get_all, eq, module = "crosslatch", from_py_object)]
@@ -33,6 +137,10 @@ pub struct Segment {
     no_speech_prob: Option<f32>,
     /// Whether the model ended the text itself; `False` if it was cut off at the greatest length.
     complete: bool,
+    /// The words with their times; `None` unless they were asked for, and the model can say them.
+    words: Option<Vec<Word>>,
+    /// The channel in which it is spoken, if channels are transcribed by themselves.
+    channel: Option<String>,
 }
 
 impl Segment {
@@ -50,6 +158,11 @@ impl Segment {
             compression_ratio: segment.compression_ratio,
             no_speech_prob: segment.no_speech_prob,
             complete: segment.complete,
+            words: segment
+                .words
+                .as_ref()
+                .map(|words| words.iter().map(Word::new).collect()),
+            channel: segment.channel.clone(),
         }
     }
 
@@ -65,6 +178,11 @@ impl Segment {
             no_speech_prob: self.no_speech_prob,
             temperature: self.temperature,
             complete: self.complete,
+            words: self
+                .words
+                .as_ref()
+                .map(|words| words.iter().map(Word::written).collect()),
+            channel: self.channel.clone(),
         }
     }
 }
@@ -74,7 +192,7 @@ impl Segment {
     #[new]
     #[pyo3(signature = (*, start, end, text, id = 0, seek = 0, tokens = Vec::new(), temperature = 0.0,
                         avg_logprob = 0.0, compression_ratio = 0.0, no_speech_prob = None,
-                        complete = true))]
+                        complete = true, words = None, channel = None))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn make(
         start: f64,
@@ -88,6 +206,8 @@ impl Segment {
         compression_ratio: f32,
         no_speech_prob: Option<f32>,
         complete: bool,
+        words: Option<Vec<AnyWord>>,
+        channel: Option<String>,
     ) -> Segment {
         Segment {
             id,
@@ -101,6 +221,8 @@ impl Segment {
             compression_ratio,
             no_speech_prob,
             complete,
+            words: words.map(|words| words.into_iter().map(Word::from).collect()),
+            channel,
         }
     }
 
@@ -118,6 +240,13 @@ impl Segment {
         dict.set_item("no_speech_prob", self.no_speech_prob)?;
         dict.set_item("temperature", self.temperature)?;
         dict.set_item("complete", self.complete)?;
+        if let Some(words) = &self.words {
+            let words = words.iter().map(|word| word.to_dict(py));
+            dict.set_item("words", words.collect::<PyResult<Vec<_>>>()?)?;
+        }
+        if let Some(channel) = &self.channel {
+            dict.set_item("channel", channel)?;
+        }
         Ok(dict)
     }
 
@@ -189,16 +318,34 @@ impl Transcript {
     }
 
     /// The transcript as the contents of a file: "text", "json", "srt", "vtt" or "tsv", as the
-    /// command `crosslatch transcribe --format` writes it.
-    fn to(&self, format: &str) -> PyResult<String> {
+    /// command `crosslatch transcribe --format` writes it. Subtitles are laid out as the flags of the
+    /// same names say.
+    #[pyo3(signature = (format, *, max_line_width = None, max_line_count = None,
+                        max_words_per_line = None, highlight_words = false))]
+    fn to(
+        &self,
+        format: &str,
+        max_line_width: Option<NonZeroUsize>,
+        max_line_count: Option<NonZeroUsize>,
+        max_words_per_line: Option<NonZeroUsize>,
+        highlight_words: bool,
+    ) -> PyResult<String> {
         let format = format.parse::<Format>();
         let format = format.map_err(|e| PyValueError::new_err(e.to_string()))?;
-        Ok(format.write(&crosslatch_tasks::Transcript {
+        let style = Style {
+            max_line_width: max_line_width.map(NonZeroUsize::get),
+            max_line_count: max_line_count.map(NonZeroUsize::get),
+            max_words_per_line: max_words_per_line.map(NonZeroUsize::get),
+            highlight_words,
+            ..Style::default()
+        };
+        let transcript = crosslatch_tasks::Transcript {
             text: self.text.clone(),
             language: self.language.clone(),
             duration: self.duration,
             segments: self.segments.iter().map(Segment::written).collect(),
-        }))
+        };
+        Ok(format.write_with(&transcript, &style))
     }
 
     /// All of it as a dictionary, segments too, with the names that the JSON of the command has.

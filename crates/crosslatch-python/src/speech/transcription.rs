@@ -12,7 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crosslatch_tasks::{Event, SpokenLanguage, TranscribeOptions};
+use crosslatch_tasks::speech::transcribe_channels;
+use crosslatch_tasks::{Event, ExportedSpeechModel, SpokenLanguage, TranscribeOptions};
 use pyo3::prelude::*;
 
 use crate::error::failure;
@@ -48,6 +49,23 @@ enum Progress {
     Failed(String),
 }
 
+/// Who is told of what is decoded.
+type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
+
+/// A sound to transcribe.
+pub enum Heard {
+    /// One channel.
+    Whole(Vec<f32>),
+    /// Several, each by itself.
+    Apart(Vec<Vec<f32>>),
+}
+
+/// The models at hand.
+enum Owned<'m> {
+    One(&'m mut ExportedSpeechModel),
+    Batch(&'m mut Vec<ExportedSpeechModel>),
+}
+
 enum Message {
     Languages(Vec<SpokenLanguage>),
     Segment(Segment),
@@ -56,19 +74,23 @@ enum Message {
 }
 
 impl Transcription {
-    /// Starts to decode samples at the model's sample rate, in pieces if there is a `batch`.
+    /// Starts to decode a sound at the model's sample rate, in pieces if there is a `batch`.
     pub fn start(
         speech: Arc<Speech>,
-        samples: Vec<f32>,
+        sound: Heard,
         options: TranscribeOptions,
         batch: Option<usize>,
     ) -> PyResult<Transcription> {
         let models = speech.models(batch)?;
-        let duration = samples.len() as f64 / f64::from(speech.pipeline.sample_rate());
+        let samples = match &sound {
+            Heard::Whole(samples) => samples.len(),
+            Heard::Apart(channels) => channels.iter().map(Vec::len).max().unwrap_or(0),
+        };
+        let duration = samples as f64 / f64::from(speech.pipeline.sample_rate());
         let (sender, receiver) = sync_channel(1);
         std::thread::Builder::new()
             .name("transcription".to_owned())
-            .spawn(move || decode(&speech, models, &samples, &options, &sender))
+            .spawn(move || decode(&speech, models, &sound, &options, &sender))
             .map_err(|e| failure(format!("no thread to decode in: {e}")))?;
         let state = State {
             progress: Progress::Running(receiver),
@@ -85,12 +107,12 @@ impl Transcription {
 fn decode(
     speech: &Speech,
     mut models: Models,
-    samples: &[f32],
+    sound: &Heard,
     options: &TranscribeOptions,
     sender: &SyncSender<Message>,
 ) {
     let mut count = 0;
-    let observer = |event: Event<'_>| -> ControlFlow<()> {
+    let mut observer = |event: Event<'_>| -> ControlFlow<()> {
         let message = match event {
             Event::Progress { .. } => return Continue(()),
             Event::Languages(languages) => Message::Languages(languages.to_vec()),
@@ -103,15 +125,20 @@ fn decode(
         sender.send(message).map_or(Break(()), Continue)
     };
     let pipeline = &speech.pipeline;
-    let outcome = match &mut models {
-        Models::One(model) => match model.get_mut() {
-            Ok(model) => pipeline.transcribe_with(model, samples, options, observer),
-            Err(_) => return,
-        },
-        Models::Batch(models) => match models.get_mut() {
-            Ok(models) => pipeline.transcribe_batch(models, samples, options, observer),
-            Err(_) => return,
-        },
+    let mut owned = match &mut models {
+        Models::One(model) => model.get_mut().map(Owned::One),
+        Models::Batch(models) => models.get_mut().map(Owned::Batch),
+    };
+    let Ok(owned) = &mut owned else {
+        return;
+    };
+    let mut transcribe = |samples: &[f32], tell: &mut Observer<'_>| match owned {
+        Owned::One(model) => pipeline.transcribe_with(*model, samples, options, tell),
+        Owned::Batch(models) => pipeline.transcribe_batch(models, samples, options, tell),
+    };
+    let outcome = match sound {
+        Heard::Whole(samples) => transcribe(samples, &mut observer),
+        Heard::Apart(channels) => transcribe_channels(channels, observer, transcribe),
     };
     speech.give_back(models);
     let last = match outcome {

@@ -29,6 +29,7 @@ export function show(model) {
   const usual = sorted.find(pair => pair.some(word => word.toLowerCase() === defaults.language?.toLowerCase()));
   $("language").value = usual ? usual[1] : "auto";
   $("skip_silence").checked = defaults.skip_silence !== null;
+  $("vad_filter").checked = defaults.vad_filter;
   $("fallback").checked = defaults.fallback;
 }
 
@@ -40,6 +41,7 @@ export function chosen() {
   // The server's own level of silence holds unless the person decides otherwise.
   const choose = (name, usual) => { if ($(name).checked !== usual) fields[name] = String($(name).checked); };
   choose("skip_silence", defaults.skip_silence !== null);
+  choose("vad_filter", defaults.vad_filter);
   choose("fallback", defaults.fallback);
   return { task: field("task").hidden ? "transcriptions" : $("task").value, fields };
 }

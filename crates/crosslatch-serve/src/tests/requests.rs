@@ -62,6 +62,41 @@ async fn a_verbose_answer_has_what_clients_read_of_a_segment() {
 }
 
 #[tokio::test]
+async fn words_have_times_where_they_are_asked_for() {
+    let scene = Scene::open();
+    for stream in ["false", "true"] {
+        let fields = [
+            ("response_format", "verbose_json"),
+            ("timestamp_granularities[]", "segment"),
+            ("timestamp_granularities[]", "word"),
+            ("stream", stream),
+        ];
+        let answer = scene.transcribe(&long(2), &fields).await;
+        let answer = match stream {
+            "true" => answer.events().pop().unwrap(),
+            _ => answer.json(),
+        };
+        let words = answer["words"].as_array().unwrap();
+        let texts: Vec<&str> = words.iter().map(|w| w["word"].as_str().unwrap()).collect();
+        assert_eq!(texts.join(" "), answer["text"].as_str().unwrap());
+        let mut last = 0.0;
+        for word in words {
+            let [start, end] = ["start", "end"].map(|name| word[name].as_f64().unwrap());
+            assert!(last <= start && start <= end && end <= 12.0, "{answer}");
+            last = start;
+        }
+        assert!(
+            words.last().unwrap()["end"].as_f64().unwrap() > 6.0,
+            "{answer}"
+        );
+        assert_eq!(answer["segments"].as_array().unwrap().len(), 2);
+    }
+    let fields = [("response_format", "verbose_json")];
+    let answer = scene.transcribe(&long(1), &fields).await.json();
+    assert!(answer.get("words").is_none(), "{answer}");
+}
+
+#[tokio::test]
 async fn a_stream_has_a_delta_for_each_segment_and_the_deltas_are_the_text() {
     let scene = Scene::open();
     let answer = scene.transcribe(&long(3), &[("stream", "true")]).await;
@@ -115,10 +150,17 @@ async fn what_cannot_be_done_is_refused_by_the_name_of_the_field() {
         ("fallback", "perhaps", 400, "fallback", "true or false"),
         (
             "timestamp_granularities[]",
+            "letter",
+            400,
+            "timestamp_granularities",
+            "word or segment",
+        ),
+        (
+            "timestamp_granularities[]",
             "word",
             400,
             "timestamp_granularities",
-            "no times for words",
+            "verbose_json",
         ),
         (
             "timestamp_granularities[]",

@@ -9,7 +9,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use crosslatch::{Model, Options};
 use crosslatch_tasks::{
-    Decoder, ExportedError, ExportedSpeechModel, SpeechModel, TranscribeOptions, speech_pipeline,
+    Decoder, ExportedError, ExportedSpeechModel, Feed, HeadWeights, SpeechModel, TranscribeOptions,
+    speech_pipeline,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -87,6 +88,18 @@ impl Decoder for Gated {
         position: usize,
     ) -> Result<&[f32], ExportedError> {
         self.inner.decode(sequence, tokens, position)
+    }
+
+    fn unaligned(&self) -> Option<&str> {
+        self.inner.unaligned()
+    }
+
+    fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), ExportedError> {
+        self.inner.align(feed, take)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Job {
     pub sound: Bytes,
     /// What its client asks for.
     pub options: TranscribeOptions,
+    /// Whether each channel is to be transcribed by itself.
+    pub channels: bool,
     replies: UnboundedSender<Reply>,
 }
 
@@ -52,6 +54,7 @@ impl Job {
         name: String,
         sound: Bytes,
         options: TranscribeOptions,
+        channels: bool,
         place: Place,
         metrics: Arc<Metrics>,
     ) -> (Job, Replies) {
@@ -62,6 +65,7 @@ impl Job {
             name,
             sound,
             options,
+            channels,
             replies: sender,
         };
         let replies = Replies {

@@ -5,14 +5,15 @@
 //! has been decoded, and at every segment and window. A panic costs only the job that caused it:
 //! its client is told, and the worker goes on with a fresh session.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use crosslatch_tasks::audio::{self, Audio, AudioLimits};
+use crosslatch_tasks::audio::{self, Audio, AudioLimits, ReadOptions};
+use crosslatch_tasks::speech::transcribe_channels;
 use crosslatch_tasks::{Event, SpeechModel, SpeechPipeline, Transcript};
 
 use super::job::{Job, Reply};
@@ -24,6 +25,9 @@ use crate::metrics::Metrics;
 
 /// Number of jobs that a worker takes at a time: a session decodes one input.
 const TOGETHER: usize = 1;
+
+/// Who is told of what is decoded.
+type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
 
 /// What workers share with one another and with the requests.
 pub struct Shared {
@@ -145,15 +149,22 @@ where
             return Ok(None);
         }
         let sound = std::mem::take(&mut job.sound);
-        let audio = self.shared.listen(&job.name, sound)?;
+        let audio = self.shared.listen(&job.name, sound, job.channels)?;
         if job.is_abandoned() {
             return Ok(None);
         }
-        job.reply(Reply::Begun);
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
+        if let (true, Some(why)) = (job.options.word_timestamps, session.unaligned()) {
+            let message = format!(
+                "this server cannot say when words are spoken ({why}); ask for \
+                 timestamp_granularities[]=segment"
+            );
+            return Err(ApiError::param("timestamp_granularities", message));
+        }
+        job.reply(Reply::Begun);
         let observer = |event: Event<'_>| {
             match event {
                 Event::Progress { done, total } => job.reply(Reply::Progress { done, total }),
@@ -168,22 +179,33 @@ where
             }
         };
         let pipeline = &self.shared.pipeline;
-        let transcript =
-            pipeline.transcribe_with(session, &audio.samples, &job.options, observer)?;
+        let mut transcribe = |samples: &[f32], tell: &mut Observer<'_>| {
+            pipeline.transcribe_with(session, samples, &job.options, tell)
+        };
+        let mut observer = observer;
+        let transcript = match job.channels {
+            true => transcribe_channels(&audio.channels, observer, transcribe),
+            false => transcribe(&audio.samples, &mut observer),
+        }?;
         Ok((!job.is_abandoned()).then_some(transcript))
     }
 }
 
 impl Shared {
     /// Decodes a sound file in memory at the model's sample rate.
-    fn listen(&self, name: &str, sound: Bytes) -> Result<Audio, ApiError> {
+    fn listen(&self, name: &str, sound: Bytes, apart: bool) -> Result<Audio, ApiError> {
         let most = self.limits.seconds;
         let limits = AudioLimits {
             max_seconds: most,
             ..AudioLimits::default()
         };
+        let options = ReadOptions {
+            limits,
+            apart,
+            ..ReadOptions::default()
+        };
         let rate = self.pipeline.sample_rate();
-        let audio = audio::read_bytes(name, sound.into(), rate, limits)
+        let audio = audio::read_bytes_with(name, sound.into(), rate, &options)
             .map_err(|e| ApiError::audio(&e, most))?;
         if !audio.damage.is_none() {
             tracing::warn!(file = name, "{}", audio.damage);

@@ -32,16 +32,29 @@ const MAX_CHANNELS: usize = 64;
 /// Number of damaged packets in a row after which the rest of the file is given up.
 const MAX_DAMAGED_IN_A_ROW: usize = 1_000;
 
-/// Decodes `source` to mono at `rate` Hz, at most `max_seconds` of it.
+/// Greatest number of channels that are kept apart.
+const MAX_APART: usize = 8;
+
+/// What is made of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Samples per second.
+    pub rate: u32,
+    /// The most that is decoded, all channels that are kept apart together.
+    pub max_seconds: f64,
+    /// Whether the channels are kept apart as well.
+    pub apart: bool,
+}
+
+/// Decodes `source` to mono.
 pub(super) fn read(
     source: Box<dyn MediaSource>,
     name: &str,
     extension: Option<&str>,
-    rate: u32,
-    max_seconds: f64,
+    wanted: Wanted,
 ) -> Result<Audio, AudioError> {
     catch_unwind(AssertUnwindSafe(|| {
-        read_inner(source, name, extension, rate, max_seconds)
+        read_inner(source, name, extension, wanted)
     }))
     .unwrap_or_else(|_| {
         Err(AudioError::Format {
@@ -56,8 +69,7 @@ fn read_inner(
     source: Box<dyn MediaSource>,
     name: &str,
     extension: Option<&str>,
-    rate: u32,
-    max_seconds: f64,
+    wanted: Wanted,
 ) -> Result<Audio, AudioError> {
     let mut hint = Hint::new();
     if let Some(extension) = extension {
@@ -88,8 +100,9 @@ fn read_inner(
     let mut track = Track::open(&*format, name)?;
     let mut state = State {
         name,
-        rate,
-        resampler: Resampler::new(track.rate, rate)?,
+        wanted,
+        resampler: Resampler::new(track.rate, wanted.rate)?,
+        apart: Vec::new(),
         samples: Vec::new(),
         interleaved: Vec::new(),
         mono: Vec::new(),
@@ -97,7 +110,6 @@ fn read_inner(
         source_channels: 0,
         frames: 0,
         seconds_before: 0.0,
-        max_seconds,
         damage: Damage {
             missing_seconds,
             ..Damage::default()
@@ -286,11 +298,18 @@ fn pump(
     }
 }
 
+/// A channel that is kept apart.
+struct Channel {
+    resampler: Resampler,
+    samples: Vec<f32>,
+}
+
 struct State<'a> {
     name: &'a str,
-    /// Samples per second of the result.
-    rate: u32,
+    wanted: Wanted,
     resampler: Resampler,
+    /// The channels, if they are kept apart.
+    apart: Vec<Channel>,
     samples: Vec<f32>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -300,7 +319,6 @@ struct State<'a> {
     frames: u64,
     /// Seconds of the tracks before it.
     seconds_before: f64,
-    max_seconds: f64,
     damage: Damage,
 }
 
@@ -319,8 +337,12 @@ impl State<'_> {
         self.frames = 0;
         if rate != self.source_rate {
             self.source_rate = rate;
-            let next = Resampler::new(rate, self.rate)?;
+            let next = Resampler::new(rate, self.wanted.rate)?;
             std::mem::replace(&mut self.resampler, next).finish(&mut self.samples)?;
+            for channel in &mut self.apart {
+                let next = Resampler::new(rate, self.wanted.rate)?;
+                std::mem::replace(&mut channel.resampler, next).finish(&mut channel.samples)?;
+            }
         }
         Ok(())
     }
@@ -341,13 +363,18 @@ impl State<'_> {
         }
         self.source_channels = self.source_channels.max(channels);
         let more = buffer.frames() as f64 / f64::from(rate);
-        if self.seconds() + more > self.max_seconds {
+        let kept = if self.wanted.apart { channels } else { 1 };
+        let most = self.wanted.max_seconds / kept as f64;
+        if self.seconds() + more > most {
             return Err(AudioError::TooLong {
                 file: self.name.to_owned(),
-                seconds: self.max_seconds,
+                seconds: most,
             });
         }
         buffer.copy_to_vec_interleaved(&mut self.interleaved);
+        if self.wanted.apart {
+            self.keep_apart(channels)?;
+        }
         self.mono.clear();
         if channels == 1 {
             self.mono.extend_from_slice(&self.interleaved);
@@ -365,9 +392,49 @@ impl State<'_> {
         self.resampler.push(&self.mono, &mut self.samples)
     }
 
+    /// Adds the interleaved samples to those of each channel.
+    fn keep_apart(&mut self, channels: usize) -> Result<(), AudioError> {
+        let no_audio = |cause: String| AudioError::NoAudio {
+            file: self.name.to_owned(),
+            cause,
+        };
+        if channels > MAX_APART {
+            return Err(no_audio(format!(
+                "its {channels} channels are more than the {MAX_APART} that are kept apart"
+            )));
+        }
+        if self.apart.is_empty() {
+            for _ in 0..channels {
+                self.apart.push(Channel {
+                    resampler: Resampler::new(self.source_rate, self.wanted.rate)?,
+                    samples: Vec::new(),
+                });
+            }
+        }
+        if self.apart.len() != channels {
+            return Err(no_audio(format!(
+                "its number of channels changes from {} to {channels} midway; convert it to WAV",
+                self.apart.len()
+            )));
+        }
+        for (number, channel) in self.apart.iter_mut().enumerate() {
+            let samples = self.interleaved.iter().skip(number).step_by(channels);
+            self.mono.clear();
+            self.mono
+                .extend(samples.map(|x| if x.is_finite() { *x } else { 0.0 }));
+            channel.resampler.push(&self.mono, &mut channel.samples)?;
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Audio, AudioError> {
         let sample_rate = self.resampler.output_rate();
         self.resampler.finish(&mut self.samples)?;
+        let mut channels = Vec::with_capacity(self.apart.len());
+        for mut channel in self.apart {
+            channel.resampler.finish(&mut channel.samples)?;
+            channels.push(channel.samples);
+        }
         if self.samples.is_empty() {
             return Err(AudioError::Empty {
                 file: self.name.to_owned(),
@@ -379,6 +446,7 @@ impl State<'_> {
             sample_rate,
             source_rate: self.source_rate,
             source_channels: self.source_channels,
+            channels,
             damage: self.damage,
         })
     }

@@ -108,6 +108,7 @@ impl Ffmpeg {
             sample_rate: rate,
             source_rate: rate,
             source_channels: 1,
+            channels: Vec::new(),
             damage,
         })
     }

@@ -23,6 +23,9 @@ pub struct ReadOptions {
     /// What reads files that are not read here; nothing if left out. It is another program: the page on
     /// security says what it is given.
     pub ffmpeg: Option<Ffmpeg>,
+    /// Whether the channels are kept apart as well ([`Audio::channels`]): at most 8, and all of them
+    /// together may be as long as one. ffmpeg is not asked then.
+    pub apart: bool,
 }
 
 /// The most bytes that a pipe may give: a day of stereo at 48 kHz in 32 bits is half of it.
@@ -109,7 +112,7 @@ pub fn read_bytes(
 ) -> Result<Audio, AudioError> {
     let options = ReadOptions {
         limits,
-        ffmpeg: None,
+        ..ReadOptions::default()
     };
     read_bytes_with(name, bytes, rate, &options)
 }
@@ -227,7 +230,14 @@ impl Input<'_> {
                 format: None,
                 cause: "sound of that kind is not read".to_owned(),
             }),
-            false => decode::read(source, self.name, self.extension, self.rate, seconds),
+            false => {
+                let wanted = decode::Wanted {
+                    rate: self.rate,
+                    max_seconds: seconds,
+                    apart: self.options.apart,
+                };
+                decode::read(source, self.name, self.extension, wanted)
+            }
         };
         let error = match ours {
             Err(AudioError::Format { file, cause, .. }) => AudioError::Format {
@@ -239,11 +249,11 @@ impl Input<'_> {
             other => return other,
         };
         match &self.options.ffmpeg {
-            Some(ffmpeg) => {
+            Some(ffmpeg) if !self.options.apart => {
                 let file = file().map_err(|e| self.io(e))?;
                 ffmpeg.read(&file, self.name, &identity.name, self.rate, seconds)
             }
-            None => Err(error),
+            _ => Err(error),
         }
     }
 }

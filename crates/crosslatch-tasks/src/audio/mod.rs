@@ -43,6 +43,9 @@ pub struct Audio {
     pub source_rate: u32,
     /// Channels that the file had; [`Audio::samples`] is their mean.
     pub source_channels: usize,
+    /// The channels by themselves, at [`Audio::sample_rate`] and as long as [`Audio::samples`], if
+    /// [`ReadOptions::apart`] asks for them; else empty.
+    pub channels: Vec<Vec<f32>>,
     /// What of the file could not be used. A caller may want to warn of it.
     pub damage: Damage,
 }

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 
 use crosslatch::ir::Output;
+use crosslatch::passes::alignment::Heads;
 use crosslatch::{DType, Input, Model, Options, Outputs, Session};
 
 use super::ExportedError;
+use super::alignment::Alignment;
 use super::step::{self, SourceMask, Step};
 use super::step_batching::{Participant, StepBatcher};
-use crate::search::Feed;
+use crate::search::{Feed, HeadWeights};
 
 /// The sessions of one source.
 pub(super) struct ExportedDecoder {
@@ -30,17 +32,32 @@ pub(super) struct ExportedDecoder {
     source_mask: Option<Arc<SourceMask>>,
     /// Where steps are taken together with those of other models.
     pub(super) participant: Option<Participant>,
+    /// How to ask where the decoder looks, or why that cannot be asked.
+    alignment: Result<Alignment, String>,
     /// Whether nothing has been decoded since the encoder ran, so that what depends on its output
     /// is still to be computed.
     is_fresh: bool,
 }
 
 impl ExportedDecoder {
-    /// A decoder with one sequence; `kind` is what messages call the model.
+    /// A decoder with one sequence; `kind` is what messages call the model. It can say where it looks if
+    /// `heads` names the heads that tell, or else it is told why not.
     ///
     /// # Errors
     /// If the model lacks one of the two methods, or one of them has no output.
-    pub fn new(model: &Model, options: Options, kind: &'static str) -> Result<Self, ExportedError> {
+    pub fn new(
+        model: &Model,
+        options: Options,
+        kind: &'static str,
+        heads: Result<Heads, String>,
+    ) -> Result<Self, ExportedError> {
+        let aligned =
+            heads.and_then(|heads| Alignment::of(model, &heads).map_err(|e| e.to_string()));
+        let (model, alignment) = match aligned {
+            Ok((model, alignment)) => (model, Ok(alignment)),
+            Err(why) => (model.clone(), Err(why)),
+        };
+        let model = &model;
         Ok(ExportedDecoder {
             kind,
             encoder_output: first_output(model, "encoder", kind)?.into(),
@@ -50,6 +67,7 @@ impl ExportedDecoder {
             options,
             source_mask: None,
             participant: None,
+            alignment,
             is_fresh: true,
         })
     }
@@ -96,7 +114,9 @@ impl ExportedDecoder {
     /// Makes sequence `to` go on from where sequence `from` is.
     pub fn branch(&mut self, from: usize, to: usize) -> Result<(), ExportedError> {
         self.grow(from.max(to))?;
-        self.sessions[to] = self.sessions[from].fork()?;
+        if let Ok([from, to]) = self.sessions.get_disjoint_mut([from, to]) {
+            to.continue_from(from)?;
+        }
         Ok(())
     }
 
@@ -156,7 +176,7 @@ impl ExportedDecoder {
             (participant, [feed]) => {
                 let session = &mut self.sessions[feed.sequence];
                 let mask = mask.map(Arc::as_ref);
-                let take = || step::take_one(session, *feed, &self.encoder_output, mask);
+                let take = || step::take_one(session, "decoder", *feed, &self.encoder_output, mask);
                 alone(participant, take)?;
             }
             (participant, _) => {
@@ -168,6 +188,37 @@ impl ExportedDecoder {
             }
         }
         Ok(())
+    }
+
+    /// Why nobody can be told where the decoder looks.
+    pub fn unaligned(&self) -> Option<&str> {
+        self.alignment.as_ref().err().map(String::as_str)
+    }
+
+    /// Feeds tokens to a sequence and gives `take` how much each head looks at which part of the source.
+    pub fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), ExportedError> {
+        self.grow(feed.sequence)?;
+        self.is_fresh = false;
+        let ExportedDecoder {
+            sessions,
+            encoder_output,
+            source_mask,
+            participant,
+            alignment: Ok(alignment),
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let session = &mut sessions[feed.sequence];
+        let mask = source_mask.as_ref().map(Arc::as_ref);
+        alone(participant, || {
+            alignment.take(session, feed, encoder_output, mask, take)
+        })
     }
 
     /// The scores of the token after the last one that a sequence was fed.

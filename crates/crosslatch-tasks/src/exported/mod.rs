@@ -15,6 +15,7 @@
 //! [`SpeechModel`]: crate::SpeechModel
 //! [`TextModel`]: crate::TextModel
 
+mod alignment;
 mod decoder;
 mod rows;
 mod speech;
@@ -31,7 +32,7 @@ pub use speech::{ExportedSpeechModel, SpeechSource, speech_pipeline};
 pub use step_batching::{BatchError, StepBatcher};
 pub use text::{ExportedTextModel, text_pipeline};
 
-use crate::search::{Decoder, Feed};
+use crate::search::{Decoder, Feed, HeadWeights};
 use decoder::ExportedDecoder;
 
 /// A session on an exported model. `Source` is what its encoder takes, such as [`SpeechSource`].
@@ -83,6 +84,18 @@ impl<Source> Decoder for ExportedModel<Source> {
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<(), ExportedError> {
         self.decoder.decode_all(feeds, take)
+    }
+
+    fn unaligned(&self) -> Option<&str> {
+        self.decoder.unaligned()
+    }
+
+    fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), ExportedError> {
+        self.decoder.align(feed, take)
     }
 
     fn pause(&mut self) {

@@ -1,9 +1,12 @@
 //! An exported speech model: `encoder` takes `input_features`.
 
+use crosslatch::passes::alignment::Heads;
 use crosslatch::{DType, Layout, Model, Options, TensorRef};
 
+use super::alignment::Alignment;
 use super::decoder::ExportedDecoder;
 use super::{ExportedError, ExportedModel};
+use crate::speech::whisper::alignment_heads;
 use crate::speech::{SpeechModel, SpeechPipeline, TranscribeError};
 
 const KIND: &str = "speech";
@@ -39,10 +42,27 @@ impl ExportedSpeechModel {
     /// If the model lacks one of the two methods, or one of them has no output.
     pub fn new(model: &Model, options: Options) -> Result<Self, ExportedError> {
         Ok(ExportedModel {
-            decoder: ExportedDecoder::new(model, options, KIND)?,
+            decoder: ExportedDecoder::new(model, options, KIND, heads(model))?,
             source: SpeechSource,
         })
     }
+
+    /// Why a model cannot say when words are spoken; `None` if it can.
+    pub fn without_words(model: &Model) -> Option<String> {
+        let aligned = heads(model).and_then(|heads| {
+            let aligned = Alignment::of(model, &heads);
+            aligned.map_err(|e| e.to_string())
+        });
+        aligned.err()
+    }
+}
+
+/// The heads by which words get their times: those that the model's files name, or else, as in
+/// openai-whisper, all of the last half of the layers.
+fn heads(model: &Model) -> Result<Heads, String> {
+    let named = alignment_heads(model.extra_file("generation_config.json"));
+    let named = named.map_err(|e| e.to_string())?;
+    Ok(named.map_or(Heads::LastHalf, Heads::Named))
 }
 
 impl SpeechModel for ExportedSpeechModel {

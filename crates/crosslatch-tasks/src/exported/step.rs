@@ -85,9 +85,10 @@ pub(super) fn take(steps: &mut [Step], threads: Option<&Threads>) -> Result<(), 
     }
 }
 
-/// Feeds one sequence. This allocates nothing if the session has run with as many tokens before.
+/// Feeds one sequence to a method with the inputs of the decoder. This allocates nothing if the session has run with as many tokens before.
 pub(super) fn take_one(
     session: &mut Session,
+    method: &str,
     feed: Feed<'_>,
     encoder_output: &str,
     mask: Option<&SourceMask>,
@@ -97,8 +98,8 @@ pub(super) fn take_one(
     let states = states(encoder_output);
     let mask = mask.map(SourceMask::input).transpose().map_err(wrong)?;
     match mask {
-        None => session.run("decoder", &[ids, positions, states])?,
-        Some(mask) => session.run("decoder", &[ids, positions, states, mask])?,
+        None => session.run(method, &[ids, positions, states])?,
+        Some(mask) => session.run(method, &[ids, positions, states, mask])?,
     };
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Sequences and step batching on the demo model.
 
 use crosslatch::ir::SlotKind;
+use crosslatch::passes::alignment::Heads;
 use crosslatch::{DType, Input, Layout, Model, Options, TensorRef};
 
 use super::decoder::ExportedDecoder;
@@ -17,7 +18,7 @@ fn decoder(model: &Model) -> ExportedDecoder {
         threads: 1,
         ..Options::default()
     };
-    ExportedDecoder::new(model, options, "speech").unwrap()
+    ExportedDecoder::new(model, options, "speech", Ok(Heads::LastHalf)).unwrap()
 }
 
 /// Encodes a window of its own for each seed.

@@ -6,6 +6,7 @@
 //! each and take their steps together; their sources are padded to a few lengths, because only
 //! sessions with inputs of the same sizes read a weight once for all.
 
+use crosslatch::passes::alignment::Heads;
 use crosslatch::{Layout, Model, Options};
 
 use super::decoder::ExportedDecoder;
@@ -26,7 +27,7 @@ pub struct ExportedTextModel(Way);
 /// How texts are decoded.
 enum Way {
     /// With a session for each hypothesis.
-    Sessions(ExportedModel<TextSource>),
+    Sessions(Box<ExportedModel<TextSource>>),
     /// As a row of a session that several texts share.
     Row(Row),
 }
@@ -99,7 +100,9 @@ impl ExportedTextModel {
             let alone = (0..count).map(|_| {
                 let multiple = if count > 1 { STEP } else { 1 };
                 match Self::alone(model, options, programs, multiple)?.0 {
-                    Way::Sessions(model) => Ok(Self(Way::Sessions(model.batched_by(&batcher)))),
+                    Way::Sessions(model) => {
+                        Ok(Self(Way::Sessions(Box::new(model.batched_by(&batcher)))))
+                    }
                     row => Ok(Self(row)),
                 }
             });
@@ -129,8 +132,8 @@ impl ExportedTextModel {
         programs: Programs,
         multiple: usize,
     ) -> Result<Self, ExportedError> {
-        Ok(Self(Way::Sessions(ExportedModel {
-            decoder: ExportedDecoder::new(model, options, KIND)?,
+        Ok(Self(Way::Sessions(Box::new(ExportedModel {
+            decoder: ExportedDecoder::new(model, options, KIND, Ok(Heads::LastHalf))?,
             source: TextSource {
                 encoder_is_masked: programs.encoder_is_masked,
                 decoder_is_masked: programs.decoder_is_masked,
@@ -139,7 +142,7 @@ impl ExportedTextModel {
                 ids: Vec::new(),
                 mask: Vec::new(),
             },
-        })))
+        }))))
     }
 }
 

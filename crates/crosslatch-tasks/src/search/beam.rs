@@ -17,6 +17,8 @@
 
 use std::cmp::Reverse;
 
+use crosslatch::{log_probabilities, next_above};
+
 use super::scores::log_sum_exp;
 use super::{Decoder, Generated, Request, SearchError, Sequences};
 
@@ -29,6 +31,15 @@ pub struct BeamOptions {
     pub length_penalty: f32,
     /// When to stop.
     pub early_stopping: EarlyStopping,
+    /// How many ended texts are enough, as a multiple of `beams` (Kasai et al., 2022); 1 is usual.
+    pub patience: f32,
+}
+
+impl BeamOptions {
+    /// How many ended texts are enough, at least one.
+    fn enough(&self) -> usize {
+        ((self.beams.max(1) as f32 * self.patience).round() as usize).max(1)
+    }
 }
 
 /// When a search has found enough ended texts (`early_stopping` of transformers).
@@ -37,7 +48,7 @@ pub enum EarlyStopping {
     /// When no unfinished text, if it ended now, would beat the worst of them (`false`).
     #[default]
     Heuristic,
-    /// As soon as there are as many as beams (`true`).
+    /// As soon as there are enough (`true`).
     WhenFull,
     /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
     WhenHopeless,
@@ -50,8 +61,8 @@ struct Hypothesis {
     tokens: Vec<u32>,
     /// Sum of the log-probabilities of the tokens among all tokens.
     score: f32,
-    /// The same sum among the tokens that the rules allowed.
-    logprobs: f64,
+    /// The log-probability among the tokens that the rules allowed, of each token after the prompt.
+    logprobs: Vec<f64>,
 }
 
 /// An unfinished text and the token after it.
@@ -78,7 +89,7 @@ pub fn beam_search<D: Decoder>(
 }
 
 /// Follows several hypotheses and returns those that have ended, best first. There are as many as
-/// beams, or fewer if the rules allow fewer.
+/// beams, times the patience, or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -89,7 +100,7 @@ pub fn beam_search_all<D: Decoder>(
     options: BeamOptions,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
-    let beams = options.beams.max(1);
+    let (beams, enough) = (options.beams.max(1), options.enough());
     let count = model
         .sequences(beams)
         .map_err(|source| SearchError::Decoder {
@@ -102,7 +113,7 @@ pub fn beam_search_all<D: Decoder>(
     let mut unfinished = vec![Hypothesis {
         tokens: request.prompt.to_vec(),
         score: 0.0,
-        logprobs: 0.0,
+        logprobs: Vec::new(),
     }];
     let mut ended: Vec<Generated> = Vec::new();
     let mut row = Vec::new();
@@ -118,10 +129,8 @@ pub fn beam_search_all<D: Decoder>(
             let Some((parent, text)) = parents.next() else {
                 return;
             };
-            row.clear();
-            row.extend_from_slice(scores);
             let position = text.tokens.len() - 1;
-            if let Err(cause) = normalize(&mut row) {
+            if let Err(cause) = normalize(scores, &mut row) {
                 wrong = Err(SearchError::Scores { position, cause });
                 return;
             }
@@ -152,7 +161,7 @@ pub fn beam_search_all<D: Decoder>(
             let text = end(request, &unfinished, *continuation, options.length_penalty);
             let place = ended.partition_point(|other| other.score >= text.score);
             ended.insert(place, text);
-            ended.truncate(beams);
+            ended.truncate(enough);
         }
         unfinished = best
             .iter()
@@ -170,7 +179,7 @@ pub fn beam_search_all<D: Decoder>(
             _ => generated,
         };
         let hope = penalized(first.score, length, options.length_penalty);
-        let is_full = ended.len() == beams;
+        let is_full = ended.len() == enough;
         let is_beaten = is_full && ended.last().is_some_and(|worst| hope <= worst.score);
         if is_beaten || (is_full && options.early_stopping == EarlyStopping::WhenFull) {
             break;
@@ -218,8 +227,8 @@ fn assign(sequences: &Sequences, count: usize, unfinished: &[Hypothesis]) -> Vec
         .collect()
 }
 
-/// Turns scores into logarithms of probabilities.
-fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
+/// Makes `row` the logarithms of the probabilities that scores say.
+fn normalize(scores: &[f32], row: &mut Vec<f32>) -> Result<(), &'static str> {
     let total = log_sum_exp(scores);
     if total.is_nan() {
         return Err("are not numbers (NaN)");
@@ -227,19 +236,32 @@ fn normalize(scores: &mut [f32]) -> Result<(), &'static str> {
     if total.is_infinite() {
         return Err("are infinite");
     }
-    for score in scores {
-        *score = (f64::from(*score) - total) as f32;
-    }
+    row.resize(scores.len(), 0.0);
+    log_probabilities(scores, total, row);
     Ok(())
 }
 
 /// Merges the continuations of one text into the list of the `kept` best, best first.
 fn collect(best: &mut Vec<Continuation>, kept: usize, parent: usize, score: f32, row: &[f32]) {
     let allowed = log_sum_exp(row);
-    for (token, &logprob) in (0_u32..).zip(row) {
+    let mut from = 0;
+    loop {
+        // With a little room for rounding; what is beaten is sorted out below.
+        let worst = best.get(kept - 1).map(|worst| worst.score);
+        let limit = worst.map_or(f32::NEG_INFINITY, |worst| {
+            (worst - score) - 1e-5 * (worst.abs() + score.abs() + 1.0)
+        });
+        let Some(token) = next_above(row, from, limit) else {
+            return;
+        };
+        from = token + 1;
+        let logprob = row[token];
         let score = score + logprob;
-        let beaten = best.len() == kept && best.last().is_some_and(|worst| score <= worst.score);
-        if beaten || !score.is_finite() {
+        let is_beaten = worst.is_some_and(|worst| score <= worst);
+        let Ok(token) = u32::try_from(token) else {
+            return;
+        };
+        if is_beaten || !score.is_finite() {
             continue;
         }
         let place = best.partition_point(|other| other.score >= score);
@@ -258,10 +280,13 @@ fn continue_with(parent: &Hypothesis, continuation: Continuation) -> Hypothesis 
     let mut tokens = Vec::with_capacity(parent.tokens.len() + 1);
     tokens.extend(&parent.tokens);
     tokens.push(continuation.token);
+    let mut logprobs = Vec::with_capacity(parent.logprobs.len() + 1);
+    logprobs.extend(&parent.logprobs);
+    logprobs.push(continuation.logprob);
     Hypothesis {
         tokens,
         score: continuation.score,
-        logprobs: parent.logprobs + continuation.logprob,
+        logprobs,
     }
 }
 
@@ -275,10 +300,17 @@ fn end(
     let mut tokens = text.tokens.split_off(request.prompt.len());
     let generated = tokens.len();
     let end = tokens.pop_if(|token| request.eos.contains(token));
+    let total: f64 = text.logprobs.iter().sum();
+    text.logprobs.truncate(tokens.len());
     Generated {
         tokens,
         end,
-        avg_logprob: (text.logprobs / generated as f64) as f32,
+        logprobs: text
+            .logprobs
+            .iter()
+            .map(|&logprob| logprob as f32)
+            .collect(),
+        avg_logprob: (total / generated as f64) as f32,
         score: penalized(continuation.score, generated, length_penalty),
     }
 }

@@ -15,7 +15,9 @@ struct Text {
     /// The tokens, those of the prompt included.
     tokens: Vec<u32>,
     end: Option<u32>,
-    /// Sum of the tokens' log-probabilities, the end included.
+    /// The log-probability of each token after the prompt.
+    logprobs: Vec<f32>,
+    /// Their sum, the end included.
     total: f64,
 }
 
@@ -24,7 +26,10 @@ impl Text {
         self.total += f64::from(choice.logprob);
         match request.eos.contains(&choice.token) {
             true => self.end = Some(choice.token),
-            false => self.tokens.push(choice.token),
+            false => {
+                self.tokens.push(choice.token);
+                self.logprobs.push(choice.logprob);
+            }
         }
     }
 
@@ -39,6 +44,7 @@ impl Text {
             avg_logprob: (self.total / steps as f64) as f32,
             score: (self.total / tokens.len().max(1) as f64) as f32,
             end: self.end,
+            logprobs: self.logprobs,
             tokens,
         }
     }
@@ -83,6 +89,7 @@ pub fn sample_best<D: Decoder>(
         let mut text = Text {
             tokens: request.prompt.to_vec(),
             end: None,
+            logprobs: Vec::new(),
             total: 0.0,
         };
         text.add(next(request.prompt, first)?, request);

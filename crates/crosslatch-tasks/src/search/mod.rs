@@ -85,9 +85,43 @@ pub trait Decoder {
         Ok(())
     }
 
+    /// Why this decoder cannot say where in the source it looks; `None` if it can.
+    fn unaligned(&self) -> Option<&str> {
+        Some("this decoder returns no weights of attention")
+    }
+
+    /// Feeds tokens as [`decode`](Decoder::decode) does, and gives `take` for each head by which the
+    /// model is aligned, in place of scores, how much it looks at which part of the source. Tokens may
+    /// come in several parts, each with all heads. Nothing is taken if the decoder is
+    /// [unaligned](Decoder::unaligned).
+    ///
+    /// # Errors
+    /// Whatever the model's runtime reports.
+    fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), Self::Error> {
+        let _ = (feed, take);
+        Ok(())
+    }
+
     /// Says that nothing will be decoded for a while, so that models whose steps are batched with
     /// those of this one need not wait for it.
     fn pause(&mut self) {}
+}
+
+/// How much a head looks at which part of the source.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadWeights<'a> {
+    /// Number of the head among those by which the model is aligned, from 0.
+    pub head: usize,
+    /// The first of the tokens that were fed, from 0.
+    pub first: usize,
+    /// A row of non-negative numbers for each token, the sum of which is 1: `[tokens, source]`.
+    pub values: &'a [f32],
+    /// Length of a row.
+    pub source: usize,
 }
 
 /// Tokens to feed to a sequence.
@@ -133,8 +167,9 @@ pub struct Generated {
     pub tokens: Vec<u32>,
     /// The token that ended the text; `None` if the text was cut off at the greatest length.
     pub end: Option<u32>,
-    /// Mean natural logarithm of the probability of each token among those allowed, the end token
-    /// included.
+    /// Natural logarithm of the probability of each token among those allowed.
+    pub logprobs: Vec<f32>,
+    /// Their mean, the end token included.
     pub avg_logprob: f32,
     /// What texts are compared by. With beams this is the sum of the tokens' log-probabilities
     /// among all tokens, after the rules, divided by the number of tokens to the power of the

@@ -1,13 +1,11 @@
 //! The best token of a row of scores, and how probable the model found it.
 //!
-//! A vocabulary has some 50,000 tokens and this runs once for each token written, so it must cost
-//! microseconds. The first pass finds the maximum and any NaN, in independent lanes that the
-//! compiler turns into vector instructions; a search then finds the place of the maximum; the last
-//! pass sums `exp(score - maximum)`. Since the chosen token is the maximum, its log-probability is
-//! minus the logarithm of that sum, and no other probability has to be computed. Among equal scores
-//! the lowest id wins, as with `torch.argmax`. Forbidden tokens have the score −∞.
+//! Since the chosen token is the one with the highest score, its log-probability is minus the
+//! logarithm of the sum of `exp(score - highest)`, which [`ScoreSum`] finds in the same pass; no other
+//! probability has to be computed. Among equal scores the lowest id wins, as with `torch.argmax`.
+//! Forbidden tokens have the score −∞.
 
-const LANES: usize = 16;
+use crosslatch::ScoreSum;
 
 /// A chosen token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,11 +17,11 @@ pub(crate) struct Choice {
 
 /// The token with the highest score.
 pub(crate) fn choose(scores: &[f32]) -> Result<Choice, &'static str> {
-    let best = highest(scores)?;
-    let token = scores.iter().position(|&x| x == best).unwrap_or(0);
+    let sum = checked(ScoreSum::of(scores))?;
+    let token = sum.position(scores).unwrap_or(0);
     Ok(Choice {
         token: u32::try_from(token).map_err(|_| "are more than there can be tokens")?,
-        logprob: -(sum_exp(scores, best).ln() as f32),
+        logprob: -(sum.sum.ln() as f32),
     })
 }
 
@@ -50,20 +48,22 @@ pub(crate) fn probabilities_among(
 
 /// The highest score, if a token can be chosen by these: it is finite, and none of them is NaN.
 pub(crate) fn highest(scores: &[f32]) -> Result<f32, &'static str> {
-    match maximum(scores).ok_or("are not numbers (NaN)")? {
+    checked(ScoreSum::of(scores)).map(|sum| sum.greatest)
+}
+
+/// The sum, if a token can be chosen by these scores.
+fn checked(sum: Option<ScoreSum>) -> Result<ScoreSum, &'static str> {
+    let sum = sum.ok_or("are not numbers (NaN)")?;
+    match sum.greatest {
         f32::INFINITY => Err("are infinite"),
         f32::NEG_INFINITY => Err("allow no token at all"),
-        best => Ok(best),
+        _ => Ok(sum),
     }
 }
 
 /// `ln Σ exp(score)`; −∞ if no score is finite, NaN if one is NaN.
 pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
-    match maximum(scores) {
-        None => f64::NAN,
-        Some(best) if best.is_infinite() => f64::from(best),
-        Some(best) => f64::from(best) + sum_exp(scores, best).ln(),
-    }
+    ScoreSum::of(scores).map_or(f64::NAN, |sum| sum.logarithm())
 }
 
 /// The probability of a token; 0 if there is no such token.
@@ -72,84 +72,9 @@ pub(crate) fn probability(scores: &[f32], token: u32) -> f32 {
     score.map_or(0.0, |x| (f64::from(x) - log_sum_exp(scores)).exp() as f32)
 }
 
-/// The greatest value, −∞ if there is none; `None` if a value is NaN.
-fn maximum(values: &[f32]) -> Option<f32> {
-    let mut high = [f32::NEG_INFINITY; LANES];
-    let mut nan = [false; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let x = chunk[lane];
-            high[lane] = if x > high[lane] { x } else { high[lane] };
-            nan[lane] |= x.is_nan();
-        }
-    }
-    for (lane, &x) in rest.iter().enumerate() {
-        high[lane] = if x > high[lane] { x } else { high[lane] };
-        nan[lane] |= x.is_nan();
-    }
-    if nan.contains(&true) {
-        return None;
-    }
-    Some(high.into_iter().fold(f32::NEG_INFINITY, f32::max))
-}
-
-/// The sum of `exp(x - best)`, for `x <= best`.
-fn sum_exp(values: &[f32], best: f32) -> f64 {
-    let mut total = 0.0_f64;
-    // Each run is short enough for sums in f32 to be exact enough.
-    for run in values.chunks(LANES * 256) {
-        let mut sums = [0.0_f32; LANES];
-        let chunks = run.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                sums[lane] += exp(chunk[lane] - best);
-            }
-        }
-        for (lane, &x) in rest.iter().enumerate() {
-            sums[lane] += exp(x - best);
-        }
-        total += sums.iter().map(|&x| f64::from(x)).sum::<f64>();
-    }
-    total
-}
-
-/// `e^x` for `x <= 0` with a relative error below 1e-6, without a branch.
-///
-/// `x log2 e = k + f` with `k` whole and `|f| <= 1/2`: adding 1.5 · 2²³ rounds to `k` and leaves it
-/// in the low bits. `2^f` is its Taylor polynomial of degree 6, `2^k` is an exponent field.
-fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
-    let t = (x * std::f32::consts::LOG2_E).max(-126.0);
-    let shifted = t + ROUND;
-    let f = (t - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let p = 1.0
-        + f * (1.0
-            + f * (0.5
-                + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
-    let k = shifted.to_bits().wrapping_sub(ROUND.to_bits());
-    p * f32::from_bits(k.wrapping_add(127) << 23)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_is_accurate_everywhere() {
-        for i in 0..200_000 {
-            let x = -(i as f32) * 4e-4;
-            let exact = f64::from(x).exp();
-            assert!(
-                (f64::from(exp(x)) / exact - 1.0).abs() < 2e-6 * f64::from(x.abs()).max(1.0),
-                "{x}"
-            );
-        }
-        assert!(exp(f32::NEG_INFINITY) < 1e-37);
-        assert_eq!(exp(0.0), 1.0);
-    }
 
     #[test]
     fn the_highest_score_is_chosen_with_its_logprob() {

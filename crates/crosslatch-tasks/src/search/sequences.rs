@@ -7,7 +7,7 @@
 //! values of the encoder's output are not computed again. If another sequence holds more of the
 //! tokens, the sequence is made a branch of that one first, provided that the decoder can do it.
 
-use super::{Decoder, Feed, SearchError};
+use super::{Decoder, Feed, HeadWeights, SearchError};
 
 /// The tokens that each sequence of a decoder holds.
 ///
@@ -94,6 +94,50 @@ impl Sequences {
         for (&(sequence, tokens), (position, _)) in texts.iter().zip(&rests) {
             self.fed[sequence].extend(&tokens[*position..]);
         }
+        Ok(())
+    }
+
+    /// Gives `take` how much each head looks at which part of the source when it is given each of
+    /// `tokens` after a prompt. The prompt's own weights are left out, and it is not fed again if a
+    /// sequence holds it.
+    ///
+    /// # Errors
+    /// [`SearchError::Decoder`].
+    pub fn align<D: Decoder>(
+        &mut self,
+        model: &mut D,
+        prompt: &[u32],
+        tokens: &[u32],
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), SearchError<D::Error>> {
+        if self.fed.is_empty() {
+            self.fed.push(Vec::new());
+        }
+        self.branch(model, 0, prompt)?;
+        let position = self.in_common(0, prompt);
+        let again = prompt.len() - position;
+        self.fed[0].truncate(position);
+        let all = prompt[position..].iter().chain(tokens);
+        self.buffer.clear();
+        self.buffer.extend(all.map(|&token| i64::from(token)));
+        let feed = Feed {
+            sequence: 0,
+            tokens: &self.buffer,
+            position,
+        };
+        let mut after_prompt = |weights: HeadWeights<'_>| {
+            let skipped = again.saturating_sub(weights.first);
+            let values = weights.values.get(skipped * weights.source..);
+            take(HeadWeights {
+                first: weights.first.saturating_sub(again),
+                values: values.unwrap_or_default(),
+                ..weights
+            });
+        };
+        model
+            .align(feed, &mut after_prompt)
+            .map_err(|source| SearchError::Decoder { position, source })?;
+        self.fed[0].extend(prompt[position..].iter().chain(tokens));
         Ok(())
     }
 

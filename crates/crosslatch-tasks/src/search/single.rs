@@ -70,6 +70,7 @@ fn one_by_one<D: Decoder>(
     let mut tokens = Vec::with_capacity(request.max_length.min(USUAL_LENGTH));
     tokens.extend(request.prompt);
     let mut row = Vec::new();
+    let mut logprobs = Vec::with_capacity(request.max_length.min(USUAL_LENGTH));
     let mut total = 0.0_f64;
     let mut steps = 0_u32;
     let mut end = None;
@@ -85,12 +86,14 @@ fn one_by_one<D: Decoder>(
             end = Some(choice.token);
         } else {
             tokens.push(choice.token);
+            logprobs.push(choice.logprob);
         }
     }
     let avg_logprob = (total / f64::from(steps)) as f32;
     Ok(Generated {
         tokens: tokens.split_off(request.prompt.len()),
         end,
+        logprobs,
         avg_logprob,
         score: avg_logprob,
     })

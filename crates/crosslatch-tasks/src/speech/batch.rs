@@ -15,12 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use super::options::TranscribeOptions;
-use super::{Event, SpeechModel, SpeechPipeline, TranscribeError, clips, join};
+use super::{Event, SpeechModel, SpeechPipeline, TranscribeError, clips, join, pieces};
 use crate::config::OptionsError;
 use crate::transcript::Transcript;
-
-/// Length in seconds of the stretch whose level decides where to cut.
-const QUIET: f64 = 0.2;
 
 impl SpeechPipeline {
     /// Transcribes `samples` in pieces, as many at a time as there are models. `observer` is told
@@ -42,18 +39,41 @@ impl SpeechPipeline {
         if samples.is_empty() {
             return Err(TranscribeError::NoSound);
         }
-        let rate = f64::from(self.features.sample_rate());
-        let (window, quiet) = (self.features.window_samples(), (QUIET * rate) as usize);
+        let (rate, window) = (self.sample_rate(), self.features.window_samples());
+        if let Some(filter) = options.voice {
+            return self.spoken(samples, filter, &options, &mut observer, |spoken, tell| {
+                let pieces = spoken.pieces(window);
+                self.side_by_side(
+                    models,
+                    spoken.samples(),
+                    &pieces,
+                    spoken.options.clone(),
+                    tell,
+                )
+            });
+        }
         let mut all = Vec::new();
-        for clip in clips::clips(&options, samples.len(), self.features.sample_rate()) {
-            let cuts = pieces(&samples[clip.clone()], window, quiet).into_iter();
+        for clip in clips::clips(&options, samples.len(), rate) {
+            let cuts = pieces::pieces(&samples[clip.clone()], window, rate, &[]).into_iter();
             all.extend(cuts.map(|cut| clip.start + cut.start..clip.start + cut.end));
         }
         // A piece is a sound of its own.
         options.clip_timestamps.clear();
-        let pieces = all;
+        self.side_by_side(models, samples, &all, options, observer)
+    }
+
+    /// Decodes these pieces of a sound.
+    fn side_by_side<M: SpeechModel + Send>(
+        &self,
+        models: &mut [M],
+        samples: &[f32],
+        pieces: &[Range<usize>],
+        mut options: TranscribeOptions,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
+        let rate = f64::from(self.sample_rate());
         let mut whole = Whole {
-            pieces: &pieces,
+            pieces,
             rate,
             transcript: Transcript {
                 text: String::new(),
@@ -184,12 +204,10 @@ impl SpeechPipeline {
     ) -> Result<Transcript, TranscribeError<M::Error>> {
         let offset = piece.start as f64 / rate;
         let transcript = self.transcribe_with(model, &samples[piece.clone()], options, observer);
-        let mut transcript = transcript.map_err(|e| e.later(offset))?;
-        for segment in &mut transcript.segments {
-            segment.seek += (offset * 100.0).round() as u64;
-            segment.start += offset;
-            segment.end += offset;
-        }
+        let later = |seconds: f64| seconds + offset;
+        let mut transcript = transcript.map_err(|e| e.retimed(later))?;
+        let segments = transcript.segments.iter_mut();
+        segments.for_each(|segment| segment.retime(later, later));
         Ok(transcript)
     }
 }
@@ -230,55 +248,5 @@ impl Whole<'_> {
             done: self.pieces[index].end as f64 / self.rate,
             total: whole.duration,
         })
-    }
-}
-
-/// Cuts a sound into pieces of at most `window` samples. Each cut lies in the middle of the
-/// quietest `quiet` samples in the last third of a window.
-fn pieces(samples: &[f32], window: usize, quiet: usize) -> Vec<Range<usize>> {
-    let quiet = quiet.clamp(1, (window / 3).max(1));
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    while samples.len() - start > window {
-        let rest = &samples[start + window - window.div_ceil(3)..start + window];
-        let step = (quiet / 4).max(1);
-        let energy = |at: usize| -> f64 {
-            let frame = rest[at..].iter().take(quiet);
-            frame.map(|&x| f64::from(x).powi(2)).sum()
-        };
-        let places = (0..=rest.len().saturating_sub(quiet)).step_by(step);
-        let quietest = places.min_by(|&a, &b| energy(a).total_cmp(&energy(b)));
-        // A third of a window holds at least one such stretch.
-        let cut = quietest.unwrap_or(0) + quiet / 2;
-        let end = start + window - rest.len() + cut.max(1);
-        pieces.push(start..end);
-        start = end;
-    }
-    pieces.push(start..samples.len());
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_fit_a_window_and_are_cut_where_it_is_quiet() {
-        let mut samples = vec![0.5_f32; 1_000];
-        samples[250..280].fill(0.0);
-        samples[300..310].fill(0.0);
-        let whole = Range { start: 0, end: 300 };
-        assert_eq!(pieces(&samples[..300], 300, 20), [whole]);
-        let cuts = pieces(&samples, 300, 20);
-        assert!((260..=270).contains(&cuts[0].end), "{cuts:?}");
-        assert_eq!(cuts[cuts.len() - 1].end, 1_000);
-        for pair in cuts.windows(2) {
-            assert_eq!(pair[0].end, pair[1].start);
-        }
-        assert!(cuts.iter().all(|piece| (1..=300).contains(&piece.len())));
-        for (window, quiet) in [(1, 1), (2, 9), (3, 0), (7, 3)] {
-            let cuts = pieces(&samples, window, quiet);
-            assert!(cuts.iter().all(|piece| (1..=window).contains(&piece.len())));
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! What is put in front of a window's own prompt: the caller's prompt and the text so far.
+//! What is put in front of a window's own prompt: words to be expected, the caller's prompt, and the
+//! text so far.
 //!
 //! A model spells names right and keeps its style better if it sees what came before. The text so
 //! far takes at most half of the decoder's positions, and its end is what is kept. After a window
@@ -18,6 +19,8 @@ const START_OF_PREVIOUS: &str = "<|startofprev|>";
 /// The caller's prompt and the text so far.
 #[derive(Debug)]
 pub(super) struct Context {
+    /// The words that every window is shown.
+    hotwords: Vec<u32>,
     /// The caller's prompt, without the token that opens it.
     prompt: Option<Vec<u32>>,
     always: bool,
@@ -48,13 +51,20 @@ impl Context {
         let most = file.max_target_positions / 2 - 1;
         let mut opening = file.prev_sot_token_id;
         let mut prompt = None;
-        if let Some(text) = &options.prompt {
+        let mut hotwords = Vec::new();
+        if options.prompt.is_some() || options.hotwords.is_some() {
             opening = opening.or_else(|| tokenizer.id(START_OF_PREVIOUS));
             if opening.is_none() {
                 return Err(OptionsError::Prompt(
                     "this model has no token that opens a prompt".to_owned(),
                 ));
             }
+        }
+        if let Some(text) = &options.hotwords {
+            hotwords = encode(head(text.trim(), most), file, tokenizer)?;
+            hotwords.truncate(most);
+        }
+        if let Some(text) = &options.prompt {
             let mut tokens = last_tokens(text.trim(), most, |text| encode(text, file, tokenizer))?;
             tokens.drain(..tokens.len().saturating_sub(most));
             prompt = Some(tokens);
@@ -67,6 +77,7 @@ impl Context {
             always: options.prompt_always && prompt.is_some(),
             has_history: history.is_some(),
             history: history.unwrap_or_default(),
+            hotwords,
             prompt,
             opening,
             uses_history,
@@ -77,20 +88,27 @@ impl Context {
 
     /// The whole prompt of the next window, which ends in its `own`.
     pub fn prompt(&self, own: &[u32]) -> Vec<u32> {
-        let mut all = Vec::new();
-        let shown = self.prompt.as_deref().unwrap_or_default();
+        // A quarter of the positions is left to the window's own text.
+        let room = |before: usize| (self.limit / 4 * 3).saturating_sub(before + own.len());
+        let last =
+            |tokens: &[u32], most: usize| tokens[tokens.len().saturating_sub(most)..].to_vec();
+        let mut all: Vec<u32> = self.opening.into_iter().collect();
+        all.extend(&self.hotwords);
+        let most = match self.hotwords.is_empty() {
+            true => self.most,
+            false => self.most.min(room(all.len())),
+        };
+        let prompt = last(self.prompt.as_deref().unwrap_or_default(), most);
         if self.uses_history && self.has_history {
-            all.extend(self.opening);
             if self.always {
-                all.extend(shown);
+                all.extend(prompt);
             }
-            // A quarter of the positions is left to the window's own text.
-            let room = (self.limit / 4 * 3).saturating_sub(all.len() + own.len());
-            let skipped = self.history.len().saturating_sub(self.most.min(room));
-            all.extend(&self.history[skipped..]);
-        } else if self.prompt.is_some() {
-            all.extend(self.opening);
-            all.extend(shown);
+            let most = self.most.min(room(all.len()));
+            all.extend(last(&self.history, most));
+        } else if self.prompt.is_some() || !self.hotwords.is_empty() {
+            all.extend(prompt);
+        } else {
+            all.clear();
         }
         all.extend(own);
         all
@@ -139,6 +157,13 @@ fn last_tokens(
         }
         length = length.saturating_mul(4);
     }
+}
+
+/// The beginning of a text, with at least its first `most` tokens: none is longer than a few dozen
+/// bytes, and nobody who gives a book waits for all of it.
+fn head(text: &str, most: usize) -> &str {
+    let length = most.saturating_add(MARGIN).saturating_mul(64);
+    &text[..text.floor_char_boundary(length.min(text.len()))]
 }
 
 /// About the last `length` bytes of a text, from the beginning of a word if there is one nearby.

@@ -41,12 +41,6 @@ impl Thresholds {
             logprob: options.logprob_threshold.or(file.logprob_threshold),
             no_speech: options.no_speech_threshold.or(file.no_speech_threshold),
         };
-        if thresholds.no_speech.is_some() && thresholds.logprob.is_none() {
-            return Err(OptionsError::Option {
-                name: "no_speech_threshold",
-                cause: "needs logprob_threshold as well: silence is told by both together",
-            });
-        }
         if thresholds.no_speech.is_some() && file.no_timestamps_token_id.unwrap_or(0) == 0 {
             return Err(OptionsError::Option {
                 name: "no_speech_threshold",
@@ -60,7 +54,10 @@ impl Thresholds {
         let repeats = self.compression_ratio.is_some_and(|most| ratio > most);
         let doubts = self.logprob.is_some_and(|least| avg_logprob < least);
         let silent = match (no_speech, self.no_speech) {
-            (Some(probability), Some(most)) => doubts && probability > most,
+            // Where nothing says what is doubtful, silence alone decides, as in openai-whisper.
+            (Some(probability), Some(most)) => {
+                (doubts || self.logprob.is_none()) && probability > most
+            }
             _ => false,
         };
         match (silent, repeats || doubts) {
@@ -106,6 +103,12 @@ mod tests {
         assert_eq!(ALL.judge(1.0, -1.5, Some(0.1)), Verdict::TryAgain);
         assert_eq!(ALL.judge(1.0, -1.5, Some(0.9)), Verdict::Silence);
         assert_eq!(ALL.judge(9.0, -1.5, Some(0.9)), Verdict::Silence);
+        let silence = Thresholds {
+            logprob: None,
+            ..ALL
+        };
+        assert_eq!(silence.judge(1.0, -0.1, Some(0.9)), Verdict::Silence);
+        assert_eq!(silence.judge(1.0, -9.0, Some(0.1)), Verdict::Keep);
         let none = Thresholds {
             compression_ratio: None,
             logprob: None,

@@ -11,23 +11,30 @@
 //! that are not numbers end the transcript with an error that says at which position.
 
 mod batch;
+mod channels;
 mod clips;
 mod context;
+mod cursor;
 mod fallback;
 mod join;
 mod options;
+mod pieces;
 mod seek;
 mod silence;
+mod spoken;
 mod transcribe;
 #[doc(hidden)]
 pub mod whisper;
 mod window;
+mod words;
 
+pub use channels::transcribe_channels;
 #[doc(hidden)]
 pub use join::append as append_text;
 pub use options::{Task, TranscribeOptions, UnknownTask};
 pub use transcribe::SpeechPipeline;
 
+use crate::audio::AudioError;
 use crate::config::{ConfigError, OptionsError};
 use crate::features::FeatureError;
 use crate::search::Decoder;
@@ -72,14 +79,13 @@ pub struct SpokenLanguage {
 }
 
 impl<E: std::error::Error + 'static> TranscribeError<E> {
-    /// The error with its times moved `by` seconds later, for a window in a piece of a longer
-    /// sound.
-    fn later(mut self, by: f64) -> Self {
+    /// The error with other times, for a window in a piece of a longer sound.
+    fn retimed(mut self, time: impl Fn(f64) -> f64) -> Self {
         if let TranscribeError::Encoder { seconds, .. }
         | TranscribeError::Decoder { seconds, .. }
         | TranscribeError::Scores { seconds, .. } = &mut self
         {
-            *seconds += by;
+            *seconds = time(*seconds);
         }
         self
     }
@@ -95,6 +101,9 @@ pub enum TranscribeError<E: std::error::Error + 'static> {
     /// The sound has no samples.
     #[error("there is no sound to transcribe; give at least one sample")]
     NoSound,
+    /// The sound could not be brought to the rate at which speech is found in it.
+    #[error(transparent)]
+    Resample(AudioError),
     /// The features could not be computed.
     #[error(transparent)]
     Features(#[from] FeatureError),

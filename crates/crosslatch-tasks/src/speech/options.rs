@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::subtitles::Format;
+use crate::voice::VoiceFilter;
 
 /// What to do with the speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,14 @@ pub struct TranscribeOptions {
     /// if the sound is longer than one window, or if `format` needs them. `Some(false)` cuts long
     /// sound into consecutive windows.
     pub timestamps: Option<bool>,
+    /// Whether segments have the times of their words ([`Segment::words`]), where the model can say
+    /// them. It has the model write timestamps wherever it can, unless `timestamps` says otherwise.
+    ///
+    /// [`Segment::words`]: crate::Segment::words
+    pub word_timestamps: bool,
+    /// Names and words to be expected, which every window is shown, in front of the prompt or the text
+    /// so far (faster-whisper's option of the same name).
+    pub hotwords: Option<String>,
     /// Text that comes before the transcript: names and words to be expected, or what was said
     /// earlier.
     pub prompt: Option<String>,
@@ -71,6 +80,14 @@ pub struct TranscribeOptions {
     pub max_new_tokens: Option<usize>,
     /// Number of beams; 1 for greedy choice, `None` for what the file says.
     pub beam_size: Option<usize>,
+    /// Above 0 beams favour longer texts, below 0 shorter ones; `None` for what the file says.
+    pub length_penalty: Option<f32>,
+    /// How many texts have to end before beams stop, as a multiple of the number of beams (Kasai et
+    /// al., 2022); `None` stands for 1.
+    pub patience: Option<f32>,
+    /// No run of so many tokens occurs twice, the prompt included; 0 allows any, `None` stands for
+    /// what the file says.
+    pub no_repeat_ngram_size: Option<usize>,
     /// Temperatures, tried in order until a window's text is good enough by the thresholds below.
     /// At 0 the best token is taken (or beams are searched), above 0 tokens are drawn at random. An
     /// empty list means 0 alone.
@@ -81,7 +98,7 @@ pub struct TranscribeOptions {
     /// A text is not good enough if its mean log-probability is below this. −1 is usual.
     pub logprob_threshold: Option<f32>,
     /// A window is silent, and its text is dropped, if the probability of "no speech" is above this
-    /// and the mean log-probability is below `logprob_threshold`, which has to be set too. 0.6 is
+    /// and, where there is a `logprob_threshold`, the mean log-probability is below that. 0.6 is
     /// usual.
     pub no_speech_threshold: Option<f32>,
     /// How many texts are drawn for a window at a temperature above 0, of which the most probable is
@@ -99,6 +116,8 @@ pub struct TranscribeOptions {
     /// Sound whose level stays below this many decibels (0 is full scale) for a second or more is
     /// not decoded. With `None` everything is decoded.
     pub skip_silence: Option<f32>,
+    /// What counts as speech if only speech is decoded. With `None` everything is decoded.
+    pub voice: Option<VoiceFilter>,
 }
 
 impl Default for TranscribeOptions {
@@ -108,11 +127,16 @@ impl Default for TranscribeOptions {
             task: None,
             format: Format::default(),
             timestamps: None,
+            word_timestamps: false,
+            hotwords: None,
             prompt: None,
             prompt_always: false,
             condition_on_previous: None,
             max_new_tokens: None,
             beam_size: None,
+            length_penalty: None,
+            patience: None,
+            no_repeat_ngram_size: None,
             temperatures: vec![0.0],
             compression_ratio_threshold: None,
             logprob_threshold: None,
@@ -122,6 +146,7 @@ impl Default for TranscribeOptions {
             suppress_tokens: None,
             clip_timestamps: Vec::new(),
             skip_silence: None,
+            voice: None,
         }
     }
 }

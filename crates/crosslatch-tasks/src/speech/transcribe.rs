@@ -1,35 +1,33 @@
 //! The loop over windows.
 //!
 //! Sound that is longer than the model's window is decoded window by window. Where the model writes
-//! timestamps, the next window begins at the last of them ([`seek`]); otherwise windows follow each
+//! timestamps, the next window begins at the last of them (`seek.rs`); otherwise windows follow each
 //! other without overlap, each with features of its own. A language that has to be detected is
 //! detected in the first window and kept, as in transformers. Without timestamps, a remainder of
 //! less than a tenth of a second behind the last full window is not decoded: it holds no word and
 //! would only invite an invented one. It still counts in the duration. (With timestamps
 //! transformers decodes it, and so does this loop.)
 
-use std::collections::VecDeque;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::context::{Context, wants_history};
+use super::cursor::Cursor;
 use super::fallback::Thresholds;
 use super::options::TranscribeOptions;
-use super::seek::{self, Piece};
+use super::seek::Piece;
 use super::silence::Silence;
 use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
+use super::words::TimedTokens;
 use super::{Event, SpeechModel, SpokenLanguage, TranscribeError, clips, join};
 use crate::config::OptionsError;
-use crate::features::{FeatureError, LogMel, WholeSound};
+use crate::features::LogMel;
 use crate::search::Sequences;
 use crate::tokenizer::TextTokenizer;
 use crate::transcript::{Segment, Transcript};
-
-/// A remainder shorter than this, in seconds, is not decoded.
-const SHORTEST_REMAINDER: f64 = 0.1;
 
 /// From this temperature on, a window's text is not shown to the next window.
 const TRUSTED_TEMPERATURE: f32 = 0.5;
@@ -83,6 +81,12 @@ impl SpeechPipeline {
         plan.lengths().next(context.prompt(&own).len())?;
         check_sampling(options)?;
         clips::check(options)?;
+        if let Some(cause) = options.voice.and_then(|filter| filter.mistake()) {
+            return Err(OptionsError::Option {
+                name: "voice",
+                cause,
+            });
+        }
         Thresholds::new(options, &self.config).map(drop)
     }
 
@@ -116,6 +120,22 @@ impl SpeechPipeline {
             return Err(TranscribeError::NoSound);
         }
         clips::check(options)?;
+        match options.voice {
+            None => self.follow(model, samples, options, observer),
+            Some(filter) => self.spoken(samples, filter, options, &mut observer, |spoken, tell| {
+                self.follow(model, spoken.samples(), &spoken.options, tell)
+            }),
+        }
+    }
+
+    /// Follows a sound from its beginning to its end.
+    fn follow<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        samples: &[f32],
+        options: &TranscribeOptions,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Transcript, TranscribeError<M::Error>> {
         let is_long = self.features.frames_of(samples.len()) > self.features.frames();
         let plan = self.config.plan(options, is_long)?;
         let mut context = Context::new(options, &self.config, &self.tokenizer)?;
@@ -155,9 +175,9 @@ impl SpeechPipeline {
                     break;
                 }
             }
-            let decoded = windows.decode(&context.prompt(&own), own.len())?;
+            let decoded = windows.decode(&context.prompt(&own), own.len(), cursor.frames())?;
             context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
-            let offset = cursor.seconds();
+            let (offset, end) = (cursor.seconds(), cursor.window_end().min(total));
             if decoded.is_silent {
                 cursor.advance(None);
             } else {
@@ -166,8 +186,10 @@ impl SpeechPipeline {
                         break;
                     }
                     let before = transcript.segments.last().map_or(0.0, |last| last.end);
-                    let segment = self.segment(&plan, &decoded, piece, offset)?;
-                    let segment = within(segment, before, total);
+                    let language = languages.iter().flatten().next();
+                    let language = language.map(|language| language.code.as_str());
+                    let segment = self.segment(&plan, &decoded, piece, offset, language)?;
+                    let segment = within(segment, before, end);
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
                         join::append(&mut transcript.text, &segment.text);
@@ -208,6 +230,7 @@ impl SpeechPipeline {
     ) -> Result<Windows<'a, M>, OptionsError> {
         check_sampling(options)?;
         let vocabulary = self.config.vocab_size;
+        let has_words = options.word_timestamps && model.unaligned().is_none();
         Ok(Windows {
             model,
             plan,
@@ -226,6 +249,7 @@ impl SpeechPipeline {
                 .config
                 .no_timestamps_token_id
                 .and_then(|id| id.checked_sub(1)),
+            words: has_words.then_some(self.config.median_filter_width),
             random: ChaCha8Rng::seed_from_u64(options.seed),
             sequences: Sequences::default(),
             seconds: 0.0,
@@ -239,9 +263,20 @@ impl SpeechPipeline {
         decoded: &Decoded,
         piece: Piece,
         offset: f64,
+        language: Option<&str>,
     ) -> Result<Segment, TranscribeError<E>> {
         let all = &decoded.generated.tokens;
         let complete = piece.closed || decoded.generated.end.is_some();
+        let spoken = decoded.ends.as_ref().map(|ends| {
+            let timed = TimedTokens {
+                tokens: all,
+                ends,
+                logprobs: &decoded.generated.logprobs,
+                offset,
+            };
+            let is_text = |token| plan.is_text(token);
+            timed.words(&self.tokenizer, piece.tokens.clone(), is_text, language)
+        });
         let tokens = all.get(piece.tokens).unwrap_or_default().to_vec();
         let words: Vec<u32> = tokens
             .iter()
@@ -259,16 +294,22 @@ impl SpeechPipeline {
             no_speech_prob: decoded.no_speech,
             temperature: decoded.temperature,
             complete,
+            words: spoken.transpose()?,
+            channel: None,
         })
     }
 }
 
-/// The segment between what comes before it and the end of the sound: a model may write a timestamp
-/// of the part of its window that lies behind the sound.
-fn within(mut segment: Segment, before: f64, total: f64) -> Segment {
-    segment.end = segment.end.min(total);
-    segment.start = segment.start.max(before).min(total);
+/// The segment between what comes before it and the end of its window: a model may write a timestamp
+/// of the part of its window that lies behind the sound, or behind the clip.
+fn within(mut segment: Segment, before: f64, end: f64) -> Segment {
+    segment.end = segment.end.min(end);
+    segment.start = segment.start.max(before).min(end);
     segment.end = segment.end.max(segment.start);
+    for word in segment.words.iter_mut().flatten() {
+        word.start = word.start.min(end);
+        word.end = word.end.min(end);
+    }
     segment
 }
 
@@ -297,160 +338,5 @@ fn check_sampling(options: &TranscribeOptions) -> Result<(), OptionsError> {
     match options.best_of {
         Some(count) if !(1..=64).contains(&count) => wrong("best_of", "must be 1 to 64"),
         _ => Ok(()),
-    }
-}
-
-/// Where in the sound the next window begins.
-struct Cursor<'a> {
-    extractor: &'a LogMel,
-    samples: &'a [f32],
-    /// If timestamps tell where to go on: the features of the whole sound, and the token of time
-    /// zero.
-    seeking: Option<(WholeSound<'a>, u32)>,
-    /// The parts of the sound that are still to be decoded, the current one first, in the unit of
-    /// `at`.
-    clips: VecDeque<Range<usize>>,
-    /// In frames of features if `seeking`, else in samples.
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(
-        extractor: &'a LogMel,
-        samples: &'a [f32],
-        clips: Vec<Range<usize>>,
-        plan: &WhisperPlan,
-    ) -> Result<Self, FeatureError> {
-        let seeking = match plan.time_zero() {
-            Some(zero) => Some((extractor.whole(samples)?, zero)),
-            None => None,
-        };
-        let mut cursor = Self {
-            extractor,
-            samples,
-            seeking,
-            clips: VecDeque::new(),
-            at: 0,
-        };
-        let (unit, last) = (cursor.unit(), samples.len());
-        // To the nearest unit, except for the end of the sound.
-        let near = |sample: usize| match sample == last {
-            true => cursor.last(),
-            false => ((sample + unit / 2) / unit).min(cursor.last()),
-        };
-        let clips = clips.iter().map(|clip| near(clip.start)..near(clip.end));
-        cursor.clips = clips.filter(|clip| !clip.is_empty()).collect();
-        Ok(cursor)
-    }
-
-    /// Number of samples in a unit of `at`.
-    fn unit(&self) -> usize {
-        match self.seeking {
-            Some(_) => self.extractor.config().hop_length,
-            None => 1,
-        }
-    }
-
-    /// Where the sound ends.
-    fn last(&self) -> usize {
-        match &self.seeking {
-            Some((sound, _)) => sound.frames(),
-            None => self.samples.len(),
-        }
-    }
-
-    /// Goes to where the next window begins: in the current clip or the next one, and not in
-    /// silence. Returns `false` if nothing is left to decode.
-    fn settle(&mut self, silence: Option<&Silence<'_>>) -> bool {
-        while let Some(clip) = self.clips.front().cloned() {
-            self.at = self.at.max(clip.start);
-            let heard = self.at;
-            if let (Some(silence), false) = (silence, self.is_done(&clip)) {
-                self.move_to(silence.skip(self.sample()));
-            }
-            if self.is_done(&clip) {
-                self.clips.pop_front();
-            } else if self.at == heard {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn sample(&self) -> usize {
-        self.at * self.unit()
-    }
-
-    fn seconds(&self) -> f64 {
-        self.sample() as f64 / f64::from(self.extractor.sample_rate())
-    }
-
-    /// Goes on at this sample, or a little before it.
-    fn move_to(&mut self, sample: usize) {
-        self.at = match sample >= self.samples.len() {
-            true => usize::MAX / 2,
-            false => (sample / self.unit()).max(self.at),
-        };
-    }
-
-    /// Whether nothing of this clip is left to decode.
-    fn is_done(&self, clip: &Range<usize>) -> bool {
-        let left = clip.end.saturating_sub(self.at);
-        let short = SHORTEST_REMAINDER * f64::from(self.extractor.sample_rate());
-        let is_remainder = self.seeking.is_none() && self.at > clip.start;
-        left == 0 || (is_remainder && (left as f64) < short)
-    }
-
-    /// Units of sound in this window.
-    fn span(&self) -> usize {
-        let window = match &self.seeking {
-            Some(_) => self.extractor.frames(),
-            None => self.extractor.window_samples(),
-        };
-        let end = self.clips.front().map_or(0, |clip| clip.end);
-        window.min(end.saturating_sub(self.at))
-    }
-
-    fn features(&self, out: &mut Vec<f32>) -> Result<(), FeatureError> {
-        match &self.seeking {
-            Some((sound, _)) => {
-                sound.window(self.at, out)?;
-                let span = self.span();
-                if self.at + span < sound.frames() {
-                    // What comes after the clip is not to be heard.
-                    let rows = out.chunks_exact_mut(self.extractor.frames());
-                    rows.for_each(|row| row[span..].fill(0.0));
-                }
-                Ok(())
-            }
-            None => {
-                let cut = &self.samples[self.at..self.at + self.span()];
-                self.extractor.extract(cut, out)
-            }
-        }
-    }
-
-    /// Goes on by so many units, or by the whole window.
-    fn advance(&mut self, units: Option<usize>) {
-        self.at += units.unwrap_or_else(|| self.span());
-    }
-
-    /// Cuts the text of the window into segments and moves on to the next window.
-    fn cut(&mut self, decoded: &Decoded) -> Vec<Piece> {
-        let tokens = &decoded.generated.tokens;
-        let Some((_, zero)) = &self.seeking else {
-            let rate = f64::from(self.extractor.sample_rate());
-            let piece = Piece {
-                start: 0.0,
-                end: self.span() as f64 / rate,
-                tokens: 0..tokens.len(),
-                closed: false,
-            };
-            self.advance(None);
-            return vec![piece];
-        };
-        let (pieces, frames) = seek::cut(tokens, *zero, self.span());
-        self.advance(Some(frames));
-        pieces
     }
 }

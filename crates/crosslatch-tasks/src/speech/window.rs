@@ -8,12 +8,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fallback::{Thresholds, Verdict, compression_ratio};
 use super::whisper::{WhisperPlan, WindowLengths};
+use super::words::Alignment;
 use super::{SpeechModel, TranscribeError};
 use crate::config::OptionsError;
 use crate::rules::Rule;
 use crate::search::{
-    Generated, Request, Sampling, SearchError, Sequences, beam_search, greedy, probabilities_among,
-    probability, sample_best,
+    Generated, HeadWeights, Request, Sampling, SearchError, Sequences, beam_search, greedy,
+    probabilities_among, probability, sample_best,
 };
 
 /// What decoding one window gave.
@@ -24,6 +25,8 @@ pub(super) struct Decoded {
     pub no_speech: Option<f32>,
     /// Whether nothing is spoken in it.
     pub is_silent: bool,
+    /// When each token ends, in seconds from the beginning of the window, if words are to have times.
+    pub ends: Option<Vec<f64>>,
 }
 
 /// The state of decoding one transcript.
@@ -40,6 +43,8 @@ pub(super) struct Windows<'a, M> {
     pub vocabulary: usize,
     /// The token for "no speech".
     pub no_speech: Option<u32>,
+    /// If words are to have times: the width of the median filter.
+    pub words: Option<usize>,
     pub random: ChaCha8Rng,
     pub sequences: Sequences,
     /// Where the current window begins, in seconds.
@@ -82,14 +87,46 @@ impl<M: SpeechModel> Windows<'_, M> {
         Ok(self.plan.prompt(language))
     }
 
-    /// Decodes the encoded window after a prompt, of which the last `own` tokens are the window's
-    /// own. Whether this succeeds or not, the decoder is paused afterwards.
+    /// Decodes the encoded window, of which `frames` are sound, after a prompt, of which the last `own`
+    /// tokens are the window's own. Whether this succeeds or not, the decoder is paused afterwards.
     pub fn decode(
         &mut self,
         prompt: &[u32],
         own: usize,
+        frames: usize,
     ) -> Result<Decoded, TranscribeError<M::Error>> {
-        PauseOnDrop(self).0.attempts(prompt, own)
+        let windows = PauseOnDrop(self);
+        let mut decoded = windows.0.attempts(prompt, own)?;
+        if let (Some(filter), false) = (windows.0.words, decoded.is_silent) {
+            let ends = windows.0.ends(prompt, &decoded.generated, frames, filter)?;
+            decoded.ends = Some(ends);
+        }
+        Ok(decoded)
+    }
+
+    /// When each of the window's tokens ends.
+    fn ends(
+        &mut self,
+        prompt: &[u32],
+        generated: &Generated,
+        frames: usize,
+        filter: usize,
+    ) -> Result<Vec<f64>, TranscribeError<M::Error>> {
+        let seconds = self.seconds;
+        let tokens = &generated.tokens;
+        // As in transformers, the last token that was chosen has no weights of its own.
+        let aligned = match generated.end {
+            Some(_) => tokens.len(),
+            None => tokens.len().saturating_sub(1),
+        };
+        let mut alignment = Alignment::new(frames);
+        if aligned > 0 {
+            let mut take = |weights: HeadWeights<'_>| alignment.take(weights);
+            self.sequences
+                .align(self.model, prompt, &tokens[..aligned], &mut take)
+                .map_err(|e| at(seconds, e))?;
+        }
+        Ok(alignment.ends(tokens.len(), aligned, filter))
     }
 
     fn attempts(
@@ -151,6 +188,7 @@ impl<M: SpeechModel> Windows<'_, M> {
                 compression_ratio: ratio,
                 no_speech,
                 is_silent: verdict == Verdict::Silence,
+                ends: None,
             });
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! A segment may be half a minute of speech, which no screen has room for. Its words are laid out in
 //! lines of at most so many columns, as few lines as they fit in and all about as long, and if only
-//! so many lines may be shown at a time, the segment becomes several cues. The model says when a
-//! segment is spoken and not when each word is, so a cue gets the share of that time that its letters
-//! are of the text.
+//! so many lines may be shown at a time, the segment becomes several cues. Where it is known when each
+//! word is spoken, cues follow the words (`spoken`); here, a cue gets the share of its segment's time that
+//! its letters are of the text.
+
+use std::ops::Range;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -17,11 +19,41 @@ pub(super) struct Cue {
     pub end: f64,
     /// At least one, none of them empty.
     pub lines: Vec<String>,
+    /// The word that is spoken, as bytes of the lines with a break between any two.
+    pub marked: Option<Range<usize>>,
 }
 
 /// The cues of a segment: none if it has no words, else one, or as many as the style asks for.
 pub(super) fn cues(segment: &Segment, style: &Style) -> Vec<Cue> {
-    let words: Vec<&str> = segment.text.split_whitespace().collect();
+    let screens = screens(&segment.text, style);
+    if screens.is_empty() {
+        return Vec::new();
+    }
+    let lines = screens.concat();
+    let letters = |lines: &[String]| lines.iter().map(|line| line.width()).sum::<usize>();
+    let (all, length) = (letters(&lines).max(1), segment.end - segment.start);
+    let mut shown = 0;
+    let mut start = segment.start;
+    let cues = screens.into_iter().map(|lines| {
+        shown += letters(&lines);
+        let end = match shown == all {
+            true => segment.end,
+            false => segment.start + length * shown as f64 / all as f64,
+        };
+        let begin = std::mem::replace(&mut start, end);
+        Cue {
+            start: begin,
+            end,
+            lines,
+            marked: None,
+        }
+    });
+    cues.collect()
+}
+
+/// The lines of a text, as many together as are shown at a time. None if the text has no words.
+pub(super) fn screens(text: &str, style: &Style) -> Vec<Vec<String>> {
+    let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() {
         return Vec::new();
     }
@@ -32,24 +64,7 @@ pub(super) fn cues(segment: &Segment, style: &Style) -> Vec<Cue> {
     let most = style.max_line_count.unwrap_or(lines.len()).max(1);
     let count = lines.len().div_ceil(most);
     let each = lines.len().div_ceil(count);
-    let letters = |lines: &[String]| lines.iter().map(|line| line.width()).sum::<usize>();
-    let (all, length) = (letters(&lines).max(1), segment.end - segment.start);
-    let mut shown = 0;
-    let mut start = segment.start;
-    let cues = lines.chunks(each).map(|lines| {
-        shown += letters(lines);
-        let end = match shown == all {
-            true => segment.end,
-            false => segment.start + length * shown as f64 / all as f64,
-        };
-        let begin = std::mem::replace(&mut start, end);
-        Cue {
-            start: begin,
-            end,
-            lines: lines.to_vec(),
-        }
-    });
-    cues.collect()
+    lines.chunks(each).map(<[String]>::to_vec).collect()
 }
 
 /// Lines of at most `width` columns: as few as possible, and no wider than that number takes.

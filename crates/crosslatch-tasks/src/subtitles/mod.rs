@@ -8,18 +8,21 @@
 //! markup or as an arrow is escaped or replaced.
 //!
 //! All formats but JSON can be written while the transcript is made: what a segment becomes does not
-//! depend on those after it ([`Writer`]). How much text a cue shows is for the caller to say
+//! depend on those after it ([`Writer`]). Where words have times, a cue begins with its first word and
+//! ends with its last, and each word can be underlined while it is spoken. How much text a cue shows is for the caller to say
 //! ([`Style`]).
 
 mod cues;
+mod spoken;
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
 
 use crate::transcript::{Segment, Transcript};
-use cues::cues;
+use cues::{Cue, cues};
 
 /// A format for a transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +71,10 @@ pub struct Style {
     /// Most lines that SRT and VTT show at a time; a segment with more becomes several cues, which
     /// share its time by their lengths. It needs `max_line_width` to have an effect.
     pub max_line_count: Option<usize>,
+    /// Most words that SRT and VTT show at a time, where words have times.
+    pub max_words_per_line: Option<usize>,
+    /// Whether SRT and VTT underline each word while it is spoken, where words have times.
+    pub highlight_words: bool,
 }
 
 impl Format {
@@ -138,6 +145,17 @@ impl Writer {
 
     /// The next segment.
     pub fn segment(&mut self, segment: &Segment) -> String {
+        if let Some(channel) = &segment.channel
+            && !segment.text.trim().is_empty()
+        {
+            let text = format!("{channel}: {}", segment.text);
+            let channel = None;
+            return self.segment(&Segment {
+                text,
+                channel,
+                ..segment.clone()
+            });
+        }
         match self.format {
             Format::Text => line(segment).map_or_else(String::new, |line| line + "\n"),
             Format::Json => String::new(),
@@ -150,13 +168,13 @@ impl Writer {
     /// Numbered cues, with hours always written and a comma before the milliseconds.
     fn srt(&mut self, segment: &Segment) -> String {
         let mut out = String::new();
-        for cue in cues(segment, &self.style) {
+        for cue in shown(segment, &self.style) {
             self.cues += 1;
             let (start, end) = (
                 timestamp(cue.start, true, ','),
                 timestamp(cue.end, true, ','),
             );
-            let text = cue.lines.join("\n").replace("-->", "->");
+            let text = marked(&cue, |text| text.replace("-->", "->"));
             // Writing to a `String` does not fail.
             let _ = write!(out, "{}\n{start} --> {end}\n{text}\n\n", self.cues);
         }
@@ -167,15 +185,35 @@ impl Writer {
     /// `<` and `>` are escaped.
     fn vtt(&mut self, segment: &Segment) -> String {
         let mut out = String::new();
-        for cue in cues(segment, &self.style) {
+        for cue in shown(segment, &self.style) {
             let (start, end) = (clock(cue.start), clock(cue.end));
-            let text = cue.lines.join("\n");
-            let text = text.replace('&', "&amp;").replace('<', "&lt;");
-            let text = text.replace('>', "&gt;");
+            let text = marked(&cue, |text| {
+                let text = text.replace('&', "&amp;").replace('<', "&lt;");
+                text.replace('>', "&gt;")
+            });
             let _ = write!(out, "{start} --> {end}\n{text}\n\n");
         }
         out
     }
+}
+
+/// The cues of a segment: by its words, where these have times.
+fn shown(segment: &Segment, style: &Style) -> Vec<Cue> {
+    match segment.words.as_deref() {
+        Some(words) if !words.is_empty() => spoken::cues(words, style),
+        _ => cues(segment, style),
+    }
+}
+
+/// The lines of a cue, with the word that is spoken underlined; `escape` is for text.
+fn marked(cue: &Cue, escape: impl Fn(&str) -> String) -> String {
+    let text = cue.lines.join("\n");
+    let Some(word) = &cue.marked else {
+        return escape(&text);
+    };
+    let part = |range: Range<usize>| escape(text.get(range).unwrap_or_default());
+    let (before, behind) = (part(0..word.start), part(word.end..text.len()));
+    format!("{before}<u>{}</u>{behind}", part(word.clone()))
 }
 
 /// The text of a segment in one line; `None` if it has no words.
@@ -192,7 +230,8 @@ fn tsv(segment: &Segment) -> String {
 
 /// One JSON object: `file` if it is known, `text`, `language`, `duration`, and `segments` with `id`,
 /// `seek`, `start`, `end`, `text`, `tokens`, `avg_logprob`, `compression_ratio`, `no_speech_prob`,
-/// `temperature` and `complete`. Times are in seconds.
+/// `temperature`, `complete` and, if words have times or channels are told apart, `words` and
+/// `channel`. Times are in seconds.
 fn json(transcript: &Transcript, style: &Style) -> String {
     #[derive(Serialize)]
     struct Numbered<'a> {
@@ -264,6 +303,8 @@ mod tests {
             no_speech_prob: None,
             temperature: 0.0,
             complete: true,
+            words: None,
+            channel: None,
         };
         Transcript {
             text: "Tom & <Jerry>\n\n1 --> 2 end".to_owned(),

@@ -2,12 +2,14 @@
 
 mod audio;
 mod batch;
+mod channels;
 mod features;
 
 mod longform;
 mod sound_sources;
 mod speech;
 mod text;
+mod voice;
 mod whisper;
 
 use std::path::PathBuf;

@@ -261,7 +261,7 @@ fn damaged_and_unsupported_files_are_errors_that_name_the_setting() {
         ("max_length", json!(-1)),
         ("suppress_tokens", json!({})),
         ("repetition_penalty", json!(1.2)),
-        ("no_repeat_ngram_size", json!(3)),
+        ("encoder_no_repeat_ngram_size", json!(3)),
         ("bad_words_ids", json!([[1]])),
         ("return_timestamps", json!("word")),
         ("num_beams", json!(0)),

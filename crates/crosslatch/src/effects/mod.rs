@@ -107,25 +107,40 @@ fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
 
 /// For each value of a graph, whether some node may change its memory.
 pub fn overwritten(graph: &Graph) -> Vec<bool> {
-    // Memory is identified by the first value that lies in it.
-    let mut memory: Vec<Origins> = vec![Origins::new(); graph.values.len()];
-    let mut written = Origins::new();
+    let Memory { values, writes } = memory(graph);
+    let written: Origins = writes.into_iter().flatten().collect();
+    let is_written = |set: &Origins| !set.is_disjoint(&written);
+    values.iter().map(is_written).collect()
+}
+
+/// Which memory the values of a graph may lie in, and which its nodes may write. Memory is identified
+/// by the first value that lies in it.
+pub struct Memory {
+    /// For each value, the memory that it may lie in.
+    pub values: Vec<Origins>,
+    /// For each node, the memory that it may write.
+    pub writes: Vec<Origins>,
+}
+
+/// The memory of a graph.
+pub fn memory(graph: &Graph) -> Memory {
+    let mut values: Vec<Origins> = vec![Origins::new(); graph.values.len()];
+    let mut writes = Vec::with_capacity(graph.nodes.len());
     for id in &graph.inputs {
-        memory[id.index()].insert(id.index());
+        values[id.index()].insert(id.index());
     }
     for node in &graph.nodes {
-        let (results, own) = node_effects(node, &memory);
-        written.extend(own);
+        let (results, written) = node_effects(node, &values);
+        writes.push(written);
         for (id, mut set) in node.results.iter().zip(results) {
             // After one of the branches, the result of a `cond` may be fresh memory.
             if set.is_empty() || node.is_cond() {
                 set.insert(id.index());
             }
-            memory[id.index()] = set;
+            values[id.index()] = set;
         }
     }
-    let is_written = |set: &Origins| !set.is_disjoint(&written);
-    memory.iter().map(is_written).collect()
+    Memory { values, writes }
 }
 
 impl ProgramBuilder {

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
+use crate::passes::alignment::{Heads, align};
 use crate::passes::{carry, latch};
 use crate::pt2::weights::Weight;
 
@@ -24,6 +25,21 @@ pub struct Method {
     pub latch: Option<Latch>,
     /// Where its carried slots come from, if it has any.
     pub carry: Option<Carry>,
+    /// Whose attention it returns the weights of, if it is a method made for that.
+    pub alignment: Option<Alignment>,
+}
+
+/// The method that another one returns the weights of attention of, working on its state.
+#[derive(Clone, Debug)]
+pub struct Alignment {
+    /// Index of the method. Both have the same slots, and in a session the same state.
+    pub of: usize,
+    /// The input that takes tokens.
+    pub tokens: String,
+    /// The heads.
+    pub heads: Heads,
+    /// Names of the outputs, in the order of the heads.
+    pub weights: Vec<String>,
 }
 
 /// The method that is run before another one and leaves it its carried slots.
@@ -75,7 +91,27 @@ impl Method {
             readiness,
             latch: None,
             carry: None,
+            alignment: None,
         }
+    }
+
+    /// The method that returns the weights of attention of this one, which is the method `of` of its
+    /// model.
+    pub(super) fn aligned(&self, of: usize, tokens: &str, heads: &Heads) -> Result<Method, String> {
+        if self.carry.is_some() {
+            return Err("it carries its caches from run to run".to_owned());
+        }
+        let aligned = align(&self.program, tokens, heads).map_err(|e| e.to_string())?;
+        crate::ir::verify::verify(&aligned.program).map_err(|e| e.to_string())?;
+        let mut method = Method::new(aligned.program, self.bindings.clone());
+        method.latch.clone_from(&self.latch);
+        method.alignment = Some(Alignment {
+            of,
+            tokens: tokens.to_owned(),
+            heads: heads.clone(),
+            weights: aligned.weights,
+        });
+        Ok(method)
     }
 
     /// A method as it was loaded; `look` notes whether a slot of its state holds zeros only.

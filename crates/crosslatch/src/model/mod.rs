@@ -15,8 +15,8 @@ mod quantized;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crosslatch_kernels::Threads;
 use crosslatch_kernels::tensor::WeightFormat;
-use crosslatch_kernels::{DType, Threads};
 
 use crate::error::Error;
 use crate::inputs::input_slots;
@@ -24,7 +24,9 @@ use crate::ir::Program;
 use crate::ir::graph::SlotKind;
 use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
-use crate::passes::{caches, latch};
+use crate::passes::alignment::Heads;
+use crate::passes::caches::{CacheFormat, convert_caches};
+use crate::passes::latch;
 use crate::precision::Precision;
 use crate::pt2::archive::Archive;
 use crate::pt2::weights::{Weight, Weights};
@@ -34,7 +36,7 @@ use contents::Contents;
 use method::{check_bindings, constant_type};
 
 pub use assemble::{FileId, Files, ModelBuilder, WeightContents};
-pub use method::{Carry, Latch, Method};
+pub use method::{Alignment, Carry, Latch, Method};
 pub use quantized::{QuantizedWeights, Stored};
 
 /// A loaded model. Cheap to clone: clones share everything.
@@ -49,8 +51,11 @@ struct Inner {
     quantized: [OnceLock<QuantizedWeights>; 3],
     /// Held by the session that quantizes weights; others wait for it.
     quantizing: Mutex<()>,
-    /// The same model with bf16 caches, if it has such caches, once a session has asked for it.
-    with_bf16_caches: OnceLock<Option<Model>>,
+    /// The same model with caches in bf16 and in int8, if it has such caches, once a session has
+    /// asked for it.
+    with_narrow_caches: [OnceLock<Option<Model>>; 2],
+    /// The same model with methods that return the weights of attention, once somebody has asked.
+    aligned: Mutex<Vec<Model>>,
 }
 
 impl Model {
@@ -65,24 +70,40 @@ impl Model {
             methods,
             quantized: Default::default(),
             quantizing: Mutex::new(()),
-            with_bf16_caches: OnceLock::new(),
+            with_narrow_caches: Default::default(),
+            aligned: Mutex::new(Vec::new()),
         }))
     }
 
     /// The model that a session in this precision runs. In a precision other than `f32`, the caches
-    /// of cross-attention keys and values are bf16 ([`passes::caches`](crate::passes::caches)).
+    /// of cross-attention keys and values are stored in it, too
+    /// ([`passes::caches`](crate::passes::caches)).
     pub fn in_precision(&self, precision: Precision) -> Model {
-        if precision == Precision::F32 {
-            return self.clone();
-        }
-        let changed = self.0.with_bf16_caches.get_or_init(|| {
+        let (cell, format) = match precision {
+            Precision::F32 => return self.clone(),
+            Precision::Bf16 => (0, CacheFormat::Bf16),
+            Precision::Int8 | Precision::Int4 => (1, CacheFormat::Int8),
+        };
+        let changed = self.0.with_narrow_caches[cell].get_or_init(|| {
             let methods = self.methods().iter();
-            let changed: Vec<Option<Method>> = methods.map(with_bf16_caches).collect();
-            let methods = changed.iter().zip(self.methods());
-            changed.iter().any(Option::is_some).then(|| {
-                let methods = methods.map(|(new, old)| new.as_ref().unwrap_or(old).clone());
-                Model::new(self.0.file.clone(), methods.collect())
-            })
+            let changed: Vec<Option<Method>> =
+                methods.map(|m| with_narrow_caches(m, format)).collect();
+            if !changed.iter().any(Option::is_some) {
+                return None;
+            }
+            let methods = changed.into_iter().zip(self.methods());
+            let mut methods: Vec<Method> = methods
+                .map(|(new, old)| new.unwrap_or_else(|| old.clone()))
+                .collect();
+            for i in 0..methods.len() {
+                if let Some(alignment) = methods[i].alignment.clone() {
+                    let of = &methods[alignment.of];
+                    methods[i] = of
+                        .aligned(alignment.of, &alignment.tokens, &alignment.heads)
+                        .ok()?;
+                }
+            }
+            Some(Model::new(self.0.file.clone(), methods))
         });
         changed.as_ref().unwrap_or(self).clone()
     }
@@ -107,6 +128,9 @@ impl Model {
                 "the model is latched already; name all inputs at once".into(),
             ));
         }
+        if self.methods().iter().any(|m| m.alignment.is_some()) {
+            return Err(fail("the model is aligned already; latch it before".into()));
+        }
         let fail = |e: VerifyError| fail(e.to_string());
         let mut methods = Vec::new();
         let mut parts = Vec::new();
@@ -130,6 +154,34 @@ impl Model {
         }
         methods.append(&mut parts);
         Ok(Model::new(self.0.file.clone(), methods))
+    }
+
+    /// The same model with one more method, `METHOD@alignment`, which takes the inputs of `method`, works
+    /// on its state, and returns the weights of these heads of its cross-attention
+    /// ([`passes::alignment`](crate::passes::alignment)). `tokens` is the input that takes tokens. Whoever
+    /// asks for the same again gets the same model.
+    ///
+    /// # Errors
+    /// If there is no such method, or its cross-attention is not found.
+    pub fn aligned(&self, method: &str, tokens: &str, heads: &Heads) -> Result<Model, Error> {
+        let of = self.method_index(method)?;
+        let is_it = |model: &&Model| {
+            let alignment = model.methods().last().and_then(|m| m.alignment.as_ref());
+            alignment.is_some_and(|a| a.of == of && a.tokens == tokens && a.heads == *heads)
+        };
+        let mut known = self.0.aligned.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(model) = known.iter().find(is_it) {
+            return Ok(model.clone());
+        }
+        let aligned = self.methods()[of].aligned(of, tokens, heads);
+        let aligned = aligned.map_err(|reason| Error::Alignment {
+            method: method.to_owned(),
+            reason,
+        })?;
+        let methods = self.methods().iter().cloned().chain([aligned]).collect();
+        let model = Model::new(self.0.file.clone(), methods);
+        known.push(model.clone());
+        Ok(model)
     }
 
     fn check_input(&self, input: &str) -> Result<(), Error> {
@@ -323,8 +375,11 @@ impl Model {
     }
 }
 
-/// The method with bf16 caches, if it has any caches that may be bf16.
-fn with_bf16_caches(method: &Method) -> Option<Method> {
+/// The method with caches stored in this format, if it has any that may be.
+fn with_narrow_caches(method: &Method, format: CacheFormat) -> Option<Method> {
+    if method.alignment.is_some() {
+        return None;
+    }
     let is_carried = |slot: usize| {
         let links = method.carry.iter().flat_map(|carry| &carry.links);
         links.into_iter().any(|link| link.slot == slot)
@@ -333,16 +388,18 @@ fn with_bf16_caches(method: &Method) -> Option<Method> {
         let weight = method.bindings[slot].as_ref();
         weight.is_some_and(|w| w.is_zero && w.layout.is_contiguous()) && !is_carried(slot)
     };
-    let (program, chosen) = caches::convert_caches(&method.program, &starts_as_zeros)?;
+    let (program, chosen) = convert_caches(&method.program, format, &starts_as_zeros)?;
     crate::ir::verify::verify(&program).ok()?;
     let mut method = Method {
         program,
         ..method.clone()
     };
-    let weights = method.bindings.iter_mut().zip(chosen);
-    for (weight, _) in weights.filter(|(_, chosen)| *chosen) {
+    let graph = &method.program.graph;
+    let slots = graph.inputs.iter().zip(&mut method.bindings).zip(chosen);
+    for ((input, weight), _) in slots.filter(|(_, chosen)| *chosen) {
         // Zeros of one type are zeros of the other.
-        weight.as_mut()?.store_zeros_as(DType::BF16);
+        let (dtype, shape) = constant_type(&graph.value(*input).ty)?;
+        weight.as_mut()?.store_zeros_as(dtype, &shape);
     }
     Some(method)
 }

@@ -3,11 +3,15 @@
 //! Batch dimensions are broadcast by strides. So are grouped heads, where several heads of queries
 //! share one head of keys and values: the heads of queries become two dimensions, and keys and values
 //! are broadcast along the second. Nothing is copied.
+//!
+//! Sessions that take the same step solve their problems together, so that those that share keys and
+//! values read them once.
 
-use crosslatch_kernels::attention::{Attention, attention};
-use crosslatch_kernels::kernel::AnyLayout;
+use crosslatch_kernels::attention::{Attention, AttentionTensors, attention};
+use crosslatch_kernels::kernel::Kernel;
 use crosslatch_kernels::tensor::broadcast_shapes;
-use crosslatch_kernels::{DType, Dims, Layout, Operands};
+use crosslatch_kernels::tensor::scaled_rows::SCALE_BYTES;
+use crosslatch_kernels::{DType, Dims, KernelError, Layout, Operands, Storage};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Compute, KernelSet, Lowering, OpError, TensorArg};
@@ -53,17 +57,22 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
             mask.map(|m| m.shape())
         ))
     };
-    // Keys and values may be stored in bf16 (`passes::caches`).
-    let is_bf16_cache = q.dtype == DType::F32 && [k, v].iter().all(|t| t.dtype == DType::BF16);
-    let is_unfit = |t: &TensorArg| t.rank() < 2 || !t.dtype.is_float();
-    let types_differ = [k, v].iter().any(|t| t.dtype != q.dtype) && !is_bf16_cache;
+    // Keys and values may be stored in bf16 or as scaled rows (`passes::caches`).
+    let stored_as = |dtype| q.dtype == DType::F32 && [k, v].iter().all(|t| t.dtype == dtype);
+    let (is_bf16, is_scaled) = (stored_as(DType::BF16), stored_as(DType::I8));
+    let extra = if is_scaled { SCALE_BYTES } else { 0 };
+    let is_unfit = |t: &TensorArg| t.rank() < 2 || !(t.dtype.is_float() || is_scaled);
+    let types_differ = [k, v].iter().any(|t| t.dtype != q.dtype) && !is_bf16 && !is_scaled;
     let is_unfit_mask = |m: &TensorArg| m.dtype != DType::Bool && !m.dtype.is_float();
     if types_differ || [q, k, v].into_iter().any(is_unfit) || mask.is_some_and(is_unfit_mask) {
         return Err(bad());
     }
     let size = |t: &TensorArg, from_end: usize| t.shape()[t.rank() - from_end];
-    let (queries, inner, keys, width) = (size(q, 2), size(q, 1), size(k, 2), size(v, 1));
-    if size(k, 1) != inner || size(v, 2) != keys {
+    let (queries, inner, keys) = (size(q, 2), size(q, 1), size(k, 2));
+    let Some(width) = size(v, 1).checked_sub(extra) else {
+        return Err(bad());
+    };
+    if size(k, 1).checked_sub(extra) != Some(inner) || size(v, 2) != keys {
         return Err(bad());
     }
     let [mut lq, mut lk, mut lv] = [q, k, v].map(TensorArg::layout_from_start);
@@ -96,8 +105,8 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         broadcast_shapes(&[&batch_of(&lq), &batch_of(&lk), &batch_of(&lv)]).ok_or_else(bad)?;
     let with = |tail: &[usize]| batch.iter().chain(tail).copied().collect::<Dims>();
     let lq = lq.expand(&with(&[queries, inner])).ok_or_else(bad)?;
-    let lk = lk.expand(&with(&[keys, inner])).ok_or_else(bad)?;
-    let lv = lv.expand(&with(&[keys, width])).ok_or_else(bad)?;
+    let lk = lk.expand(&with(&[keys, size(k, 1)])).ok_or_else(bad)?;
+    let lv = lv.expand(&with(&[keys, size(v, 1)])).ok_or_else(bad)?;
     let lm = match lm {
         None => None,
         Some(l) => Some(l.expand(&with(&[queries, keys])).ok_or_else(bad)?),
@@ -131,43 +140,86 @@ fn lower(call: &Call<'_>) -> Result<Lowering, OpError> {
         plain: call.plain(),
         allow_bf16: call.kernels == KernelSet::LowPrecision,
     };
-    let [iq, ik, iv] = [q, k, v].map(|t| t.index);
-    let im = mask.map(|m| m.index);
-    let (grouped, own_shape) = (groups.is_some(), lo.shape.clone());
-    let kernel = move |o: &mut Operands<'_, '_>| {
-        let q = view(&o.inputs[iq], &lq)?;
-        let k = view(&o.inputs[ik], &lk)?;
-        let v = view(&o.inputs[iv], &lv)?;
-        let mask = match (im, &lm) {
-            (Some(i), Some(l)) => Some(view(&o.inputs[i], l)?),
-            _ => None,
-        };
-        let [out, logsumexp @ ..] = &mut *o.outputs else {
-            return Ok(());
-        };
-        // The plan may have chosen another layout: heads after positions, for example.
-        let layout = match grouped {
-            false => out.layout().clone(),
-            true => lo.clone(),
-        };
-        let mut out = view_mut(out, &layout)?;
-        let mut logsumexp = match logsumexp.first_mut() {
-            None => None,
-            Some(t) => Some(view_mut(t, &ll)?),
-        };
-        attention(
-            &mut out,
-            logsumexp.as_mut(),
-            [&q, &k, &v],
-            mask.as_ref(),
-            options,
-            o.threads,
-        );
-        Ok(())
-    };
-    let kernel = AnyLayout {
-        accepts: move |layout: &Layout| !grouped && layout.shape == own_shape,
-        run: kernel,
+    let kernel = AttentionKernel {
+        operands: [q, k, v].map(|t| t.index),
+        mask: mask.map(|m| m.index).zip(lm),
+        layouts: [lq, lk, lv],
+        result: lo,
+        logarithms: ll,
+        is_grouped: groups.is_some(),
+        options,
     };
     Ok(Lowering::Compute(Compute::new(results, kernel)).with_flops(flops))
+}
+
+/// Attention with operands of known layouts.
+struct AttentionKernel {
+    /// Indices of queries, keys and values.
+    operands: [usize; 3],
+    layouts: [Layout; 3],
+    /// Index and layout of the mask.
+    mask: Option<(usize, Layout)>,
+    result: Layout,
+    logarithms: Layout,
+    /// Whether the heads of queries are two dimensions here and one in the program.
+    is_grouped: bool,
+    options: Attention,
+}
+
+impl AttentionKernel {
+    fn tensors<'o>(
+        &'o self,
+        o: &'o mut Operands<'_, '_>,
+    ) -> Result<AttentionTensors<'o>, KernelError> {
+        let input = |i: usize| view(&o.inputs[self.operands[i]], &self.layouts[i]);
+        let [q, k, v] = [input(0)?, input(1)?, input(2)?];
+        let mask = self.mask.as_ref();
+        let mask = mask.map(|(i, layout)| view(&o.inputs[*i], layout));
+        let [out, logarithms @ ..] = &mut *o.outputs else {
+            return Err(KernelError::Assertion("attention has no result".into()));
+        };
+        // The plan may have chosen another layout: heads after positions, for example.
+        let layout = match self.is_grouped {
+            false => out.layout(),
+            true => &self.result,
+        };
+        let logarithms = logarithms.first_mut();
+        Ok(AttentionTensors {
+            out: view_mut(out, layout)?,
+            logarithms: logarithms
+                .map(|t| view_mut(t, &self.logarithms))
+                .transpose()?,
+            q,
+            k,
+            v,
+            mask: mask.transpose()?,
+        })
+    }
+}
+
+impl Kernel for AttentionKernel {
+    fn accepts(&self, layout: &Layout) -> bool {
+        !self.is_grouped && layout.shape == self.result.shape
+    }
+
+    fn run(&self, operands: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        let threads = operands.threads;
+        let mut tensors = self.tensors(operands)?;
+        attention(std::slice::from_mut(&mut tensors), self.options, threads);
+        Ok(())
+    }
+
+    fn run_batched(
+        &self,
+        many: &mut [Operands<'_, '_>],
+        _memory: &mut Storage,
+    ) -> Result<(), KernelError> {
+        let Some(threads) = many.first().map(|operands| operands.threads) else {
+            return Ok(());
+        };
+        let tensors = many.iter_mut().map(|operands| self.tensors(operands));
+        let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+        attention(&mut tensors, self.options, threads);
+        Ok(())
+    }
 }

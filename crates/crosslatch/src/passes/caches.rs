@@ -1,11 +1,12 @@
-//! Caches of keys and values in bf16.
+//! Caches of keys and values in fewer bytes: bf16, or bytes with a scale for each row.
 //!
 //! A decoder step reads the cross-attention keys and values of all layers once, like its weights;
-//! where those are quantized, `f32` caches are a third of what a step reads. So a low precision
-//! stores caches in bf16. A cache is written, unlike a weight, so what it holds is part of what the
-//! program means. This pass therefore changes the program and nothing else: the type of the state
-//! becomes bf16, a conversion is inserted where an `f32` tensor is written to it or takes its place,
-//! and attention takes keys and values of that type. Interpreter and planner see the same program.
+//! where those are quantized, `f32` caches are a third of what a step reads, or more. So a low
+//! precision stores caches as it stores weights. A cache is written, unlike a weight, so what it
+//! holds is part of what the program means. This pass therefore changes the program and nothing
+//! else: the type of the state becomes bf16, or that of [scaled rows](crosslatch_kernels::tensor::scaled_rows); a conversion is
+//! inserted where an `f32` tensor is written to it or takes its place; and attention takes keys and
+//! values of that type. Interpreter and planner see the same program.
 //!
 //! A cache is converted if it is `f32`, starts as zeros, and is used only
 //!
@@ -16,16 +17,59 @@
 use std::sync::Arc;
 
 use crosslatch_kernels::DType;
+use crosslatch_kernels::tensor::MAX_COLUMNS;
+use crosslatch_kernels::tensor::scaled_rows::SCALE_BYTES;
 
 use crate::effects::{overwritten, summarize};
 use crate::ir::graph::{
-    Arg, Graph, Node, Output, Program, Provenance, SlotKind, ValueId, ValueType,
+    Arg, Graph, Node, Output, Program, Provenance, SlotKind, TensorType, ValueId, ValueType,
 };
 use crate::ir::operator::Operator;
 use crate::ops::Catalogue;
 
-/// The type of a converted cache.
-const STORED: DType = DType::BF16;
+/// How caches are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheFormat {
+    /// In bf16.
+    Bf16,
+    /// As [scaled rows](crosslatch_kernels::tensor::scaled_rows): a byte for each element, and a scale for each row.
+    Int8,
+}
+
+impl CacheFormat {
+    /// The name that it has in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheFormat::Bf16 => "bf16",
+            CacheFormat::Int8 => "int8",
+        }
+    }
+
+    /// The type of an `f32` tensor that is stored so; `None` if it cannot be, or has a size in its
+    /// last dimension that is not known.
+    fn stored(self, ty: &TensorType) -> Option<TensorType> {
+        let mut ty = ty.clone();
+        match self {
+            CacheFormat::Bf16 => ty.dtype = DType::BF16,
+            CacheFormat::Int8 => {
+                let last = ty.sizes.last_mut()?;
+                // Shorter rows would take more memory than they do in `f32`.
+                let columns = last.constant();
+                let columns = columns.filter(|n| (2..=MAX_COLUMNS as i64).contains(n))?;
+                *last = columns.checked_add(SCALE_BYTES as i64)?.into();
+                ty.dtype = DType::I8;
+            }
+        }
+        Some(ty)
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            CacheFormat::Bf16 => DType::BF16,
+            CacheFormat::Int8 => DType::I8,
+        }
+    }
+}
 
 /// Operators that hand a cache on: the operator, for each result the argument that it is, and the
 /// argument that is written to it, if any.
@@ -48,14 +92,15 @@ const READERS: [(&str, [&str; 2]); 2] = [
     ),
 ];
 
-/// The program with its caches in bf16, and for each slot whether it is one. `starts_as_zeros` says
-/// which state starts as zeros. `None` if there is no cache to convert.
+/// The program with its caches stored in this format, and for each slot whether it is one.
+/// `starts_as_zeros` says which state starts as zeros. `None` if there is no cache to convert.
 pub fn convert_caches(
     program: &Program,
+    format: CacheFormat,
     starts_as_zeros: &dyn Fn(usize) -> bool,
 ) -> Option<(Program, Vec<bool>)> {
     let chosen: Vec<bool> = (0..program.slots.len())
-        .map(|slot| is_convertible(program, slot) && starts_as_zeros(slot))
+        .map(|slot| is_convertible(program, format, slot) && starts_as_zeros(slot))
         .collect();
     if !chosen.contains(&true) {
         return None;
@@ -64,18 +109,18 @@ pub fn convert_caches(
     let returned: Vec<bool> = (program.outputs.iter())
         .map(|output| matches!(output, Output::Mutation { slot } if chosen[*slot]))
         .collect();
-    rewrite(&mut program.graph, &chosen, &returned)?;
+    rewrite(&mut program.graph, format, &chosen, &returned)?;
     Some((program, chosen))
 }
 
 /// Whether a slot is a cache that is used only as the pass allows.
-fn is_convertible(program: &Program, slot: usize) -> bool {
+fn is_convertible(program: &Program, format: CacheFormat, slot: usize) -> bool {
     let graph = &program.graph;
-    let is_f32 = |id: ValueId| match &graph.value(id).ty {
-        ValueType::Tensor(ty) => ty.dtype == DType::F32,
+    let fits = match &graph.value(graph.inputs[slot]).ty {
+        ValueType::Tensor(ty) => ty.dtype == DType::F32 && format.stored(ty).is_some(),
         _ => false,
     };
-    if program.slots[slot].kind != SlotKind::State || !is_f32(graph.inputs[slot]) {
+    if program.slots[slot].kind != SlotKind::State || !fits {
         return false;
     }
     let only: Vec<bool> = (0..graph.inputs.len()).map(|i| i == slot).collect();
@@ -223,23 +268,28 @@ impl Links {
 
 /// Changes the type of inputs that are caches and of all values that are the same caches, and
 /// converts what is returned in place of one.
-fn rewrite(graph: &mut Graph, inputs: &[bool], outputs: &[bool]) -> Option<()> {
+fn rewrite(
+    graph: &mut Graph,
+    format: CacheFormat,
+    inputs: &[bool],
+    outputs: &[bool],
+) -> Option<()> {
     let trace = Trace::of(graph, inputs)?;
     for (value, is_cache) in graph.values.iter_mut().zip(&trace.caches) {
         if let (true, ValueType::Tensor(ty)) = (is_cache, &mut value.ty) {
-            ty.dtype = STORED;
+            *ty = format.stored(ty)?;
         }
     }
     for mut node in std::mem::take(&mut graph.nodes) {
         if node.operands().any(|id| trace.is_cache(id)) {
-            rewrite_node(graph, &mut node, &trace)?;
+            rewrite_node(graph, format, &mut node, &trace)?;
         }
         graph.nodes.push(node);
     }
     let mut returned = std::mem::take(&mut graph.outputs);
     for (arg, is_cache) in returned.iter_mut().zip(outputs) {
         if *is_cache {
-            convert(graph, arg)?;
+            convert(graph, format, arg)?;
         }
     }
     graph.outputs = returned;
@@ -248,7 +298,12 @@ fn rewrite(graph: &mut Graph, inputs: &[bool], outputs: &[bool]) -> Option<()> {
 
 /// Rewrites the branches of a node that takes a cache, and converts its other operands where they
 /// must be of the same type.
-fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()> {
+fn rewrite_node(
+    graph: &mut Graph,
+    format: CacheFormat,
+    node: &mut Node,
+    trace: &Trace,
+) -> Option<()> {
     if node.is_cond() {
         let inputs: Vec<bool> = operands(node)?
             .iter()
@@ -256,7 +311,7 @@ fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()>
             .collect();
         let returned = returned(node, &inputs)?;
         let mut branches = node.branches.iter_mut();
-        return branches.try_for_each(|branch| rewrite(branch, &inputs, &returned));
+        return branches.try_for_each(|branch| rewrite(branch, format, &inputs, &returned));
     }
     let converted = match Links::of(&node.op) {
         Some(links) => links.written.into_iter().collect(),
@@ -270,32 +325,35 @@ fn rewrite_node(graph: &mut Graph, node: &mut Node, trace: &Trace) -> Option<()>
     };
     converted
         .into_iter()
-        .try_for_each(|i| convert(graph, &mut node.args[i]))
+        .try_for_each(|i| convert(graph, format, &mut node.args[i]))
 }
 
 /// Replaces a tensor by its conversion, unless it is of the right type.
-fn convert(graph: &mut Graph, arg: &mut Arg) -> Option<()> {
+fn convert(graph: &mut Graph, format: CacheFormat, arg: &mut Arg) -> Option<()> {
     let Arg::Value(from) = *arg else {
         return None;
     };
     let value = graph.value(from);
-    let ValueType::Tensor(mut ty) = value.ty.clone() else {
+    let ValueType::Tensor(ty) = &value.ty else {
         return None;
     };
-    if ty.dtype == STORED {
+    if ty.dtype == format.dtype() {
         return Some(());
     }
-    ty.dtype = STORED;
-    let name = format!("{}_{STORED}_{}", value.name, graph.values.len());
+    let ty = format.stored(ty)?;
+    let name = format!("{}_{}_{}", value.name, format.name(), graph.values.len());
     let to = graph.add_value(name, ValueType::Tensor(ty));
-    let op = Catalogue::builtin().get("aten::_to_copy")?;
+    let op = Catalogue::builtin().get(match format {
+        CacheFormat::Bf16 => "aten::_to_copy",
+        CacheFormat::Int8 => "crosslatch::scale_rows",
+    })?;
     let args = op
         .schema
         .params
         .iter()
         .map(|param| match param.name.as_str() {
             "self" => Arg::Value(from),
-            "dtype" => Arg::DType(STORED),
+            "dtype" => Arg::DType(format.dtype()),
             "non_blocking" => Arg::Bool(false),
             _ => Arg::None,
         });

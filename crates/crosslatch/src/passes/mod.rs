@@ -1,5 +1,6 @@
 //! Passes: each module decides something about a program before it is planned, or rewrites it.
 
+pub mod alignment;
 pub mod caches;
 pub mod carry;
 pub mod halves;

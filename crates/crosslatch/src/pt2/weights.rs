@@ -97,16 +97,17 @@ impl Weight {
         (self.stored != self.dtype).then_some(StoredAs::Halves(self.stored))
     }
 
-    /// Turns a payload of zeros into as many zeros of a smaller type.
-    pub(crate) fn store_zeros_as(&mut self, dtype: DType) {
-        let bytes = self.layout.numel() * dtype.size();
+    /// Turns a payload of zeros into zeros of another type and shape, which take fewer bytes.
+    pub(crate) fn store_zeros_as(&mut self, dtype: DType, shape: &[usize]) {
+        let layout = Layout::contiguous(shape);
+        let bytes = layout.numel() * dtype.size();
         let shorten = |range: &mut Range<usize>| range.end = range.end.min(range.start + bytes);
         match &mut self.source {
             Source::File(_, range) | Source::Copied(range) => shorten(range),
             Source::Zeros => {}
         }
         (self.dtype, self.stored) = (dtype, dtype);
-        self.layout = Layout::contiguous(&self.layout.shape);
+        self.layout = layout;
     }
 }
 

@@ -39,7 +39,7 @@ pub struct ReferenceSession {
     /// For each method, the contents of its slots that are not inputs.
     slots: Vec<Vec<Option<Shared>>>,
     /// For each method, the slots that a `cond` has filled in this session.
-    filled: Vec<RefCell<BTreeSet<usize>>>,
+    filled: Vec<Rc<RefCell<BTreeSet<usize>>>>,
     /// For each method that carries, what its carried slots hold now.
     carried: Vec<Vec<(usize, Tensor)>>,
 }
@@ -97,7 +97,19 @@ impl ReferenceSession {
             })
         });
         self.slots = slots.collect::<Result<_, _>>()?;
-        self.filled = vec![RefCell::default(); self.slots.len()];
+        self.filled = vec![Rc::default(); self.slots.len()];
+        for (i, method) in self.model.methods().iter().enumerate() {
+            let Some(alignment) = &method.alignment else {
+                continue;
+            };
+            // It works on the state of another method.
+            self.filled[i] = Rc::clone(&self.filled[alignment.of]);
+            for (j, slot) in method.program.slots.iter().enumerate() {
+                if slot.kind == SlotKind::State {
+                    self.slots[i][j] = self.slots[alignment.of][j].clone();
+                }
+            }
+        }
         self.carried = vec![Vec::new(); self.slots.len()];
         Ok(())
     }

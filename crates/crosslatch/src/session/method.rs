@@ -1,20 +1,16 @@
 //! What a session keeps for each method: its state, its arena, its plans.
 //!
-//! State may be shared by sessions that were forked from one another: a slot that none of them has
-//! written since lies in one place for all of them (a *loan*), and the first session that writes it
-//! gets a copy of its own. So the beams of a search share the cross-attention keys and values, which
-//! are written once, and have self-attention caches of their own, although the model does not say
-//! which is which.
+//! State may be shared by sessions that were forked from one another ([`fork`](super::fork)).
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crosslatch_kernels::runtime::{Blocks, Loan};
-use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
 
 use super::latched::Seen;
 use super::steps::Member;
+use super::written::Written;
 use crate::error::Error;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
@@ -42,13 +38,17 @@ pub(super) struct Kept {
 pub(super) struct MethodState {
     /// For each slot that is state, its bytes in `state`.
     pub slots: Vec<Option<Range<usize>>>,
-    state: Storage,
+    pub(super) state: Storage,
+    /// For each slot, what of it may differ from its contents in the file.
+    pub(super) written: Vec<Written>,
+    /// For each slot, whether it has been shared since the state was that of the file.
+    pub(super) was_lent: Vec<bool>,
     /// Whether `state` may differ from its contents in the file.
-    is_touched: bool,
+    pub(super) is_touched: bool,
     /// The parts of `state` that still lie in memory which this session shares with others.
-    loans: Vec<Loan>,
+    pub(super) loans: Vec<Loan>,
     /// For each slot that a `cond` fills, whether this session has filled it.
-    filled: Vec<bool>,
+    pub(super) filled: Vec<bool>,
     pub(super) arena: Storage,
     /// The arena of the last run, if forks may read it too.
     pub(super) shared_arena: Option<Arc<Storage>>,
@@ -59,7 +59,7 @@ pub(super) struct MethodState {
     pub last: Option<usize>,
     /// How often it was run.
     pub runs: u64,
-    /// What its latched values were computed from.
+    /// What its outputs were computed from, if they are latched values of other methods.
     pub seen: Seen,
     /// The run of the method before this one from which the last run carried on.
     pub follows: Option<u64>,
@@ -71,6 +71,8 @@ impl MethodState {
         MethodState {
             slots: Vec::new(),
             state: Storage::zeroed(0),
+            written: Vec::new(),
+            was_lent: Vec::new(),
             is_touched: false,
             loans: Vec::new(),
             filled: Vec::new(),
@@ -108,14 +110,29 @@ impl MethodState {
                 Some(start..start.saturating_add(bytes))
             })
             .collect();
+        let is_own = method.alignment.is_none();
         let mut state = MethodState {
             filled: vec![false; slots.len()],
+            written: vec![Written::default(); slots.len()],
+            was_lent: vec![false; slots.len()],
             slots,
-            state: limit.allocate(len, taken)?,
+            state: limit.allocate(if is_own { len } else { 0 }, taken)?,
             ..MethodState::empty()
         };
-        state.fill_from_file(model, index);
+        if is_own {
+            state.fill_from_file(model, index);
+        }
         Ok(state)
+    }
+
+    /// Exchanges the state with that of a method with the same slots, for a run that works on it.
+    pub fn exchange_state(&mut self, other: &mut MethodState) {
+        std::mem::swap(&mut self.state, &mut other.state);
+        std::mem::swap(&mut self.is_touched, &mut other.is_touched);
+        std::mem::swap(&mut self.loans, &mut other.loans);
+        std::mem::swap(&mut self.filled, &mut other.filled);
+        std::mem::swap(&mut self.written, &mut other.written);
+        std::mem::swap(&mut self.was_lent, &mut other.was_lent);
     }
 
     /// Bytes of memory that this method takes by itself.
@@ -132,6 +149,8 @@ impl MethodState {
         if std::mem::take(&mut self.is_touched) {
             self.loans.clear();
             self.filled.fill(false);
+            self.written.fill(Written::default());
+            self.was_lent.fill(false);
             self.state.bytes_mut().fill(0);
             self.fill_from_file(model, index);
         }
@@ -241,6 +260,8 @@ impl MethodState {
         Member {
             blocks,
             filled: &mut self.filled,
+            slots: &self.slots,
+            written: &mut self.written,
         }
     }
 
@@ -263,51 +284,6 @@ impl MethodState {
     /// Bytes of state that lie in memory that this session shares with others.
     pub fn borrowed_bytes(&self) -> usize {
         self.loans.iter().map(|loan| loan.len).sum()
-    }
-
-    /// The same state for another session. Both read it where it lies, and each copies what it writes.
-    /// The outputs of the last run are shared if the method keeps no state. Those of a method that
-    /// keeps state stay with this session alone, so that its arena need not be allocated again.
-    ///
-    /// # Errors
-    /// If the system has no memory for what may be written.
-    pub fn fork(&mut self) -> Result<MethodState, OutOfMemory> {
-        let borrowed = |slot: &Range<usize>| self.loans.iter().any(|l| l.start == slot.start);
-        let own = self.slots.iter().flatten().filter(|slot| !slot.is_empty());
-        let own: Vec<Range<usize>> = own.filter(|slot| !borrowed(slot)).cloned().collect();
-        if !own.is_empty() {
-            let len = self.state.len();
-            let from = Arc::new(std::mem::replace(
-                &mut self.state,
-                Storage::try_sparse(len)?,
-            ));
-            self.loans.extend(own.iter().map(|slot| Loan {
-                start: slot.start,
-                len: slot.len(),
-                from: Arc::clone(&from),
-            }));
-        }
-        let is_stateless = self.slots.iter().all(Option::is_none);
-        let last = self.last.filter(|_| is_stateless);
-        if last.is_some() && self.shared_arena.is_none() {
-            let arena = std::mem::replace(&mut self.arena, Storage::zeroed(0));
-            self.shared_arena = Some(Arc::new(arena));
-        }
-        Ok(MethodState {
-            slots: self.slots.clone(),
-            state: Storage::try_sparse(self.state.len())?,
-            is_touched: true,
-            loans: self.loans.clone(),
-            filled: self.filled.clone(),
-            arena: Storage::zeroed(0),
-            shared_arena: self.shared_arena.clone().filter(|_| last.is_some()),
-            spare: Storage::zeroed(0),
-            plans: self.plans.clone(),
-            last,
-            runs: self.runs,
-            seen: self.seen.clone(),
-            follows: self.follows,
-        })
     }
 }
 

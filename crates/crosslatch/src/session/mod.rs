@@ -11,12 +11,14 @@
 //! is what a method carries from run to run.
 
 mod carried;
+mod fork;
 mod inputs;
 mod latched;
 mod method;
 mod outputs;
 mod run;
 mod steps;
+mod written;
 
 use std::sync::Arc;
 
@@ -123,6 +125,31 @@ impl Session {
         })
     }
 
+    /// Makes this session what a [`fork`](Session::fork) of another one would be, in the memory that
+    /// it has: state that both write is copied, as far as it has been written, and nothing is
+    /// allocated. This is how one of the texts that a search follows takes over another one.
+    ///
+    /// # Errors
+    /// As for [`fork`](Session::fork).
+    pub fn continue_from(&mut self, other: &mut Session) -> Result<(), Error> {
+        let is_alike = self.model.is(&other.model)
+            && self.kernels == other.kernels
+            && self.precision == other.precision;
+        if !is_alike {
+            *self = other.fork()?;
+            return Ok(());
+        }
+        let methods = self.methods.iter_mut().zip(&mut other.methods);
+        for ((mine, theirs), method) in methods.zip(self.model.methods()) {
+            let done = mine.continue_from(theirs, method);
+            done.map_err(|e| Error::Memory {
+                what: "a fork of the session".to_owned(),
+                source: e.into(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Bytes of a method's state that this session shares with the session that it was forked from,
     /// or with sessions that were forked from it.
     ///
@@ -145,7 +172,8 @@ impl Session {
     /// What a state slot of a method holds now; `None` if there is no such slot.
     pub fn state(&self, method: &str, slot: &str) -> Option<TensorRef<'_>> {
         let index = self.model.method_index(method).ok()?;
-        let (state, method) = (&self.methods[index], &self.model.methods()[index]);
+        let state = &self.methods[self.works_on(index).unwrap_or(index)];
+        let method = &self.model.methods()[index];
         let i = method.program.slots.iter().position(|s| s.name == slot)?;
         let (range, weight) = (state.slots[i].as_ref()?, method.bindings[i].as_ref()?);
         let bytes = state.state(range)?;
@@ -166,6 +194,12 @@ impl Session {
     fn once(&self, index: usize) -> Option<usize> {
         let latch = self.model.methods()[index].latch.as_ref()?;
         Some(latch.once)
+    }
+
+    /// The method whose state this one works on, if that is another one.
+    fn works_on(&self, index: usize) -> Option<usize> {
+        let alignment = self.model.methods()[index].alignment.as_ref()?;
+        Some(alignment.of)
     }
 
     /// The plan of a method for inputs of these types, made if there is none.

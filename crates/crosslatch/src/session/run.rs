@@ -144,11 +144,11 @@ impl Session {
             });
         }
         // If a run has failed since, its outputs are gone.
-        let is_there = self.methods[once].last.is_some();
-        if is_there && self.methods[index].seen.is(self.methods[once].runs, &given) {
+        let kept = &self.methods[once];
+        if kept.last.is_some() && kept.seen.is(kept.runs, &given) {
             return Ok(());
         }
-        self.methods[index].seen.forget();
+        self.methods[once].seen.forget();
         self.run_alone(once, &inputs).map_err(|e| match e {
             // The caller gave the inputs to the step.
             Error::Input { reason, .. } => Error::Input {
@@ -158,7 +158,7 @@ impl Session {
             other => other,
         })?;
         let run = self.methods[once].runs;
-        self.methods[index].seen.remember(run, &given);
+        self.methods[once].seen.remember(run, &given);
         Ok(())
     }
 }
@@ -176,11 +176,17 @@ fn run_sessions(
     let taken = sessions.iter_mut().map(|session| {
         let mut state = std::mem::replace(&mut session.methods[index], MethodState::empty());
         state.runs += 1;
+        if let Some(of) = session.works_on(index) {
+            state.exchange_state(&mut session.methods[of]);
+        }
         state
     });
     let mut states: Each<MethodState> = taken.collect();
     let result = run_states(threads, sessions, index, &mut states, named, &mut memory);
-    for (session, state) in sessions.iter_mut().zip(states) {
+    for (session, mut state) in sessions.iter_mut().zip(states) {
+        if let Some(of) = session.works_on(index) {
+            state.exchange_state(&mut session.methods[of]);
+        }
         session.methods[index] = state;
     }
     sessions[0].memory = memory;

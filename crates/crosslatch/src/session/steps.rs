@@ -3,10 +3,13 @@
 //! A plan names memory by block and place; here the places become slices, lent for one kernel at a
 //! time by [`Blocks`], which refuses two that overlap where one is written.
 
+use std::ops::Range;
+
 use crosslatch_kernels::runtime::{Blocks, Region};
 use crosslatch_kernels::{Operands, Storage, TensorMut, TensorRef, Threads};
 use smallvec::SmallVec;
 
+use super::written::{Written, lies_in_order};
 use crate::error::Error;
 use crate::model::Method;
 use crate::plan::{Block, Location, Operand, RunStep, Step};
@@ -18,6 +21,10 @@ pub(super) struct Member<'r> {
     pub blocks: Blocks<'r>,
     /// For each slot, whether this session has filled it.
     pub filled: &'r mut [bool],
+    /// For each slot that is state, its bytes in that block.
+    pub slots: &'r [Option<Range<usize>>],
+    /// For each slot, what of it has been written.
+    pub written: &'r mut [Written],
 }
 
 /// A run of a method's steps, in one session or in several that have the same plan.
@@ -93,15 +100,16 @@ impl Run<'_> {
 
     /// Runs a kernel in these sessions. In one alone it needs no list of operands.
     fn kernel(&mut self, step: &RunStep, who: &[usize]) -> Result<(), String> {
+        let (method, files) = (self.method, self.files);
         if let [one] = who {
-            let mut opened = Opened::new(&mut self.members[*one].blocks, step, self.files)?;
+            let mut opened = self.members[*one].open(step, method, files)?;
             let result = step.kernel.run(&mut opened.operands(self.threads));
             return result.map_err(|e| e.to_string());
         }
         let members = self.members.iter_mut().enumerate();
         let mut opened = members
             .filter(|(i, _)| who.contains(i))
-            .map(|(_, member)| Opened::new(&mut member.blocks, step, self.files))
+            .map(|(_, member)| member.open(step, method, files))
             .collect::<Result<Vec<_>, _>>()?;
         let mut many: Vec<_> = opened
             .iter_mut()
@@ -118,6 +126,43 @@ impl Run<'_> {
         let bytes = bytes.map_err(|e| e.to_string())?;
         let tensor = TensorRef::new(operand.dtype, &operand.layout, bytes);
         Ok(is_true(&tensor.map_err(|e| e.to_string())?))
+    }
+}
+
+impl<'r> Member<'r> {
+    /// The operands of a step, with a note of what it will write.
+    fn open<'o>(
+        &'o mut self,
+        step: &'o RunStep,
+        method: &Method,
+        files: usize,
+    ) -> Result<Opened<'o>, String> {
+        let opened = Opened::new(&mut self.blocks, step, files)?;
+        for output in &step.outputs {
+            let location = &output.location;
+            let holds = |slot: &Option<Range<usize>>| {
+                let holds = |slot: &Range<usize>| slot.contains(&location.start);
+                slot.as_ref().is_some_and(holds)
+            };
+            if location.block != Block::State || location.len == 0 {
+                continue;
+            }
+            if let Some(i) = self.slots.iter().position(holds) {
+                let layout = method.bindings[i].as_ref().map(|weight| &weight.layout);
+                let is_whole = layout.is_some_and(|layout| {
+                    lies_in_order(layout)
+                        && layout.shape == output.layout.shape
+                        && layout.strides == output.layout.strides
+                });
+                let entries = match is_whole {
+                    true => step.kernel.entries_written(&opened.inputs),
+                    false => None,
+                };
+                let written = entries.map_or(Written::All, Written::Entries);
+                self.written[i] = self.written[i].or(written);
+            }
+        }
+        Ok(opened)
     }
 }
 

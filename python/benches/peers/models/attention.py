@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 #: Tokens that the exported steps have room for.
 ROOM = 448
@@ -38,3 +39,24 @@ def sample(shape, length, lanes=1):
     """Inputs of a step with so many tokens in the caches, of so many sequences."""
     caches = lambda n: [torch.randn(lanes, shape.heads, n, shape.size) for _ in range(2 * shape.layers)]
     return torch.tensor([[7]] * lanes), torch.tensor([length]), caches(length), caches(shape.source)
+
+
+def shared(q, keys, values):
+    """Attention of several texts to keys and values of one: their queries are rows of one product, so what
+    they share is read once."""
+    if len(q) == len(keys):
+        return attend(q, keys, values)
+    return attend(q.transpose(0, 2), keys, values).transpose(0, 2)
+
+
+class Chosen(nn.Module):
+    """A step of several texts, each of which continues one of those before: (tokens, position, which one,
+    caches)."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, input_ids, position, parents, *caches):
+        past = [cache if len(cache) == 1 else cache.index_select(0, parents) for cache in caches]
+        return self.step(input_ids, position, *past)

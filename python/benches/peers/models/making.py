@@ -1,4 +1,4 @@
-"""One model with random weights, in the format of each runtime.
+"""One model with random weights, in the format of each runtime (`formats/` makes some of them from others).
 
 Sizes are the published ones and weights are drawn: speed depends on the sizes only.  Weights are large
 enough that scores tell tokens apart, so that a runtime that computes something else is found out.  Every
@@ -11,14 +11,16 @@ import numpy as np
 import torch
 
 import models
-from models.attention import ROOM, sample
+from models import BEAMS
+from models.attention import ROOM, Chosen, sample
+from models.formats import onnx, openvino
 
 
 def make_reference(size, model, path):
     """Eager PyTorch's scores after the first and the last token, and the token that it chooses."""
     family = models.family(size)
     with torch.no_grad():
-        states = model.get_encoder()(torch.from_numpy(family.given())).last_hidden_state
+        states = model.get_encoder()(torch.from_numpy(family.given(size))).last_hidden_state
         scores = lambda tokens: model(
             encoder_outputs=(states,), decoder_input_ids=torch.tensor([tokens])).logits[0].numpy()
         logits, start = scores(family.tokens()), scores(family.START)
@@ -34,12 +36,15 @@ def make_checkpoint(size, model, path):
 
 def make_engine(size, model, path):
     import crosslatch
-    crosslatch.export(model, path)
+    # Large models are published so.
+    crosslatch.export(model, path, store="f16" if size in models.LARGE else None)
 
 
 def export_onnx(module, inputs, path, **how):
+    # A file of protocol buffers holds 2 GB, so larger weights lie beside it.
+    is_large = sum(weight.nbytes for weight in module.state_dict().values()) > 1.5e9
     with torch.no_grad():
-        torch.onnx.export(module, inputs, path, dynamo=True, external_data=False, verbose=False, **how)
+        torch.onnx.export(module, inputs, path, dynamo=True, external_data=is_large, verbose=False, **how)
 
 
 def export_decoder(size, model, path, lanes):
@@ -60,7 +65,7 @@ def export_decoder(size, model, path, lanes):
 def make_onnx(size, model, path):
     family, of = models.family(size), models.model(size)
     path.mkdir()
-    export_onnx(of.Encoder(model), (torch.from_numpy(family.given()),), path / "encoder.onnx",
+    export_onnx(of.Encoder(model), (torch.from_numpy(family.given(size)),), path / "encoder.onnx",
                 input_names=[family.INPUT], output_names=["states"])
     export_decoder(size, model, path, 1)
 
@@ -70,17 +75,19 @@ def make_onnx_together(size, model, path):
     export_decoder(size, model, path, 2)
 
 
-def quantized(source):
-    """A copy of a folder of ONNX files, in bytes."""
-    def make(size, model, path):
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-        files = [*(path.parent / source).glob("*.onnx")]
-        assert files, f"there is no {source}"
-        path.mkdir()
-        for file in files:
-            quantize_dynamic(file, path / file.name, op_types_to_quantize=["MatMul", "Gemm"],
-                             per_channel=True, weight_type=QuantType.QInt8)
-    return make
+def make_onnx_beams(size, model, path):
+    """The step of as many texts as `BEAMS`, which share what is encoded."""
+    of = models.model(size)
+    shape = of.shape(model.config)
+    past, present, cross = models.names(shape.layers)
+    ids, position, pasts, _ = sample(shape, 3, BEAMS)
+    crosses = sample(shape, 3)[-1]
+    grows = {2: torch.export.Dim("past", min=2, max=ROOM - 1)}
+    path.mkdir()
+    export_onnx(Chosen(of.Step(model)), (ids, position, torch.arange(BEAMS), *pasts, *crosses),
+                path / "step.onnx", input_names=["input_ids", "position", "parents", *past, *cross],
+                output_names=["logits", *present],
+                dynamic_shapes=(None, None, None, tuple([grows] * len(pasts) + [None] * len(crosses))))
 
 
 #: What all families have.
@@ -89,10 +96,13 @@ MAKERS = {
     "checkpoint": make_checkpoint,
     "engine.pt2": make_engine,
     "onnx": make_onnx,
-    "onnx-int8": quantized("onnx"),
     "onnx-together": make_onnx_together,
-    "onnx-together-int8": quantized("onnx-together"),
+    "onnx-beams": make_onnx_beams,
+    **onnx.MAKERS,
+    **openvino.MAKERS,
 }
+#: What a file is made of, if not of the model.
+SOURCES = {**onnx.SOURCES, **openvino.SOURCES}
 
 
 def can_be_made(size, needs):
@@ -100,17 +110,28 @@ def can_be_made(size, needs):
     return set(needs) <= {*MAKERS, *models.model(size).MAKERS}
 
 
+def with_sources(wanted):
+    """What is wanted, and before each what it is made of."""
+    found = {}
+    for name in wanted:
+        if source := SOURCES.get(name):
+            found |= dict.fromkeys(with_sources([source]))
+        found[name] = None
+    return list(found)
+
+
 def make(folder, size, wanted, say):
     """Makes what is wanted and not there; returns {name: what went wrong}."""
     of = models.model(size)
     model, failed = None, {}
-    for name in wanted:
+    for name in with_sources(wanted):
         place, beside = folder / name, folder / f"making-{name}"
         if place.exists():
             continue
         say(f"making {place}")
         shutil.rmtree(beside, ignore_errors=True) if beside.is_dir() else beside.unlink(missing_ok=True)
-        model = model or of.build(size)
+        if not model and name not in SOURCES:
+            model = of.build(size)
         try:
             if name in MAKERS:
                 MAKERS[name](size, model, beside)

@@ -2,9 +2,6 @@
 
 from . import Child
 
-PRECISIONS = ["f32"]
-NEEDS = {"f32": ["checkpoint"]}
-
 
 class Runtime(Child):
     def __init__(self, folder, precision, threads):

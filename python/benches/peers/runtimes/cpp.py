@@ -11,9 +11,6 @@ import pywhispercpp
 
 from . import Stepping
 
-PRECISIONS = ["f16", "q8_0", "q5_0"]
-NEEDS = {"f16": ["f16.ggml"], "q8_0": ["q8_0.ggml"], "q5_0": ["q5_0.ggml"]}
-
 
 def library():
     site = Path(pywhispercpp.__file__).parent.parent

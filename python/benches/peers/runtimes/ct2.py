@@ -6,10 +6,6 @@ import models
 
 from . import milliseconds
 
-PRECISIONS = ["f32", "int8"]
-NEEDS = {precision: ["ctranslate2"] for precision in PRECISIONS}
-NEEDS_TOGETHER = {precision: ["ctranslate2"] for precision in PRECISIONS}
-
 
 class Speech:
     """Encoder and decoder are called apart."""
@@ -22,10 +18,10 @@ class Speech:
     def encode(self, given):
         return self.model.encode(ctranslate2.StorageView.from_array(given))
 
-    def generate(self, states, count):
+    def generate(self, states, count, beams):
         # Half of its maximum is kept for a prompt; it never ends by itself.
         prompts = [self.family.START] * states.shape[0]
-        results = self.model.generate(states, prompts, beam_size=1, max_length=2 * count,
+        results = self.model.generate(states, prompts, beam_size=beams, max_length=2 * count,
                                       suppress_blank=False, suppress_tokens=[self.family.END])
         return [result.sequences_ids[0] for result in results]
 
@@ -41,8 +37,8 @@ class Text:
     def encode(self, given):
         return [[f"w{token}" for token in row] for row in given]
 
-    def generate(self, source, count):
-        results = self.model.translate_batch(source, beam_size=1, min_decoding_length=count,
+    def generate(self, source, count, beams):
+        results = self.model.translate_batch(source, beam_size=beams, min_decoding_length=count,
                                              max_decoding_length=count)
         return [[int(word[1:]) for word in result.hypotheses[0]] for result in results]
 
@@ -51,10 +47,12 @@ KINDS = {"whisper": Speech, "t5": Text}
 
 
 class Runtime:
+    beams = 1
+
     def __init__(self, folder, precision, threads, lanes=1):
         self.lanes, kind = lanes, KINDS[models.FAMILIES[folder.name]]
-        self.model = kind(models.family(folder.name), str(folder / "ctranslate2"), device="cpu",
-                          compute_type={"f32": "float32", "int8": "int8"}[precision],
+        stored, computes = {"f32": ("ctranslate2", "float32"), "int8": ("ctranslate2-int8", "int8")}[precision]
+        self.model = kind(models.family(folder.name), str(folder / stored), device="cpu", compute_type=computes,
                           intra_threads=threads, inter_threads=1)
 
     def window(self, given, tokens):
@@ -62,7 +60,7 @@ class Runtime:
         encoder, encoded = milliseconds(lambda: self.model.encode(given))
 
         def generate(count):
-            found, *others = self.model.generate(encoded, count)
+            found, *others = self.model.generate(encoded, count, self.beams)
             assert len(found) == count, f"{len(found)} tokens instead of {count}"
             assert all(other == found for other in others), "lanes differ"
             return found
@@ -72,3 +70,15 @@ class Runtime:
         later = (all_of_them - first) / (len(tokens) - 1)
         encoder = encoder if self.model.is_apart else 0.0
         return {"encoder": encoder, "first": first, "later": [later]}, found
+
+
+class Beams(Runtime):
+    """A search among the texts of one window: steps have its choices in them, and its text is another than
+    the one that is forced."""
+
+    def __init__(self, folder, precision, threads, lanes):
+        super().__init__(folder, precision, threads)
+        self.beams = lanes
+
+    def window(self, given, tokens):
+        return super().window(given, tokens)[0], None

@@ -11,10 +11,6 @@ import crosslatch
 
 from . import Stepping
 
-PRECISIONS = ["f32", "bf16", "int8"]
-NEEDS = {precision: ["engine.pt2"] for precision in PRECISIONS}
-NEEDS_TOGETHER = {precision: ["engine.pt2"] for precision in PRECISIONS}
-
 
 class Runtime(Stepping):
     def __init__(self, folder, precision, threads):
@@ -42,19 +38,26 @@ class Runtime(Stepping):
 
 
 class Together:
-    """Python has no sessions that step together, so `crosslatch bench` measures them: lanes with tokens of
-    its own, which take their first steps one after another.  It shows no scores, and takes no text."""
+    """Python has no sessions that step together, so `crosslatch bench` measures them: windows with tokens of
+    their own.  It shows no scores, and takes no text."""
+
+    option, first, later = "--together", "first_steps_together_ms", "step_together_ms"
 
     def __init__(self, folder, precision, threads, lanes):
-        self.lanes = lanes
+        several = {"--together": 1, "--beams": 1, self.option: lanes}
         self.command = [Path(os.environ["CROSSLATCH_TARGET"]) / "crosslatch", "bench", folder / "engine.pt2",
                         "--json", "--precision", precision, "--threads", str(threads), "--passes", "1",
-                        "--together", str(lanes)]
+                        *(str(word) for option in several.items() for word in option)]
 
     def window(self, given, tokens):
         done = subprocess.run(self.command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split()))
         (row,) = json.loads(done.stdout)["rows"]
-        return {"encoder": row["encoder_ms"], "first": self.lanes * row["first_step_ms"],
-                "later": [row["step_together_ms"]]}, None
+        return {"encoder": row["encoder_ms"], "first": row[self.first], "later": [row[self.later]]}, None
+
+
+class Beams(Together):
+    """Texts of one window, which has taken the first step for all."""
+
+    option, first, later = "--beams", "first_step_ms", "step_beams_ms"

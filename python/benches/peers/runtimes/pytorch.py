@@ -7,10 +7,6 @@ from models import attention
 
 from . import Stepping
 
-PRECISIONS = ["f32", "bf16", "f32 Inductor", "bf16 Inductor"]
-NEEDS = {precision: ["checkpoint"] for precision in PRECISIONS}
-NEEDS_TOGETHER = {precision: ["checkpoint"] for precision in ("f32", "bf16")}
-
 
 class Runtime(Stepping):
     def __init__(self, folder, precision, threads, lanes=1):
@@ -29,18 +25,33 @@ class Runtime(Stepping):
         self.encoder, self.cross, self.decoder = parts
         _, _, past, _ = attention.sample(of.shape(model.config), 0, lanes)
         self.empty = [cache.to(self.dtype) for cache in past]
+        self.more = []
 
     def encode(self, given):
         given = torch.from_numpy(given)
         states = self.encoder(given.to(self.dtype) if given.is_floating_point() else given)
-        self.states = states.expand(self.lanes, -1, -1)
+        self.states = self.repeated(states)
+
+    def repeated(self, states):
+        return states.expand(self.lanes, -1, -1)
 
     def step(self, token, position):
         if position == 0:
             self.past, self.crosses = self.empty, self.cross(self.states)
         logits, *self.past = self.decoder(torch.tensor([[token]] * self.lanes), torch.tensor([position]),
-                                          *self.past, *self.crosses)
+                                          *self.more, *self.past, *self.crosses)
         return logits[:, -1].float().numpy()
+
+
+class Beams(Runtime):
+    """Texts of one window: what is encoded is theirs together, and each continues one of those before."""
+
+    def __init__(self, folder, precision, threads, lanes):
+        super().__init__(folder, precision, threads, lanes)
+        self.decoder, self.more = attention.Chosen(self.decoder), [torch.from_numpy(models.parents())]
+
+    def repeated(self, states):
+        return states
 
 
 def fused(q, k, v, bias=None):

@@ -2,9 +2,6 @@
 
 from . import Child
 
-PRECISIONS = ["f32", "int8"]
-NEEDS = {"f32": ["onnx"], "int8": ["onnx", "onnx-int8"]}
-
 
 class Runtime(Child):
     def __init__(self, folder, precision, threads):

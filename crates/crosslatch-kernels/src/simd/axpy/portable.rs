@@ -11,9 +11,9 @@ impl<T> Load for T {}
 ///
 /// # Safety
 /// None is needed; this is the signature of the others.
-pub(super) unsafe fn whole_vectors<T: AxpyElement>(
-    _to: &mut [f32],
-    _weights: &[f32],
+pub(super) unsafe fn whole_vectors<T: AxpyElement, const N: usize>(
+    _to: &mut [&mut [f32]; N],
+    _weights: [&[f32]; N],
     _rows: Strided<'_, T>,
 ) -> usize {
     0

@@ -13,6 +13,7 @@ use half::{bf16, f16};
 
 use crate::Element;
 use crate::simd::vectors::sum_lanes;
+use crate::tensor::scaled_rows::ScaledByte;
 
 #[cfg(not(target_arch = "x86_64"))]
 use portable as machine;
@@ -24,7 +25,28 @@ pub(crate) const LANES: usize = 16;
 
 /// What the right side of a dot product is stored as. The bits are those that the widened elements
 /// give.
+pub(crate) trait Dot: Copy + machine::Load {
+    /// The element in `f32`.
+    fn wide(self) -> f32;
+}
+
+/// Such elements that tensors have.
 pub(crate) trait DotElement: Element<Accumulator = f32> + machine::Load {}
+
+impl<T: DotElement> Dot for T {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self.widen()
+    }
+}
+
+/// Without the scale of its row.
+impl Dot for ScaledByte {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self.0 as f32
+    }
+}
 
 impl DotElement for f32 {}
 impl DotElement for bf16 {}
@@ -42,7 +64,7 @@ pub(crate) fn sum(lanes: [f32; LANES]) -> f32 {
 /// # Panics
 /// If they are not.
 #[inline]
-pub(crate) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
+pub(crate) fn dots<W: Dot, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[W]; COLUMNS],
     ahead: usize,
@@ -91,6 +113,12 @@ mod tests {
             // Elements of 16 bits give the bits that they give when they are widened.
             as_widened::<bf16>(left, &data[3 * 71 + 1..][..len]);
             as_widened::<f16>(left, &data[3 * 71 + 1..][..len]);
+            let bytes: Vec<ScaledByte> = right[0]
+                .iter()
+                .map(|x| ScaledByte((x * 160.0) as i8))
+                .collect();
+            let widened: Vec<f32> = bytes.iter().map(|x| x.wide()).collect();
+            assert_eq!(dots(left, [&bytes], 0), dots(left, [&widened], 0));
         }
     }
 

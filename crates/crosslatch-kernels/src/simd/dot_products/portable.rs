@@ -1,6 +1,6 @@
 //! Dot products on any machine.
 
-use super::{DotElement, LANES, sum};
+use super::{Dot, LANES, sum};
 use crate::simd::approximate::multiply_add;
 
 /// There is nothing special about loading an element.
@@ -9,7 +9,7 @@ pub(crate) trait Load {}
 #[cfg(not(target_arch = "x86_64"))]
 impl<T> Load for T {}
 
-pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
+pub(super) fn dots<W: Dot, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[W]; COLUMNS],
     _ahead: usize,
@@ -20,7 +20,7 @@ pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
             let mut sums = [0f32; LANES];
             for (x, w) in x.chunks(LANES).zip(w.chunks(LANES)) {
                 for ((s, x), w) in sums.iter_mut().zip(x).zip(w) {
-                    *s = multiply_add::<false>(*x, w.widen(), *s);
+                    *s = multiply_add::<false>(*x, w.wide(), *s);
                 }
             }
             *result = sum(sums);

@@ -2,12 +2,13 @@
 
 use half::{bf16, f16};
 
-use super::{DotElement, portable};
+use super::{Dot, portable};
 use crate::runtime::instructions::{Feature, features};
+use crate::tensor::scaled_rows::ScaledByte;
 
 /// The best loop that the machine has. All slices have the same length.
 #[inline]
-pub(super) fn dots<W: DotElement, const ROWS: usize, const COLUMNS: usize>(
+pub(super) fn dots<W: Dot, const ROWS: usize, const COLUMNS: usize>(
     left: [&[f32]; ROWS],
     right: [&[W]; COLUMNS],
     ahead: usize,
@@ -97,6 +98,8 @@ macro_rules! vector_dots {
             use crate::runtime::prefetch::fetch;
             use crate::simd::dot_products::LANES;
             use crate::simd::x86_64::sums_of_vectors;
+            #[allow(unused_imports)]
+            use crate::tensor::scaled_rows::ScaledByte;
 
             const VECTORS: usize = LANES / $lanes;
 
@@ -183,3 +186,7 @@ loops!(bf16, of_bf16,
 loops!(f16, of_f16,
     avx2 at => _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
     avx512 at => _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())));
+
+loops!(ScaledByte, of_bytes,
+    avx2 at => _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))),
+    avx512 at => _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))));

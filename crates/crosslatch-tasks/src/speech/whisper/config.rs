@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{ConfigError, ConfigFiles, DecodingConfig, MODEL, Settings, valid_id};
+use crate::config::{
+    ConfigError, ConfigFiles, DecodingConfig, GENERATION, MODEL, Settings, valid_id,
+};
 
 /// The `top_k` of transformers where the file gives none.
 const DEFAULT_TOP_K: usize = 50;
+
+/// Whisper's own width of the median filter, and the greatest that makes sense.
+const DEFAULT_FILTER: usize = 7;
+const WIDEST_FILTER: usize = 99;
+
+/// More heads than any model is aligned by.
+const MOST_HEADS: usize = 1 << 12;
 
 /// What the two files of a Whisper model say about decoding.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +41,8 @@ pub struct WhisperConfig {
     pub prev_sot_token_id: Option<u32>,
     /// Latest timestamp that may come first, in steps of 20 ms.
     pub max_initial_timestamp_index: Option<u32>,
+    /// No run of so many tokens may occur twice; 0 for any.
+    pub no_repeat_ngram_size: usize,
     /// Whether timestamps are written by default.
     pub return_timestamps: bool,
     /// Whether each window's prompt is the text before it by default.
@@ -51,6 +62,9 @@ pub struct WhisperConfig {
     pub max_target_positions: usize,
     /// Number of tokens that the model scores; `None` if the file does not say.
     pub vocab_size: Option<usize>,
+    /// How many neighbouring positions of the sound the median is taken of when words are given
+    /// times; an odd number.
+    pub median_filter_width: usize,
 }
 
 impl WhisperConfig {
@@ -91,6 +105,7 @@ impl WhisperConfig {
             task: file.get("task")?,
             prev_sot_token_id: file.id("prev_sot_token_id")?,
             max_initial_timestamp_index: file.id("max_initial_timestamp_index")?,
+            no_repeat_ngram_size: file.get("no_repeat_ngram_size")?.unwrap_or(0),
             return_timestamps: file.get("return_timestamps")?.unwrap_or(false),
             condition_on_prev_tokens: file.get("condition_on_prev_tokens")?.unwrap_or(false),
             compression_ratio_threshold: file.get("compression_ratio_threshold")?,
@@ -99,7 +114,36 @@ impl WhisperConfig {
             top_k: file.get("top_k")?.unwrap_or(DEFAULT_TOP_K),
             max_target_positions,
             vocab_size: model.get("vocab_size")?,
+            median_filter_width: median_filter_width(model)?,
         })
+    }
+}
+
+/// The heads of the decoder's cross-attention that follow the sound, each as layer and head from 0, by
+/// the contents of `generation_config.json`; `None` if it does not say.
+///
+/// # Errors
+/// If the file or the setting is malformed.
+pub fn alignment_heads(
+    generation: Option<&[u8]>,
+) -> Result<Option<Vec<(usize, usize)>>, ConfigError> {
+    let Some(generation) = generation else {
+        return Ok(None);
+    };
+    let name = "alignment_heads";
+    let file = Settings::parse(GENERATION, generation)?;
+    let heads = file.get::<Vec<(usize, usize)>>(name)?;
+    match heads {
+        Some(heads) if heads.len() > MOST_HEADS => Err(file.bad(name, "has too many entries")),
+        heads => Ok(heads.filter(|heads| !heads.is_empty())),
+    }
+}
+
+fn median_filter_width(model: &Settings) -> Result<usize, ConfigError> {
+    let name = "median_filter_width";
+    match model.get::<usize>(name)?.unwrap_or(DEFAULT_FILTER) {
+        width if width % 2 == 1 && width <= WIDEST_FILTER => Ok(width),
+        _ => Err(model.bad(name, format!("must be odd and at most {WIDEST_FILTER}"))),
     }
 }
 
@@ -136,7 +180,6 @@ fn refuse_unsupported(file: &Settings) -> Result<(), ConfigError> {
         ("repetition_penalty", 1.0),
         ("encoder_repetition_penalty", 1.0),
         ("guidance_scale", 1.0),
-        ("no_repeat_ngram_size", 0.0),
         ("encoder_no_repeat_ngram_size", 0.0),
         ("min_length", 0.0),
         ("min_new_tokens", 0.0),

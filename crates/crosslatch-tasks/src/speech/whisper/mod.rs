@@ -18,7 +18,7 @@ mod languages;
 mod plan;
 mod timestamps;
 
-pub use config::WhisperConfig;
+pub use config::{WhisperConfig, alignment_heads};
 pub(crate) use languages::code_of;
 pub use plan::WhisperPlan;
 pub(crate) use plan::WindowLengths;

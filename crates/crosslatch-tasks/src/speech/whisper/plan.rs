@@ -14,7 +14,7 @@ use super::config::WhisperConfig;
 use super::languages::{code_of, language_token};
 use super::timestamps::Timestamps;
 use crate::config::{ConfigError, OptionsError};
-use crate::rules::{Rule, Suppress};
+use crate::rules::{NoRepeatNgram, Rule, Suppress};
 use crate::search::BeamOptions;
 use crate::speech::options::{Task, TranscribeOptions};
 
@@ -36,6 +36,8 @@ pub struct WhisperPlan {
     lengths: WindowLengths,
     beam: BeamOptions,
     first_timestamp: Option<u32>,
+    /// Length of runs of tokens that must not repeat; 0 for none.
+    unrepeated: usize,
 }
 
 /// How long the text of a window may be. This is a state, because transformers raises `max_length`
@@ -76,13 +78,33 @@ impl WhisperConfig {
             Some(true) if !self.has_timestamps() => return Err(OptionsError::NoTimestamps),
             Some(wanted) => wanted,
             None => {
-                let are_useful =
-                    is_long || self.return_timestamps || options.format.needs_timestamps();
+                let are_useful = is_long
+                    || self.return_timestamps
+                    || options.word_timestamps
+                    || options.format.needs_timestamps();
                 self.has_timestamps() && are_useful
             }
         };
         let decoding = &self.decoding;
-        let beam = decoding.beam_options(options.beam_size, None)?;
+        if options
+            .length_penalty
+            .is_some_and(|penalty| !penalty.is_finite())
+        {
+            return Err(OptionsError::Option {
+                name: "length_penalty",
+                cause: "must be a finite number",
+            });
+        }
+        let mut beam = decoding.beam_options(options.beam_size, options.length_penalty)?;
+        if let Some(patience) = options.patience {
+            if !(patience > 0.0 && patience <= MOST_PATIENCE) {
+                return Err(OptionsError::Option {
+                    name: "patience",
+                    cause: "must be above 0 and at most 100",
+                });
+            }
+            beam.patience = patience;
+        }
         let mut language = options.language.as_deref().or(self.language.as_deref());
         let mut task = options.task.map(Task::name).or(self.task.as_deref());
         if self.is_multilingual == Some(false) {
@@ -164,6 +186,9 @@ impl WhisperConfig {
             },
             beam,
             first_timestamp: self.no_timestamps_token_id.map(|id| id + 1),
+            unrepeated: options
+                .no_repeat_ngram_size
+                .unwrap_or(self.no_repeat_ngram_size),
         };
         plan.lengths().next(plan.prompt.len())?;
         Ok(plan)
@@ -227,6 +252,9 @@ impl WhisperConfig {
     }
 }
 
+/// Greatest patience: a hundred times as many ended texts as beams are kept.
+const MOST_PATIENCE: f32 = 100.0;
+
 /// The `max_length` of transformers where neither the file nor the caller sets a length.
 const DEFAULT_MAX_LENGTH: usize = 20;
 
@@ -282,10 +310,12 @@ impl WhisperPlan {
 
     /// The rules for the next token, in the order in which transformers applies them.
     pub fn rules(&self) -> Vec<Box<dyn Rule>> {
-        let mut rules: Vec<Box<dyn Rule>> = vec![
-            Box::new(Suppress::first(self.suppressed_first.clone())),
-            Box::new(Suppress::always(self.suppressed.clone())),
-        ];
+        let mut rules: Vec<Box<dyn Rule>> = Vec::new();
+        if self.unrepeated > 0 {
+            rules.push(Box::new(NoRepeatNgram::in_text(self.unrepeated)));
+        }
+        rules.push(Box::new(Suppress::first(self.suppressed_first.clone())));
+        rules.push(Box::new(Suppress::always(self.suppressed.clone())));
         if let Some(timestamps) = &self.timestamps {
             rules.push(Box::new(timestamps.clone()));
         }

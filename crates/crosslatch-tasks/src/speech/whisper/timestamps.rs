@@ -11,6 +11,8 @@
 //! The conditions and their order are those of transformers' `WhisperTimeStampLogitsProcessor`
 //! (5.23), which follows `ApplyTimestampRules` of openai-whisper.
 
+use crosslatch::greatest;
+
 use crate::rules::{History, Rule, forbid};
 use crate::search::log_sum_exp;
 
@@ -63,8 +65,7 @@ impl Rule for Timestamps {
         let Some((words, times)) = scores.split_at_mut_checked(first) else {
             return;
         };
-        let word = words.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if log_sum_exp(times) > f64::from(word) {
+        if log_sum_exp(times) > f64::from(greatest(words)) {
             words.fill(f32::NEG_INFINITY);
         }
     }

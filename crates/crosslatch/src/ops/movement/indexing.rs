@@ -7,6 +7,7 @@
 
 use smallvec::SmallVec;
 
+use crosslatch_kernels::kernel::Entries;
 use crosslatch_kernels::movement::{
     Index, Indexing, Integers, Negative, Scalar, Write, fill, index, index_put, position, read_one,
     write_masked,
@@ -358,26 +359,59 @@ fn lower_index_write(call: &Call<'_>, write: Write) -> Result<Lowering, OpError>
         )));
     }
     let (by, source) = (by.index, source.index);
-    Ok(Lowering::update(this, move |o: &mut Operands<'_, '_>| {
-        let from_layout = at_least_1d(o.inputs[source].layout());
+    let kernel = IndexWrite {
+        dim,
+        by,
+        source,
+        count,
+        write,
+    };
+    Ok(Lowering::update(this, kernel))
+}
+
+/// Writes entries of a dimension.
+struct IndexWrite {
+    dim: usize,
+    /// Index of the operand that says which.
+    by: usize,
+    /// Index of the operand that they are written from.
+    source: usize,
+    count: usize,
+    write: Write,
+}
+
+impl Kernel for IndexWrite {
+    fn entries_written(&self, inputs: &[TensorRef<'_>]) -> Option<Entries> {
+        let by = &inputs[self.by];
+        let indices = Integers::of(by);
+        let greatest = by.layout().positions().map(|at| indices.at(at)).max();
+        let end = usize::try_from(greatest.map_or(0, |greatest| greatest.saturating_add(1)));
+        Some(Entries {
+            dim: self.dim,
+            end: end.ok()?,
+        })
+    }
+
+    fn run(&self, o: &mut Operands<'_, '_>) -> Result<(), KernelError> {
+        let from_layout = at_least_1d(o.inputs[self.source].layout());
         let to_layout = at_least_1d(o.outputs[0].layout());
-        let from = view(&o.inputs[source], &from_layout)?;
+        let from = view(&o.inputs[self.source], &from_layout)?;
         let indexing = Indexing {
             indices: &[Index {
-                dim,
-                tensor: o.inputs[by],
+                dim: self.dim,
+                tensor: o.inputs[self.by],
             }],
-            shape: &[count],
-            at: dim,
+            shape: &[self.count],
+            at: self.dim,
             negative: Negative::Outside,
         };
         index_put(
             &mut view_mut(&mut o.outputs[0], &to_layout)?,
             &from,
             &indexing,
-            write,
+            self.write,
         )
-    }))
+    }
 }
 
 fn index_fill(call: &Call<'_>) -> Result<Lowering, OpError> {

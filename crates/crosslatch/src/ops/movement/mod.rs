@@ -7,6 +7,7 @@ mod embedding;
 mod indexing;
 mod rearrange;
 mod repeat;
+mod scaled_rows;
 mod scatter;
 
 use crate::ir::catalogue::Table;
@@ -20,5 +21,6 @@ pub(super) const TABLES: &[Table] = &[
     indexing::OPERATORS,
     rearrange::OPERATORS,
     repeat::OPERATORS,
+    scaled_rows::OPERATORS,
     scatter::OPERATORS,
 ];

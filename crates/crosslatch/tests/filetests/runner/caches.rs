@@ -1,8 +1,9 @@
-//! `#! test: caches`: which state a low precision stores in bf16.
+//! `#! test: caches`: which state a low precision stores in fewer bytes.
 //!
 //! | expectation | meaning |
 //! |---|---|
-//! | `converted to bf16` | this state is a cache that the pass converts |
+//! | `converted` | this state is a cache that the pass converts, to bf16 and to int8 |
+//! | `converted to bf16` | only to bf16 |
 //! | `not converted` | this state keeps its type |
 //!
 //! Every state slot has one of the two. State starts as zeros. The program runs in every precision
@@ -12,9 +13,9 @@
 use std::collections::HashMap;
 
 use crosslatch::ir::{Program, SlotKind};
-use crosslatch::passes::caches::convert_caches;
+use crosslatch::passes::caches::{CacheFormat, convert_caches};
 use crosslatch::passes::quantize::{Choice, choose};
-use crosslatch::{Bool, DType, Model, Tensor};
+use crosslatch::{Bool, DType, Model, Precision, Tensor};
 
 use super::Pass;
 use super::file::{Mode, TestFile};
@@ -26,8 +27,8 @@ use crate::random::Random;
 pub const PASS: Pass = Pass {
     name: "caches",
     options: &[],
-    expectations: &["converted to bf16", "not converted"],
-    least: 4,
+    expectations: &["converted", "converted to bf16", "not converted"],
+    least: 5,
     check,
 };
 
@@ -39,23 +40,35 @@ const TOLERANCE: f32 = 0.03;
 
 fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     let mut decisions = test.decisions(&program)?;
-    let converted = convert_caches(&program, &|_| true).map(|(_, chosen)| chosen);
-    let converted = converted.unwrap_or(vec![false; program.slots.len()]);
-    for (slot, is_converted) in program.slots.iter().zip(&converted) {
+    let converted = |format| {
+        let chosen = convert_caches(&program, format, &|_| true).map(|(_, chosen)| chosen);
+        chosen.unwrap_or(vec![false; program.slots.len()])
+    };
+    let [bf16, int8] = [CacheFormat::Bf16, CacheFormat::Int8].map(converted);
+    for ((slot, bf16), int8) in program.slots.iter().zip(&bf16).zip(&int8) {
         if slot.kind == SlotKind::State {
-            let decision = match is_converted {
-                true => "converted to bf16",
-                false => "not converted",
+            let decision = match (bf16, int8) {
+                (true, true) => "converted",
+                (true, false) => "converted to bf16",
+                (false, true) => "converted to int8",
+                (false, false) => "not converted",
             };
             decisions.slot(&slot.name, decision.to_owned())?;
-        } else if *is_converted {
+        } else if *bf16 || *int8 {
             return Err(format!("`{}` is converted, and is not state", slot.name));
         }
     }
     decisions.settle(mode)?;
 
     let quantizes = choose(&program).iter().any(Choice::is_quantized);
-    let shows = quantizes || converted.contains(&true);
+    let shows = |precision| {
+        let converted = match precision {
+            Precision::F32 => &[][..],
+            Precision::Bf16 => &bf16,
+            Precision::Int8 | Precision::Int4 => &int8,
+        };
+        quantizes || converted.contains(&true)
+    };
     let mut random = Random(5);
     let slots = slots(&program, &HashMap::new());
     let of_kind = |kind| slots.iter().filter(move |slot| slot.kind == kind);
@@ -79,5 +92,5 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
             drawn
         })
         .collect();
-    in_every_precision(&model, &runs, TOLERANCE, shows)
+    in_every_precision(&model, &runs, TOLERANCE, &shows)
 }

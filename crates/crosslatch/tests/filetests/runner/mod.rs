@@ -29,7 +29,7 @@
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`halves`], [`quantize`], [`caches`]) decides, and the text of the file is written with these decisions as
+//! [`halves`], [`quantize`], [`caches`], [`alignment`]) decides, and the text of the file is written with these decisions as
 //! its expectations. If that is another text, the test fails; in blessing mode, the file is
 //! replaced. Then the program runs, and whatever was decided, it must compute what the reference
 //! interpreter says it means: a blessed file that computes something else still fails.
@@ -39,6 +39,7 @@ mod outline;
 mod runs;
 pub mod tests;
 
+mod alignment;
 mod caches;
 mod halves;
 mod latch;
@@ -68,12 +69,13 @@ pub struct Pass {
 }
 
 /// All passes.
-pub const PASSES: [&Pass; 5] = [
+pub const PASSES: [&Pass; 6] = [
     &plan::PASS,
     &latch::PASS,
     &halves::PASS,
     &quantize::PASS,
     &caches::PASS,
+    &alignment::PASS,
 ];
 
 /// All programs below a folder, sorted by path.

@@ -13,8 +13,9 @@
 //! checked in every file.
 //!
 //! Whatever is decided, several runs of one session on random inputs must equal the reference
-//! interpreter bit for bit, and so must the runs of a fork made after each of them. Only outputs
-//! are compared, so programs return what depends on their state.
+//! interpreter bit for bit, and so must the runs of a fork made after each of them, and those of a
+//! session that takes over the state after each of them. Only outputs are compared, so programs
+//! return what depends on their state.
 
 use crosslatch::ir::Program;
 use crosslatch::plan::Plan;
@@ -65,7 +66,7 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     decisions.settle(mode)?;
     match is_refused {
         true => Ok(()),
-        false => run_and_fork(&model, &mut session, &inputs, &mut random),
+        false => run_and_fork(&model, &options, &mut session, &inputs, &mut random),
     }
 }
 
@@ -128,6 +129,7 @@ fn write_refusal(decisions: &mut Decisions<'_>, error: &Error) -> Result<(), Str
 
 fn run_and_fork(
     model: &Model,
+    options: &Options,
     session: &mut Session,
     inputs: &[SizedSlot],
     random: &mut Random,
@@ -140,20 +142,25 @@ fn run_and_fork(
     };
     let mut oracle = reference()?;
     let mut history = Vec::new();
+    let mut follower = Session::new(model, *options).map_err(|e| e.to_string())?;
     for i in 0..RUNS {
         let tensors = draw(inputs, random, ROWS);
         both(&mut oracle, session, &tensors).map_err(|e| format!("run {i}: {e}"))?;
         history.push(tensors);
         // The fork goes on independently, and so does the session in the runs that follow.
-        let mut forks_oracle = reference()?;
-        for tensors in &history {
-            interpret(&mut forks_oracle, name, tensors)?;
-        }
         let mut fork = session.fork().map_err(|e| e.to_string())?;
-        for _ in 0..FORK_RUNS {
-            let tensors = draw(inputs, random, ROWS);
-            let in_fork = both(&mut forks_oracle, &mut fork, &tensors);
-            in_fork.map_err(|e| format!("fork after run {i}: {e}"))?;
+        let taken_over = follower.continue_from(session);
+        taken_over.map_err(|e| e.to_string())?;
+        for (what, fork) in [("fork", &mut fork), ("follower", &mut follower)] {
+            let mut forks_oracle = reference()?;
+            for tensors in &history {
+                interpret(&mut forks_oracle, name, tensors)?;
+            }
+            for _ in 0..FORK_RUNS {
+                let tensors = draw(inputs, random, ROWS);
+                let in_fork = both(&mut forks_oracle, fork, &tensors);
+                in_fork.map_err(|e| format!("{what} after run {i}: {e}"))?;
+            }
         }
     }
     Ok(())

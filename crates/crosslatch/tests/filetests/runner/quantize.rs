@@ -53,10 +53,7 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     let (model, inputs) = model(program, &mut random, ROWS)?;
     let runs = (0..RUNS).map(|_| draw(&inputs, &mut random, ROWS));
     let runs: Vec<_> = runs.collect();
-    in_every_precision(
-        &model,
-        &runs,
-        TOLERANCE,
-        decided.iter().any(Choice::is_quantized),
-    )
+    in_every_precision(&model, &runs, TOLERANCE, &|_| {
+        decided.iter().any(Choice::is_quantized)
+    })
 }

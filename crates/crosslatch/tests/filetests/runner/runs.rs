@@ -62,13 +62,13 @@ fn values(tensor: &Tensor) -> Vec<f64> {
 
 /// Runs a model in every precision. Planned runs, with one thread and with two, must equal the
 /// reference interpreter in the same precision bit for bit. Interpreted with fast and with plain
-/// kernels, every precision must be near `f32`, and differ from it if and only if it `shows`.
+/// kernels, every precision must be near `f32`, and differ from it if and only if it shows.
 /// `tolerance` is that of eight bits.
 pub fn in_every_precision(
     model: &Model,
     runs: &[Named],
     tolerance: f32,
-    shows: bool,
+    shows: &dyn Fn(Precision) -> bool,
 ) -> Result<(), String> {
     let method = &model.methods()[0].program.name;
     for kernels in [KernelSet::Fast, KernelSet::Plain] {
@@ -97,8 +97,8 @@ pub fn in_every_precision(
                 _ => tolerance,
             };
             near(&in_f32, &floats, allowed).map_err(at)?;
-            if (in_f32 != floats) != shows {
-                let difference = if shows {
+            if (in_f32 != floats) != shows(precision) {
+                let difference = if shows(precision) {
                     "no difference from"
                 } else {
                     "another result than"

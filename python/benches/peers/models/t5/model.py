@@ -1,5 +1,8 @@
 """T5 in PyTorch, and the files that only it has."""
 
+import copy
+from functools import partial
+
 import torch
 import transformers
 from torch import nn
@@ -98,14 +101,16 @@ class Step(nn.Module):
             x = x + own.SelfAttention.o(merged(attention.attend(q, k, v, bias)))
             a = other.EncDecAttention
             q = heads(a.q(other.layer_norm(x)), self.heads)
-            x = x + a.o(merged(attention.attend(q, cross[2 * i], cross[2 * i + 1])))
+            x = x + a.o(merged(attention.shared(q, cross[2 * i], cross[2 * i + 1])))
             x = fed_forward(feed, x)
         return self.head(self.inner.final_layer_norm(x) * self.scale), *present
 
 
-def make_ctranslate2(model, path):
+def make_ctranslate2(model, path, quantization=None):
     """As its converter does, with words in the place of a tokenizer's."""
     from ctranslate2.converters.transformers import T5Loader
+    # Quantizing writes into the weights that it is given.
+    model = copy.deepcopy(model)
     loader = T5Loader()
     spec = loader.get_model_spec(model)
     words = [f"w{i}" for i in range(VOCABULARY)]
@@ -114,9 +119,10 @@ def make_ctranslate2(model, path):
     spec.config.bos_token = spec.config.decoder_start_token = words[start]
     spec.config.eos_token, spec.config.unk_token = words[END], words[2]
     spec.validate()
-    spec.optimize(quantization=None)
+    spec.optimize(quantization=quantization)
     path.mkdir()
     spec.save(str(path))
 
 
-MAKERS = {"ctranslate2": make_ctranslate2}
+MAKERS = {"ctranslate2": make_ctranslate2,
+          "ctranslate2-int8": partial(make_ctranslate2, quantization="int8")}

@@ -10,7 +10,7 @@ import numpy as np
 
 BLOCK = 32
 #: Type of a file, type of its matrices.
-TYPES = {"f16": (1, 1), "q8_0": (2007, 8), "q5_0": (2008, 6)}
+TYPES = {"f16": (1, 1), "q8_0": (2007, 8), "q5_0": (2008, 6), "q4_0": (2002, 2)}
 
 
 def q8_0(matrix):
@@ -33,11 +33,21 @@ def q5_0(matrix):
     return np.hstack([scale.astype(np.float16).view(np.uint8), fifths, quants]).tobytes()
 
 
+def q4_0(matrix):
+    """Half-precision scale, then four bits for each element, halves interleaved."""
+    blocks = matrix.reshape(-1, BLOCK)
+    rows = np.arange(len(blocks))
+    scale = blocks[rows, np.abs(blocks).argmax(1)][:, None] / -8
+    levels = np.clip(np.floor(blocks / np.where(scale == 0, 1, scale) + 8.5), 0, 15).astype(np.uint8)
+    quants = levels[:, :BLOCK // 2] | levels[:, BLOCK // 2:] << 4
+    return np.hstack([scale.astype(np.float16).view(np.uint8), quants]).tobytes()
+
+
 def f16(array):
     return array.astype(np.float16).tobytes()
 
 
-ENCODE = {"f16": f16, "q8_0": q8_0, "q5_0": q5_0}
+ENCODE = {"f16": f16, "q8_0": q8_0, "q5_0": q5_0, "q4_0": q4_0}
 
 
 def tensors(model):

@@ -1,5 +1,8 @@
 """Whisper in PyTorch, and the files that only it has."""
 
+import copy
+from functools import partial
+
 import torch
 import transformers
 from torch import nn
@@ -15,9 +18,9 @@ CLASS = transformers.WhisperForConditionalGeneration
 
 def build(size):
     torch.manual_seed(0)
-    model = CLASS(transformers.WhisperConfig(
-        vocab_size=VOCABULARY, max_source_positions=FRAMES // 2, max_target_positions=attention.ROOM,
-        **SIZES[size])).eval()
+    model = CLASS(transformers.WhisperConfig(**{
+        "vocab_size": VOCABULARY, "max_source_positions": FRAMES // 2,
+        "max_target_positions": attention.ROOM, **SIZES[size]})).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.requires_grad and "layer_norm" not in name and not name.endswith("bias"):
@@ -88,15 +91,17 @@ class Step(nn.Module):
             x = x + a.out_proj(merged(attention.attend(q, k, v)))
             a, y = layer.encoder_attn, layer.encoder_attn_layer_norm(x)
             q = heads(a.q_proj(y) * a.scaling, self.heads)
-            x = x + a.out_proj(merged(attention.attend(q, cross[2 * i], cross[2 * i + 1])))
+            x = x + a.out_proj(merged(attention.shared(q, cross[2 * i], cross[2 * i + 1])))
             x = x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
         return self.proj(d.layer_norm(x)), *present
 
 
-def make_ctranslate2(model, path):
+def make_ctranslate2(model, path, quantization=None):
     """CTranslate2's own description of a Whisper, filled from the model."""
     from ctranslate2.converters.transformers import WhisperLoader
     from ctranslate2.specs import WhisperSpec
+    # Quantizing writes into the weights that it is given.
+    model = copy.deepcopy(model)
     c = model.config
     spec = WhisperSpec(c.encoder_layers, c.encoder_attention_heads, c.decoder_layers,
                        c.decoder_attention_heads)
@@ -104,7 +109,7 @@ def make_ctranslate2(model, path):
     loader.set_encoder(spec.encoder, model.model.encoder)
     loader.set_decoder(spec.decoder, model.model.decoder)
     loader.set_linear(spec.decoder.projection, model.proj_out)
-    words = [f"w{i}" for i in range(VOCABULARY)]
+    words = [f"w{i}" for i in range(c.vocab_size)]
     # The ones that the runtime looks for by name.
     for i, word in {50257: "<|endoftext|>", 50258: "<|startoftranscript|>", 50259: "<|en|>",
                     50358: "<|translate|>", 50359: "<|transcribe|>", 50361: "<|startofprev|>",
@@ -115,7 +120,7 @@ def make_ctranslate2(model, path):
     spec.config.lang_ids = [50259]
     spec.config.alignment_heads = [(c.decoder_layers - 1, 0)]
     spec.validate()
-    spec.optimize(quantization=None)
+    spec.optimize(quantization=quantization)
     path.mkdir()
     spec.save(str(path))
 
@@ -127,5 +132,6 @@ def make_ggml(precision):
 
 MAKERS = {
     "ctranslate2": make_ctranslate2,
-    **{f"{precision}.ggml": make_ggml(precision) for precision in ("f16", "q8_0", "q5_0")},
+    "ctranslate2-int8": partial(make_ctranslate2, quantization="int8"),
+    **{f"{precision}.ggml": make_ggml(precision) for precision in ggml.TYPES},
 }

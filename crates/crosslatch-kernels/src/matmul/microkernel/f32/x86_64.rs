@@ -36,6 +36,7 @@ macro_rules! microkernel {
                 match o.rows {
                     // SAFETY: passed on to the caller.
                     $($rows if is_panel => unsafe { $kernel::panel::<$rows>(o) },
+                      // SAFETY: likewise.
                       $rows => unsafe { $kernel::strided::<$rows>(o) },)*
                     // SAFETY: likewise.
                     $($more_rows if is_panel => unsafe { $kernel::panel::<$more_rows>(o) },)*

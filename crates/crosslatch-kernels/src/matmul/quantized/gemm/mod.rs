@@ -23,13 +23,15 @@
 //! not depend on strides, on tiles, on blocks or on the number of threads.
 
 mod bf16;
+mod chunk;
 mod int8;
 mod packing;
 mod scheme;
 mod split;
+mod tile;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytemuck::Zeroable;
 
@@ -46,9 +48,11 @@ use crate::simd::functions::Function;
 use crate::tensor::matrix::{Matrices, Strided};
 use crate::tensor::quantized::{QuantizedElements, QuantizedMatrix};
 
+use chunk::{Chunk, for_each_chunk};
 use int8::{Int8Activations, Int8Rows, Int8Scheme, Int16Activations, Uint8Activations};
 use scheme::Scheme;
 use split::SplitScheme;
+use tile::{Factors, TileSums};
 
 /// Most rows of a block.
 const ROW_BLOCK: usize = 768;
@@ -57,17 +61,11 @@ const ROW_BLOCK: usize = 768;
 /// of the next row begins.
 const ROWS_AHEAD: usize = 4;
 
-/// Rows of a tile that an epilogue is applied to at a time.
-const EPILOGUE_ROWS: usize = 8;
-
 /// Fewest rows of a block that is cut for the sake of threads.
 const LEAST_BLOCK: usize = 128;
 
 /// Rows whose multiples are as good as whole tiles.
 const GROUP: usize = 32;
-
-/// Most words of the right side that are packed at a time: 8 MiB.
-const CHUNK: usize = 1 << 21;
 
 /// Multiply-adds below which another thread is not worth waking.
 const GRAIN: usize = 1 << 17;
@@ -221,84 +219,12 @@ impl QuantizedGemm<'_> {
     }
 }
 
-/// Strips of the right side that all threads have packed: for each slice of the depth those of all
-/// columns, one after the other.
-struct Chunk<'a> {
-    words: &'a [u32],
-    columns: Range<usize>,
-    /// Columns with those that fill up the last strip.
-    padded: usize,
-}
-
-impl Chunk<'_> {
-    /// Where the strip of a slice that begins with a column lies, and how long it is.
-    fn strip<S: Scheme>(&self, slice: &Range<usize>, column: usize, width: usize) -> Range<usize> {
-        let planes = slice.len().div_ceil(S::WORD) * S::PLANES;
-        let start = slice.start / S::WORD * S::PLANES * self.padded;
-        let start = start + (column - self.columns.start) * planes;
-        start..start + width * planes
-    }
-}
-
-/// Packs the right side, as many columns at a time as [`CHUNK`] allows, and calls `multiply` with
-/// each such chunk.
-fn for_each_chunk<S: Scheme>(
-    scheme: &S,
-    depth: usize,
-    columns: usize,
-    threads: &Threads,
-    multiply: &mut dyn FnMut(&Chunk<'_>),
-) {
-    let width = scheme.microkernel().columns;
-    let column_words = depth.next_multiple_of(S::WORD) / S::WORD * S::PLANES;
-    let strips = columns.div_ceil(width);
-    // Chunks of about the same size.
-    let chunks = strips.div_ceil((CHUNK / (column_words * width)).max(1));
-    let padded = strips.div_ceil(chunks) * width;
-    threads.with_common_memory(padded * column_words, &mut |memory| {
-        let memory: &mut [u32] = bytemuck::cast_slice_mut(memory);
-        for first in (0..columns).step_by(padded) {
-            let mut chunk = Chunk {
-                words: &[],
-                columns: first..columns.min(first + padded),
-                padded,
-            };
-            let to = SharedOutput::new(&mut *memory);
-            let strips = chunk.columns.len().div_ceil(width);
-            threads.run(strips * depth.div_ceil(S::DEPTH), &|i| {
-                let (strip, slice) = (i % strips, i / strips * S::DEPTH);
-                let column = first + strip * width;
-                let what = Packing {
-                    batch: 0,
-                    depth: slice..depth.min(slice + S::DEPTH),
-                    columns: column..chunk.columns.end.min(column + width),
-                    width,
-                };
-                let at = chunk.strip::<S>(&what.depth, column, width);
-                // SAFETY: each strip of each slice has a place of its own.
-                pack(scheme, &what, unsafe { to.slice(at.start, at.len()) });
-            });
-            chunk.words = memory;
-            multiply(&chunk);
-        }
-    });
-}
-
-multiversion! {
-    fn pack[S: Scheme](scheme: &S, what: &Packing, to: &mut [u32]), pack_portable
-}
-
-#[inline(always)]
-fn pack_portable<const FUSED: bool, S: Scheme>(scheme: &S, what: &Packing, to: &mut [u32]) {
-    scheme.pack(what, to);
-}
-
 /// Rows of a block: as many as fit the second-level cache beside strips and results, but not so
 /// many that a thread has nothing to do.
 fn block_rows<S: Scheme>(rows: usize, batches: usize, tile: usize, threads: usize) -> usize {
     let most = ROW_BLOCK.min((TASK_MEMORY - WIDEST * S::WORDS) / S::ROW_LENGTH);
     let fit = second_level() * 7 / 16 / (S::ROW_LENGTH * size_of::<u32>());
-    let share = (rows * batches).div_ceil(2 * threads).max(LEAST_BLOCK);
+    let share = (rows * batches).div_ceil(4 * threads).max(LEAST_BLOCK);
     let wanted = fit.min(share).clamp(tile, most);
     let even = rows.div_ceil(rows.div_ceil(wanted));
     even.next_multiple_of(tile.min(GROUP)).min(most)
@@ -394,176 +320,12 @@ fn solve_portable<const FUSED: bool, S: Scheme>(
     }
 }
 
-/// What the sums of a strip are corrected by.
-struct Factors<S: Scheme> {
-    factors: [f32; WIDEST],
-    offsets: [S::Sum; WIDEST],
-}
-
-impl<S: Scheme> Factors<S> {
-    #[inline(always)]
-    fn of(scheme: &S, columns: Range<usize>, strip: &[u32]) -> Factors<S> {
-        let mut factors = [1f32; WIDEST];
-        if let Some(given) = scheme.factors(columns) {
-            factors[..given.len()].copy_from_slice(given);
-        }
-        Factors {
-            factors,
-            offsets: scheme.offsets(strip),
-        }
-    }
-}
-
-/// The sums of a tile over a slice of the depth.
-struct TileSums<'a, S: Scheme> {
-    sums: &'a [S::Sum],
-    /// Factor of each row.
-    scales: &'a [f32],
-    factors: &'a Factors<S>,
-    /// Whether nothing has been added up before.
-    is_first: bool,
-    /// Whether nothing will be added up after.
-    is_last: bool,
-}
-
 impl<S: Scheme> QuantizedGemmPart<'_, S> {
     /// Asks for a slice of a left row, if there is one that lies in one piece.
     #[inline(always)]
     fn fetch_row(&self, i: usize, slice: &Range<usize>) {
         if i < self.rows.end && self.left.column_stride == 1 {
             fetch_all(self.left.from(i, slice.start).data.as_ptr(), slice.len());
-        }
-    }
-
-    /// Adds the sums of a tile of `WIDTH` columns to the result. After the last slice the epilogue
-    /// is applied, to a few rows at a time.
-    #[inline(always)]
-    fn store<const WIDTH: usize>(
-        &self,
-        sums: &TileSums<'_, S>,
-        first: usize,
-        columns: Range<usize>,
-    ) {
-        let rows = first..first + sums.scales.len();
-        let Some(function) = self.epilogue.filter(|_| sums.is_last) else {
-            for i in rows {
-                let values = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-                self.check(&values, sums.is_last);
-                self.put(i, columns.clone(), values);
-            }
-            return;
-        };
-        let mut results = [[0f32; WIDTH]; EPILOGUE_ROWS];
-        for start in rows.clone().step_by(EPILOGUE_ROWS) {
-            let rows = start..rows.end.min(start + EPILOGUE_ROWS);
-            let results = &mut results[..rows.len()];
-            for (i, to) in rows.clone().zip(&mut *results) {
-                *to = self.values::<WIDTH>(sums, i - first, i, columns.clone());
-                self.check(to, true);
-            }
-            function.map(results.as_flattened_mut());
-            for (i, values) in rows.zip(results) {
-                self.put(i, columns.clone(), *values);
-            }
-        }
-    }
-
-    /// Notes whether results are finite, if that matters.
-    #[inline(always)]
-    fn check<const WIDTH: usize>(&self, values: &[f32; WIDTH], is_last: bool) {
-        // Without the sign, what is not finite has the greatest bits.
-        let magnitudes = values.iter().map(|x| x.to_bits() & 0x7fff_ffff);
-        if S::IS_CHECKED && is_last && magnitudes.fold(0, u32::max) >= f32::INFINITY.to_bits() {
-            self.is_finite.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether columns are a strip whose elements lie together in the result.
-    #[inline(always)]
-    fn is_whole<const WIDTH: usize>(&self, columns: &Range<usize>) -> bool {
-        columns.len() == WIDTH && self.result.is_contiguous(columns.start, WIDTH)
-    }
-
-    /// The sums of row `r` of a tile, scaled and added to row `i` of the result, the first ones to
-    /// the bias.
-    #[inline(always)]
-    fn values<const WIDTH: usize>(
-        &self,
-        sums: &TileSums<'_, S>,
-        r: usize,
-        i: usize,
-        columns: Range<usize>,
-    ) -> [f32; WIDTH] {
-        let row = &sums.sums.as_chunks::<WIDTH>().0[r];
-        let scale = sums.scales[r];
-        let mut values = [0f32; WIDTH];
-        for j in 0..WIDTH {
-            let factor = scale * sums.factors.factors[j];
-            values[j] = S::scaled(row[j], sums.factors.offsets[j], factor);
-        }
-        let Some(addend) = self.addend::<WIDTH>(sums.is_first, i, columns) else {
-            return values;
-        };
-        for j in 0..WIDTH {
-            values[j] += addend[j];
-        }
-        values
-    }
-
-    /// What is added to the sums of a slice: the bias, or what has been added up before.
-    #[inline(always)]
-    fn addend<const WIDTH: usize>(
-        &self,
-        is_first: bool,
-        i: usize,
-        columns: Range<usize>,
-    ) -> Option<[f32; WIDTH]> {
-        let mut addend = [0f32; WIDTH];
-        if is_first {
-            let bias = self.bias?.from(i, columns.start);
-            let chunk = bias.data.first_chunk::<WIDTH>();
-            if let Some(chunk) = chunk.filter(|_| bias.column_stride == 1) {
-                return Some(*chunk);
-            }
-            for (j, x) in addend.iter_mut().enumerate().take(columns.len()) {
-                *x = bias.data[j * bias.column_stride];
-            }
-        } else if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: tasks have different batches, rows or columns, the layout does not overlap
-            // itself, and one slice is borrowed at a time.
-            let so_far = unsafe {
-                self.out
-                    .slice(self.result.position(i, columns.start), WIDTH)
-            };
-            return so_far.first_chunk::<WIDTH>().copied();
-        } else {
-            for (j, x) in columns.zip(&mut addend) {
-                // SAFETY: as above.
-                *x = unsafe { self.out.slice(self.result.position(i, j), 1) }[0];
-            }
-        }
-        Some(addend)
-    }
-
-    /// Writes a row of a tile to row `i` of the result.
-    #[inline(always)]
-    fn put<const WIDTH: usize>(&self, i: usize, columns: Range<usize>, values: [f32; WIDTH]) {
-        if self.is_whole::<WIDTH>(&columns) {
-            // SAFETY: as in `values`.
-            let to = unsafe {
-                self.out
-                    .slice(self.result.position(i, columns.start), WIDTH)
-            };
-            // An array, unlike a slice, is stored from registers.
-            if let Some(to) = to.first_chunk_mut::<WIDTH>() {
-                *to = values;
-            }
-            return;
-        }
-        for (j, x) in columns.zip(values) {
-            // SAFETY: as in `values`.
-            let to = unsafe { self.out.slice(self.result.position(i, j), 1) };
-            to[0] = x;
         }
     }
 }

@@ -108,7 +108,7 @@ impl Scheme for SplitScheme<'_> {
         let (middle, low) = rest.split_at_mut(plane);
         let [high, middle, low]: [&mut [u16]; 3] =
             [high, middle, low].map(bytemuck::cast_slice_mut);
-        if len % WORD != 0 {
+        if !len.is_multiple_of(WORD) {
             // After an odd element comes a zero.
             for plane in [&mut *high, &mut *middle, &mut *low] {
                 plane[len] = 0;

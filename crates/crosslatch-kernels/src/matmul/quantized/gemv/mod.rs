@@ -14,6 +14,7 @@ use crate::Threads;
 use crate::matmul::epilogue::add_scaled;
 use crate::matmul::result::{ResultLayout, ResultMatrix};
 use crate::runtime::instructions::{Feature, has, multiversion};
+use crate::runtime::prefetch::sees_runs;
 use crate::runtime::shared_output::SharedOutput;
 use crate::runtime::threads::TASK_MEMORY;
 use crate::tensor::matrix::{Matrices, Strided};
@@ -151,6 +152,13 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
                 MANY_ROWS.. if many && MANY_ROWS * self.padded_depth() <= memory.len() => {
                     self.side_by_side::<FAST, MANY_ROWS, 2>(i, memory)
                 }
+                // Usual numbers of beams: the weights are read once.
+                5 if many && 5 * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, 5, 4>(i, memory)
+                }
+                6..8 if many && 6 * self.padded_depth() <= memory.len() => {
+                    self.side_by_side::<FAST, 6, 3>(i, memory)
+                }
                 _ if many => self.side_by_side::<FAST, ROWS, 4>(i, memory),
                 _ if D::SUM_REGISTERS == 1 => self.side_by_side::<FAST, ROWS, 2>(i, memory),
                 _ => self.side_by_side::<FAST, ROWS, 1>(i, memory),
@@ -207,10 +215,10 @@ impl<D: WeightDots> QuantizedGemvPart<'_, D> {
             let x: [&[D::Activation]; R] =
                 std::array::from_fn(|r| &left[r][k..][..len.next_multiple_of(D::BLOCK)]);
             let w: [D::Piece; C] = std::array::from_fn(|c| self.weights.piece(j + c, k, len));
-            // The machine itself prefetches a single column, in pages as large as those of these
-            // weights.
+            // A single column after the other is a run that some machines see themselves, in pages
+            // as large as those of these weights.
             let ahead = match C {
-                1 => 0,
+                1 if sees_runs() => 0,
                 _ => self.weights.ahead(C),
             };
             let sums = D::dots::<FAST, R, C>(x, w, ahead);

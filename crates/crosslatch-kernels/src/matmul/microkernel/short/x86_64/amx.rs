@@ -99,6 +99,30 @@ struct Steps {
     right: *const u32,
 }
 
+/// Loads the two registers of a block's rows of sums.
+macro_rules! load_sums {
+    ($sums:ident, $first:literal, $second:literal) => {
+        asm!(
+            concat!("tileloadd ", $first, ", [{sums} + {stride}]"),
+            concat!("tileloadd ", $second, ", [{sums} + {stride} + 64]"),
+            sums = in(reg) $sums, stride = in(reg) STRIDE,
+            options(nostack, readonly),
+        )
+    };
+}
+
+/// Stores the two registers of a block's rows of sums.
+macro_rules! store_sums {
+    ($sums:ident, $first:literal, $second:literal) => {
+        asm!(
+            concat!("tilestored [{sums} + {stride}], ", $first),
+            concat!("tilestored [{sums} + {stride} + 64], ", $second),
+            sums = in(reg) $sums, stride = in(reg) STRIDE,
+            options(nostack),
+        )
+    };
+}
+
 /// A microkernel with a kind of words: the same loops with its instruction.
 macro_rules! microkernel {
     ($kernel:ident, $name:literal, $sum_type:ty, $dot:literal) => {
@@ -214,25 +238,11 @@ macro_rules! microkernel {
                     return;
                 }
                 // SAFETY: reads what the caller vouches for.
-                unsafe {
-                    asm!(
-                        "tileloadd tmm0, [{sums} + {stride}]",
-                        "tileloadd tmm1, [{sums} + {stride} + 64]",
-                        sums = in(reg) sums, stride = in(reg) STRIDE,
-                        options(nostack, readonly),
-                    );
-                }
+                unsafe { load_sums!(sums, "tmm0", "tmm1") };
                 if has_second {
                     let sums = sums.wrapping_add(SIDE * COLUMNS);
                     // SAFETY: as above.
-                    unsafe {
-                        asm!(
-                            "tileloadd tmm2, [{sums} + {stride}]",
-                            "tileloadd tmm3, [{sums} + {stride} + 64]",
-                            sums = in(reg) sums, stride = in(reg) STRIDE,
-                            options(nostack, readonly),
-                        );
-                    }
+                    unsafe { load_sums!(sums, "tmm2", "tmm3") };
                 }
             }
 
@@ -305,25 +315,11 @@ macro_rules! microkernel {
             #[inline(always)]
             unsafe fn end(sums: *mut $sum_type, has_second: bool) {
                 // SAFETY: writes what the caller vouches for.
-                unsafe {
-                    asm!(
-                        "tilestored [{sums} + {stride}], tmm0",
-                        "tilestored [{sums} + {stride} + 64], tmm1",
-                        sums = in(reg) sums, stride = in(reg) STRIDE,
-                        options(nostack),
-                    );
-                }
+                unsafe { store_sums!(sums, "tmm0", "tmm1") };
                 if has_second {
                     let sums = sums.wrapping_add(SIDE * COLUMNS);
                     // SAFETY: as above.
-                    unsafe {
-                        asm!(
-                            "tilestored [{sums} + {stride}], tmm2",
-                            "tilestored [{sums} + {stride} + 64], tmm3",
-                            sums = in(reg) sums, stride = in(reg) STRIDE,
-                            options(nostack),
-                        );
-                    }
+                    unsafe { store_sums!(sums, "tmm2", "tmm3") };
                 }
             }
         }
