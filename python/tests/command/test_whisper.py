@@ -142,7 +142,10 @@ def test_narrow_weights_take_fewer_bytes(crosslatch, exported):
         kept = {k["name"]: k["reason"] for k in decoder["weights"]["kept"]}
         matrices = [name for name in kept if name.endswith("proj.weight") or ".fc" in name]
         assert not [name for name in matrices if not name.endswith("bias")] or precision == "f32"
-    assert sizes == sorted(set(sizes), reverse=True) and steps == sorted(set(steps), reverse=True)
+    for bytes_ in (sizes, steps):
+        assert bytes_[:3] == sorted(set(bytes_[:3]), reverse=True)
+        # Rows as short as these take no fewer bytes in int4, and are stored in int8.
+        assert bytes_[3] == bytes_[2]
 
 
 def test_no_cache_bytes_are_copied(crosslatch, exported):

@@ -77,8 +77,8 @@ impl WeightFormat {
                 let blocks = rows.checked_mul(int4::blocks(columns));
                 let factors = lines(blocks.and_then(|n| n.checked_mul(GROUPS)));
                 let indices = blocks.and_then(|n| n.checked_mul(BLOCK_BYTES));
-                let parts = [scales, factors, indices].into_iter();
-                parts.fold(Some(0), |sum: Option<usize>, n| sum?.checked_add(n?))
+                let mut parts = [scales, factors, indices].into_iter();
+                parts.try_fold(0, |sum: usize, n| sum.checked_add(n?))
             }
         };
         let fits = |n: &usize| isize::try_from(*n).is_ok();

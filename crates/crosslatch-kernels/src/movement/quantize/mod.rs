@@ -97,6 +97,9 @@ pub fn outlying_columns(from: Unquantized<'_>, [rows, columns]: [usize; 2]) -> V
     outliers.columns()
 }
 
+/// Stores a row, and says whether the format holds all its elements.
+type StoreRow<'a> = dyn Fn(usize, &[f32]) -> Result<(), QuantizeError> + Sync + 'a;
+
 /// Stores a matrix of `[rows, columns]`, given row by row, in `to`, which is aligned to 4 bytes and
 /// as long as [`WeightFormat::bytes_with_wide`] says. `passed` is told which elements of `from` have been
 /// read, a few rows at a time, so that memory that only held them can be released. Elements of 16
@@ -133,8 +136,7 @@ pub fn quantize<'r>(
         ),
     };
     let wide_values = SharedOutput::new(wide_values);
-    // `store` says whether the format holds all elements of a row.
-    let each_row = |store: &(dyn Fn(usize, &[f32]) -> Result<(), QuantizeError> + Sync)| {
+    let each_row = |store: &StoreRow<'_>| {
         let (lost, not_finite) = (AtomicUsize::new(0), AtomicBool::new(false));
         threads.run_with_memory(rows.div_ceil(each), &|task, memory| {
             let rows_of_task = task * each..rows.min((task + 1) * each);
