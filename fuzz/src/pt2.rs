@@ -265,14 +265,21 @@ fn argument(graph: &Graph, arg: &Arg) -> Value {
         Arg::Float(x) if *x > 0.0 => json!({ "as_float": "Infinity" }),
         Arg::Float(_) => json!({ "as_float": "-Infinity" }),
         Arg::Bool(b) => json!({ "as_bool": b }),
-        Arg::Ints(list) if list.iter().all(|a| matches!(a, Arg::Int(_))) => {
+        Arg::List(list) if list.iter().all(|a| matches!(a, Arg::Int(_))) => {
             let numbers = list.iter().map(|a| match a {
                 Arg::Int(i) => *i,
                 _ => 0,
             });
             json!({ "as_ints": numbers.collect::<Vec<_>>() })
         }
-        Arg::Ints(list) => {
+        Arg::List(list) if list.iter().any(|a| matches!(a, Arg::Float(_))) => {
+            let numbers = list.iter().map(|a| match a {
+                Arg::Float(x) if x.is_finite() => *x,
+                _ => 0.0,
+            });
+            json!({ "as_floats": numbers.collect::<Vec<_>>() })
+        }
+        Arg::List(list) => {
             let numbers = list.iter().map(|a| match a {
                 Arg::Value(id) => json!({ "as_name": graph.value(*id).name }),
                 Arg::Int(i) => json!({ "as_int": i }),

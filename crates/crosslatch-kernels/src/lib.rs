@@ -22,6 +22,7 @@
 //! | [`rows`] | softmax and normalization |
 //! | [`matmul`] | gemm, gemv, quantized products, microkernels |
 //! | [`attention`], [`convolution`] | what is built of products |
+//! | [`pooling`], [`resampling`] | windows of images: the greatest element, the mean; images in another size |
 //! | [`probes`] | what the machine can do: memory bandwidth, peak arithmetic |
 
 pub mod attention;
@@ -30,8 +31,10 @@ pub mod elements;
 pub mod kernel;
 pub mod matmul;
 pub mod movement;
+pub mod pooling;
 pub mod probes;
 pub mod reduce;
+pub mod resampling;
 pub mod rows;
 pub mod runtime;
 pub mod simd;

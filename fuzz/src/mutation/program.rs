@@ -190,6 +190,10 @@ fn argument(chance: &mut Chance, param: &Param, values: &[String]) -> String {
             format!("[{}]", list.collect::<Vec<_>>().join(", "))
         }
         ArgType::Float => float(chance).to_owned(),
+        ArgType::Floats => {
+            let list = (0..chance.usize(0..4)).map(|_| float(chance).to_owned());
+            format!("[{}]", list.collect::<Vec<_>>().join(", "))
+        }
         ArgType::Number if chance.bool() => float(chance).to_owned(),
         ArgType::Number => integer(chance).to_string(),
         ArgType::Bool => chance.bool().to_string(),

@@ -63,6 +63,7 @@ fn call(op: &Operator) -> String {
             ArgType::Tensors => format!("{{{}}}", input("f32[2, 3]")),
             ArgType::Int | ArgType::Number => "1".to_owned(),
             ArgType::Ints => "[1, 0]".to_owned(),
+            ArgType::Floats => "[2.0]".to_owned(),
             ArgType::Float => "0.5".to_owned(),
             ArgType::Bool => "true".to_owned(),
             ArgType::Str => "\"ij,jk->ik\"".to_owned(),

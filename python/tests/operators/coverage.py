@@ -75,7 +75,16 @@ ENTRIES: list[Entry] = [
         clone contiguous expand repeat repeat_interleave view reshape permute transpose t squeeze
         unsqueeze flatten unflatten tril triu roll flip movedim diagonal
         nn.functional.pad/constant nn.functional.pad/reflect
+        nn.functional.max_pool1d nn.functional.max_pool2d nn.functional.max_pool3d
+        nn.functional.avg_pool1d nn.functional.avg_pool2d nn.functional.avg_pool3d
+        nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d nn.functional.adaptive_avg_pool3d
+        nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d nn.functional.adaptive_max_pool3d
+        nn.functional.interpolate/nearest nn.functional.interpolate/nearest-exact
+        nn.functional.interpolate/linear nn.functional.interpolate/trilinear
     """),
+    # Of bytes, PyTorch's vectors use weights of 16 bits.
+    *_entries("nn.functional.interpolate/bilinear nn.functional.interpolate/bicubic", dtypes=FLOATS),
+    *_entries("batch_norm_in_eval nn.functional.instance_norm", dtypes=FLOATS),
     *_entries("to float half bfloat16 long int bool byte", dtypes=FLOATS + HALVES + INTEGERS),
     # A product of many factors multiplies their rounding errors.
     Entry("prod", tolerance=Tolerance(5e-4, 1e-5)),

@@ -111,7 +111,27 @@ def _empty_like_filled(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
         yield fill_copy, (torch.zeros(shape, dtype=dtype),)
 
 
-_OWN = {"constant_in_program": _constant_in_program, "empty_like_filled": _empty_like_filled}
+def _batch_norm(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """With statistics that the model keeps, and with those of the batch; training that changes the former is
+    refused."""
+    def by_kept(x, mean, variance, weight=None, bias=None):
+        return torch.nn.functional.batch_norm(x, mean, variance, weight, bias, eps=1e-3)
+
+    def by_batch(x, weight=None, bias=None):
+        return torch.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+
+    for shape in ((3, 5), (2, 4, 7), (2, 3, 5, 6), (2, 3, 2, 5, 3)):
+        def channels():
+            return torch.rand(shape[1]).to(dtype) + 0.5
+        x = torch.randn(shape).to(dtype)
+        yield by_kept, (x, channels(), channels())
+        yield by_kept, (x, channels(), channels(), channels(), channels())
+        yield by_batch, (x,)
+        yield by_batch, (x, channels(), channels())
+
+
+_OWN = {"constant_in_program": _constant_in_program, "empty_like_filled": _empty_like_filled,
+        "batch_norm_in_eval": _batch_norm}
 
 
 def _entries(name: str) -> list:

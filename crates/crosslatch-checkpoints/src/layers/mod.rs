@@ -78,7 +78,7 @@ impl Affine {
 
 /// A list of numbers as an argument.
 pub fn ints(numbers: &[i64]) -> Arg {
-    Arg::Ints(numbers.iter().map(|&n| Arg::Int(n)).collect())
+    Arg::List(numbers.iter().map(|&n| Arg::Int(n)).collect())
 }
 
 pub fn linear(g: &mut GraphBuilder, x: ValueId, by: Affine) -> Result<ValueId, BuildError> {

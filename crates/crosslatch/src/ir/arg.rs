@@ -24,8 +24,8 @@ pub enum Arg {
     Values(Vec<Option<ValueId>>),
     /// An integer.
     Int(i64),
-    /// A list of integers, each a constant or a value.
-    Ints(Vec<Arg>),
+    /// A list of numbers, each a constant or a value.
+    List(Vec<Arg>),
     /// A float.
     Float(f64),
     /// A bool.
@@ -42,7 +42,7 @@ impl Arg {
         match self {
             Arg::Value(v) => Box::new(std::iter::once(*v)),
             Arg::Values(list) => Box::new(list.iter().flatten().copied()),
-            Arg::Ints(list) => Box::new(list.iter().flat_map(Arg::values)),
+            Arg::List(list) => Box::new(list.iter().flat_map(Arg::values)),
             _ => Box::new(std::iter::empty()),
         }
     }
@@ -86,7 +86,7 @@ impl From<DType> for Arg {
 
 impl From<&[i64]> for Arg {
     fn from(values: &[i64]) -> Arg {
-        Arg::Ints(values.iter().copied().map(Arg::Int).collect())
+        Arg::List(values.iter().copied().map(Arg::Int).collect())
     }
 }
 

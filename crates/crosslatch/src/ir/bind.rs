@@ -97,7 +97,16 @@ pub fn bind_call(
             Arg::Int(i) => CallArg::Number(Number::Int(*i)),
             Arg::Float(x) => CallArg::Number(Number::Float(*x)),
             Arg::Bool(b) => CallArg::Number(Number::Bool(*b)),
-            Arg::Ints(list) => CallArg::Ints(
+            Arg::List(list) if list.iter().any(|a| matches!(a, Arg::Float(_))) => CallArg::Floats(
+                list.iter()
+                    .map(|a| match a {
+                        Arg::Int(i) => Ok(*i as f64),
+                        Arg::Float(x) => Ok(*x),
+                        _ => Err(OpError::new("a list of floats contains something else")),
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            Arg::List(list) => CallArg::Ints(
                 list.iter()
                     .map(|a| match a {
                         Arg::Int(i) => Ok(*i),

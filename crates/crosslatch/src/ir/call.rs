@@ -156,6 +156,8 @@ pub enum CallArg {
     Number(Number),
     /// A list of integers.
     Ints(Vec<i64>),
+    /// A list of floats.
+    Floats(Vec<f64>),
     /// A string.
     Str(String),
     /// An element type.
@@ -308,6 +310,16 @@ impl Call<'_> {
             CallArg::Number(n) => Ok(Some(vec![n.to_i64()])),
             CallArg::None => Ok(None),
             _ => Err(self.wrong(name, "a list of integers")),
+        }
+    }
+
+    /// A list of floats, or nothing.
+    pub fn optional_floats(&self, name: &str) -> Result<Option<Vec<f64>>, OpError> {
+        match self.arg(name)? {
+            CallArg::Floats(list) => Ok(Some(list.clone())),
+            CallArg::Ints(list) => Ok(Some(list.iter().map(|i| *i as f64).collect())),
+            CallArg::None => Ok(None),
+            _ => Err(self.wrong(name, "a list of floats")),
         }
     }
 

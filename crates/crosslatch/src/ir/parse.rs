@@ -389,7 +389,7 @@ impl<'a> Parser<'a> {
                     break;
                 }
             }
-            return Ok(Arg::Ints(list));
+            return Ok(Arg::List(list));
         }
         let word = self.word();
         match word {

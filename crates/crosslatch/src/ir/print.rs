@@ -151,7 +151,7 @@ fn write_arg(f: &mut fmt::Formatter<'_>, graph: &Graph, arg: &Arg) -> fmt::Resul
             f.write_str("}")
         }
         Arg::Int(i) => write!(f, "{i}"),
-        Arg::Ints(list) => {
+        Arg::List(list) => {
             f.write_str("[")?;
             for (i, item) in list.iter().enumerate() {
                 if i > 0 {

@@ -25,6 +25,8 @@ pub enum ArgType {
     Ints,
     /// A floating point number.
     Float,
+    /// A list of floating point numbers.
+    Floats,
     /// A bool.
     Bool,
     /// Any number.
@@ -211,12 +213,14 @@ fn parse_type(text: &str) -> Option<(ArgType, Option<AliasInfo>, bool, bool)> {
         ("int" | "SymInt", false) => ArgType::Int,
         ("int" | "SymInt" | "bool", true) => ArgType::Ints,
         ("float", false) => ArgType::Float,
+        ("float", true) => ArgType::Floats,
         ("bool", false) => ArgType::Bool,
         ("Scalar", false) => ArgType::Number,
         ("str", false) => ArgType::Str,
         ("ScalarType", false) => ArgType::DType,
-        ("MemoryFormat" | "Layout" | "Device" | "Generator", false)
-        | ("float" | "Scalar", true) => ArgType::Ignored,
+        ("MemoryFormat" | "Layout" | "Device" | "Generator", false) | ("Scalar", true) => {
+            ArgType::Ignored
+        }
         _ => return None,
     };
     Some((ty, alias, list, optional))
@@ -251,15 +255,16 @@ fn parse_default(ty: ArgType, text: &str) -> Option<Arg> {
         ArgType::Bool => Arg::Bool(text == "True"),
         ArgType::Int => Arg::Int(parse_int(text)?),
         ArgType::Ints => match text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
-            Some(inner) => Arg::Ints(
+            Some(inner) => Arg::List(
                 split_list(inner)
                     .into_iter()
                     .map(|t| parse_int(t).map(Arg::Int))
                     .collect::<Option<_>>()?,
             ),
-            None => Arg::Ints(vec![Arg::Int(parse_int(text)?)]),
+            None => Arg::List(vec![Arg::Int(parse_int(text)?)]),
         },
         ArgType::Float => Arg::Float(text.parse().ok()?),
+        ArgType::Floats => return None,
         ArgType::Number => match parse_int(text) {
             Some(i) => Arg::Int(i),
             None => match text {
@@ -329,10 +334,10 @@ mod tests {
         .unwrap();
         assert_eq!(s.params.len(), 8);
         assert!(s.params[0].optional && s.params[0].ty == ArgType::Tensor);
-        assert_eq!(s.params[1].default, Some(Arg::Ints(vec![Arg::Int(1)])));
+        assert_eq!(s.params[1].default, Some(Arg::List(vec![Arg::Int(1)])));
         assert_eq!(
             s.params[2].default,
-            Some(Arg::Ints(vec![Arg::Int(0), Arg::Int(-1)]))
+            Some(Arg::List(vec![Arg::Int(0), Arg::Int(-1)]))
         );
         assert_eq!(s.params[3].default, Some(Arg::Float(1e-5)));
         assert_eq!(s.params[5].default, Some(Arg::Str("none".into())));

@@ -263,7 +263,7 @@ fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
         (Arg::Value(_) | Arg::Int(_) | Arg::Float(_) | Arg::Bool(_), ArgType::Tensor) => true,
         (Arg::Values(list), ArgType::Tensors) => list.iter().flatten().all(tensor),
         // An empty list does not say what it is a list of.
-        (Arg::Ints(list), ArgType::Tensors) => list.is_empty(),
+        (Arg::List(list), ArgType::Tensors) => list.is_empty(),
         (Arg::Values(list), ArgType::Ints) => list.is_empty(),
         (Arg::Value(id), ArgType::Int | ArgType::Float | ArgType::Bool | ArgType::Number) => {
             !tensor(id)
@@ -273,11 +273,15 @@ fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
         (Arg::Bool(_), ArgType::Bool | ArgType::Number | ArgType::Int) => true,
         (Arg::Float(_), ArgType::Float | ArgType::Number) => true,
         (Arg::Value(id), ArgType::Ints) => !tensor(id),
-        (Arg::Ints(list), ArgType::Ints) => list.iter().all(|a| match a {
+        (Arg::List(list), ArgType::Ints) => list.iter().all(|a| match a {
             Arg::Value(id) => !tensor(id),
             Arg::Int(_) => true,
             _ => false,
         }),
+        (Arg::List(list), ArgType::Floats) => {
+            let is_number = |a: &Arg| matches!(a, Arg::Int(_) | Arg::Float(_));
+            list.iter().all(is_number)
+        }
         (Arg::Str(_), ArgType::Str) | (Arg::DType(_), ArgType::DType) => true,
         (_, ArgType::Ignored) => true,
         _ => false,

@@ -10,7 +10,7 @@
 //! and `control` have no counterpart, because they need no kernel; `operands` declares nothing and
 //! helps all others. A folder imports only from those before it in this order, which a test checks:
 //! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `rows`, `matmul`, `attention`,
-//! `convolution`.
+//! `convolution`, `pooling`, `resampling`.
 
 mod attention;
 mod control;
@@ -19,7 +19,9 @@ mod elements;
 mod matmul;
 mod movement;
 mod operands;
+mod pooling;
 mod reduce;
+mod resampling;
 mod rows;
 mod views;
 
@@ -38,7 +40,12 @@ const TABLES: &[&[Table]] = &[
     reduce::TABLES,
     rows::TABLES,
     matmul::TABLES,
-    &[attention::OPERATORS, convolution::OPERATORS],
+    &[
+        attention::OPERATORS,
+        convolution::OPERATORS,
+        pooling::OPERATORS,
+        resampling::OPERATORS,
+    ],
 ];
 
 impl Catalogue {
@@ -61,7 +68,7 @@ mod tests {
     }
 
     /// Folders and files of this module, each of which may import from those before it.
-    const ORDER: [&str; 10] = [
+    const ORDER: [&str; 12] = [
         "operands",
         "control",
         "views",
@@ -72,6 +79,8 @@ mod tests {
         "matmul",
         "attention",
         "convolution",
+        "pooling",
+        "resampling",
     ];
 
     fn sources(path: &Path) -> Vec<PathBuf> {

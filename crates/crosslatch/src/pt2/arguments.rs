@@ -84,22 +84,23 @@ pub(super) fn argument(arg: &Argument, names: &Names<'_>) -> Result<Arg, String>
             Arg::Values(list.iter().map(optional).collect::<Result<_, _>>()?)
         }
         Argument::AsInt(i) => Arg::Int(*i),
-        Argument::AsInts(list) => Arg::Ints(list.iter().copied().map(Arg::Int).collect()),
-        Argument::AsBools(list) => Arg::Ints(list.iter().map(|b| Arg::Int(*b as i64)).collect()),
+        Argument::AsInts(list) => Arg::List(list.iter().copied().map(Arg::Int).collect()),
+        Argument::AsBools(list) => Arg::List(list.iter().map(|b| Arg::Int(*b as i64)).collect()),
         Argument::AsFloat(x) => Arg::Float(x.0),
+        Argument::AsFloats(list) => Arg::List(list.iter().map(|x| Arg::Float(x.0)).collect()),
         Argument::AsBool(b) => Arg::Bool(*b),
         Argument::AsString(s) => Arg::Str(s.clone()),
         Argument::AsSymInt(s) | Argument::AsSymBool(s) | Argument::AsSymFloat(s) => {
             symbolic(s, names)?
         }
-        Argument::AsSymInts(list) => Arg::Ints(
+        Argument::AsSymInts(list) => Arg::List(
             list.iter()
                 .map(|s| symbolic(s, names))
                 .collect::<Result<_, _>>()?,
         ),
         Argument::AsScalarType(t) => Arg::DType(dtype_of(*t)?),
         Argument::AsMemoryFormat(_) | Argument::AsLayout(_) | Argument::AsDevice(_) => Arg::None,
-        Argument::AsFloats(_) | Argument::AsGraph { .. } | Argument::Other(_) => {
+        Argument::AsGraph { .. } | Argument::Other(_) => {
             return Err(format!("unsupported kind of argument: {arg:?}"));
         }
     })
@@ -143,8 +144,8 @@ pub(super) fn cond_args(op: &Operator, node: &Node, names: &Names<'_>) -> Result
         }
     }
     // An empty list of operands has no element to tell its type.
-    if let Some(operands @ Arg::Ints(_)) = args.get_mut(1)
-        && matches!(operands, Arg::Ints(list) if list.is_empty())
+    if let Some(operands @ Arg::List(_)) = args.get_mut(1)
+        && matches!(operands, Arg::List(list) if list.is_empty())
     {
         *operands = Arg::Values(Vec::new());
     }

@@ -3,6 +3,7 @@
 mod concatenate;
 mod creation;
 mod cross_attention_cache;
+mod dropout;
 mod embedding;
 mod indexing;
 mod rearrange;
@@ -17,6 +18,7 @@ pub(super) const TABLES: &[Table] = &[
     concatenate::OPERATORS,
     creation::OPERATORS,
     cross_attention_cache::OPERATORS,
+    dropout::OPERATORS,
     embedding::OPERATORS,
     indexing::OPERATORS,
     rearrange::OPERATORS,

@@ -28,6 +28,17 @@ pub(in crate::ops) fn view_mut<'a>(
     tensor.with_layout(layout).map_err(outside_memory)
 }
 
+/// An operand that may be missing, under the layout that the kernel wants.
+pub(in crate::ops) fn optional_view<'t>(
+    inputs: &'t [TensorRef<'t>],
+    operand: &'t Option<(usize, Layout)>,
+) -> Result<Option<TensorRef<'t>>, KernelError> {
+    match operand {
+        None => Ok(None),
+        Some((i, layout)) => view(&inputs[*i], layout).map(Some),
+    }
+}
+
 /// A layout that does not fit its memory: a bug in the lowering that made it.
 pub(in crate::ops) fn outside_memory(error: TensorError) -> KernelError {
     KernelError::Assertion(error.to_string())

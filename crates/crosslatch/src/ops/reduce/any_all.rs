@@ -17,6 +17,8 @@ pub(super) const OPERATORS: Table = &[
         any,
     ),
     op("aten::all(Tensor self) -> Tensor", all),
+    op("aten::_is_any_true(Tensor self) -> Tensor", any),
+    op("aten::_is_all_true(Tensor self) -> Tensor", all),
     op(
         "aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor",
         all,

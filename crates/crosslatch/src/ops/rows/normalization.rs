@@ -4,11 +4,11 @@
 //! input. For a group norm, the dimension of the channels is split in two.
 
 use crosslatch_kernels::rows::{Norm, norm};
-use crosslatch_kernels::{DType, Dims, Kernel, KernelError, Layout, Operands, TensorRef};
+use crosslatch_kernels::{DType, Dims, Kernel, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Compute, Lowering, OpError, TensorArg};
-use crate::ops::operands::layouts::{split_dim, view, view_mut};
+use crate::ops::operands::layouts::{optional_view, split_dim, view, view_mut};
 
 pub(super) const OPERATORS: Table = &[
     op(
@@ -103,19 +103,6 @@ impl NormCall<'_> {
         })
     }
 
-    /// The type of statistics: PyTorch keeps those of 16-bit inputs in `f32` if the scale is.
-    fn statistics_type(&self) -> DType {
-        let mixed = [&self.weight, &self.bias]
-            .into_iter()
-            .flatten()
-            .any(|(t, _)| t.dtype == DType::F32);
-        if mixed && self.x.dtype.size() == 2 {
-            DType::F32
-        } else {
-            self.x.dtype
-        }
-    }
-
     fn lower(self, plain: bool, statistics: &[(DType, Dims)]) -> Result<Lowering, OpError> {
         let mut results = vec![(self.x.dtype, self.x.layout.shape.clone())];
         results.extend_from_slice(statistics);
@@ -123,17 +110,6 @@ impl NormCall<'_> {
             results,
             self.kernel(plain)?,
         )))
-    }
-}
-
-/// An operand that may be missing, under the layout that the kernel wants.
-fn optional_view<'t>(
-    inputs: &'t [TensorRef<'t>],
-    operand: &'t Option<(usize, Layout)>,
-) -> Result<Option<TensorRef<'t>>, KernelError> {
-    match operand {
-        None => Ok(None),
-        Some((i, layout)) => view(&inputs[*i], layout).map(Some),
     }
 }
 
@@ -158,6 +134,19 @@ fn normalized_dims(call: &Call<'_>, x: &TensorArg) -> Result<usize, OpError> {
         }
     }
     Ok(normalized.len())
+}
+
+/// The type of statistics: PyTorch keeps those of 16-bit inputs in `f32` if weight or bias is.
+pub(super) fn statistics_type(call: &Call<'_>, x: &TensorArg) -> Result<DType, OpError> {
+    let mut mixed = false;
+    for name in ["weight", "bias"] {
+        let is_f32 = |t: &TensorArg| t.dtype == DType::F32;
+        mixed |= call.has(name) && call.optional_tensor(name)?.is_some_and(is_f32);
+    }
+    match mixed && x.dtype.size() == 2 {
+        true => Ok(DType::F32),
+        false => Ok(x.dtype),
+    }
 }
 
 /// The shape of statistics: one number a row, with the dimensions of rows kept as 1.
@@ -188,7 +177,7 @@ fn layer_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
         epsilon: call.float("eps")?,
         centred: true,
     };
-    let statistic = (norm_call.statistics_type(), statistics_shape(x, dims));
+    let statistic = (statistics_type(call, x)?, statistics_shape(x, dims));
     match call.schema.returns.len() {
         1 => norm_call.lower(call.plain(), &[]),
         _ => norm_call.lower(call.plain(), &[statistic.clone(), statistic]),
@@ -226,7 +215,11 @@ fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
     } else {
         "group"
     };
-    let groups = usize::try_from(call.int(name)?).unwrap_or(0);
+    grouped(call, x, usize::try_from(call.int(name)?).unwrap_or(0))
+}
+
+/// A group norm with so many groups.
+pub(super) fn grouped(call: &Call<'_>, x: &TensorArg, groups: usize) -> Result<Lowering, OpError> {
     let channels = x.shape().get(1).copied().unwrap_or(0);
     if x.rank() < 2 || groups == 0 || channels % groups != 0 {
         return Err(OpError::new(format!(
@@ -244,7 +237,7 @@ fn group_norm(call: &Call<'_>) -> Result<Lowering, OpError> {
         centred: true,
     };
     let shape = Dims::from_slice(&[x.shape()[0], groups]);
-    let statistic = (norm_call.statistics_type(), shape);
+    let statistic = (statistics_type(call, x)?, shape);
     match call.schema.returns.len() {
         1 => norm_call.lower(call.plain(), &[]),
         _ => norm_call.lower(call.plain(), &[statistic.clone(), statistic]),

@@ -234,7 +234,7 @@ impl<'p> Builder<'p> {
             Arg::Values(list) => {
                 Arg::Values(list.iter().map(|id| id.as_ref().map(rename)).collect())
             }
-            Arg::Ints(list) => Arg::Ints(list.iter().map(|arg| self.renamed(arg)).collect()),
+            Arg::List(list) => Arg::List(list.iter().map(|arg| self.renamed(arg)).collect()),
             other => other.clone(),
         }
     }
