@@ -16,6 +16,8 @@ __all__ = [
     "Program",
     "Segment",
     "Session",
+    "SpeechStream",
+    "StreamUpdate",
     "TensorInfo",
     "Transcriber",
     "Transcript",
@@ -309,6 +311,60 @@ class Transcriber:
         names it in each segment; they come in order of time, when all are decoded. `batch` cuts
         long sound where it is quiet, and decodes so many pieces at a time.
         """
+
+    def stream(
+        self,
+        sample_rate: int | None = None,
+        *,
+        language: str | None = None,
+        task: Literal["transcribe", "translate"] | None = None,
+        timestamps: bool | None = None,
+        word_timestamps: bool = False,
+        prompt: str | None = None,
+        condition_on_previous_text: bool | None = None,
+        hotwords: str | None = None,
+        beam_size: int | None = None,
+        fallback: bool = False,
+        vad_filter: bool = True,
+        vad_parameters: dict[str, float] | None = None,
+    ) -> SpeechStream:
+        """Transcribes a sound while it comes: samples at `sample_rate` Hz (the model's own, if that is
+        `None`) are fed piece by piece to the stream that this returns.
+
+        Options are those of `transcribe`. With `vad_filter`, nothing is computed while nobody speaks.
+        """
+
+@final
+class SpeechStream:
+    """Text of a sound while it comes. `Transcriber.stream` makes one."""
+
+    def feed(self, samples: _Samples) -> StreamUpdate | None:
+        """Takes the next samples, and decodes if there is a second of new sound: returns what is new, or
+        `None` if there is not enough for that. Samples are floats between -1 and 1 or whole numbers of 8,
+        16 or 32 bits, as for `transcribe`."""
+
+    def finish(self) -> tuple[StreamUpdate, Transcript]:
+        """Ends the sound: returns the last update and the transcript, which is that of the whole sound."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds of sound that have come."""
+
+@final
+class StreamUpdate:
+    """What is new of a stream's text."""
+
+    @property
+    def certain(self) -> str:
+        """What has become certain: it follows all that was certain before."""
+
+    @property
+    def tentative(self) -> str:
+        """What follows that and may change."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments that have become final."""
 
 @final
 class Transcription:

@@ -10,6 +10,7 @@ mod bench;
 mod generate;
 mod inspect;
 mod limits;
+mod listen;
 mod model;
 mod models;
 #[doc(hidden)]
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Writes down what is said in audio files.
     Transcribe(transcribe::Args),
+    /// Writes down what is said while it is said.
+    Listen(listen::Args),
     Serve(serve::Args),
     /// Writes what a model makes of texts: translations, summaries.
     Generate(generate::Args),
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match Cli::parse_from(words).command {
         Command::Transcribe(args) => transcribe::transcribe(&args),
+        Command::Listen(args) => listen::listen(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Generate(args) => generate::generate(&args),
         Command::Run(args) => run::run(&args),

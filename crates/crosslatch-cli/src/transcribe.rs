@@ -24,7 +24,7 @@ use crate::CommandError;
 use crate::limits::LimitArgs;
 use crate::model::{FileArgs, open_model, speech_model};
 use crate::terminal::{message, printable};
-use decoding::Decoding;
+pub use decoding::Decoding;
 pub use foreign::foreign_flag;
 use interrupt::on_interrupt;
 use output::OutputArgs;

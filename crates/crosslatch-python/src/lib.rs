@@ -42,7 +42,8 @@ mod _engine {
     use super::session::{Output, Session};
     #[pymodule_export]
     use super::speech::{
-        Segment, Transcriber, Transcript, Transcription, TranscriptionInfo, Word, decode_audio,
+        Segment, Stream, Transcriber, Transcript, Transcription, TranscriptionInfo, Update, Word,
+        decode_audio,
     };
     #[pymodule_export]
     use super::text::{Generation, Generator};

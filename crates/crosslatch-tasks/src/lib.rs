@@ -69,8 +69,8 @@ pub use exported::{
 pub use features::{FeatureError, LogMel};
 pub use search::{Decoder, Feed, HeadWeights};
 pub use speech::{
-    Event, SpeechModel, SpeechPipeline, SpokenLanguage, Task, TranscribeError, TranscribeOptions,
-    UnknownTask, whisper::WhisperConfig,
+    Event, SpeechModel, SpeechPipeline, SpeechStream, SpokenLanguage, StreamUpdate, Task,
+    TranscribeError, TranscribeOptions, UnknownTask, whisper::WhisperConfig,
 };
 pub use subtitles::{Format, Style, UnknownFormat, Writer, clock};
 pub use text::{

@@ -38,6 +38,11 @@ def transcribe(path: str, samples: NDArray[np.float32]) -> list[str]:
     transcriber = crosslatch.Transcriber(path, threads=2)
     texts = [segment.text for segment in transcriber.transcribe("talk.mp3", language="en")]
     transcript = transcriber.transcribe(samples, transcriber.sample_rate).transcript()
+    stream = transcriber.stream(44_100, language="en", vad_parameters={"threshold": 0.4})
+    update = stream.feed(samples)
+    if update is not None:
+        texts += [update.certain, update.tentative, *(segment.text for segment in update.segments)]
+    assert_type(stream.finish(), tuple[crosslatch.StreamUpdate, crosslatch.Transcript])
     assert_type(transcript.language, str | None)
     assert_type(transcriber.transcribe(b"RIFF").transcript().text, str)
     tokens = [token for segment in transcript.segments for token in segment.tokens]

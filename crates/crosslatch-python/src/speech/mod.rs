@@ -6,11 +6,13 @@
 
 mod model;
 mod sound;
+mod stream;
 mod transcriber;
 mod transcript;
 mod transcription;
 
 pub use sound::decode_audio;
+pub use stream::{Stream, Update};
 pub use transcriber::Transcriber;
 pub use transcript::{Segment, Transcript, TranscriptionInfo, Word};
 pub use transcription::Transcription;

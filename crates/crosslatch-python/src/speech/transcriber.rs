@@ -14,6 +14,7 @@ use crate::options::{Cache, MemoryAmount, Opening, options};
 
 use super::model::Speech;
 use super::sound::Sound;
+use super::stream::Stream;
 use super::transcription::{Heard, Transcription};
 
 /// Writes down what is said in sound.
@@ -220,6 +221,52 @@ impl Transcriber {
             false => Heard::Whole(sound.samples(py, sample_rate, rate)?),
         };
         Transcription::start(Arc::clone(&self.0), heard, options, batch)
+    }
+
+    /// Transcribes a sound while it comes: samples at `sample_rate` Hz (the model's own, if that is
+    /// `None`) are fed piece by piece to the stream that this returns.
+    ///
+    /// Options are those of `transcribe`. With `vad_filter`, nothing is computed while nobody speaks.
+    #[pyo3(signature = (sample_rate = None, *, language = None, task = None, timestamps = None,
+                        word_timestamps = false, prompt = None, condition_on_previous_text = None,
+                        hotwords = None, beam_size = None, fallback = false, vad_filter = true,
+                        vad_parameters = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
+    fn stream(
+        &self,
+        sample_rate: Option<u32>,
+        language: Option<String>,
+        task: Option<&str>,
+        timestamps: Option<bool>,
+        word_timestamps: bool,
+        prompt: Option<String>,
+        condition_on_previous_text: Option<bool>,
+        hotwords: Option<String>,
+        beam_size: Option<usize>,
+        fallback: bool,
+        vad_filter: bool,
+        vad_parameters: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Stream> {
+        let task = task.map(str::parse::<Task>).transpose();
+        let defaults = match fallback {
+            true => TranscribeOptions::default().with_fallback(),
+            false => TranscribeOptions::default(),
+        };
+        let options = TranscribeOptions {
+            language,
+            task: task.map_err(|e| PyValueError::new_err(e.to_string()))?,
+            timestamps,
+            word_timestamps,
+            prompt,
+            condition_on_previous: condition_on_previous_text,
+            hotwords,
+            beam_size,
+            voice: voice_filter(vad_filter, vad_parameters)?,
+            ..defaults
+        };
+        let stream = self.0.pipeline.stream(&options).map_err(failure)?;
+        let rate = sample_rate.unwrap_or_else(|| self.sample_rate());
+        Stream::new(Arc::clone(&self.0), stream, rate)
     }
 
     fn __repr__(&self) -> String {

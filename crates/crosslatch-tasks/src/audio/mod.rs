@@ -19,6 +19,7 @@ mod ffmpeg;
 mod identify;
 mod input;
 mod opus;
+mod pcm;
 mod resample;
 mod riff;
 mod riff64;
@@ -27,6 +28,7 @@ use std::path::Path;
 
 pub use ffmpeg::Ffmpeg;
 pub use input::{ReadOptions, read_bytes, read_bytes_with, read_file, read_file_with, read_stream};
+pub use pcm::{Encoding, PcmFormat, PcmStream};
 pub use resample::{Resampler, resample};
 
 /// Sample rates, in Hz, that files and models may have.

@@ -49,12 +49,36 @@ impl LogMel {
         if self.config.dither != 0.0 {
             add_dither(samples.to_mut(), self.config.dither);
         }
-        let frames = samples.len() / hop;
-        let (mut bands, mut cut) = (Bands::new(self), Vec::new());
         let mut highest = f64::NEG_INFINITY;
-        for frame in 0..frames {
+        self.long(samples, 0, &mut highest)
+    }
+
+    /// Prepares a part of a sound longer than a window, of which frames from `first` on will be asked
+    /// for. `highest` is the highest logarithm of the sound before them, and becomes that of the sound
+    /// so far. The part needs the samples that frame `first` reaches back to.
+    ///
+    /// # Errors
+    /// [`FeatureError::NotFinite`].
+    pub fn part<'a>(
+        &'a self,
+        samples: &'a [f32],
+        first: usize,
+        highest: &mut f64,
+    ) -> Result<WholeSound<'a>, FeatureError> {
+        self.long(Cow::Borrowed(samples), first, highest)
+    }
+
+    fn long<'a>(
+        &'a self,
+        samples: Cow<'a, [f32]>,
+        first: usize,
+        highest: &mut f64,
+    ) -> Result<WholeSound<'a>, FeatureError> {
+        let frames = samples.len() / self.config.hop_length;
+        let (mut bands, mut cut) = (Bands::new(self), Vec::new());
+        for frame in first..frames {
             self.cut(&samples, frame, &mut cut);
-            bands.compute(&cut, |_, log| highest = highest.max(log))?;
+            bands.compute(&cut, |_, log| *highest = highest.max(log))?;
         }
         if !highest.is_finite() || samples.iter().any(|x| !x.is_finite()) {
             return Err(FeatureError::NotFinite);
@@ -62,7 +86,7 @@ impl LogMel {
         Ok(WholeSound {
             extractor: self,
             frames,
-            source: Source::Samples(samples, lowest(highest)),
+            source: Source::Samples(samples, lowest(*highest)),
         })
     }
 

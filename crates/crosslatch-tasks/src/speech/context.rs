@@ -17,7 +17,7 @@ use crate::tokenizer::{TextTokenizer, TokenizerError};
 const START_OF_PREVIOUS: &str = "<|startofprev|>";
 
 /// The caller's prompt and the text so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Context {
     /// The words that every window is shown.
     hotwords: Vec<u32>,

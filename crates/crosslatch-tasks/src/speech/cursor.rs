@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::followed::Sound;
 use super::seek::{self, Piece};
 use super::silence::Silence;
 use super::whisper::WhisperPlan;
@@ -28,6 +29,8 @@ pub(super) struct Cursor<'a> {
     clips: VecDeque<Range<usize>>,
     /// In frames of features if `seeking`, else in samples.
     at: usize,
+    /// Units of the sound that lie before `samples`.
+    dropped: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -47,6 +50,7 @@ impl<'a> Cursor<'a> {
             seeking,
             clips: VecDeque::new(),
             at: 0,
+            dropped: 0,
         };
         let (unit, last) = (cursor.unit(), samples.len());
         // To the nearest unit, except for the end of the sound.
@@ -57,6 +61,51 @@ impl<'a> Cursor<'a> {
         let clips = clips.iter().map(|clip| near(clip.start)..near(clip.end));
         cursor.clips = clips.filter(|clip| !clip.is_empty()).collect();
         Ok(cursor)
+    }
+
+    /// A cursor on the part of a sound that is there and still to be decoded, without clips: at unit
+    /// `at` of the sound. `highest` is as for [`LogMel::part`].
+    pub fn resumed(
+        extractor: &'a LogMel,
+        sound: Sound<'a>,
+        plan: &WhisperPlan,
+        at: usize,
+        highest: &mut f64,
+    ) -> Result<Self, FeatureError> {
+        let mut cursor = Self {
+            extractor,
+            samples: sound.samples,
+            seeking: None,
+            clips: VecDeque::new(),
+            at: 0,
+            dropped: 0,
+        };
+        if let Some(zero) = plan.time_zero() {
+            let hop = extractor.config().hop_length;
+            let first = at.saturating_sub(sound.dropped / hop);
+            let part = extractor.part(sound.samples, first, highest)?;
+            cursor.seeking = Some((part, zero));
+        }
+        cursor.dropped = sound.dropped / cursor.unit();
+        cursor.at = at.saturating_sub(cursor.dropped);
+        cursor.clips.push_back(0..cursor.last());
+        Ok(cursor)
+    }
+
+    /// Where the next window begins, in units of the sound.
+    pub fn place(&self) -> usize {
+        self.at + self.dropped
+    }
+
+    /// Whether the window has all the sound that it can have, whatever comes behind.
+    pub fn is_full(&self) -> bool {
+        let config = self.extractor.config();
+        let end = match self.seeking {
+            // The last frame reaches beyond its place.
+            Some(_) => self.sample() + self.extractor.window_samples() + config.n_fft / 2,
+            None => self.at + self.extractor.window_samples(),
+        };
+        end < self.samples.len()
     }
 
     /// Number of samples in a unit of `at`.
@@ -98,7 +147,12 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn seconds(&self) -> f64 {
-        self.sample() as f64 / f64::from(self.extractor.sample_rate())
+        self.in_seconds(self.sample())
+    }
+
+    /// The time of a sample of `samples` in the sound.
+    fn in_seconds(&self, sample: usize) -> f64 {
+        (sample + self.dropped * self.unit()) as f64 / f64::from(self.extractor.sample_rate())
     }
 
     /// Where the sound in this window ends, in seconds.
@@ -107,7 +161,7 @@ impl<'a> Cursor<'a> {
             end if end >= self.last() => self.samples.len(),
             end => end * self.unit(),
         };
-        samples as f64 / f64::from(self.extractor.sample_rate())
+        self.in_seconds(samples)
     }
 
     /// Goes on at this sample, or a little before it.

@@ -16,7 +16,9 @@ mod clips;
 mod context;
 mod cursor;
 mod fallback;
+mod followed;
 mod join;
+mod live;
 mod options;
 mod pieces;
 mod seek;
@@ -31,6 +33,7 @@ mod words;
 pub use channels::transcribe_channels;
 #[doc(hidden)]
 pub use join::append as append_text;
+pub use live::{SpeechStream, StreamUpdate};
 pub use options::{Task, TranscribeOptions, UnknownTask};
 pub use transcribe::SpeechPipeline;
 

@@ -16,6 +16,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::context::{Context, wants_history};
 use super::cursor::Cursor;
 use super::fallback::Thresholds;
+use super::followed::{Followed, Sound};
 use super::options::TranscribeOptions;
 use super::seek::Piece;
 use super::silence::Silence;
@@ -134,35 +135,80 @@ impl SpeechPipeline {
         model: &mut M,
         samples: &[f32],
         options: &TranscribeOptions,
-        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+        observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Transcript, TranscribeError<M::Error>> {
+        let mut followed = Followed::new(options);
+        self.follow_on(
+            model,
+            Sound::whole(samples),
+            options,
+            &mut followed,
+            observer,
+        )?;
+        Ok(followed.transcript)
+    }
+
+    /// Follows a sound from where it was left: to its end, or as far as windows are full if more of it
+    /// will come. Clips and silence are those of a whole sound.
+    pub(super) fn follow_on<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        sound: Sound<'_>,
+        options: &TranscribeOptions,
+        followed: &mut Followed,
+        mut observer: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), TranscribeError<M::Error>> {
+        let Sound {
+            samples,
+            dropped,
+            is_open,
+        } = sound;
         let is_long = self.features.frames_of(samples.len()) > self.features.frames();
-        let plan = self.config.plan(options, is_long)?;
-        let mut context = Context::new(options, &self.config, &self.tokenizer)?;
+        // Followed in one go, as far as that was known until now.
+        let is_whole = !is_open && followed.at == 0;
+        let plan = self.config.plan(options, is_long || !is_whole)?;
+        let mut context = match followed.context.take() {
+            Some(context) => context,
+            None => self.context(options)?,
+        };
         let mut windows = self.windows(model, &plan, options)?;
+        windows.random = followed.random.clone();
+        windows.detected = std::mem::take(&mut followed.detected);
         let rate = self.features.sample_rate();
-        let clips = clips::clips(options, samples.len(), rate);
-        let mut cursor = Cursor::new(&self.features, samples, clips, &plan)?;
+        let mut cursor = match is_whole {
+            true => {
+                let clips = clips::clips(options, samples.len(), rate);
+                Cursor::new(&self.features, samples, clips, &plan)?
+            }
+            false => {
+                let highest = &mut followed.highest;
+                Cursor::resumed(&self.features, sound, &plan, followed.at, highest)?
+            }
+        };
         let silence = options
             .skip_silence
             .map(|level| Silence::new(samples, rate, level));
         let uses_history = wants_history(options, &self.config);
-        let mut transcript = Transcript {
-            text: String::new(),
-            language: None,
-            duration: samples.len() as f64 / f64::from(rate),
-            segments: Vec::new(),
-        };
+        let transcript = &mut followed.transcript;
+        transcript.duration = (dropped + samples.len()) as f64 / f64::from(rate);
         let total = transcript.duration;
-        let mut flow = observer(Event::Progress { done: 0.0, total });
-        let mut languages = self.known_languages(&plan);
+        let mut flow = observer(Event::Progress {
+            done: cursor.seconds(),
+            total,
+        });
+        let languages = &mut followed.languages;
         if flow.is_continue()
-            && let Some(languages) = &languages
+            && languages.is_none()
+            && let Some(known) = self.known_languages(&plan)
         {
-            flow = observer(Event::Languages(languages));
+            flow = observer(Event::Languages(&known));
+            *languages = Some(known);
         }
         let mut features = Vec::new();
-        while flow.is_continue() && cursor.settle(silence.as_ref()) {
+        while flow.is_continue()
+            && (!is_open || cursor.is_full())
+            && cursor.settle(silence.as_ref())
+        {
             cursor.features(&mut features)?;
             let (mels, frames) = (self.features.mels(), self.features.frames());
             windows.encode(cursor.seconds(), &features, mels, frames)?;
@@ -170,7 +216,7 @@ impl SpeechPipeline {
             if languages.is_none() {
                 let detected = spoken(&plan, &windows.detected);
                 flow = observer(Event::Languages(&detected));
-                languages = Some(detected);
+                *languages = Some(detected);
                 if flow.is_break() {
                     break;
                 }
@@ -203,13 +249,22 @@ impl SpeechPipeline {
                 flow = observer(Event::Progress { done, total });
             }
         }
-        if flow.is_continue() {
+        if flow.is_continue() && !is_open {
             // Everything is done, so the observer's answer does not matter.
             let _ = observer(Event::Progress { done: total, total });
         }
-        let first = languages.and_then(|languages| languages.into_iter().next());
-        transcript.language = first.map(|language| language.code);
-        Ok(transcript)
+        let first = languages.iter().flatten().next();
+        transcript.language = first.map(|language| language.code.clone());
+        followed.at = cursor.place();
+        followed.context = Some(context);
+        followed.random = windows.random;
+        followed.detected = windows.detected;
+        Ok(())
+    }
+
+    /// What is put in front of the first window.
+    pub(super) fn context(&self, options: &TranscribeOptions) -> Result<Context, OptionsError> {
+        Context::new(options, &self.config, &self.tokenizer)
     }
 
     /// What can be said of the language before the sound is heard; `None` if it has to be detected.
@@ -222,7 +277,7 @@ impl SpeechPipeline {
         is_known.then(|| certain.into_iter().collect())
     }
 
-    fn windows<'a, M: SpeechModel>(
+    pub(super) fn windows<'a, M: SpeechModel>(
         &self,
         model: &'a mut M,
         plan: &'a WhisperPlan,

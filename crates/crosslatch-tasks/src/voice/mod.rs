@@ -5,10 +5,13 @@
 //! ([`silero`]), and what it says of each frame becomes stretches of time ([`stretches`]). Nothing is
 //! assumed of the sound; it may have any rate.
 
+mod hearing;
 mod silero;
 mod stretches;
 
 use std::ops::Range;
+
+pub(crate) use hearing::Hearing;
 
 use crate::audio::{AudioError, resample};
 

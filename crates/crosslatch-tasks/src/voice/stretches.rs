@@ -15,7 +15,7 @@ const HYSTERESIS: f32 = 0.15;
 const LOWEST: f32 = 0.01;
 
 /// The probability below which nobody speaks.
-fn silent_below(filter: &VoiceFilter) -> f32 {
+pub(super) fn silent_below(filter: &VoiceFilter) -> f32 {
     (filter.threshold - HYSTERESIS).max(LOWEST)
 }
 
@@ -27,48 +27,123 @@ pub(super) fn stretches(
     end: f64,
     filter: &VoiceFilter,
 ) -> Vec<Range<f64>> {
-    let low = silent_below(filter);
-    let mut found: Vec<Range<f64>> = Vec::new();
-    let mut add = |first: usize, last: usize| {
-        let (start, stop) = (first as f64 * frame, (last as f64 * frame).min(end));
-        if stop - start < filter.min_speech {
+    let mut finder = Finder::new(frame, *filter);
+    for &probability in probabilities {
+        finder.push(probability);
+    }
+    finder.stretches(end)
+}
+
+/// Finds stretches as the probabilities of one frame after the other arrive.
+#[derive(Debug)]
+pub(super) struct Finder {
+    filter: VoiceFilter,
+    /// Seconds of a frame.
+    frame: f64,
+    /// Number of frames so far.
+    count: usize,
+    /// The frame in which the current stretch began.
+    first: Option<usize>,
+    /// The frame from which on it has been quiet.
+    quiet_from: Option<usize>,
+    /// What has ended, in seconds. No end lies behind that of the sound: that is cut when it is known.
+    found: Vec<Range<f64>>,
+}
+
+impl Finder {
+    pub fn new(frame: f64, filter: VoiceFilter) -> Self {
+        Self {
+            filter,
+            frame,
+            count: 0,
+            first: None,
+            quiet_from: None,
+            found: Vec::new(),
+        }
+    }
+
+    /// Takes the probability of speech in the next frame.
+    pub fn push(&mut self, probability: f32) {
+        let at = self.count;
+        self.count += 1;
+        let Some(begun) = self.first else {
+            if probability >= self.filter.threshold {
+                self.first = Some(at);
+            }
             return;
+        };
+        if probability >= self.filter.threshold {
+            self.quiet_from = None;
+        } else if probability < silent_below(&self.filter) || self.quiet_from.is_some() {
+            let from = *self.quiet_from.get_or_insert(at);
+            if (self.count - from) as f64 * self.frame >= self.filter.min_silence {
+                if let Some(stretch) = self.stretch(begun, from, f64::INFINITY) {
+                    add(&mut self.found, stretch);
+                }
+                (self.first, self.quiet_from) = (None, None);
+            }
         }
+    }
+
+    /// The stretches of a sound that ends here, at `end` seconds.
+    pub fn stretches(&self, end: f64) -> Vec<Range<f64>> {
+        // A stretch that has not ended goes to the end, however quiet that is.
+        self.until(self.count, end)
+    }
+
+    /// What will be in stretches whatever comes, of the `end` seconds so far. An end may still move
+    /// back into the future, and a stretch may be joined to the one before it; nothing is taken back.
+    pub fn certain(&self, end: f64) -> Vec<Range<f64>> {
+        self.until(self.quiet_from.unwrap_or(self.count), end)
+    }
+
+    fn until(&self, last: usize, end: f64) -> Vec<Range<f64>> {
+        let mut all = self.found.clone();
+        if let Some(stretch) = self.first.and_then(|first| self.stretch(first, last, end)) {
+            add(&mut all, stretch);
+        }
+        all.retain_mut(|stretch| {
+            stretch.end = stretch.end.min(end);
+            stretch.start < stretch.end
+        });
+        all
+    }
+
+    /// The time, in seconds, before which nothing will be in a stretch that is not in one by now.
+    pub fn undecided_from(&self) -> f64 {
+        let first = self.first.unwrap_or(self.count);
+        self.padded(first as f64 * self.frame)
+    }
+
+    /// Where speech that begins here is taken to begin.
+    fn padded(&self, start: f64) -> f64 {
         // Silence that is too short to count is kept at the beginning too.
-        let padded = match found.is_empty() && start < filter.min_silence {
+        match self.found.is_empty() && start < self.filter.min_silence {
             true => 0.0,
-            false => (start - filter.padding).max(0.0),
-        };
-        let (start, stop) = (padded, (stop + filter.padding).min(end));
-        match found.last_mut().filter(|before| before.end >= start) {
-            Some(before) => before.end = stop,
-            None => found.push(start..stop),
-        }
-    };
-    let mut first = None;
-    let mut quiet_from = None;
-    for (i, &probability) in probabilities.iter().enumerate() {
-        let Some(begun) = first else {
-            if probability >= filter.threshold {
-                first = Some(i);
-            }
-            continue;
-        };
-        if probability >= filter.threshold {
-            quiet_from = None;
-        } else if probability < low || quiet_from.is_some() {
-            let from = *quiet_from.get_or_insert(i);
-            if (i + 1 - from) as f64 * frame >= filter.min_silence {
-                add(begun, from);
-                (first, quiet_from) = (None, None);
-            }
+            false => (start - self.filter.padding).max(0.0),
         }
     }
-    if let Some(begun) = first {
-        // And at the end.
-        add(begun, probabilities.len());
+
+    /// The padded stretch of these frames in a sound of `end` seconds, if it is long enough.
+    fn stretch(&self, first: usize, last: usize, end: f64) -> Option<Range<f64>> {
+        let (start, stop) = (
+            first as f64 * self.frame,
+            (last as f64 * self.frame).min(end),
+        );
+        let is_speech = stop - start >= self.filter.min_speech;
+        is_speech.then(|| self.padded(start)..(stop + self.filter.padding).min(end))
     }
-    found
+}
+
+/// Adds a stretch, or joins it to the last one if they meet.
+fn add(found: &mut Vec<Range<f64>>, stretch: Range<f64>) {
+    match found
+        .last_mut()
+        .filter(|before| before.end >= stretch.start)
+    {
+        Some(before) => before.end = stretch.end,
+        None => found.push(stretch),
+    }
 }
 
 /// The pauses between words that last at least `least` seconds, in seconds.

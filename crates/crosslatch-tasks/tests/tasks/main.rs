@@ -8,6 +8,7 @@ mod features;
 mod longform;
 mod sound_sources;
 mod speech;
+mod stream;
 mod text;
 mod voice;
 mod whisper;

@@ -14,6 +14,7 @@ use super::{Event, SpeechPipeline, TranscribeError, clips};
 use crate::audio::AudioError;
 use crate::transcript::Transcript;
 use crate::voice::{Voice, VoiceFilter};
+pub(super) use splice::Parts;
 use splice::Splice;
 
 /// Seconds that a pause lasts at least at which a sound may be cut.
@@ -43,10 +44,10 @@ impl SpeechPipeline {
         }
         let transcript = decode(&spoken, &mut |event| spoken.tell(event, observer));
         let mut transcript =
-            transcript.map_err(|e| e.retimed(|seconds| spoken.splice.begins(seconds)))?;
+            transcript.map_err(|e| e.retimed(|seconds| spoken.splice.parts().begins(seconds)))?;
         transcript.duration = spoken.total;
         let segments = transcript.segments.iter_mut();
-        segments.for_each(|segment| spoken.splice.restore(segment));
+        segments.for_each(|segment| spoken.splice.parts().restore(segment));
         Ok(transcript)
     }
 
@@ -120,10 +121,12 @@ impl<'a> Spoken<'a> {
 
     /// Cuts the speech into pieces of at most `window` samples, at pauses.
     pub fn pieces(&self, window: usize) -> Vec<Range<usize>> {
-        let joints = self.splice.joints();
+        let joints = self.splice.parts().joints();
         let mut pauses: Vec<Pause> = joints.map(|(at, length)| Pause { at, length }).collect();
         let within = self.voice.pauses(PAUSE, &self.filter);
-        let within = within.iter().filter_map(|pause| self.splice.place(pause));
+        let within = within
+            .iter()
+            .filter_map(|pause| self.splice.parts().place(pause));
         pauses.extend(within.map(|pause| Pause {
             at: pause.start + pause.len() / 2,
             length: pause.len(),
@@ -138,14 +141,14 @@ impl<'a> Spoken<'a> {
             Event::Languages(_) => observer(event),
             Event::Segment(segment) => {
                 let mut segment = segment.clone();
-                self.splice.restore(&mut segment);
+                self.splice.parts().restore(&mut segment);
                 observer(Event::Segment(&segment))
             }
             Event::Progress { done, total } => {
                 let done = match done {
                     0.0 => 0.0,
                     done if done >= total => self.total,
-                    done => self.splice.ends(done),
+                    done => self.splice.parts().ends(done),
                 };
                 let total = self.total;
                 observer(Event::Progress { done, total })

@@ -13,6 +13,41 @@ use crate::transcript::Segment;
 #[derive(Debug)]
 pub(super) struct Splice<'a> {
     samples: Cow<'a, [f32]>,
+    parts: Parts,
+}
+
+impl<'a> Splice<'a> {
+    /// Joins these parts, which lie in the sound, in order and apart.
+    pub fn new(recording: &'a [f32], parts: Vec<Range<usize>>, rate: u32) -> Self {
+        let samples = match parts.as_slice() {
+            [part] => Cow::Borrowed(&recording[part.clone()]),
+            parts => {
+                let parts = parts.iter().map(|part| &recording[part.clone()]);
+                Cow::Owned(parts.collect::<Vec<_>>().concat())
+            }
+        };
+        let mut joined = Parts::new(rate);
+        parts.into_iter().for_each(|part| joined.push(part));
+        Self {
+            samples,
+            parts: joined,
+        }
+    }
+
+    /// The joined sound.
+    pub fn samples(&self) -> &[f32] {
+        &self.samples
+    }
+
+    /// Where they lie in the recording.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// Where the parts of a joined sound lie in the recording.
+#[derive(Debug)]
+pub(in crate::speech) struct Parts {
     /// In order and apart; none is empty.
     parts: Vec<Part>,
     rate: f64,
@@ -34,31 +69,32 @@ impl Part {
     }
 }
 
-impl<'a> Splice<'a> {
-    /// Joins these parts, which lie in the sound, in order and apart.
-    pub fn new(recording: &'a [f32], parts: Vec<Range<usize>>, rate: u32) -> Self {
-        let samples = match parts.as_slice() {
-            [part] => Cow::Borrowed(&recording[part.clone()]),
-            parts => {
-                let parts = parts.iter().map(|part| &recording[part.clone()]);
-                Cow::Owned(parts.collect::<Vec<_>>().concat())
-            }
-        };
-        let parts = parts.into_iter().scan(0, |before, own| {
-            let at = *before;
-            *before += own.len();
-            Some(Part { own, at })
-        });
+impl Parts {
+    /// No parts yet of a recording of so many samples per second.
+    pub fn new(rate: u32) -> Self {
         Self {
-            samples,
-            parts: parts.collect(),
+            parts: Vec::new(),
             rate: f64::from(rate),
         }
     }
 
-    /// The joined sound.
-    pub fn samples(&self) -> &[f32] {
-        &self.samples
+    /// Adds the next part, which lies behind those before it; where it begins at the end of the last,
+    /// they are one.
+    pub fn push(&mut self, own: Range<usize>) {
+        let at = self.parts.last().map_or(0, Part::end);
+        match self
+            .parts
+            .last_mut()
+            .filter(|last| last.own.end == own.start)
+        {
+            Some(last) => last.own.end = own.end,
+            None => self.parts.push(Part { own, at }),
+        }
+    }
+
+    /// The sample of the recording behind the last part.
+    pub fn end(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.own.end)
     }
 
     /// Where the parts meet in the joined sound, with the number of samples that were cut out there.
@@ -130,12 +166,15 @@ mod tests {
             (3.5, 9.5, 9.5),
         ] {
             let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
-            assert!(near(splice.begins(joined), begins), "{joined}");
-            assert!(near(splice.ends(joined), ends), "{joined}");
+            assert!(near(splice.parts().begins(joined), begins), "{joined}");
+            assert!(near(splice.parts().ends(joined), ends), "{joined}");
         }
-        assert_eq!(splice.joints().collect::<Vec<_>>(), [(10, 30), (30, 20)]);
-        assert_eq!(splice.place(&(55..60)), Some(15..20));
-        assert_eq!(splice.place(&(15..55)), None);
+        assert_eq!(
+            splice.parts().joints().collect::<Vec<_>>(),
+            [(10, 30), (30, 20)]
+        );
+        assert_eq!(splice.parts().place(&(55..60)), Some(15..20));
+        assert_eq!(splice.parts().place(&(15..55)), None);
     }
 
     #[test]
@@ -143,9 +182,9 @@ mod tests {
         let recording = vec![0.5; 40];
         let splice = Splice::new(&recording, std::iter::once(10..30).collect(), 10);
         assert_eq!(splice.samples().as_ptr(), recording[10..].as_ptr());
-        assert_eq!(splice.begins(0.5), 1.5);
+        assert_eq!(splice.parts().begins(0.5), 1.5);
         let none = Splice::new(&recording, Vec::new(), 10);
         assert!(none.samples().is_empty());
-        assert_eq!(none.joints().count(), 0);
+        assert_eq!(none.parts().joints().count(), 0);
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct WindowLengths {
     max_length: usize,
     max_new_tokens: Option<usize>,
     limit: usize,
+    /// Further bound of the number of new tokens.
+    most: usize,
 }
 
 impl WhisperConfig {
@@ -183,6 +185,7 @@ impl WhisperConfig {
                 max_length: decoding.max_length.unwrap_or(DEFAULT_MAX_LENGTH),
                 max_new_tokens: options.max_new_tokens.or(decoding.max_new_tokens),
                 limit: self.max_target_positions,
+                most: usize::MAX,
             },
             beam,
             first_timestamp: self.no_timestamps_token_id.map(|id| id + 1),
@@ -277,7 +280,13 @@ impl WindowLengths {
         if prompt >= total || prompt >= limit {
             return too_long(total.saturating_sub(prompt).max(1), total.min(limit));
         }
-        Ok(total)
+        Ok(total.min(prompt.saturating_add(self.most)))
+    }
+
+    /// The same, but at most so many new tokens, at least one.
+    pub fn at_most(self, new: usize) -> Self {
+        let most = new.max(1);
+        Self { most, ..self }
     }
 }
 

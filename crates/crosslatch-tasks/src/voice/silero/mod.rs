@@ -138,8 +138,8 @@ impl Layer {
 }
 
 /// The network at work on one sound.
-struct Listener<'n> {
-    network: &'n Network,
+pub struct Listener {
+    network: &'static Network,
     /// The end of the frame before, the frame, and the reflection of its end.
     samples: [f32; CONTEXT + FRAME + REFLECTED],
     transformed: Vec<f64>,
@@ -152,8 +152,9 @@ struct Listener<'n> {
     cell: [f32; MEMORY],
 }
 
-impl<'n> Listener<'n> {
-    fn new(network: &'n Network) -> Self {
+impl Default for Listener {
+    fn default() -> Self {
+        let network = &*NETWORK;
         Self {
             network,
             samples: [0.0; CONTEXT + FRAME + REFLECTED],
@@ -165,9 +166,11 @@ impl<'n> Listener<'n> {
             cell: [0.0; MEMORY],
         }
     }
+}
 
+impl Listener {
     /// How probable speech is in the next frame, which may be shorter than others.
-    fn hear(&mut self, frame: &[f32]) -> f32 {
+    pub fn hear(&mut self, frame: &[f32]) -> f32 {
         let end = CONTEXT + FRAME;
         self.samples.copy_within(end - CONTEXT..end, 0);
         let own = &mut self.samples[CONTEXT..end];
@@ -255,7 +258,7 @@ fn sigmoid(x: f32) -> f32 {
 
 /// How probable speech is in each frame of a sound at [`RATE`]; the last frame may be shorter.
 pub fn probabilities(samples: &[f32]) -> Vec<f32> {
-    let mut listener = Listener::new(&NETWORK);
+    let mut listener = Listener::default();
     let frames = samples.chunks(FRAME);
     frames.map(|frame| listener.hear(frame)).collect()
 }

@@ -1,0 +1,329 @@
+//! Text of a sound while it comes.
+//!
+//! Somebody speaks, and wants to see what he says at once; but a model hears a whole window, and what it
+//! writes of the last second is a guess. So the sound of the window that is not full yet is decoded again
+//! each time there is a second more of it, and what two decodings agree on is *certain* ([`agreement`]).
+//! The rest is *tentative*. A window that is full is decoded as that of a file is, once and for all: its
+//! segments are *final*, and the next window begins where a file's would ([`Followed`]). So is what is
+//! left when the sound ends, and the transcript is that of the file:
+//!
+//! - always, if the sound is not longer than a window;
+//! - of longer sound, if nothing later is louder than all before it by so much that it changes which
+//!   quiet features of an earlier window are cut off.
+//!
+//! What is certain is not always what is final, because a model that hears more may change its mind
+//! late. Where it did, the final text has the last word.
+//!
+//! The encoder runs once for a second of new sound at most, and not at all for a sound that nobody speaks
+//! in, if only speech is to be decoded ([`TranscribeOptions::voice`]). A pause makes everything certain.
+//! Memory is bounded by a window, the sound that has come since the last decoding, and the text.
+
+mod agreement;
+mod joined;
+
+use std::ops::ControlFlow;
+
+use super::followed::{Followed, Sound};
+use super::options::TranscribeOptions;
+use super::whisper::WhisperPlan;
+use super::{SpeechModel, SpeechPipeline, TranscribeError};
+use crate::audio::AudioError;
+use crate::config::OptionsError;
+use crate::transcript::{Segment, Transcript};
+use agreement::Agreement;
+use joined::Joined;
+
+/// Seconds of new sound for which the encoder runs once at most.
+const INTERVAL: f64 = 1.0;
+/// Seconds for which nobody has to speak for what was heard to be certain.
+const PAUSE: f64 = 0.5;
+/// Greatest number of tokens that people speak in a second, and those that a text has beside them. What
+/// is longer repeats itself.
+const TOKENS_PER_SECOND: f64 = 12.0;
+const TOKENS_BESIDE: usize = 16;
+
+/// A sound that is transcribed while it comes.
+#[derive(Debug)]
+pub struct SpeechStream {
+    options: TranscribeOptions,
+    /// The options for a look at a window that is not full.
+    glimpse: TranscribeOptions,
+    rate: f64,
+    /// Samples of a window.
+    window: usize,
+    /// Samples in the unit in which windows are placed.
+    unit: usize,
+    joined: Joined,
+    /// Samples that had come, and those of them to be decoded, at the last pass.
+    passed: (usize, usize),
+    followed: Followed,
+    agreement: Agreement,
+}
+
+/// What is new of a stream's text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamUpdate {
+    /// What has become certain: it follows all that was certain before, and is never taken back.
+    pub certain: String,
+    /// What follows what is certain as far as it is known; the next update has another.
+    pub tentative: String,
+    /// The segments that have become final, with the times of the sound.
+    pub segments: Vec<Segment>,
+}
+
+impl SpeechPipeline {
+    /// A stream of sound at [`SpeechPipeline::sample_rate`].
+    ///
+    /// # Errors
+    /// Any [`OptionsError`], as of [`SpeechPipeline::check`]; also for clips and a level of silence, which
+    /// are for sound of which the end is known.
+    pub fn stream(&self, options: &TranscribeOptions) -> Result<SpeechStream, OptionsError> {
+        self.check(options)?;
+        let whole = |name| {
+            let cause = "is for a sound that is there as a whole, not for one that still comes";
+            Err(OptionsError::Option { name, cause })
+        };
+        if !options.clip_timestamps.is_empty() {
+            return whole("clip_timestamps");
+        }
+        if options.skip_silence.is_some() {
+            return whole("skip_silence");
+        }
+        let config = self.features.config();
+        let seeks = self.config.plan(options, true)?.time_zero().is_some();
+        let joined = Joined::new(self.sample_rate(), options.voice, self.margin());
+        let joined = joined.map_err(|_| OptionsError::Option {
+            name: "voice",
+            cause: "speech cannot be found in sound of this model's rate",
+        })?;
+        let followed = Followed::new(options);
+        let options = TranscribeOptions {
+            voice: None,
+            ..options.clone()
+        };
+        Ok(SpeechStream {
+            glimpse: TranscribeOptions {
+                temperatures: options.temperatures.first().copied().into_iter().collect(),
+                word_timestamps: false,
+                ..options.clone()
+            },
+            rate: f64::from(self.sample_rate()),
+            window: self.features.window_samples(),
+            unit: if seeks { config.hop_length } else { 1 },
+            joined,
+            passed: (0, 0),
+            followed,
+            agreement: Agreement::default(),
+            options,
+        })
+    }
+
+    /// Samples before a window that its features reach back to: whole frames.
+    fn margin(&self) -> usize {
+        let config = self.features.config();
+        (config.n_fft / 2).next_multiple_of(config.hop_length) + config.hop_length
+    }
+}
+
+impl SpeechStream {
+    /// Takes the next samples of the sound. Nothing is decoded yet.
+    ///
+    /// # Errors
+    /// [`AudioError::Resample`], which finite samples do not cause.
+    pub fn push(&mut self, samples: &[f32]) -> Result<(), AudioError> {
+        self.joined.push(samples)
+    }
+
+    /// Seconds of sound that have come.
+    pub fn duration(&self) -> f64 {
+        self.joined.received() as f64 / self.rate
+    }
+
+    /// Seconds of sound that have come since the last update.
+    pub fn waiting(&self) -> f64 {
+        (self.joined.received() - self.passed.0) as f64 / self.rate
+    }
+
+    /// Whether there is enough new sound for an update. Until there is, an update does nothing.
+    pub fn is_due(&self) -> bool {
+        let has_new = self.joined.len() > self.passed.1;
+        let may_end = self.agreement.is_open() && self.is_paused();
+        self.waiting() >= INTERVAL && (has_new || may_end)
+    }
+
+    /// Decodes what there is to decode, and tells what is new; `model` is any model of the pipeline's,
+    /// which nobody else uses during the call.
+    ///
+    /// # Errors
+    /// Any [`TranscribeError`]; the stream is then of no use any more.
+    pub fn update<M: SpeechModel>(
+        &mut self,
+        pipeline: &SpeechPipeline,
+        model: &mut M,
+    ) -> Result<StreamUpdate, TranscribeError<M::Error>> {
+        if !self.is_due() {
+            return Ok(self.told(String::new(), 0));
+        }
+        let (received, end) = (self.joined.received(), self.joined.len());
+        let before = self.followed.transcript.segments.len();
+        let certain = if self.is_full(pipeline) {
+            self.follow(pipeline, model, true)?;
+            let certain = self.agreement.settle(&self.new_text(before), false);
+            self.joined.forget(self.followed.at * self.unit);
+            self.passed.0 = received;
+            certain
+        } else if end > self.passed.1 {
+            let text = self.look(pipeline, model)?;
+            self.passed = (received, end);
+            self.agreement.hear(&text, self.is_paused())
+        } else {
+            self.passed.0 = received;
+            self.agreement.pause()
+        };
+        Ok(self.told(certain, before))
+    }
+
+    /// Ends the sound: what is left of it is decoded, and with the last update comes the transcript of
+    /// the whole.
+    ///
+    /// # Errors
+    /// Any [`TranscribeError`]; [`TranscribeError::NoSound`] if none has come.
+    pub fn finish<M: SpeechModel>(
+        mut self,
+        pipeline: &SpeechPipeline,
+        model: &mut M,
+    ) -> Result<(StreamUpdate, Transcript), TranscribeError<M::Error>> {
+        self.joined.finish().map_err(TranscribeError::Resample)?;
+        if self.joined.received() == 0 {
+            return Err(TranscribeError::NoSound);
+        }
+        let before = self.followed.transcript.segments.len();
+        if self.joined.len() > 0 {
+            let is_long = self.joined.received() > self.window && pipeline.config.has_timestamps();
+            if self.joined.is_spliced() && is_long {
+                // However little is said in it, it is followed by timestamps, as a file is.
+                self.options.timestamps.get_or_insert(true);
+            }
+            self.follow(pipeline, model, false)?;
+        } else {
+            let plan = pipeline.config.plan(&self.options, false)?;
+            self.followed.transcript.language = plan.language().map(str::to_owned);
+        }
+        let certain = self.agreement.settle(&self.new_text(before), true);
+        let update = self.told(certain, before);
+        let mut transcript = self.followed.transcript;
+        transcript.duration = self.joined.received() as f64 / self.rate;
+        let segments = transcript.segments.iter_mut();
+        segments.for_each(|segment| self.joined.restore(segment));
+        Ok((update, transcript))
+    }
+
+    /// Whether nobody speaks any more, or what is spoken has all been decoded.
+    fn is_paused(&self) -> bool {
+        self.joined.quiet() >= PAUSE
+    }
+
+    /// Whether the next window has all of its sound.
+    fn is_full(&self, pipeline: &SpeechPipeline) -> bool {
+        let left = self.joined.len() - self.followed.at * self.unit;
+        left > self.window + pipeline.features.config().n_fft / 2
+    }
+
+    /// Follows the sound as far as windows are full, or to its end.
+    fn follow<M: SpeechModel>(
+        &mut self,
+        pipeline: &SpeechPipeline,
+        model: &mut M,
+        is_open: bool,
+    ) -> Result<(), TranscribeError<M::Error>> {
+        let sound = Sound {
+            samples: self.joined.samples(),
+            dropped: self.joined.dropped(),
+            is_open,
+        };
+        let go_on = |_: super::Event<'_>| ControlFlow::Continue(());
+        let followed = &mut self.followed;
+        let done = pipeline.follow_on(model, sound, &self.options, followed, go_on);
+        done.map_err(|e| e.retimed(|seconds| self.joined.begins(seconds)))
+    }
+
+    /// What the model hears in the window that is not full yet.
+    fn look<M: SpeechModel>(
+        &self,
+        pipeline: &SpeechPipeline,
+        model: &mut M,
+    ) -> Result<String, TranscribeError<M::Error>> {
+        let at = self.followed.at * self.unit;
+        let samples = &self.joined.samples()[at - self.joined.dropped()..];
+        let samples = &samples[..samples.len().min(self.window)];
+        let seconds = samples.len() as f64 / self.rate;
+        let most = (seconds * TOKENS_PER_SECOND) as usize + TOKENS_BESIDE;
+        let plan = pipeline.config.plan(&self.glimpse, false)?;
+        let text = pipeline.look(model, &plan, &self.glimpse, samples, &self.followed, most);
+        text.map_err(|e| e.retimed(|seconds| self.joined.begins(seconds + at as f64 / self.rate)))
+    }
+
+    /// The text of the segments from this one on.
+    fn new_text(&self, first: usize) -> String {
+        let mut text = String::new();
+        for segment in &self.followed.transcript.segments[first..] {
+            if !segment.text.is_empty() {
+                super::join::append(&mut text, &segment.text);
+            }
+        }
+        text
+    }
+
+    /// The update for new certain text and the segments from this one on.
+    fn told(&self, certain: String, first: usize) -> StreamUpdate {
+        let new = self.followed.transcript.segments.iter().skip(first);
+        let segments = new.cloned().map(|mut segment| {
+            self.joined.restore(&mut segment);
+            segment
+        });
+        StreamUpdate {
+            certain,
+            tentative: self.agreement.tentative(),
+            segments: segments.collect(),
+        }
+    }
+}
+
+impl SpeechPipeline {
+    /// The text of the beginning of a window, of at most `most` tokens.
+    fn look<M: SpeechModel>(
+        &self,
+        model: &mut M,
+        plan: &WhisperPlan,
+        options: &TranscribeOptions,
+        samples: &[f32],
+        followed: &Followed,
+        most: usize,
+    ) -> Result<String, TranscribeError<M::Error>> {
+        let fresh;
+        let context = match &followed.context {
+            Some(context) => context,
+            None => {
+                fresh = self.context(options)?;
+                &fresh
+            }
+        };
+        let mut windows = self.windows(model, plan, options)?;
+        windows.lengths = windows.lengths.at_most(most);
+        windows.detected = followed.detected.clone();
+        let mut features = Vec::new();
+        self.features.extract(samples, &mut features)?;
+        windows.encode(0.0, &features, self.features.mels(), self.features.frames())?;
+        let own = windows.own_prompt()?;
+        let frames = self.features.frames_of(samples.len());
+        let decoded = windows.decode(&context.prompt(&own), own.len(), frames)?;
+        let tokens = decoded.generated.tokens.iter().copied();
+        let words: Vec<u32> = tokens.filter(|&token| plan.is_text(token)).collect();
+        let text = self.tokenizer.decode(&words)?;
+        Ok(match decoded.is_silent {
+            true => String::new(),
+            // A letter that was cut off at the greatest length is no letter.
+            false => text.trim_end_matches('\u{fffd}').trim().to_owned(),
+        })
+    }
+}
