@@ -255,6 +255,7 @@ class Transcriber:
         task: Literal["transcribe", "translate"] | None = None,
         timestamps: bool | None = None,
         word_timestamps: bool = False,
+        hallucination_silence_threshold: float | None = None,
         prompt: str | None = None,
         keep_prompt: bool = False,
         condition_on_previous_text: bool | None = None,
@@ -272,6 +273,7 @@ class Transcriber:
         seed: int = 0,
         max_new_tokens: int | None = None,
         suppress_tokens: Sequence[int] | None = None,
+        grammar: str | None = None,
         clip_timestamps: Sequence[float] = (),
         skip_silence: bool | float = False,
         vad_filter: bool = False,
@@ -289,8 +291,9 @@ class Transcriber:
         "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
         between which segments lie; `None` does so for sound longer than a window. With
         `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
-        warned about, and its segments have none. `prompt` is text
-        that comes before. `condition_on_previous_text` shows each window the text before it, and
+        warned about, and its segments have none. `hallucination_silence_threshold` is the number of
+        seconds of silence beside which text that seems invented, by its words, is left out. `prompt`
+        is text that comes before. `condition_on_previous_text` shows each window the text before it, and
         `keep_prompt` keeps the prompt in front of that.
 
         `beam_size` is the number of texts followed at once. `temperature` is 0 for the best token
@@ -301,7 +304,8 @@ class Transcriber:
         runs of tokens that a window must not repeat. `hotwords` are words that every window is
         shown.
         `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
-        those that the model's file names, for which -1 stands.
+        those that the model's file names, for which -1 stands. `grammar` is one in GBNF, which the text
+        of each window obeys.
 
         `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
         … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
@@ -599,7 +603,9 @@ class Generator:
         no_repeat_ngram_size: int | None = None,
         repetition_penalty: float | None = None,
         length_penalty: float | None = None,
+        grammar: str | None = None,
         truncate: bool = False,
+        alignment: bool = False,
         batch: int | None = None,
     ) -> Generation:
         """Writes what the model makes of a text, or of each text of a sequence, in order.
@@ -607,10 +613,11 @@ class Generator:
         `prefix` is put before every text: the task in words, as T5 wants it. `source_language` and
         `target_language` are named as the model names them, such as "eng_Latn". `beam_size` is the
         number of texts followed at once, `alternatives` how many of the next best to return as well.
-        `truncate` cuts off the end of a text that is too long for the model. The others are those of
-        transformers' `generate`. What is `None` is as the model's files say. `batch` is how many texts
+        `grammar` is one in GBNF, which each text obeys. `truncate` cuts off the end of a text that is
+        too long for the model. The others are those of transformers' `generate`. What is `None` is as the model's files say. `batch` is how many texts
         of a sequence are decoded at a time, which changes no text; as many as the model was exported
-        for if it is `None`.
+        for if it is `None`. With `alignment`, it is said of each token which of the `source_tokens` it
+        comes from.
         """
 
     @overload
@@ -628,7 +635,9 @@ class Generator:
         no_repeat_ngram_size: int | None = None,
         repetition_penalty: float | None = None,
         length_penalty: float | None = None,
+        grammar: str | None = None,
         truncate: bool = False,
+        alignment: bool = False,
         batch: int | None = None,
     ) -> list[Generation]: ...
 
@@ -645,6 +654,8 @@ class Generation:
         score: float = 0.0,
         complete: bool = True,
         alternatives: Sequence[Generation] = ...,
+        source_tokens: Sequence[int] | None = None,
+        alignment: Sequence[int] | None = None,
     ) -> Generation: ...
 
     @property

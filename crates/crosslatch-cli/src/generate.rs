@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use crosslatch::{Options, Precision};
 use crosslatch_tasks::{ExportedTextModel, GenerateOptions, Generation, text_pipeline};
 
-use crate::limits::LimitArgs;
+use crate::limits::{GrammarArgs, LimitArgs};
 use crate::{CommandError, model};
 
 /// Writes what a model makes of texts: translations, summaries, answers.
@@ -58,6 +58,8 @@ pub struct Args {
     file: model::FileArgs,
     #[command(flatten)]
     generating: Generating,
+    #[command(flatten)]
+    grammar: GrammarArgs,
 }
 
 /// How to generate.
@@ -97,6 +99,9 @@ struct Generating {
     /// Cut off the end of a text that is too long for the model.
     #[arg(long)]
     truncate: bool,
+    /// Say of each token which token of the source it comes from, in each JSON object.
+    #[arg(long)]
+    alignment: bool,
 }
 
 impl Generating {
@@ -112,7 +117,9 @@ impl Generating {
             no_repeat_ngram_size: self.no_repeat_ngram,
             repetition_penalty: self.repetition_penalty,
             length_penalty: self.length_penalty,
+            grammar: None,
             truncate: self.truncate,
+            alignment: self.alignment,
         }
     }
 }
@@ -122,7 +129,10 @@ pub fn generate(args: &Args) -> Result<(), CommandError> {
     let at_model = |e: &dyn std::fmt::Display| format!("{}: {e}", args.model.display());
     let model = model::open(&args.model, &args.latch, &args.file)?;
     let pipeline = text_pipeline(&model).map_err(|e| at_model(&e))?;
-    let wanted = args.generating.options();
+    let wanted = GenerateOptions {
+        grammar: args.grammar.read()?,
+        ..args.generating.options()
+    };
     pipeline.plan(&wanted).map_err(|e| at_model(&e))?;
     let mut options = Options {
         precision: args.precision,

@@ -21,7 +21,7 @@ use crosslatch_tasks::{
 };
 
 use crate::CommandError;
-use crate::limits::LimitArgs;
+use crate::limits::{GrammarArgs, LimitArgs};
 use crate::model::{FileArgs, open_model, speech_model};
 use crate::terminal::{message, printable};
 pub use decoding::Decoding;
@@ -76,6 +76,8 @@ pub struct Args {
     file: FileArgs,
     #[command(flatten)]
     decoding: Decoding,
+    #[command(flatten)]
+    grammar: GrammarArgs,
 }
 
 /// Runs the command.
@@ -96,8 +98,9 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     }
     let mut wanted = args.decoding.options(args.output.deciding());
     wanted.word_timestamps |= args.output.needs_words();
+    wanted.grammar = args.grammar.read()?;
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;
-    if wanted.word_timestamps
+    if wanted.needs_words()
         && let Some(why) = ExportedSpeechModel::without_words(&model)
     {
         eprintln!(

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use crosslatch::{Access, MemoryLimit, Model, Options, Precision};
 use crosslatch_hub::own_cache;
+use crosslatch_tasks::Grammar;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::error::failure;
 
 /// An amount of memory.
 #[derive(FromPyObject)]
@@ -93,4 +96,10 @@ pub fn options(
         None => {}
     }
     Ok(options)
+}
+
+/// The grammar that a text is to obey, from its text.
+pub fn grammar(text: Option<&str>) -> PyResult<Option<Grammar>> {
+    let wrong = |e| failure(format!("grammar: {e}"));
+    text.map(Grammar::parse).transpose().map_err(wrong)
 }

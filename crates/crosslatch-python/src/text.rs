@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use crosslatch::Model;
 use crosslatch_tasks::{
-    Candidate, Decoder, ExportedError, ExportedTextModel, Feed, GenerateOptions, TextModel,
-    TextPipeline, text_pipeline,
+    Candidate, Decoder, ExportedError, ExportedTextModel, Feed, GenerateOptions, HeadWeights,
+    TextModel, TextPipeline, text_pipeline,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -65,18 +65,26 @@ pub struct Generation {
     score: f32,
     /// Whether the model ended the text itself.
     complete: bool,
+    /// The tokens of the source, with those that the model wants around them; `None` unless an alignment
+    /// was asked for.
+    source_tokens: Option<Vec<u32>>,
+    /// For each token, the index of the token of the source that the model looked at most when it chose
+    /// it; `None` unless it was asked for.
+    alignment: Option<Vec<usize>>,
     /// The next best texts, best first, if they were asked for.
     alternatives: Vec<Generation>,
 }
 
 impl Generation {
-    fn new(source: &str, candidate: Candidate) -> Self {
+    fn new(source: &str, source_tokens: Option<&Vec<u32>>, candidate: Candidate) -> Self {
         Generation {
             source: source.to_owned(),
             text: candidate.text,
             tokens: candidate.tokens,
             score: candidate.score,
             complete: candidate.complete,
+            source_tokens: source_tokens.cloned(),
+            alignment: candidate.alignment,
             alternatives: Vec::new(),
         }
     }
@@ -85,11 +93,12 @@ impl Generation {
 impl From<crosslatch_tasks::Generation> for Generation {
     fn from(written: crosslatch_tasks::Generation) -> Self {
         let others = written.alternatives.into_iter();
+        let tokens = written.source_tokens.as_ref();
         Generation {
             alternatives: others
-                .map(|other| Generation::new(&written.source, other))
+                .map(|other| Generation::new(&written.source, tokens, other))
                 .collect(),
-            ..Generation::new(&written.source, written.best)
+            ..Generation::new(&written.source, tokens, written.best)
         }
     }
 }
@@ -98,7 +107,8 @@ impl From<crosslatch_tasks::Generation> for Generation {
 impl Generation {
     #[new]
     #[pyo3(signature = (*, source, text, tokens = Vec::new(), score = 0.0, complete = true,
-                        alternatives = Vec::new()))]
+                        alternatives = Vec::new(), source_tokens = None, alignment = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn make(
         source: String,
         text: String,
@@ -106,6 +116,8 @@ impl Generation {
         score: f32,
         complete: bool,
         alternatives: Vec<Generation>,
+        source_tokens: Option<Vec<u32>>,
+        alignment: Option<Vec<usize>>,
     ) -> Generation {
         Generation {
             source,
@@ -113,6 +125,8 @@ impl Generation {
             tokens,
             score,
             complete,
+            source_tokens,
+            alignment,
             alternatives,
         }
     }
@@ -148,6 +162,12 @@ impl Generation {
         dict.set_item("tokens", &self.tokens)?;
         dict.set_item("score", self.score)?;
         dict.set_item("complete", self.complete)?;
+        if let Some(tokens) = &self.source_tokens {
+            dict.set_item("source_tokens", tokens)?;
+        }
+        if let Some(alignment) = &self.alignment {
+            dict.set_item("alignment", alignment)?;
+        }
         Ok(dict)
     }
 }
@@ -196,15 +216,16 @@ impl Generator {
     /// `prefix` is put before every text: the task in words, as T5 wants it. `source_language` and
     /// `target_language` are named as the model names them, such as "eng_Latn". `beam_size` is the
     /// number of texts followed at once, `alternatives` how many of the next best to return as
-    /// well. `truncate` cuts off the end of a text that is too long for the model. The others are
-    /// those of transformers' `generate`. What is `None` is as the model's files say. `batch` is how
+    /// well. `grammar` is one in GBNF, which each text obeys. `truncate` cuts off the end of a text
+    /// that is too long for the model. The others are those of transformers' `generate`. What is `None` is as the model's files say. `batch` is how
     /// many texts of a sequence are decoded at a time, which changes no text; as many as the model
-    /// was exported for if it is `None`.
+    /// was exported for if it is `None`. With `alignment`, it is said of each token which of the
+    /// `source_tokens` it comes from.
     #[pyo3(signature = (text, *, prefix = None, source_language = None, target_language = None,
                         beam_size = None, alternatives = None, max_new_tokens = None,
                         min_new_tokens = None, no_repeat_ngram_size = None,
-                        repetition_penalty = None, length_penalty = None, truncate = false,
-                        batch = None))]
+                        repetition_penalty = None, length_penalty = None, grammar = None, truncate = false,
+                        alignment = false, batch = None))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn generate<'py>(
         &self,
@@ -220,7 +241,9 @@ impl Generator {
         no_repeat_ngram_size: Option<usize>,
         repetition_penalty: Option<f32>,
         length_penalty: Option<f32>,
+        grammar: Option<&str>,
         truncate: bool,
+        alignment: bool,
         batch: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = GenerateOptions {
@@ -234,7 +257,9 @@ impl Generator {
             no_repeat_ngram_size,
             repetition_penalty,
             length_penalty,
+            grammar: crate::options::grammar(grammar)?,
             truncate,
+            alignment,
         };
         self.pipeline.plan(&options).map_err(failure)?;
         let batch = batch.unwrap_or(self.batch);
@@ -393,6 +418,19 @@ impl Decoder for Interruptible<'_> {
     ) -> Result<(), StepError> {
         self.check()?;
         Ok(self.model.decode_all(feeds, take)?)
+    }
+
+    fn unaligned(&self) -> Option<&str> {
+        self.model.unaligned()
+    }
+
+    fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), StepError> {
+        self.check()?;
+        Ok(self.model.align(feed, take)?)
     }
 
     fn pause(&mut self) {

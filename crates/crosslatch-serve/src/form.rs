@@ -11,13 +11,13 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
-use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
+use crosslatch_tasks::{Format, Grammar, Task, TranscribeOptions, WhisperConfig};
 
 use crate::http::{ApiError, shown};
 use crate::limits::{Limits, Patience};
 
-/// Greatest number of bytes of a prompt. A model looks only at its last few hundred tokens, a
-/// kilobyte or two.
+/// Greatest number of bytes of a prompt or a grammar. A model looks only at the last few hundred tokens
+/// of a prompt, a kilobyte or two.
 const MOST_PROMPT: usize = 64 << 10;
 
 /// Greatest number of bytes of every other field except the file.
@@ -28,7 +28,7 @@ const MOST_TEXT: usize = 1 << 10;
 const MOST_NAME: usize = 128;
 
 /// The fields. Those from `skip_silence` on are this server's own.
-pub const FIELDS: [&str; 16] = [
+pub const FIELDS: [&str; 20] = [
     "file",
     "model",
     "language",
@@ -42,7 +42,11 @@ pub const FIELDS: [&str; 16] = [
     "fallback",
     "hotwords",
     "beam_size",
+    "length_penalty",
+    "patience",
     "no_repeat_ngram_size",
+    "hallucination_silence_threshold",
+    "grammar",
     "clip_timestamps",
     "channels",
 ];
@@ -126,7 +130,11 @@ pub struct Form {
     fallback: Option<bool>,
     hotwords: Option<String>,
     beam_size: Option<usize>,
+    length_penalty: Option<f32>,
+    patience: Option<f32>,
     no_repeat_ngram_size: Option<usize>,
+    hallucination_silence_threshold: Option<f64>,
+    grammar: Option<Grammar>,
     clip_timestamps: Vec<f64>,
 }
 
@@ -186,7 +194,7 @@ impl Form {
             return Ok(());
         }
         let most = match &*name {
-            "prompt" | "hotwords" => MOST_PROMPT,
+            "prompt" | "hotwords" | "grammar" => MOST_PROMPT,
             _ => MOST_TEXT,
         };
         let text = reader.bytes(&mut field, &name, most).await?;
@@ -205,9 +213,15 @@ impl Form {
             "channels" => self.channels = flag("channels", &text)?,
             "hotwords" => self.hotwords = (!text.is_empty()).then_some(text),
             "beam_size" => self.beam_size = Some(count("beam_size", &text)?),
+            "length_penalty" => self.length_penalty = Some(number("length_penalty", &text)?),
+            "patience" => self.patience = Some(number("patience", &text)?),
+            "hallucination_silence_threshold" => {
+                self.hallucination_silence_threshold = Some(number(&name, &text)?);
+            }
             "no_repeat_ngram_size" => {
                 self.no_repeat_ngram_size = Some(count("no_repeat_ngram_size", &text)?);
             }
+            "grammar" => self.grammar = grammar(&text)?,
             "clip_timestamps" => self.clip_timestamps = seconds("clip_timestamps", &text)?,
             GRANULARITIES => {
                 self.has_words |= is_of_words(&text)?;
@@ -264,7 +278,13 @@ impl Form {
             prompt: self.prompt.clone(),
             hotwords: self.hotwords.clone(),
             beam_size: self.beam_size.or(defaults.beam_size),
+            length_penalty: self.length_penalty.or(defaults.length_penalty),
+            patience: self.patience.or(defaults.patience),
+            hallucination_silence_threshold: self
+                .hallucination_silence_threshold
+                .or(defaults.hallucination_silence_threshold),
             no_repeat_ngram_size: self.no_repeat_ngram_size.or(defaults.no_repeat_ngram_size),
+            grammar: self.grammar.clone(),
             clip_timestamps: self.clip_timestamps.clone(),
             voice: match self.vad_filter {
                 None => defaults.voice,
@@ -384,6 +404,20 @@ fn temperature(text: &str) -> Result<f32, ApiError> {
         let message = format!("temperature is {text}; it must be a number from 0 to 1");
         ApiError::param("temperature", message)
     })
+}
+
+fn number<N: std::str::FromStr>(name: &str, text: &str) -> Result<N, ApiError> {
+    text.trim().parse().map_err(|_| {
+        let message = format!("{name} is {}; it must be a number", shown(text));
+        ApiError::param(name, message)
+    })
+}
+
+/// What the text is to obey; an empty field asks for nothing.
+fn grammar(text: &str) -> Result<Option<Grammar>, ApiError> {
+    let wanted = (!text.trim().is_empty()).then(|| Grammar::parse(text));
+    let wrong = |error| ApiError::param("grammar", format!("grammar: {error}"));
+    wanted.transpose().map_err(wrong)
 }
 
 fn count(name: &str, text: &str) -> Result<usize, ApiError> {

@@ -50,6 +50,7 @@ pub mod config;
 mod exported;
 #[doc(hidden)]
 pub mod features;
+mod grammar;
 #[doc(hidden)]
 pub mod rules;
 pub mod search;
@@ -67,6 +68,7 @@ pub use exported::{
     StepBatcher, speech_pipeline, text_pipeline,
 };
 pub use features::{FeatureError, LogMel};
+pub use grammar::{Grammar, GrammarError};
 pub use search::{Decoder, Feed, HeadWeights};
 pub use speech::{
     Event, SpeechModel, SpeechPipeline, SpeechStream, SpokenLanguage, StreamUpdate, Task,

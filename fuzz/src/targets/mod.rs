@@ -4,6 +4,7 @@ mod archive;
 pub(crate) mod checkpoint;
 mod config;
 mod faulty;
+mod grammar;
 mod graph;
 mod multipart;
 mod npz;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     tokenizer::TARGET,
     pieces::TARGET,
     config::TARGET,
+    grammar::TARGET,
     checkpoint::GGML,
     checkpoint::CTRANSLATE2,
 ];

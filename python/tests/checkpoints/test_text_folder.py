@@ -260,3 +260,27 @@ def test_what_is_not_supported_is_refused_by_name(index, change, message, tmp_pa
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(python_package.Error, match=message):
         python_package.load(str(tmp_path))
+
+
+def test_alignments_are_where_transformers_looks(saved):
+    folder, model, tokenizer = saved
+    generator = python_package.Generator(str(folder))
+    model.set_attn_implementation("eager")
+    for beams in (1, 3):
+        written = generator.generate(TEXTS[2], beam_size=beams, max_new_tokens=14, alignment=True,
+                                     alternatives=beams - 1)
+        plain = generator.generate(TEXTS[2], beam_size=beams, max_new_tokens=14)
+        assert plain.tokens == written.tokens and plain.alignment is None and plain.source_tokens is None
+        inputs = tokenizer(TEXTS[2], return_tensors="pt", return_token_type_ids=False, return_special_tokens_mask=True)
+        around = inputs.pop("special_tokens_mask")[0].bool()
+        assert written.source_tokens == inputs["input_ids"][0].tolist()
+        for candidate in (written, *written.alternatives):
+            start = model.generation_config.decoder_start_token_id
+            decoder = torch.tensor([[start, *candidate.tokens[:-1]]])
+            with torch.no_grad():
+                layers = model(**inputs, decoder_input_ids=decoder, output_attentions=True).cross_attentions
+            mean = torch.stack(layers[len(layers) // 2:]).mean(dim=(0, 2))[0].masked_fill(around, -1)
+            best = mean.gather(1, torch.tensor(candidate.alignment)[:, None])[:, 0]
+            # Of equal ones any may be named.
+            assert (mean.max(dim=1).values - best < 1e-5).all()
+            assert len(candidate.alignment) == len(candidate.tokens) and not around[candidate.alignment].any()

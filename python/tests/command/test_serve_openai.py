@@ -225,6 +225,10 @@ def test_only_speech_is_decoded_and_each_channel_by_itself(crosslatch, call):
             assert text(clip_timestamps="0,1") == printed("--clip-timestamps", "0,1")
             assert text(hotwords="set", beam_size=2, no_repeat_ngram_size=1) \
                 == printed("--hotwords", "set", "--beam-size", 2, "--no-repeat-ngram-size", 1, *flags)
+            assert text(beam_size=3, length_penalty=-2.5, patience=2) \
+                == printed("--beam-size", 3, "--length-penalty", -2.5, "--patience", 2, *flags)
+            assert text(hallucination_silence_threshold=0.5) \
+                == printed("--hallucination-silence-threshold", 0.5, *flags)
 
 
 @pytest.mark.parametrize("fields, param, words", [
@@ -233,6 +237,7 @@ def test_only_speech_is_decoded_and_each_channel_by_itself(crosslatch, call):
     ({"response_format": "diarized_json"}, "response_format", "verbose_json"),
     ({"include": ["logprobs"]}, "include[]", "not supported"),
     ({"extra_body": {"beam_size": "many"}}, "beam_size", "a whole number"),
+    ({"extra_body": {"patience": "much"}}, "patience", "a number"),
     ({"extra_body": {"clip_timestamps": "1;2"}}, "clip_timestamps", "commas"),
 ])
 def test_what_cannot_be_had_is_a_bad_request_that_names_the_field(client, fields, param, words):

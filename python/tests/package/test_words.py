@@ -159,3 +159,26 @@ def test_the_command_writes_them(crosslatch, tmp_path):
     said, error = crosslatch("transcribe", sound, "-m", tmp_path / "model", "--word-timestamps", "--format", "json")
     assert "words have no times" in error and "layer 9" in error
     assert json.loads(said)["segments"] and "words" not in json.loads(said)["segments"][0]
+
+
+def test_what_seems_invented_is_left_out(random, crosslatch, tmp_path):
+    folder, _ = random
+    sound = noise(9.7, seed=3)
+    transcriber = package.Transcriber(folder, threads=2)
+    everything = transcriber.transcribe(sound, 16000, word_timestamps=True).transcript()
+    said = [transcriber.transcribe(sound, 16000, hallucination_silence_threshold=seconds).transcript()
+            for seconds in (0, 0.3, 1.5)]
+    assert any(transcript != everything for transcript in said)
+    for transcript in said:
+        ends = [segment.end for segment in transcript.segments]
+        assert ends == sorted(ends) and all(segment.words is not None for segment in transcript.segments)
+    file = tmp_path / "noise.wav"
+    samples = np.round(sound * 32767).astype(np.int16)
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 16000, 0, "NONE", ""))
+        out.writeframes(samples.tobytes())
+    said = transcriber.transcribe(samples, 16000, hallucination_silence_threshold=0.3).transcript()
+    out, _ = crosslatch("transcribe", file, "-m", folder, "--hallucination-silence-threshold", 0.3, "--threads", 2)
+    assert out.split() == said.text.split()
+    with pytest.raises(package.Error, match="hallucination_silence_threshold: must be a number of seconds"):
+        transcriber.transcribe(sound, 16000, hallucination_silence_threshold=-1.0)

@@ -25,6 +25,10 @@ pub struct Decoding {
     /// in time as well, unless --no-timestamps forbids it.
     #[arg(long)]
     word_timestamps: bool,
+    /// Leave out text that seems invented beside silence of more than so many seconds, by its words (which
+    /// then have times as well), and go on behind the silence.
+    #[arg(long, value_name = "SECONDS")]
+    hallucination_silence_threshold: Option<f64>,
     /// Text that comes before: names and words to be expected.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -139,6 +143,7 @@ impl Decoding {
             format,
             timestamps,
             word_timestamps: self.word_timestamps,
+            hallucination_silence_threshold: self.hallucination_silence_threshold,
             hotwords: self.hotwords.clone(),
             prompt: self.prompt.clone(),
             prompt_always: self.keep_prompt,
@@ -157,6 +162,7 @@ impl Decoding {
             best_of: self.best_of,
             seed: self.seed,
             suppress_tokens: self.suppress_tokens.clone(),
+            grammar: None,
             clip_timestamps: self.clip_timestamps.clone(),
             skip_silence: self.skip_silence,
             voice: self.vad.then_some(VoiceFilter {

@@ -185,6 +185,10 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (&["--word_timestamps"], "use --word-timestamps"),
     (
+        &["--hallucination_silence_threshold"],
+        "use --hallucination-silence-threshold",
+    ),
+    (
         &["--vad_threshold", "-vt"],
         "use --vad-threshold, together with --vad",
     ),

@@ -86,7 +86,8 @@ impl Transcriber {
     /// "transcribe" or "translate" (to English). `timestamps` asks the model for points in time,
     /// between which segments lie; `None` does so for sound longer than a window. With
     /// `word_timestamps`, segments have `words` with the time of each; a model that cannot say it is
-    /// warned about, and its segments have none. `prompt` is text
+    /// warned about, and its segments have none. `hallucination_silence_threshold` is the number of
+    /// seconds of silence beside which text that seems invented, by its words, is left out. `prompt` is text
     /// that comes before. `condition_on_previous_text` shows each window the text before it, and
     /// `keep_prompt` keeps the prompt in front of that.
     ///
@@ -98,7 +99,8 @@ impl Transcriber {
     /// runs of tokens that a window must not repeat. `hotwords` are words that every window is
     /// shown.
     /// `max_new_tokens` bounds the text of a window. `suppress_tokens` are never taken, in place of
-    /// those that the model's file names, for which -1 stands.
+    /// those that the model's file names, for which -1 stands. `grammar` is one in GBNF, which the text
+    /// of each window obeys.
     ///
     /// `clip_timestamps` are the parts of the sound to decode, in seconds: start, end, start, end,
     /// … `skip_silence` leaves out a second or more in which the sound stays below -45 dB of full
@@ -108,22 +110,23 @@ impl Transcriber {
     /// names it in each segment; they come in order of time, when all are decoded. `batch` cuts
     /// long sound where it is quiet, and decodes so many pieces at a time.
     #[pyo3(signature = (audio, sample_rate = None, *, language = None, task = None, timestamps = None,
-                        word_timestamps = false, prompt = None, keep_prompt = false,
+                        word_timestamps = false, hallucination_silence_threshold = None, prompt = None, keep_prompt = false,
                         condition_on_previous_text = None, hotwords = None, beam_size = None,
                         length_penalty = None, patience = None, no_repeat_ngram_size = None,
                         best_of = None, temperature = None, fallback = false,
                         compression_ratio_threshold = None, logprob_threshold = None,
                         no_speech_threshold = None, seed = 0, max_new_tokens = None,
-                        suppress_tokens = None, clip_timestamps = Vec::new(),
+                        suppress_tokens = None, grammar = None, clip_timestamps = Vec::new(),
                         skip_silence = Silence::Skipped(false), vad_filter = false,
                         vad_parameters = None, channels = false, batch = None),
            text_signature = "($self, audio, sample_rate=None, *, language=None, task=None, \
-                             timestamps=None, word_timestamps=False, prompt=None, keep_prompt=False, \
+                             timestamps=None, word_timestamps=False, \
+                             hallucination_silence_threshold=None, prompt=None, keep_prompt=False, \
                              condition_on_previous_text=None, hotwords=None, beam_size=None, \
                              length_penalty=None, patience=None, no_repeat_ngram_size=None, best_of=None, \
                              temperature=None, fallback=False, compression_ratio_threshold=None, \
                              logprob_threshold=None, no_speech_threshold=None, seed=0, \
-                             max_new_tokens=None, suppress_tokens=None, clip_timestamps=(), \
+                             max_new_tokens=None, suppress_tokens=None, grammar=None, clip_timestamps=(), \
                              skip_silence=False, vad_filter=False, vad_parameters=None, channels=False, \
                              batch=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
@@ -136,6 +139,7 @@ impl Transcriber {
         task: Option<&str>,
         timestamps: Option<bool>,
         word_timestamps: bool,
+        hallucination_silence_threshold: Option<f64>,
         prompt: Option<String>,
         keep_prompt: bool,
         condition_on_previous_text: Option<bool>,
@@ -153,6 +157,7 @@ impl Transcriber {
         seed: u64,
         max_new_tokens: Option<usize>,
         suppress_tokens: Option<Vec<i64>>,
+        grammar: Option<&str>,
         clip_timestamps: Vec<f64>,
         skip_silence: Silence,
         vad_filter: bool,
@@ -171,6 +176,7 @@ impl Transcriber {
             task: task.map_err(|e| wrong(&e))?,
             timestamps,
             word_timestamps,
+            hallucination_silence_threshold,
             prompt,
             prompt_always: keep_prompt,
             condition_on_previous: condition_on_previous_text,
@@ -192,6 +198,7 @@ impl Transcriber {
             seed,
             max_new_tokens,
             suppress_tokens,
+            grammar: crate::options::grammar(grammar)?,
             clip_timestamps,
             skip_silence: match skip_silence {
                 Silence::Skipped(is_skipped) => is_skipped.then_some(SILENCE),
@@ -211,7 +218,9 @@ impl Transcriber {
             }
             pipeline.check_batch(&options).map_err(failure)?;
         }
-        if word_timestamps && let Some(why) = self.0.without_words() {
+        if options.needs_words()
+            && let Some(why) = self.0.without_words()
+        {
             let text = CString::new(format!("words have no times, only segments have: {why}"))?;
             PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)?;
         }

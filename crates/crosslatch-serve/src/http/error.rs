@@ -132,6 +132,7 @@ impl From<OptionsError> for ApiError {
             OptionsError::Prompt(_) | OptionsError::Length { .. } => {
                 ApiError::param("prompt", message)
             }
+            OptionsError::Grammar(_) => ApiError::param("grammar", message),
             OptionsError::NoTimestamps => ApiError::param("response_format", message),
             OptionsError::Option { name, .. } => ApiError::param(name, message),
             OptionsError::Task(_) => ApiError::new(StatusCode::BAD_REQUEST, message),

@@ -157,10 +157,10 @@ where
             Some(session) => session,
             none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
         };
-        if let (true, Some(why)) = (job.options.word_timestamps, session.unaligned()) {
+        if let (true, Some(why)) = (job.options.needs_words(), session.unaligned()) {
             let message = format!(
                 "this server cannot say when words are spoken ({why}); ask for \
-                 timestamp_granularities[]=segment"
+                 timestamp_granularities[]=segment, without hallucination_silence_threshold"
             );
             return Err(ApiError::param("timestamp_granularities", message));
         }

@@ -8,10 +8,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use super::decode::{self, Wanted};
 use super::{Audio, AudioError, Damage};
 
 /// The variable that names the program.
@@ -21,6 +22,8 @@ const VARIABLE: &str = "CROSSLATCH_FFMPEG";
 const SECONDS: &str = "1800";
 /// The most bytes that it may allocate at once.
 const ALLOCATION: &str = "268435456";
+/// The most bytes of a header of WAV.
+const MOST_HEADER: u64 = 4 << 10;
 /// The most bytes of its messages that are looked at.
 const MESSAGES: u64 = 16 << 10;
 
@@ -63,27 +66,39 @@ impl Ffmpeg {
             })
     }
 
-    /// Reads a sound file as mono samples at `rate` Hz, at most `max_seconds` of them. `name` is used
-    /// in messages, and `format`, which says what the file is.
+    /// Reads a sound file. `name` is used in messages, and `format`, which says what the file is. If its
+    /// channels are wanted, it is converted to WAV, which is then read like any other.
     pub(super) fn read(
         &self,
         file: &File,
         name: &str,
         format: &Option<String>,
-        rate: u32,
-        max_seconds: f64,
+        wanted: Wanted,
     ) -> Result<Audio, AudioError> {
+        let Wanted {
+            rate,
+            max_seconds,
+            apart,
+        } = wanted;
         let most = (max_seconds * f64::from(rate)) as u64;
+        let mono = ["-ac", "1", "-f", "f32le"];
+        let wav = ["-c:a", "pcm_f32le", "-f", "wav"];
+        // All channels together may be as long as one; a header is shorter than this.
+        let (form, bytes) = match apart {
+            false => (mono, 4 * most),
+            true => (wav, 4 * most + MOST_HEADER),
+        };
         let error = |cause: String| AudioError::Ffmpeg {
             file: name.to_owned(),
             format: format.clone(),
             cause,
         };
-        let mut output = self.run(file, rate, most, INPUTS[0]).map_err(error)?;
+        let run = |input| self.run(file, rate, form, bytes, input).map_err(error);
+        let mut output = run(INPUTS[0])?;
         if output.is_failed && output.messages.contains(UNKNOWN_PROTOCOL) {
-            output = self.run(file, rate, most, INPUTS[1]).map_err(error)?;
+            output = run(INPUTS[1])?;
         }
-        if output.samples.len() as u64 / 4 > most {
+        if output.samples.len() as u64 > bytes {
             return Err(AudioError::TooLong {
                 file: name.to_owned(),
                 seconds: max_seconds,
@@ -93,9 +108,16 @@ impl Ffmpeg {
             let cause = output.last_message().unwrap_or("it gave no samples");
             return Err(error(cause.to_owned()));
         }
+        // It goes on after an error; how often, it does not say.
+        let packets = usize::from(output.last_message().is_some());
+        if apart {
+            let source = Box::new(Cursor::new(output.samples));
+            let mut audio = decode::read(source, name, Some("wav"), wanted)?;
+            audio.damage.packets += packets;
+            return Ok(audio);
+        }
         let mut damage = Damage {
-            // It goes on after an error; how often, it does not say.
-            packets: usize::from(output.last_message().is_some()),
+            packets,
             ..Damage::default()
         };
         let samples = output.samples.chunks_exact(4).map(|b| {
@@ -113,8 +135,15 @@ impl Ffmpeg {
         })
     }
 
-    /// Runs the program, and reads at most one sample more than `most`.
-    fn run(&self, file: &File, rate: u32, most: u64, input: &[&str]) -> Result<Output, String> {
+    /// Runs the program, and reads at most one byte more than `most`.
+    fn run(
+        &self,
+        file: &File,
+        rate: u32,
+        form: [&str; 4],
+        most: u64,
+        input: &[&str],
+    ) -> Result<Output, String> {
         let mut file = file.try_clone().map_err(|e| e.to_string())?;
         file.rewind().map_err(|e| e.to_string())?;
         let mut command = Command::new(&self.program);
@@ -122,8 +151,9 @@ impl Ffmpeg {
             .args(["-nostdin", "-hide_banner", "-loglevel", "error"])
             .args(["-timelimit", SECONDS, "-max_alloc", ALLOCATION])
             .args(input)
-            .args(["-map", "0:a:0", "-ac", "1", "-ar", &rate.to_string()])
-            .args(["-f", "f32le", "pipe:1"])
+            .args(["-map", "0:a:0", "-ar", &rate.to_string()])
+            .args(form)
+            .arg("pipe:1")
             .stdin(Stdio::from(file))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -138,7 +168,7 @@ impl Ffmpeg {
             .map(|pipe| std::thread::spawn(|| text(pipe)));
         let mut samples = Vec::new();
         if let Some(pipe) = &mut child.0.stdout {
-            let limit = most.saturating_add(1).saturating_mul(4);
+            let limit = most.saturating_add(1);
             let read = pipe.take(limit).read_to_end(&mut samples);
             read.map_err(|e| format!("its output cannot be read: {e}"))?;
             if samples.len() as u64 >= limit {
@@ -162,7 +192,7 @@ impl Ffmpeg {
 
 /// What the program wrote.
 struct Output {
-    /// Samples of four bytes each.
+    /// Samples of four bytes each, or a WAV file of them.
     samples: Vec<u8>,
     messages: String,
     is_failed: bool,

@@ -24,7 +24,7 @@ pub struct ReadOptions {
     /// security says what it is given.
     pub ffmpeg: Option<Ffmpeg>,
     /// Whether the channels are kept apart as well ([`Audio::channels`]): at most 8, and all of them
-    /// together may be as long as one. ffmpeg is not asked then.
+    /// together may be as long as one.
     pub apart: bool,
 }
 
@@ -223,21 +223,18 @@ impl Input<'_> {
         identity: Identity,
         file: impl FnOnce() -> io::Result<File>,
     ) -> Result<Audio, AudioError> {
-        let seconds = self.options.limits.seconds_for(len);
+        let wanted = decode::Wanted {
+            rate: self.rate,
+            max_seconds: self.options.limits.seconds_for(len),
+            apart: self.options.apart,
+        };
         let ours = match identity.is_foreign {
             true => Err(AudioError::Format {
                 file: self.name.to_owned(),
                 format: None,
                 cause: "sound of that kind is not read".to_owned(),
             }),
-            false => {
-                let wanted = decode::Wanted {
-                    rate: self.rate,
-                    max_seconds: seconds,
-                    apart: self.options.apart,
-                };
-                decode::read(source, self.name, self.extension, wanted)
-            }
+            false => decode::read(source, self.name, self.extension, wanted),
         };
         let error = match ours {
             Err(AudioError::Format { file, cause, .. }) => AudioError::Format {
@@ -249,11 +246,11 @@ impl Input<'_> {
             other => return other,
         };
         match &self.options.ffmpeg {
-            Some(ffmpeg) if !self.options.apart => {
+            Some(ffmpeg) => {
                 let file = file().map_err(|e| self.io(e))?;
-                ffmpeg.read(&file, self.name, &identity.name, self.rate, seconds)
+                ffmpeg.read(&file, self.name, &identity.name, wanted)
             }
-            _ => Err(error),
+            None => Err(error),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The errors of a model's files and of a caller's options.
 
+use crate::tokenizer::TokenizerError;
+
 /// Why a model's `generation_config.json` or `config.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,6 +88,9 @@ pub enum OptionsError {
         /// What is wrong with it.
         cause: &'static str,
     },
+    /// The grammar cannot be obeyed with the model's tokens.
+    #[error(transparent)]
+    Grammar(TokenizerError),
     /// Prompt and new tokens do not fit the decoder.
     #[error(
         "a prompt of {prompt} tokens and {new} new ones exceed the decoder's {limit} positions; ask for fewer new tokens"

@@ -14,7 +14,7 @@ use super::rows::Row;
 use super::step::integers;
 use super::text_programs::{DECODER_MASK, IDS, KIND, MASK, Programs, layout};
 use super::{ExportedError, ExportedModel, StepBatcher};
-use crate::search::{Decoder, Feed};
+use crate::search::{Decoder, Feed, HeadWeights};
 use crate::text::{GenerateError, TextLimits, TextModel, TextPipeline};
 use crate::tokenizer::TextTokenizer;
 
@@ -210,6 +210,24 @@ impl Decoder for ExportedTextModel {
                     .for_each(|scores| take(scores));
                 Ok(())
             }
+        }
+    }
+
+    fn unaligned(&self) -> Option<&str> {
+        match &self.0 {
+            Way::Sessions(model) => model.unaligned(),
+            Way::Row(_) => Some("it was exported for several texts at a time; export it for one"),
+        }
+    }
+
+    fn align(
+        &mut self,
+        feed: Feed<'_>,
+        take: &mut dyn FnMut(HeadWeights<'_>),
+    ) -> Result<(), ExportedError> {
+        match &mut self.0 {
+            Way::Sessions(model) => model.align(feed, take),
+            Way::Row(_) => Ok(()),
         }
     }
 

@@ -191,7 +191,7 @@ pub enum SearchError<E: std::error::Error + 'static> {
     },
     /// No token can be chosen by the scores of a step.
     #[error(
-        "the model's scores at position {position} {cause}; the model file is damaged, or its precision too low for it"
+        "the model's scores at position {position} {cause}; the model file is damaged, or its precision too low for it, or rules contradict each other"
     )]
     Scores {
         /// Position of the token that was scored.

@@ -225,6 +225,13 @@ impl<'a> Cursor<'a> {
         self.at = (self.at + units.unwrap_or_else(|| self.span())).min(end);
     }
 
+    /// Goes on at this time, or at the end of the clip if that is earlier.
+    pub fn go_to(&mut self, seconds: f64) {
+        let samples = seconds * f64::from(self.extractor.sample_rate());
+        let end = self.clips.front().map_or(usize::MAX, |clip| clip.end);
+        self.at = ((samples / self.unit() as f64).round() as usize).min(end);
+    }
+
     /// Cuts the text of the window into segments and moves on to the next window.
     pub fn cut(&mut self, decoded: &Decoded) -> Vec<Piece> {
         let tokens = &decoded.generated.tokens;

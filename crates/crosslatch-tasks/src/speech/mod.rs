@@ -139,7 +139,7 @@ pub enum TranscribeError<E: std::error::Error + 'static> {
     },
     /// No token can be chosen by the scores of a step.
     #[error(
-        "the model's scores at position {position} of the window at {seconds:.2} s {cause}; the model file is damaged, or its precision too low for it"
+        "the model's scores at position {position} of the window at {seconds:.2} s {cause}; the model file is damaged, or its precision too low for it, or rules contradict each other"
     )]
     Scores {
         /// Where the window begins, in seconds.

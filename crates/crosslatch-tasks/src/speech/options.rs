@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::grammar::Grammar;
 use crate::subtitles::Format;
 use crate::voice::VoiceFilter;
 
@@ -64,6 +65,10 @@ pub struct TranscribeOptions {
     ///
     /// [`Segment::words`]: crate::Segment::words
     pub word_timestamps: bool,
+    /// Text that seems invented is left out where it stands beside silence of more than so many seconds,
+    /// and decoding goes on behind the silence (openai-whisper's option of the same name). Segments then
+    /// have words as well, by which this is decided.
+    pub hallucination_silence_threshold: Option<f64>,
     /// Names and words to be expected, which every window is shown, in front of the prompt or the text
     /// so far (faster-whisper's option of the same name).
     pub hotwords: Option<String>,
@@ -109,6 +114,8 @@ pub struct TranscribeOptions {
     /// Tokens that are never taken, in place of those that the file names, among which −1 stands for
     /// those of the file. `None` for those of the file alone.
     pub suppress_tokens: Option<Vec<i64>>,
+    /// What the text of each window obeys.
+    pub grammar: Option<Grammar>,
     /// The parts of the sound to decode, as seconds in rising order: start, end, start, end, …; a
     /// last start without an end goes to the end of the sound. If empty, all of it is decoded.
     /// (openai-whisper's option of the same name.)
@@ -128,6 +135,7 @@ impl Default for TranscribeOptions {
             format: Format::default(),
             timestamps: None,
             word_timestamps: false,
+            hallucination_silence_threshold: None,
             hotwords: None,
             prompt: None,
             prompt_always: false,
@@ -144,6 +152,7 @@ impl Default for TranscribeOptions {
             best_of: None,
             seed: 0,
             suppress_tokens: None,
+            grammar: None,
             clip_timestamps: Vec::new(),
             skip_silence: None,
             voice: None,
@@ -152,6 +161,11 @@ impl Default for TranscribeOptions {
 }
 
 impl TranscribeOptions {
+    /// Whether segments are to have the times of their words, for whatever reason.
+    pub fn needs_words(&self) -> bool {
+        self.word_timestamps || self.hallucination_silence_threshold.is_some()
+    }
+
     /// Has doubtful windows decoded again, with the temperatures and thresholds of openai-whisper's
     /// command: temperatures 0, 0.2, …, 1; compression ratio, as transformers measures it, 1.35;
     /// log-probability −1; "no speech" 0.6.

@@ -26,6 +26,11 @@ pub(super) struct Piece {
     pub closed: bool,
 }
 
+/// Whether the window ends with a single timestamp, which says that nothing is spoken after it.
+pub(super) fn ends_with_one(tokens: &[u32], time_zero: u32) -> bool {
+    matches!(tokens, [.., before, last] if *last >= time_zero && *before < time_zero)
+}
+
 /// The segments of a window that has `frames` frames of sound, and the number of frames to go on
 /// by.
 pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>, usize) {
@@ -38,7 +43,7 @@ pub(super) fn cut(tokens: &[u32], time_zero: u32, frames: usize) -> (Vec<Piece>,
     };
     let seconds = |i: usize| timestamp(i) as f64 / TIMESTAMPS_PER_SECOND;
     let count = tokens.len();
-    let ends_with_one = count >= 2 && is_time(count - 1) && !is_time(count - 2);
+    let ends_with_one = ends_with_one(tokens, time_zero);
     let mut ends: Vec<usize> = (1..count)
         .filter(|&i| is_time(i - 1) && is_time(i))
         .collect();

@@ -18,14 +18,15 @@ use super::cursor::Cursor;
 use super::fallback::Thresholds;
 use super::followed::{Followed, Sound};
 use super::options::TranscribeOptions;
-use super::seek::Piece;
+use super::seek::{self, Piece};
 use super::silence::Silence;
 use super::whisper::{WhisperConfig, WhisperPlan, code_of};
 use super::window::{Decoded, Windows};
-use super::words::TimedTokens;
+use super::words::{Inventions, TimedTokens, Window};
 use super::{Event, SpeechModel, SpokenLanguage, TranscribeError, clips, join};
 use crate::config::OptionsError;
 use crate::features::LogMel;
+use crate::rules::Rule;
 use crate::search::Sequences;
 use crate::tokenizer::TextTokenizer;
 use crate::transcript::{Segment, Transcript};
@@ -82,6 +83,8 @@ impl SpeechPipeline {
         plan.lengths().next(context.prompt(&own).len())?;
         check_sampling(options)?;
         clips::check(options)?;
+        Inventions::check(options)?;
+        self.rules(&plan, options)?;
         if let Some(cause) = options.voice.and_then(|filter| filter.mistake()) {
             return Err(OptionsError::Option {
                 name: "voice",
@@ -188,6 +191,7 @@ impl SpeechPipeline {
         let silence = options
             .skip_silence
             .map(|level| Silence::new(samples, rate, level));
+        let mut inventions = Inventions::new(options);
         let uses_history = wants_history(options, &self.config);
         let transcript = &mut followed.transcript;
         transcript.duration = (dropped + samples.len()) as f64 / f64::from(rate);
@@ -227,15 +231,34 @@ impl SpeechPipeline {
             if decoded.is_silent {
                 cursor.advance(None);
             } else {
+                let mut before = transcript.segments.last().map_or(0.0, |last| last.end);
+                let language = languages.iter().flatten().next();
+                let language = language.map(|language| language.code.as_str());
+                let mut segments = Vec::new();
                 for piece in cursor.cut(&decoded) {
+                    let segment = self.segment(&plan, &decoded, piece, offset, language)?;
+                    let segment = within(segment, before, end);
+                    before = segment.end;
+                    segments.push(segment);
+                }
+                if let Some(inventions) = &mut inventions {
+                    let window = Window {
+                        start: offset,
+                        end: offset + self.features.window_samples() as f64 / f64::from(rate),
+                        heard: end,
+                        sound: total,
+                        is_closed: plan.time_zero().is_some_and(|zero| {
+                            seek::ends_with_one(&decoded.generated.tokens, zero)
+                        }),
+                    };
+                    if let Some(next) = inventions.judge(&mut segments, &window) {
+                        cursor.go_to(next);
+                    }
+                }
+                for segment in segments {
                     if flow.is_break() {
                         break;
                     }
-                    let before = transcript.segments.last().map_or(0.0, |last| last.end);
-                    let language = languages.iter().flatten().next();
-                    let language = language.map(|language| language.code.as_str());
-                    let segment = self.segment(&plan, &decoded, piece, offset, language)?;
-                    let segment = within(segment, before, end);
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
                         join::append(&mut transcript.text, &segment.text);
@@ -277,6 +300,20 @@ impl SpeechPipeline {
         is_known.then(|| certain.into_iter().collect())
     }
 
+    /// The rules for the next token, of which the first is the grammar.
+    fn rules(
+        &self,
+        plan: &WhisperPlan,
+        options: &TranscribeOptions,
+    ) -> Result<Vec<Box<dyn Rule>>, OptionsError> {
+        let mut rules = plan.rules();
+        if let Some(grammar) = &options.grammar {
+            let rule = grammar.rule(&self.tokenizer, plan.eos(), plan.times());
+            rules.insert(0, rule.map_err(OptionsError::Grammar)?);
+        }
+        Ok(rules)
+    }
+
     pub(super) fn windows<'a, M: SpeechModel>(
         &self,
         model: &'a mut M,
@@ -285,11 +322,11 @@ impl SpeechPipeline {
     ) -> Result<Windows<'a, M>, OptionsError> {
         check_sampling(options)?;
         let vocabulary = self.config.vocab_size;
-        let has_words = options.word_timestamps && model.unaligned().is_none();
+        let has_words = options.needs_words() && model.unaligned().is_none();
         Ok(Windows {
             model,
             plan,
-            rules: plan.rules(),
+            rules: self.rules(plan, options)?,
             lengths: plan.lengths(),
             temperatures: match options.temperatures.as_slice() {
                 [] => &[0.0],

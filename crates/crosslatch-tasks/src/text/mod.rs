@@ -11,6 +11,7 @@
 //!
 //! The reference is `generate` of transformers (5.23) for encoder–decoder models.
 
+mod alignment;
 mod batch;
 mod config;
 mod languages;
@@ -56,6 +57,10 @@ pub struct Generation {
     /// The best text that it wrote.
     #[serde(flatten)]
     pub best: Candidate,
+    /// The tokens of the source, with those that the model wants around them; `None` unless an alignment
+    /// was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_tokens: Option<Vec<u32>>,
     /// The next best texts, best first; empty if none were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Candidate>,
@@ -73,6 +78,10 @@ pub struct Candidate {
     pub score: f32,
     /// Whether the model ended the text itself; `false` if it was cut off at the greatest length.
     pub complete: bool,
+    /// For each token, the index of the token of the source that the model looked at most when it chose
+    /// it; `None` unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alignment: Option<Vec<usize>>,
 }
 
 /// Why no text can be generated; `E` is the model's own error.
@@ -101,6 +110,9 @@ pub enum GenerateError<E: std::error::Error + 'static> {
         /// Greatest number of tokens.
         limit: usize,
     },
+    /// The model cannot say where in the source it looks.
+    #[error("the model cannot say where in the source it looks: {0}")]
+    Unaligned(String),
     /// The tokenizer makes no token of the text.
     #[error("the text has no tokens")]
     NoTokens,

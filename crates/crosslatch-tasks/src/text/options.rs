@@ -1,5 +1,7 @@
 //! What a caller may choose for a text.
 
+use crate::grammar::Grammar;
+
 /// What a caller may choose; the default leaves everything to the model's files and gives what
 /// transformers gives by default.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,6 +28,12 @@ pub struct GenerateOptions {
     pub repetition_penalty: Option<f32>,
     /// Above 0 beams favour longer texts, below 0 shorter ones; `None` for what the file says.
     pub length_penalty: Option<f32>,
+    /// What each text obeys.
+    pub grammar: Option<Grammar>,
     /// Whether a text that is too long for the model is cut off; otherwise it is an error.
     pub truncate: bool,
+    /// Whether to say which token of the source each token comes from ([`Candidate::alignment`]).
+    ///
+    /// [`Candidate::alignment`]: crate::Candidate::alignment
+    pub alignment: bool,
 }

@@ -1,5 +1,6 @@
 //! The loop over texts.
 
+use super::alignment::alignment;
 use super::languages::Languages;
 use super::source::source_tokens;
 use super::{
@@ -7,6 +8,7 @@ use super::{
     TextPlan,
 };
 use crate::config::{ConfigError, OptionsError};
+use crate::rules::Rule;
 use crate::search::{Generated, Request, Sequences, beam_search_all, greedy};
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
@@ -46,7 +48,20 @@ impl TextPipeline {
     /// # Errors
     /// Any [`OptionsError`].
     pub fn plan(&self, options: &GenerateOptions) -> Result<TextPlan, OptionsError> {
-        self.config.plan(options, &self.languages, self.limits)
+        let plan = self.config.plan(options, &self.languages, self.limits)?;
+        self.grammar(&plan, options)?;
+        Ok(plan)
+    }
+
+    /// The rule of the grammar, if there is one.
+    fn grammar(
+        &self,
+        plan: &TextPlan,
+        options: &GenerateOptions,
+    ) -> Result<Option<Box<dyn Rule>>, OptionsError> {
+        let grammar = options.grammar.as_ref();
+        let rule = grammar.map(|grammar| grammar.rule(&self.tokenizer, plan.eos(), None));
+        rule.transpose().map_err(OptionsError::Grammar)
     }
 
     /// Generates what the model makes of a text. A blank text gives an empty one, and the model is
@@ -65,10 +80,15 @@ impl TextPipeline {
             return Ok(nothing(text));
         }
         let (tokenizer, languages) = (&self.tokenizer, &self.languages);
+        if let (true, Some(why)) = (options.alignment, model.unaligned()) {
+            return Err(GenerateError::Unaligned(why.to_owned()));
+        }
         let source = source_tokens(tokenizer, languages, &plan, options, self.limits, text)?;
+        let (source, is_around): (Vec<u32>, Vec<bool>) = source.into_iter().unzip();
         let fed: Vec<i64> = source.iter().map(|&token| i64::from(token)).collect();
         model.encode(&fed).map_err(GenerateError::Encoder)?;
-        let rules = plan.rules(&source);
+        let mut rules = plan.rules(&source);
+        rules.splice(0..0, self.grammar(&plan, options)?);
         let request = Request {
             prompt: plan.prompt(),
             rules: &rules,
@@ -80,21 +100,35 @@ impl TextPipeline {
             1 => vec![greedy(model, &mut sequences, &request)?],
             _ => beam_search_all(model, &mut sequences, &request, plan.beam())?,
         };
-        let mut texts = generated.into_iter().map(|g| self.candidate(g));
-        let best = texts.next().transpose()?;
+        let is_own: Vec<bool> = is_around.into_iter().map(|is_around| !is_around).collect();
+        let mut texts = Vec::new();
+        for generated in generated.into_iter().take(1 + plan.alternatives()) {
+            let aligned = options
+                .alignment
+                .then(|| alignment(model, &mut sequences, plan.prompt(), &generated, &is_own));
+            let alignment = aligned.transpose()?;
+            texts.push(self.candidate(generated, alignment)?);
+        }
+        let mut texts = texts.into_iter();
         Ok(Generation {
             source: text.to_owned(),
-            best: best.unwrap_or_else(|| nothing(text).best),
-            alternatives: texts.take(plan.alternatives()).collect::<Result<_, _>>()?,
+            best: texts.next().unwrap_or_else(|| nothing(text).best),
+            source_tokens: options.alignment.then_some(source),
+            alternatives: texts.collect(),
         })
     }
 
-    fn candidate(&self, generated: Generated) -> Result<Candidate, TokenizerError> {
+    fn candidate(
+        &self,
+        generated: Generated,
+        alignment: Option<Vec<usize>>,
+    ) -> Result<Candidate, TokenizerError> {
         Ok(Candidate {
             text: self.tokenizer.decode(&generated.tokens)?,
             tokens: generated.tokens,
             score: generated.score,
             complete: generated.end.is_some(),
+            alignment,
         })
     }
 }
@@ -108,7 +142,9 @@ fn nothing(text: &str) -> Generation {
             tokens: Vec::new(),
             score: 0.0,
             complete: true,
+            alignment: None,
         },
+        source_tokens: None,
         alternatives: Vec::new(),
     }
 }

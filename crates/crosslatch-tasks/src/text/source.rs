@@ -9,7 +9,7 @@ use super::{GenerateError, GenerateOptions, TextLimits, TextPlan};
 use crate::config::OptionsError;
 use crate::tokenizer::TextTokenizer;
 
-/// The tokens of a text, with those that the model wants around it.
+/// The tokens of a text, with those that the model wants around it; of each, whether it is around it.
 pub(super) fn source_tokens<E: std::error::Error>(
     tokenizer: &TextTokenizer,
     languages: &Languages,
@@ -17,7 +17,7 @@ pub(super) fn source_tokens<E: std::error::Error>(
     options: &GenerateOptions,
     limits: TextLimits,
     text: &str,
-) -> Result<Vec<u32>, GenerateError<E>> {
+) -> Result<Vec<(u32, bool)>, GenerateError<E>> {
     let prefix = options.prefix.as_deref().unwrap_or_default();
     let mut tokens = tokenizer.encode_marked(&format!("{prefix}{text}"))?;
     if let Some(wanted) = plan.source_language {
@@ -47,7 +47,7 @@ pub(super) fn source_tokens<E: std::error::Error>(
     }
     match tokens.is_empty() {
         true => Err(GenerateError::NoTokens),
-        false => Ok(tokens.into_iter().map(|(id, _)| id).collect()),
+        false => Ok(tokens),
     }
 }
 

@@ -11,10 +11,12 @@
 
 mod pieces;
 mod published;
+mod texts;
 mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 
 use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
@@ -44,6 +46,9 @@ pub enum TokenizerError {
     /// The text could not be turned into tokens.
     #[error("the text cannot be encoded: {0}")]
     Encode(#[source] Cause),
+    /// It is not known what text single tokens are.
+    #[error("a grammar cannot be obeyed with this tokenizer: {0}; leave out the grammar")]
+    Texts(#[source] Cause),
     /// The tokens could not be turned into text.
     #[error("the tokens cannot be decoded: {0}")]
     Decode(#[source] Cause),
@@ -53,6 +58,8 @@ pub enum TokenizerError {
 #[derive(Debug, Clone)]
 pub struct TextTokenizer {
     inner: Inner,
+    /// What text each token is, if that was asked for.
+    texts: OnceLock<Arc<Vec<Option<Vec<u8>>>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +87,7 @@ impl TextTokenizer {
         match pieces.map_err(TokenizerError::Published)? {
             Some(pieces) => Ok(Self {
                 inner: Inner::Pieces(Box::new(pieces)),
+                texts: OnceLock::new(),
             }),
             None => Err(TokenizerError::Missing),
         }
@@ -97,6 +105,7 @@ impl TextTokenizer {
         inner.with_truncation(None).map_err(TokenizerError::Load)?;
         Ok(Self {
             inner: Inner::Json(Box::new(inner)),
+            texts: OnceLock::new(),
         })
     }
 
@@ -148,6 +157,18 @@ impl TextTokenizer {
             Inner::Pieces(pieces) => guarded(|| Ok(pieces.decode(tokens)?)),
         };
         text.map_err(TokenizerError::Decode)
+    }
+
+    /// The bytes of each token by its id; `None` for those that are not text.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Texts`].
+    pub(crate) fn texts(&self) -> Result<Arc<Vec<Option<Vec<u8>>>>, TokenizerError> {
+        if let Some(texts) = self.texts.get() {
+            return Ok(Arc::clone(texts));
+        }
+        let texts = texts::texts(self).map_err(TokenizerError::Texts)?;
+        Ok(Arc::clone(self.texts.get_or_init(|| Arc::new(texts))))
     }
 
     /// The id of a token by its exact text, such as `<|transcribe|>`.

@@ -201,3 +201,49 @@ fn ffmpeg_gets_the_file_and_nothing_else_and_its_samples_are_counted() {
         .to_string();
     assert!(error.contains("it cannot be started"), "{error}");
 }
+
+#[test]
+#[cfg(unix)]
+fn channels_of_what_ffmpeg_reads_are_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = folder.path().join("call.amr");
+    std::fs::write(&sound, b"#!AMR\n12345").unwrap();
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 16_000,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
+    };
+    let wav = folder.path().join("converted.wav");
+    let mut writer = hound::WavWriter::create(&wav, spec).unwrap();
+    let left: Vec<f32> = (0..9_000).map(|i| (i as f32 * 0.01).sin()).collect();
+    for x in &left {
+        writer.write_sample(*x).unwrap();
+        writer.write_sample(-0.25_f32).unwrap();
+    }
+    writer.finalize().unwrap();
+    // As ffmpeg writes to a pipe, it does not know the length.
+    let mut bytes = std::fs::read(&wav).unwrap();
+    bytes[4..8].fill(0xff);
+    let data = bytes.windows(4).position(|four| four == b"data").unwrap();
+    bytes[data + 4..data + 8].fill(0xff);
+    std::fs::write(&wav, bytes).unwrap();
+
+    let asked = "case \"$*\" in *'-c:a pcm_f32le -f wav'*) ;; *) exit 3;; esac";
+    let script = format!("{asked}; cat '{}'", wav.display());
+    let mut options = program(folder.path(), &script);
+    options.apart = true;
+    let audio = read_file_with(&sound, 16_000, &options).unwrap();
+    assert_eq!(audio.channels, [left, vec![-0.25; 9_000]]);
+    assert_eq!((audio.source_channels, audio.samples.len()), (2, 9_000));
+    assert!(audio.damage.is_none(), "{}", audio.damage);
+    options.apart = false;
+    assert!(read_file_with(&sound, 16_000, &options).is_err());
+
+    let script = format!("{asked}; cat '{}' /dev/zero", wav.display());
+    let mut options = program(folder.path(), &script);
+    options.apart = true;
+    options.limits.max_seconds = 2.0;
+    let error = read_file_with(&sound, 16_000, &options).unwrap_err();
+    assert!(matches!(error, AudioError::TooLong { .. }), "{error}");
+}

@@ -82,7 +82,7 @@ impl WhisperConfig {
             None => {
                 let are_useful = is_long
                     || self.return_timestamps
-                    || options.word_timestamps
+                    || options.needs_words()
                     || options.format.needs_timestamps();
                 self.has_timestamps() && are_useful
             }
@@ -334,6 +334,12 @@ impl WhisperPlan {
     /// The token of time zero, if the text is to have timestamps.
     pub fn time_zero(&self) -> Option<u32> {
         self.first_timestamp.filter(|_| self.timestamps.is_some())
+    }
+
+    /// The first token that is a point in time, and whether such tokens are wanted.
+    pub(crate) fn times(&self) -> Option<(u32, bool)> {
+        self.first_timestamp
+            .map(|first| (first, self.timestamps.is_some()))
     }
 
     /// How to search with beams; one beam means greedy choice.

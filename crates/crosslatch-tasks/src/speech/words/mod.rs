@@ -11,9 +11,12 @@
 //! The rules are those of transformers (5.23): `_extract_token_timestamps` and `_decode_asr` with
 //! `return_timestamps="word"`. There, weights come of the steps of decoding; they are the same weights.
 
+mod invented;
 mod path;
 mod smooth;
 mod split;
+
+pub(super) use invented::{Inventions, Window};
 
 use std::ops::Range;
 

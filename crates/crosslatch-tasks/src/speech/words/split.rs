@@ -15,9 +15,9 @@ use crate::tokenizer::{TextTokenizer, TokenizerError};
 /// Marks that are a word of their own before they are merged.
 const MARKS: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 /// Marks that belong to the word after them.
-const BEFORE: &str = "\"'“¡¿([{-";
+pub(super) const BEFORE: &str = "\"'“¡¿([{-";
 /// Marks that belong to the word before them.
-const BEHIND: &str = "\"'.。,，!！?？:：”)]}、";
+pub(super) const BEHIND: &str = "\"'.。,，!！?？:：”)]}、";
 /// Codes of languages that are written without spaces between words.
 const WITHOUT_SPACES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 

@@ -1,0 +1,5 @@
+//! The target `grammar` under libFuzzer.
+
+#![no_main]
+
+crosslatch_fuzz::libfuzzer_target!("grammar");
