@@ -27,11 +27,12 @@ const CRATES: [(&str, &str); 10] = [
 ];
 
 /// The pieces that are written in Python: name, file or folder below `python/tests`.
-const PYTHON: [(&str, &str); 10] = [
+const PYTHON: [(&str, &str); 11] = [
     ("benches", "benches"),
     ("checkpoint-folders", "checkpoints"),
     ("command", "command"),
     ("docs", "test_docs.py"),
+    ("executorch", "pte"),
     ("exporting", "exporting"),
     ("first-hour", "first_hour"),
     ("latching", "latching"),

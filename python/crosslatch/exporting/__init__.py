@@ -47,8 +47,19 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
     programs compute in `f32`.  `store` is the type of the weights in the file, `"f16"`, `"bf16"` or
     `"f32"`; by default those that are values of a type of 16 bits, as published checkpoints are, are
     stored so.  Raises `Refused` with the reason if the model is not supported.
+
+    If `path` ends in `.pte`, the file is for ExecuTorch's runtime (`crosslatch.executorch`); the other
+    files are then written beside it.
     """
     check_type(store)
+    if Path(path).suffix == ".pte":
+        if store not in (None, "f32"):
+            raise ValueError(f"a .pte file stores weights as they compute, in f32; {store!r} is for .pt2")
+        from ..executorch.exporting import export_pte
+        lowered = export_pte(model_or_path, path, batch=batch, max_tokens=max_tokens,
+                             max_source=max_source, tokenizer=tokenizer,
+                             feature_extractor=feature_extractor, say=say)
+        return Exported(Path(path), lowered.files, lowered.latched)
     model = model_or_path
     if not isinstance(model, torch.nn.Module):
         say(f"loading {model_or_path}")

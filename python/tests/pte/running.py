@@ -1,0 +1,45 @@
+"""Lowers a program, runs it on ExecuTorch's runtime, and compares it with plain Python."""
+
+import copy
+
+import torch
+from crosslatch.executorch import lower
+from executorch.runtime import Runtime
+from torch.export.graph_signature import OutputKind
+from torch.utils import _pytree as pytree
+from torch_operators.programs import Module, Plain, Real
+
+
+def lowered(program, inputs):
+    module = Module(program, Real)
+    return lower(torch.export.export(module, copy.deepcopy(inputs)))
+
+
+def method_of(result, name="forward"):
+    program = Runtime.get().load_program(result.buffer)
+    method = program.load_method(name)
+    method.kept = program    # the method reads the program's memory
+    return method
+
+
+def check(program, calls):
+    """Every call gives what plain Python gives: outputs, and the inputs that it changes."""
+    result = lowered(program, calls[0])
+    method = method_of(result)
+    signature = result.manager.exported_program().graph_signature
+    specs = [spec for spec in signature.output_specs if spec.kind != OutputKind.BUFFER_MUTATION]
+    names = list(signature.user_inputs)
+    plain = Module(program, Plain)
+    for number, inputs in enumerate(calls):
+        # A method that takes nothing but tensors changes the planned memory, not the caller's.
+        got = method.execute(pytree.tree_leaves(copy.deepcopy(inputs)))
+        mine = copy.deepcopy(inputs)
+        expected = [t.clone() for t in pytree.tree_leaves(plain(*mine))]
+        handed = [out for out, spec in zip(got, specs, strict=True)
+                  if spec.kind == OutputKind.USER_OUTPUT]
+        for one, other in zip(handed, expected, strict=True):
+            torch.testing.assert_close(one, other, msg=lambda text: f"call {number}: {text}")
+        for out, spec in zip(got, specs, strict=True):
+            if spec.kind == OutputKind.USER_INPUT_MUTATION:
+                torch.testing.assert_close(out, mine[names.index(spec.target)])
+    return result
