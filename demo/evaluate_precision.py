@@ -18,7 +18,7 @@ import numpy as np
 from evaluate import BUILD
 from sound import WINDOW, place
 from synthesise import Utterances
-from words import word_errors
+from words import texts, word_errors
 
 COMMAND = Path(__file__).parent.parent / "target" / "release" / "crosslatch"
 RATE = 16000
@@ -44,9 +44,9 @@ def write(path, clip):
 
 
 def rate(command, files, expected, precision):
-    done = subprocess.run([command, "transcribe", "--precision", precision, *files],
+    done = subprocess.run([command, "transcribe", "--format", "json", "--precision", precision, *files],
                           capture_output=True, text=True, check=True)
-    found = done.stdout.split("\n")[: len(files)]
+    found = texts(done.stdout)
     errors = sum(word_errors(*pair) for pair in zip(expected, found, strict=True))
     return errors / sum(len(text.split()) for text in expected)
 

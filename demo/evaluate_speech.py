@@ -19,7 +19,7 @@ import numpy as np
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 import crosslatch
-from words import word_errors
+from words import texts, word_errors
 
 PRECISIONS = "f32,bf16,int8"
 SEARCHES = {"greedy": [], "5 beams": ["--beam-size", "5"]}
@@ -43,12 +43,7 @@ def transcribe(command, model, files, *options):
     """The texts of the files, in their order."""
     done = subprocess.run([command, "transcribe", "--model", model, "--format", "json", *options, *files],
                           capture_output=True, text=True, check=True)
-    texts, decoder, rest = [], json.JSONDecoder(), done.stdout.strip()
-    while rest:
-        transcript, end = decoder.raw_decode(rest)
-        texts += [part["text"] for part in (transcript if isinstance(transcript, list) else [transcript])]
-        rest = rest[end:].strip()
-    return texts
+    return texts(done.stdout)
 
 
 def main():

@@ -85,6 +85,9 @@ ENTRIES: list[Entry] = [
     # Of bytes, PyTorch's vectors use weights of 16 bits.
     *_entries("nn.functional.interpolate/bilinear nn.functional.interpolate/bicubic", dtypes=FLOATS),
     *_entries("batch_norm_in_eval nn.functional.instance_norm", dtypes=FLOATS),
+    *_entries("nn.functional.conv_transpose1d nn.functional.conv_transpose2d nn.functional.unfold "
+              "cdist nn.functional.pdist", dtypes=FLOATS),
+    *_entries("masked_scatter diff"),
     *_entries("to float half bfloat16 long int bool byte", dtypes=FLOATS + HALVES + INTEGERS),
     # A product of many factors multiplies their rounding errors.
     Entry("prod", tolerance=Tolerance(5e-4, 1e-5)),

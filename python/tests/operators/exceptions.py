@@ -44,6 +44,9 @@ def is_odd(asked: Wanted) -> bool:
 
 
 EXCEPTIONS = [
+    Excepted(("interpolate", "upsample", "upsample_bilinear", "upsample_bicubic2d", "upsample_bilinear2d"),
+             "of bytes, PyTorch's vectors use weights of 16 bits",
+             lambda asked: first_type(asked) == torch.uint8 and "nearest" not in asked.call.describe()),
     Excepted(("add", "sub", "subtract", "rsub"),
              "with `alpha`, PyTorch's vectors round a sum of 16 bits once and its loop over what is "
              "left rounds the product, too",

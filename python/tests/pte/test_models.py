@@ -42,8 +42,9 @@ def sources(kind, seed):
     return [torch.randint(3, 200, (1, SOURCE)), mask], {"attention_mask": mask}
 
 
-@pytest.mark.parametrize("delegated", [False, True], ids=["portable", "xnnpack"])
-@pytest.mark.parametrize("kind", [whisper, marian, t5], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind, delegated", [
+    (whisper, False), (whisper, True), (marian, True), (t5, True)],
+    ids=["whisper-portable", "whisper-xnnpack", "marian-xnnpack", "t5-xnnpack"])
 @torch.no_grad()
 def test_a_model_gives_the_scores_of_transformers(kind, delegated, tmp_path):
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ use crate::elements::blocks::Compute;
 use crate::movement::indexing::{Write, add_scaled};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
-use crate::{Bool, TensorMut, TensorRef, Threads, with_element};
+use crate::{Bool, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements below which another thread is not worth waking.
 const GRAIN: usize = 32 * 1024;
@@ -62,10 +62,49 @@ pub fn write_masked(
     });
 }
 
+/// Where `mask` is true, in order, `to` gets the next element of `source`, which has its element type; `mask`
+/// broadcasts to the shape of `to`. Returns whether `source` had enough elements; if not, what is left of
+/// `to` stays.
+pub fn scatter_masked(
+    to: &mut TensorMut<'_>,
+    mask: &TensorRef<'_>,
+    source: &TensorRef<'_>,
+) -> bool {
+    let layout = to.layout().clone();
+    let masked = mask.layout().expand(to.shape()).unwrap_or_default();
+    let selected = mask.data::<Bool>();
+    let from = source.layout();
+    let (mut taken, count) = (0, from.numel());
+    with_element!(to.dtype(), T => {
+        let (target, data) = (to.data::<T>(), source.data::<T>());
+        for_each_run([&layout, &masked], |[a, m], [p, q], len| {
+            for k in 0..len {
+                if selected[m + k * q].get() {
+                    if taken < count {
+                        target[a + k * p] = data[element(from, taken)];
+                    }
+                    taken += 1;
+                }
+            }
+        });
+    });
+    taken <= count
+}
+
+/// Position of an element of a tensor, of which there are more before it in order.
+fn element(layout: &Layout, mut before: usize) -> usize {
+    let dims = layout.shape.iter().zip(&layout.strides).rev();
+    dims.fold(layout.offset, |at, (size, stride)| {
+        let entry = before % size;
+        before /= size;
+        at + entry * stride
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Layout, Storage};
+    use crate::{DType, Storage};
 
     #[test]
     fn only_chosen_elements_change() {

@@ -1,4 +1,4 @@
-//! Cumulative folds along one dimension: sums, products and extremes.
+//! Cumulative folds along one dimension, sums, products and extremes, and folds of neighbours.
 //!
 //! Each line along the dimension is independent of the others; within a line the elements are taken
 //! one after the other, in blocks for the sake of the conversions. One thread does it: where models
@@ -55,10 +55,75 @@ pub fn cumulate<C: Compute, A: Copy, T: Compute>(
     });
 }
 
+/// `out[i] = step(… step(0, x[i], 0) …, x[i + n], n)` along `dim`, where `x` is the pieces one after the other,
+/// as many as there are, and elements are converted to `through` first. The pieces have the shape of `out` but
+/// for this dimension, in which `out` is `n` shorter than all together.
+///
+/// # Panics
+/// If shapes do not fit together, or there are more than three pieces.
+pub fn fold_neighbours<C: Compute>(
+    out: &mut TensorMut<'_>,
+    pieces: &[&TensorRef<'_>],
+    dim: usize,
+    through: DType,
+    n: usize,
+    step: impl Fn(C, C, usize) -> C,
+) {
+    let sizes: [usize; 3] = std::array::from_fn(|i| pieces.get(i).map_or(0, |x| x.shape()[dim]));
+    let len = out.layout().shape[dim];
+    assert!(pieces.len() <= 3 && len + n == sizes.iter().sum::<usize>());
+    if len == 0 {
+        return;
+    }
+    // A piece that is empty or missing has no line of its own, and is never read.
+    let line = out.layout().slice(dim, 0, 1, 1);
+    let lines: [Layout; 3] = std::array::from_fn(|i| match sizes[i] {
+        0 => line.clone(),
+        _ => pieces[i].layout().slice(dim, 0, 1, 1),
+    });
+    let to_step = out.layout().strides[dim];
+    let [a, b, c] = &lines;
+    for_each_run(
+        [&line, a, b, c],
+        |[to, starts @ ..], [p, steps @ ..], count| {
+            for k in 0..count {
+                let element = |mut i: usize| {
+                    let mut piece = 0;
+                    while i >= sizes[piece] {
+                        i -= sizes[piece];
+                        piece += 1;
+                    }
+                    let at =
+                        starts[piece] + k * steps[piece] + i * pieces[piece].layout().strides[dim];
+                    load(pieces[piece], (at, 1), through, &mut [C::default()])[0]
+                };
+                for i in 0..len {
+                    let all = (0..=n).fold(C::default(), |sum, j| step(sum, element(i + j), j));
+                    store(out, to + k * p + i * to_step, to_step, &[all]);
+                }
+            }
+        },
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Storage;
+
+    #[test]
+    fn neighbours_are_those_of_the_pieces_together() {
+        let (first, second) = ([1i32, 10], [2i32, 4, 8, 20, 30, 40]);
+        let [la, lb] = [[2, 1], [2, 3]].map(|shape| Layout::contiguous(&shape));
+        let a = TensorRef::new(DType::I32, &la, bytemuck::cast_slice(&first)).unwrap();
+        let b = TensorRef::new(DType::I32, &lb, bytemuck::cast_slice(&second)).unwrap();
+        let lo = Layout::contiguous(&[2, 3]);
+        let mut out = Storage::zeroed(4 * lo.numel());
+        let mut to = TensorMut::new(DType::I32, &lo, out.bytes_mut()).unwrap();
+        let step = |sum: i64, x: i64, k| sum + if k == 0 { -x } else { x };
+        fold_neighbours(&mut to, &[&a, &b], 1, DType::I32, 1, step);
+        assert_eq!(to.as_ref().to_vec::<i32>(), [1, 2, 4, 10, 10, 10]);
+    }
 
     fn sums(layout: &Layout, dim: usize, values: &[i32]) -> Vec<i64> {
         let x = TensorRef::new(DType::I32, layout, bytemuck::cast_slice(values)).unwrap();

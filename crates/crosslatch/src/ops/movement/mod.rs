@@ -6,6 +6,7 @@ mod cross_attention_cache;
 mod dropout;
 mod embedding;
 mod indexing;
+mod patches;
 mod rearrange;
 mod repeat;
 mod scaled_rows;
@@ -21,6 +22,7 @@ pub(super) const TABLES: &[Table] = &[
     dropout::OPERATORS,
     embedding::OPERATORS,
     indexing::OPERATORS,
+    patches::OPERATORS,
     rearrange::OPERATORS,
     repeat::OPERATORS,
     scaled_rows::OPERATORS,

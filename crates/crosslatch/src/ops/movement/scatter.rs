@@ -7,9 +7,10 @@
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::movement::{
     Combine, Negative, ScatterSource, clear_scattered, copy, gather, mean_scratch_bytes, scatter,
-    scatter_mean, take,
+    scatter_masked, scatter_mean, take,
 };
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
+use crosslatch_kernels::tensor::broadcast_shapes;
+use crosslatch_kernels::{DType, Dims, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Assign, Call, Lowering, OpError, TensorArg};
@@ -95,10 +96,47 @@ pub(super) const OPERATORS: Table = &[
         as_strided_scatter,
     ),
     op_with_in_place(
+        "aten::masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",
+        masked_scatter,
+    ),
+    op_with_in_place(
         "aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
         lower_copy,
     ),
 ];
+
+/// A copy of `self`, broadcast to the mask, with the elements of `source` in order where the mask is true.
+fn masked_scatter(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (this, mask) = (call.tensor("self")?, call.tensor("mask")?);
+    let source = call.tensor("source")?;
+    let shape = broadcast_shapes(&[this.shape(), mask.shape()]);
+    let fits = mask.dtype == DType::Bool && source.dtype == this.dtype;
+    let Some(shape) = shape.filter(|_| fits) else {
+        return Err(OpError::new(format!(
+            "{}{:?}, a mask {}{:?} and a source of {} do not fit together",
+            this.dtype,
+            this.shape(),
+            mask.dtype,
+            mask.shape(),
+            source.dtype
+        )));
+    };
+    let shape = checked_shape(shape)?;
+    let repeated = this.layout_from_start().expand(&shape);
+    let repeated = repeated.ok_or_else(|| OpError::new("the shape of the result overflows"))?;
+    let [this_index, mask, source] = [this, mask, source].map(|t| t.index);
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        let out = &mut o.outputs[0];
+        copy(out, &view(&o.inputs[this_index], &repeated)?, o.threads);
+        match scatter_masked(out, &o.inputs[mask], &o.inputs[source]) {
+            true => Ok(()),
+            false => Err(KernelError::Assertion(
+                "the mask is true for more elements than the source has".to_owned(),
+            )),
+        }
+    };
+    Ok(Lowering::compute(this.dtype, &shape, kernel))
+}
 
 /// Fails if an index does not fit a tensor: it must have as many dimensions, and none may be longer
 /// than that of the tensor, except the one that is indexed.

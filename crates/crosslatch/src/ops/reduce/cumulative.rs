@@ -1,12 +1,14 @@
 //! Cumulative sums, products and extremes along a dimension.
 
 use crosslatch_kernels::elements::{Class, Compute};
-use crosslatch_kernels::reduce::cumulate;
-use crosslatch_kernels::{DType, Operands};
+use crosslatch_kernels::reduce::{cumulate, fold_neighbours};
+use crosslatch_kernels::{DType, Operands, TensorRef};
+use smallvec::SmallVec;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{self, Call, Lowering, OpError};
 use crate::ops::elements::pointwise::float_type;
+use crate::ops::operands::shapes::length;
 use crate::ops::reduce::sums::sum_type;
 
 pub(super) const OPERATORS: Table = &[
@@ -21,6 +23,10 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::logcumsumexp(Tensor self, int dim) -> Tensor",
         logcumsumexp,
+    ),
+    op(
+        "aten::diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor",
+        diff,
     ),
     op(
         "aten::cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)",
@@ -81,6 +87,77 @@ fn logcumsumexp(call: &Call<'_>) -> Result<Lowering, OpError> {
         larger + (-(sum - x).abs()).exp().ln_1p()
     };
     cumulative(call, ty, (f64::NEG_INFINITY, add), (0, |_, x| x))
+}
+
+/// Differences of neighbours, and differences of these, `n` times: sums of `n + 1` neighbours with binomial
+/// coefficients of alternating signs. Of bools, whether an odd number is true.
+fn diff(call: &Call<'_>) -> Result<Lowering, OpError> {
+    /// Coefficients beyond are no longer whole numbers in double precision.
+    const MOST: usize = 50;
+    let x = call.tensor("self")?;
+    let (dim, n) = (x.dim(call.int("dim")?)?, length(call.int("n")?, "`n`")?);
+    let [before, behind] = match n {
+        // PyTorch then returns the tensor alone.
+        0 => [None, None],
+        _ => [
+            call.optional_tensor("prepend")?,
+            call.optional_tensor("append")?,
+        ],
+    };
+    let mut pieces = Vec::new();
+    let mut shape = x.layout.shape.clone();
+    let mut whole = 0usize;
+    for piece in [before, Some(x), behind].into_iter().flatten() {
+        let alike = |d: usize| d == dim || piece.shape()[d] == x.shape()[d];
+        if x.rank() == 0
+            || piece.rank() != x.rank()
+            || !(0..x.rank()).all(alike)
+            || piece.dtype != x.dtype
+        {
+            return Err(OpError::new(format!(
+                "{}{:?} and {}{:?} do not lie one behind the other along dimension {dim}",
+                piece.dtype,
+                piece.shape(),
+                x.dtype,
+                x.shape()
+            )));
+        }
+        whole = whole.saturating_add(piece.shape()[dim]);
+        pieces.push(piece.index);
+    }
+    shape[dim] = whole.saturating_sub(n);
+    if n > MOST && shape[dim] > 0 {
+        return Err(OpError::unsupported(format!(
+            "differences taken {n} times are not supported"
+        )));
+    }
+    let mut coefficients = vec![1i64];
+    for k in 0..n.min(MOST) {
+        coefficients.push(-coefficients[k] * (n.min(MOST) - k) as i64 / (k as i64 + 1));
+    }
+    coefficients.reverse();
+    let dtype = x.dtype;
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        if o.outputs[0].layout().numel() == 0 {
+            return Ok(());
+        }
+        let pieces: SmallVec<[&TensorRef<'_>; 3]> = pieces.iter().map(|i| &o.inputs[*i]).collect();
+        let (out, c) = (&mut o.outputs[0], &coefficients);
+        match Class::of(dtype) {
+            Class::F32 => fold_neighbours(out, &pieces, dim, dtype, n, |sum: f32, x, k| {
+                sum + c[k] as f32 * x
+            }),
+            Class::F64 => fold_neighbours(out, &pieces, dim, dtype, n, |sum: f64, x, k| {
+                sum + c[k] as f64 * x
+            }),
+            Class::I64 => fold_neighbours(out, &pieces, dim, dtype, n, |sum: i64, x, k| {
+                let sum = sum.wrapping_add(c[k].wrapping_mul(x));
+                if dtype == DType::Bool { sum & 1 } else { sum }
+            }),
+        }
+        Ok(())
+    };
+    Ok(Lowering::compute(dtype, &shape, kernel))
 }
 
 /// Cumulative extremes and their indices. NaN is more extreme than everything; of equal elements the

@@ -2,6 +2,7 @@
 
 mod any_all;
 mod cumulative;
+mod distances;
 mod extremes;
 mod reduction;
 mod sort;
@@ -14,6 +15,7 @@ use crate::ir::catalogue::Table;
 pub(super) const TABLES: &[Table] = &[
     any_all::OPERATORS,
     cumulative::OPERATORS,
+    distances::OPERATORS,
     extremes::OPERATORS,
     sort::OPERATORS,
     statistics::OPERATORS,

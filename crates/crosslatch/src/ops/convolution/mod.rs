@@ -1,6 +1,9 @@
 //! Convolution over one or two dimensions.
 //!
-//! All forms become one kernel over two dimensions; over one, the other has length 1.
+//! All forms become one kernel over two dimensions; over one, the other has length 1. Transposed convolution
+//! is a product and a sum of patches (`transposed`).
+
+mod transposed;
 
 use crosslatch_kernels::convolution::Convolution;
 use crosslatch_kernels::simd::Function;
@@ -30,6 +33,14 @@ pub(super) const OPERATORS: Table = &[
         |c| lower(c, Some(2)),
     ),
     op(
+        "aten::conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, SymInt[1] padding=0, SymInt[1] output_padding=0, SymInt groups=1, SymInt[1] dilation=1) -> Tensor",
+        |c| lower(c, Some(1)),
+    ),
+    op(
+        "aten::conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0, SymInt[2] output_padding=0, SymInt groups=1, SymInt[2] dilation=1) -> Tensor",
+        |c| lower(c, Some(2)),
+    ),
+    op(
         "aten::convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor",
         |c| lower(c, None),
     ),
@@ -43,16 +54,19 @@ pub(super) const OPERATORS: Table = &[
 fn lower(call: &Call<'_>, named_dims: Option<usize>) -> Result<Lowering, OpError> {
     let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
-    if call.has("transposed") && call.bool("transposed")? {
-        return Err(OpError::unsupported(
-            "transposed convolution is not supported",
-        ));
-    }
     let dims = named_dims.unwrap_or(w.rank().saturating_sub(2));
     if !(1..=2).contains(&dims) {
         return Err(OpError::unsupported(format!(
             "convolution over {dims} dimensions is not supported"
         )));
+    }
+    // The operators that are always transposed have no argument that says so.
+    let is_transposed = match call.has("transposed") {
+        true => call.bool("transposed")?,
+        false => call.has("output_padding"),
+    };
+    if is_transposed {
+        return transposed::lower(call, [x, w], bias, dims);
     }
     let stride = per_dimension(call, "stride", dims)?;
     let dilation = per_dimension(call, "dilation", dims)?;
