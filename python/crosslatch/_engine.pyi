@@ -682,6 +682,14 @@ class Generation:
     def alternatives(self) -> list[Generation]:
         """The next best texts, best first, if they were asked for."""
 
+    @property
+    def source_tokens(self) -> list[int] | None:
+        """The tokens of the source that the model was given, if an alignment was asked for."""
+
+    @property
+    def alignment(self) -> list[int] | None:
+        """For each token, which of the `source_tokens` it comes from, if that was asked for."""
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dictionary, with the names that the JSON of the command has."""
 
