@@ -6,7 +6,7 @@
 //! length 1. Elements of a window are taken in order, so results do not depend on threads.
 
 use crate::runtime::shared_output::SharedOutput;
-use crate::tensor::layout::Layout;
+use crate::tensor::matrix::batch_offset;
 use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements that a task looks at, about.
@@ -302,7 +302,7 @@ fn for_each_window<T: Element, R: Element>(
     let (data, results) = (x.data::<T>(), SharedOutput::new(out.data::<R>()));
     threads.run(count.div_ceil(planes), &|task| {
         for plane in task * planes..count.min((task + 1) * planes) {
-            let first = plane_offset(layout, plane);
+            let first = batch_offset(layout, 2, plane);
             // SAFETY: a plane is pooled by one task, and `out` is contiguous.
             let results = unsafe { results.slice(start + plane * each, each) };
             let mut results = results.iter_mut();
@@ -325,16 +325,10 @@ fn for_each_window<T: Element, R: Element>(
     });
 }
 
-/// Position of the first element of a plane, of which there is one for each batch and channel.
-fn plane_offset(layout: &Layout, plane: usize) -> usize {
-    let channels = layout.shape[1];
-    layout.offset + plane / channels * layout.strides[0] + plane % channels * layout.strides[1]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Storage};
+    use crate::{DType, Layout, Storage};
 
     /// Windows of `len` elements, `dilation` apart, every `stride` elements.
     fn windows([len, dilation, stride]: [usize; 3], size: usize) -> Windows {

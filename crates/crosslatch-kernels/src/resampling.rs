@@ -9,8 +9,8 @@
 
 use crate::elements::Class;
 use crate::runtime::shared_output::SharedOutput;
-use crate::tensor::layout::Layout;
-use crate::{Element, TensorMut, TensorRef, Threads, with_element};
+use crate::tensor::matrix::batch_offset;
+use crate::{Element, Layout, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements that a task computes, about.
 const GRAIN: usize = 1 << 13;
@@ -170,7 +170,7 @@ pub fn resample(out: &mut TensorMut<'_>, x: &TensorRef<'_>, axes: &[Axis; 3], th
                 let to = unsafe { results.slice(start + row * width, width) };
                 let (plane, row) = (row / (depth * height), row % (depth * height));
                 let outer = [axes[0].taps(row / height, single), axes[1].taps(row % height, single)];
-                let first = plane_offset(layout, plane);
+                let first = batch_offset(layout, 2, plane);
                 for (i, to) in to.iter_mut().enumerate() {
                     *to = element(&data[first..], layout, &outer, &axes[2].taps(i, single));
                 }
@@ -205,12 +205,6 @@ fn element<T: Element>(
         true => T::from_f64(sum),
         false => T::from_f64(sum.round_ties_even()),
     }
-}
-
-/// Position of the first element of a plane, of which there is one for each batch and channel.
-fn plane_offset(layout: &Layout, plane: usize) -> usize {
-    let channels = layout.shape[1];
-    layout.offset + plane / channels * layout.strides[0] + plane % channels * layout.strides[1]
 }
 
 #[cfg(test)]
