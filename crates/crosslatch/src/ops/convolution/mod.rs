@@ -81,13 +81,7 @@ fn lower(call: &Call<'_>, named_dims: Option<usize>) -> Result<Lowering, OpError
         && x.dtype == w.dtype
         && bias.is_none_or(|b| b.shape() == &w.shape()[..1] && b.dtype == x.dtype);
     if !fits {
-        return Err(OpError::new(format!(
-            "input {}{:?}, weight {}{:?}, {groups} groups and the bias do not fit together",
-            x.dtype,
-            x.shape(),
-            w.dtype,
-            w.shape()
-        )));
+        return Err(unfit([x, w], groups));
     }
     let layouts = [x, w].map(|t| in_two_dimensions(t, dims));
     let (padding, outputs) = padding_and_outputs(call, &layouts, stride, dilation, dims)?;
@@ -121,6 +115,17 @@ fn lower(call: &Call<'_>, named_dims: Option<usize>) -> Result<Lowering, OpError
         is_f32: x.dtype == DType::F32,
     };
     Ok(Lowering::compute(x.dtype, &shape, kernel).with_flops(flops))
+}
+
+/// Operands of which no convolution can be made.
+fn unfit([x, w]: [&TensorArg; 2], groups: usize) -> OpError {
+    OpError::new(format!(
+        "input {}{:?}, weight {}{:?}, {groups} groups and the bias do not fit together",
+        x.dtype,
+        x.shape(),
+        w.dtype,
+        w.shape()
+    ))
 }
 
 /// The kernel. Operands are given by their index among the inputs and their layout in two

@@ -8,7 +8,7 @@ use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::movement::{Patches, copy};
 use crosslatch_kernels::{Dims, KernelError, Layout, Operands, TensorMut, TensorRef};
 
-use super::{in_two_dimensions, per_dimension};
+use super::{in_two_dimensions, per_dimension, unfit};
 use crate::ir::{Call, Lowering, OpError, TensorArg};
 use crate::ops::operands::layouts::{outside_memory, view, view_mut};
 use crate::ops::operands::shapes::checked_shape;
@@ -105,13 +105,7 @@ pub(super) fn lower(
         && bias.is_none_or(|b| b.rank() == 1 && b.dtype == x.dtype)
         && bias.is_none_or(|b| w.shape()[1].checked_mul(groups) == Some(b.shape()[0]));
     if !fits {
-        return Err(OpError::new(format!(
-            "input {}{:?}, weight {}{:?}, {groups} groups and the bias do not fit together",
-            x.dtype,
-            x.shape(),
-            w.dtype,
-            w.shape()
-        )));
+        return Err(unfit([x, w], groups));
     }
     let layouts = [x, w].map(|t| in_two_dimensions(t, dims));
     let sizes = Sizes::of(call, &layouts, dims, groups)?;
