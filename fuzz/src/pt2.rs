@@ -211,12 +211,13 @@ fn node(graph: &Graph, node: &Node) -> Value {
     let mut inputs: Vec<Value> = named
         .map(|(param, arg)| json!({ "name": param.name, "arg": argument(graph, arg), "kind": 1 }))
         .collect();
-    let branches = node.branches.iter().enumerate().map(|(i, branch)| {
+    let branches = node.regions.iter().enumerate().map(|(i, branch)| {
         let graph = json!({ "name": format!("branch_{i}"), "graph": self::graph(branch) });
         json!({ "name": "", "arg": { "as_graph": graph }, "kind": 1 })
     });
-    // The predicate, the branches, the operands.
-    inputs.splice(1.min(inputs.len())..1.min(inputs.len()), branches);
+    // A `cond` takes its predicate before the graphs.
+    let before = usize::from(*name == COND).min(inputs.len());
+    inputs.splice(before..before, branches);
     let outputs = node.results.iter().map(|id| value(graph, *id));
     let outputs: Vec<Value> = match node.op.schema.returns.iter().any(|r| r.list) {
         true if *name != COND => {

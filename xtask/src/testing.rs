@@ -27,7 +27,7 @@ const CRATES: [(&str, &str); 10] = [
 ];
 
 /// The pieces that are written in Python: name, file or folder below `python/tests`.
-const PYTHON: [(&str, &str); 11] = [
+const PYTHON: [(&str, &str); 12] = [
     ("benches", "benches"),
     ("checkpoint-folders", "checkpoints"),
     ("command", "command"),
@@ -38,6 +38,7 @@ const PYTHON: [(&str, &str); 11] = [
     ("latching", "latching"),
     ("operators", "operators"),
     ("package", "package"),
+    ("programs", "programs"),
     ("torch-operators", "torch_operators"),
 ];
 

@@ -94,7 +94,7 @@ pub use error::{ArchiveError, Error, MissingCall, MissingOperators};
 pub use ir::KernelSet;
 pub use memory::{MemoryError, MemoryLimit};
 pub use model::Model;
-pub use options::Options;
+pub use options::{Options, TurnLimit};
 pub use precision::{Precision, UnknownPrecision};
 pub use pt2::file::{Access, OtherWriter};
 pub use session::{Input, Outputs, Session};

@@ -15,6 +15,26 @@ pub struct Options {
     pub precision: Precision,
     /// The most memory that the session may take; by default, the memory of the machine.
     pub memory_limit: MemoryLimit,
+    /// The most turns that the loops of a program may take in one run.
+    pub turn_limit: TurnLimit,
+}
+
+/// The most turns that the loops of a program may take in one run, so that a loop which does not end is
+/// an error: 16 million by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnLimit(u64);
+
+impl TurnLimit {
+    /// A limit of this many turns.
+    pub const fn turns(turns: u64) -> TurnLimit {
+        TurnLimit(turns)
+    }
+}
+
+impl Default for TurnLimit {
+    fn default() -> Self {
+        TurnLimit::turns(1 << 24)
+    }
 }
 
 impl Default for Options {
@@ -24,6 +44,33 @@ impl Default for Options {
             kernels: KernelSet::Fast,
             precision: Precision::F32,
             memory_limit: MemoryLimit::default(),
+            turn_limit: TurnLimit::default(),
+        }
+    }
+}
+
+/// The turns that the loops of a run have taken.
+pub(crate) struct TurnsTaken {
+    count: u64,
+    limit: TurnLimit,
+}
+
+impl TurnsTaken {
+    /// None so far.
+    pub fn none(limit: TurnLimit) -> TurnsTaken {
+        TurnsTaken { count: 0, limit }
+    }
+
+    /// Counts a turn; fails with the reason if it is one too many.
+    pub fn count(&mut self) -> Result<(), String> {
+        self.count += 1;
+        match self.count <= self.limit.0 {
+            true => Ok(()),
+            false => Err(format!(
+                "the loops of this run would take more than {} turns, which is the limit; if that is \
+                 meant, raise it (`Options::turn_limit`)",
+                self.limit.0
+            )),
         }
     }
 }

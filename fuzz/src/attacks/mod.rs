@@ -17,7 +17,7 @@ use crosslatch::ir::graph::ValueType;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::verify::verify;
 use crosslatch::ops::Catalogue;
-use crosslatch::{Input, MemoryLimit, Model, Options, Precision, Session, Tensor};
+use crosslatch::{Input, MemoryLimit, Model, Options, Precision, Session, Tensor, TurnLimit};
 use crosslatch_tasks::audio::{AudioLimits, read_bytes};
 use crosslatch_tasks::{LogMel, TextTokenizer, WhisperConfig};
 
@@ -136,6 +136,7 @@ fn run_in(model: &Model, precision: Precision) -> Result<(), String> {
         threads: 2,
         precision,
         memory_limit: MEMORY,
+        turn_limit: TurnLimit::turns(1 << 10),
         ..Options::default()
     };
     let mut session = Session::new(model, options).map_err(|e| e.to_string())?;

@@ -19,6 +19,7 @@ pub const ATTACKS: &[Attack] = &[
         || nested(30),
         "entry `models/model.json`: recursion limit exceeded at line 1 column 3056",
     ),
+    Attack::new("program_endless_loop.pt2", endless, ENDLESS),
     Attack::new(
         "program_of_another_version.pt2",
         || changed("/schema_version/major", json!(i64::MAX)),
@@ -252,6 +253,17 @@ fn nested(depth: usize) -> Vec<u8> {
         "program model\ninput %p: bool[1]\ninput %x: f32[2]\n{open}\
          %y: f32[2] = aten::clone(self=%x)\n{close}return \"y\"=%c0"
     ))
+}
+
+const ENDLESS: &str = "method `model`, node `y` (higher_order::while_loop): the loops of this run would \
+    take more than 1024 turns, which is the limit; if that is meant, raise it (`Options::turn_limit`)";
+
+fn endless() -> Vec<u8> {
+    of("program model\ninput %p: bool[1]\ninput %x: f32[2]\n\
+        %y: f32[2] = higher_order::while_loop(carried={%x}, operands={%p}) \
+        while(%x: f32[2], %p: bool[1]) {\n%go: bool[1] = aten::eq.Tensor(self=%p, other=%p)\n\
+        return %go\n} do(%x: f32[2], %p: bool[1]) {\n%z: f32[2] = aten::neg(self=%x)\n\
+        return %z\n}\nreturn \"y\"=%y")
 }
 
 fn many_values() -> Vec<u8> {

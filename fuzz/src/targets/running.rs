@@ -6,7 +6,9 @@
 use crosslatch::inputs::{fed_slots, input_slots, types_for};
 use crosslatch::ir::graph::{Node, Program};
 use crosslatch::reference::ReferenceSession;
-use crosslatch::{DType, Input, Layout, MemoryLimit, Model, Options, Precision, Session, Tensor};
+use crosslatch::{
+    DType, Input, Layout, MemoryLimit, Model, Options, Precision, Session, Tensor, TurnLimit,
+};
 
 use super::kind_of;
 
@@ -51,6 +53,7 @@ fn run_method(model: &Model, name: &str, precision: Precision) -> Result<String,
         precision,
         // The limit for plans; runs are limited to far less (`MOST_MEMORY`).
         memory_limit: MemoryLimit::bytes(1 << 24),
+        turn_limit: TurnLimit::turns(1 << 10),
         ..Options::default()
     };
     let mut session = Session::new(model, options).map_err(|e| e.to_string())?;

@@ -214,8 +214,8 @@ fn weight_bytes(model: &Model) -> usize {
 fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
     for node in &graph.nodes {
         *counts.entry(node.op.schema.name.clone()).or_default() += 1;
-        for branch in &node.branches {
-            count_operators(branch, counts);
+        for region in &node.regions {
+            count_operators(region, counts);
         }
     }
 }

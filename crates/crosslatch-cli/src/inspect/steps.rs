@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use crosslatch::ir::Control;
 use crosslatch::ir::graph::{Graph, Node, Program, SlotKind, ValueId};
 use crosslatch::ir::verify::label;
-use crosslatch::plan::{Operand, Plan, RunStep, Step, Work, work};
+use crosslatch::plan::{Operand, Plan, Repeat, RunStep, Step, Work, work};
 use serde_json::{Value, json};
 
 use super::layers;
 
-/// All steps, in the order of [`Plan::pieces`]: a `cond` before the steps of its branches.
+/// All steps, in the order of [`Plan::pieces`]: a `cond` or a loop before the steps of its regions.
 pub fn describe(plan: &Plan, program: &Program) -> Vec<Value> {
     let mut walk = Walk {
         plan,
@@ -51,19 +52,19 @@ impl<'p> Known<'p> {
         let recorded = node.provenance.module.as_deref();
         let mut weights = node.operands().filter_map(|id| self.weights.get(&id));
         match (recorded, weights.next()) {
-            (None | Some(""), Some(weight)) if !node.is_cond() => {
+            (None | Some(""), Some(weight)) if node.control().is_none() => {
                 weight.rsplit_once('.').map(|(module, _)| module)
             }
             _ => recorded,
         }
     }
 
-    /// A branch of a `cond` of this graph.
-    fn branch(&self, cond: &'p Node, index: usize) -> Option<Known<'p>> {
-        let graph = cond.branches.get(index)?;
-        // The first operand is the predicate.
-        let given = cond.operands().skip(1).zip(&graph.inputs);
-        let weights = given.filter_map(|(outer, inner)| Some((*inner, *self.weights.get(&outer)?)));
+    /// A region of a node of this graph.
+    fn region(&self, node: &'p Node, index: usize) -> Option<Known<'p>> {
+        let (graph, captured) = node.captured().nth(index)?;
+        let captured = captured.into_iter();
+        let weights =
+            captured.filter_map(|(inner, outer)| Some((inner, *self.weights.get(&outer)?)));
         Some(Known {
             graph,
             weights: weights.collect(),
@@ -88,12 +89,15 @@ impl<'p> Walk<'p> {
         for step in steps {
             let (name, cost, results, copy) = match step {
                 Step::Run(run) => (&run.node, cost_of(run), types(&run.outputs), run.copy),
-                Step::Cond { node, .. } => (node, Work::default(), Vec::new(), None),
+                Step::Cond { node, .. } | Step::Loop { node, .. } => {
+                    (node, Work::default(), Vec::new(), None)
+                }
             };
             let node = nodes.get(&**name).copied();
             let operator = match (copy, step) {
                 (Some(_), _) => Some("copy"),
                 (None, Step::Cond { .. }) => Some("cond"),
+                (None, Step::Loop { .. }) => Some("loop"),
                 (None, Step::Run(_)) => node.map(|node| node.op.schema.name.as_str()),
             };
             let line = node.and_then(|node| node.provenance.line.as_deref());
@@ -112,16 +116,32 @@ impl<'p> Walk<'p> {
                 }),
                 module: node.and_then(module),
             });
-            if let Step::Cond { branches, .. } = step {
-                let dearer = dearer(branches);
-                for (i, branch) in branches.iter().enumerate() {
-                    let inside = known.as_ref().zip(node);
-                    let inside = inside.and_then(|(known, node)| known.branch(node, i));
-                    let path = format!("{path}{}/{}", short(name), ["then", "else"][i]);
-                    self.steps(branch, inside, &path, always && dearer != Some(i));
-                }
+            let dearer = match step {
+                Step::Cond { branches, .. } => dearer(branches),
+                Step::Run(_) | Step::Loop { .. } => None,
+            };
+            for (i, steps) in regions(step).into_iter().enumerate() {
+                let inside = known.as_ref().zip(node);
+                let inside = inside.and_then(|(known, node)| known.region(node, i));
+                let keywords = node
+                    .and_then(Node::control)
+                    .map_or(&[][..], Control::keywords);
+                let path = format!("{path}{}/{}", short(name), keywords.get(i).unwrap_or(&""));
+                self.steps(steps, inside, &path, always && dearer != Some(i));
             }
         }
+    }
+}
+
+/// The steps in a step, one list for each region of its node.
+fn regions(step: &Step) -> Vec<&[Step]> {
+    match step {
+        Step::Run(_) => Vec::new(),
+        Step::Cond { branches, .. } => branches.iter().map(Vec::as_slice).collect(),
+        Step::Loop { repeat, body, .. } => match repeat {
+            Repeat::While(head, _) => vec![head, body],
+            Repeat::Times(_) => vec![body],
+        },
     }
 }
 

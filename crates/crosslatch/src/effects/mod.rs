@@ -6,7 +6,7 @@
 //!
 //! Idea. Each value has a set of *origins*: the inputs of the graph whose memory it may be. A view
 //! has the origins of its operand, fresh memory has none, a result of a `cond` has those of what the
-//! branches return. An operator that writes an argument writes all origins of the argument. One walk
+//! branches return, and a result of a loop none, because loops carry values ([`crate::ir::control`]). An operator that writes an argument writes all origins of the argument. One walk
 //! in program order computes both, because a value is defined before it is used.
 //!
 //! The sets follow from the annotations of the schemas alone. They say what *may* happen: a set can
@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use crate::ir::build::{BuildError, ProgramBuilder};
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, SlotKind};
 use crate::ir::verify::verify;
+use crate::ir::{Control, Entry};
 
 /// Where memory may come from, as indices: of inputs of a graph, or of values.
 pub type Origins = BTreeSet<usize>;
@@ -34,7 +35,7 @@ pub struct Summary {
     pub returns: Vec<Origins>,
 }
 
-/// Summarises a graph, its branches included.
+/// Summarises a graph, its regions included.
 pub fn summarize(graph: &Graph) -> Summary {
     let mut origins: Vec<Origins> = vec![Origins::new(); graph.values.len()];
     for (i, input) in graph.inputs.iter().enumerate() {
@@ -62,8 +63,8 @@ fn of_arg(arg: &Arg, origins: &[Origins]) -> Origins {
 
 /// The origins of each result, and the origins that the node writes.
 fn node_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
-    if node.is_cond() {
-        return cond_effects(node, origins);
+    if node.control().is_some() {
+        return control_effects(node, origins);
     }
     let schema = &node.op.schema;
     let results = (0..node.results.len())
@@ -81,28 +82,40 @@ fn node_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
     (results, written)
 }
 
-fn cond_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
-    let operands: Vec<&Origins> = match node.args.get(1) {
-        Some(Arg::Values(list)) => list.iter().flatten().map(|v| &origins[v.index()]).collect(),
-        _ => Vec::new(),
-    };
+fn control_effects(node: &Node, origins: &[Origins]) -> (Vec<Origins>, Origins) {
+    let entries = node.entries();
     let outer = |inner: &Origins| -> Origins {
-        inner
-            .iter()
-            .filter_map(|&i| operands.get(i))
-            .flat_map(|set| set.iter().copied())
-            .collect()
+        let entered = inner.iter().filter_map(|&i| entries.get(i));
+        let sets = entered.flat_map(|entry| &origins[entry.outer().index()]);
+        sets.copied().collect()
     };
     let mut results = vec![Origins::new(); node.results.len()];
     let mut written = Origins::new();
-    for branch in &node.branches {
-        let summary = summarize(branch);
+    for region in &node.regions {
+        let summary = summarize(region);
         written.extend(outer(&summary.writes));
-        for (result, inner) in results.iter_mut().zip(&summary.returns) {
-            result.extend(outer(inner));
+        if node.control() == Some(Control::Cond) {
+            for (result, inner) in results.iter_mut().zip(&summary.returns) {
+                result.extend(outer(inner));
+            }
         }
     }
     (results, written)
+}
+
+/// Checks that no region of a loop writes what it is given anew at each turn: which memory that is
+/// would depend on the turn.
+///
+/// # Errors
+/// The reason, if one does.
+pub fn check_loop(node: &Node) -> Result<(), String> {
+    let entries = node.entries();
+    let is_new = |input: &usize| !matches!(entries.get(*input), Some(Entry::Operand(_)));
+    let writes = |region: &Graph| summarize(region).writes.iter().any(is_new);
+    match node.regions.iter().any(writes) {
+        true => Err("a loop writes what it is carried, or a row; write a clone instead".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// For each value of a graph, whether some node may change its memory.

@@ -35,7 +35,7 @@ pub fn readiness(program: &Program) -> Vec<Readiness> {
     let mut found = BTreeSet::new();
     for (index, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.is_cond()) {
         let (Some(Arg::Values(operands)), [then, otherwise]) =
-            (node.args.get(1), &node.branches[..])
+            (node.args.get(1), &node.regions[..])
         else {
             continue;
         };

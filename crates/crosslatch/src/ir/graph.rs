@@ -9,10 +9,6 @@ use super::size::Size;
 
 pub use super::arg::{Arg, ValueId};
 
-/// The name of `cond`, which takes one of two graphs. It is in the catalogue for its name and its
-/// schema, but never lowered: what it reads, writes and returns follows from its branches.
-pub const COND: &str = "higher_order::cond";
-
 /// A program: one method of a model.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -154,8 +150,8 @@ pub struct Node {
     pub op: Arc<Operator>,
     /// One entry for each argument of the schema.
     pub args: Vec<Arg>,
-    /// The two branches of a `cond`, for a true and for a false predicate; empty for others.
-    pub branches: Vec<Graph>,
+    /// The graphs that a control operator carries, as [`Control`] lists them; empty for others.
+    pub regions: Vec<Graph>,
     /// What the call defines.
     pub results: Vec<ValueId>,
     /// Where in the model it comes from.
@@ -172,13 +168,8 @@ pub struct Provenance {
 }
 
 impl Node {
-    /// All values among the arguments, in order. Branches see no others.
+    /// All values among the arguments, in order. Regions see no others.
     pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.args.iter().flat_map(Arg::values)
-    }
-
-    /// Whether this is a `cond`.
-    pub fn is_cond(&self) -> bool {
-        !self.branches.is_empty()
     }
 }

@@ -11,6 +11,7 @@ use crosslatch_kernels::DType;
 
 use super::arg::{Arg, ValueId};
 use super::catalogue::Catalogue;
+use super::control::Control;
 use super::graph::{
     Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueType,
 };
@@ -45,7 +46,7 @@ pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Program, ParseError> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    /// Number of branches and lists that are open.
+    /// Number of regions and lists that are open.
     depth: usize,
     catalogue: &'a Catalogue,
 }
@@ -266,10 +267,11 @@ impl<'a> Parser<'a> {
             .ok_or_else(|| format!("there is no operator `{name}`"))?
             .clone();
         let args = self.args(&op.schema, scope)?;
-        let mut branches = Vec::new();
-        for keyword in ["then", "else"] {
+        let mut regions = Vec::new();
+        let controls = [Control::Cond, Control::While, Control::Scan];
+        for keyword in controls.into_iter().flat_map(Control::keywords) {
             if self.keyword(keyword) {
-                branches.push(self.nested(Self::branch)?);
+                regions.push(self.nested(Self::region)?);
             }
         }
         for (name, id) in result_scope {
@@ -280,7 +282,7 @@ impl<'a> Parser<'a> {
         graph.nodes.push(Node {
             op,
             args,
-            branches,
+            regions,
             results,
             provenance: Provenance::default(),
         });
@@ -326,7 +328,7 @@ impl<'a> Parser<'a> {
         result
     }
 
-    fn branch(&mut self) -> Parsed<Graph> {
+    fn region(&mut self) -> Parsed<Graph> {
         let mut graph = Graph::default();
         let mut scope = Scope::new();
         self.expect("(")?;

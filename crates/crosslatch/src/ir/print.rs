@@ -15,6 +15,7 @@
 use std::fmt;
 
 use super::arg::Arg;
+use super::control::Control;
 use super::graph::{Graph, Node, Output, Program, SlotKind, TensorType, ValueType};
 
 impl fmt::Display for Program {
@@ -114,21 +115,22 @@ fn write_node(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node, depth: usi
         write_arg(f, graph, arg)?;
     }
     f.write_str(")")?;
-    for (name, branch) in ["then", "else"].iter().zip(&node.branches) {
+    let keywords = node.control().map_or(&[][..], Control::keywords);
+    for (name, region) in keywords.iter().zip(&node.regions) {
         write!(f, " {name}(")?;
-        for (i, input) in branch.inputs.iter().enumerate() {
-            let value = branch.value(*input);
+        for (i, input) in region.inputs.iter().enumerate() {
+            let value = region.value(*input);
             let sep = if i > 0 { ", " } else { "" };
             write!(f, "{sep}%{}: {}", value.name, value.ty)?;
         }
         writeln!(f, ") {{")?;
-        write_nodes(f, branch, depth + 1)?;
+        write_nodes(f, region, depth + 1)?;
         write!(f, "{indent}  return ")?;
-        for (i, output) in branch.outputs.iter().enumerate() {
+        for (i, output) in region.outputs.iter().enumerate() {
             if i > 0 {
                 f.write_str(", ")?;
             }
-            write_arg(f, branch, output)?;
+            write_arg(f, region, output)?;
         }
         write!(f, "\n{indent}}}")?;
     }

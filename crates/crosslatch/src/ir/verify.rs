@@ -1,12 +1,13 @@
 //! The rules of the IR.
 //!
 //! Whoever builds or rewrites a program must keep them, and may rely on them: a value is defined once
-//! and before it is used, arguments have the types that the schema asks for, the branches of a `cond`
-//! fit its operands and results, and the outputs fit the signature.
+//! and before it is used, arguments have the types that the schema asks for, the regions of a control
+//! operator fit its operands and results, and the outputs fit the signature.
 
 use std::collections::HashSet;
 
 use super::arg::{Arg, ValueId};
+use super::control::{Control, Entry};
 use super::graph::{Graph, Node, Output, Program, SlotKind, ValueType};
 use super::nesting::TooDeep;
 use super::schema::ArgType;
@@ -41,7 +42,7 @@ pub enum VerifyError {
     /// The contents of a slot do not fit it.
     #[error("{0}")]
     Contents(String),
-    /// Branches are nested too deep.
+    /// Regions are nested too deep.
     #[error("branches are {0}")]
     TooDeep(#[from] TooDeep),
     /// A value is defined more than once.
@@ -79,30 +80,33 @@ pub enum NodeRule {
     /// The node names more results than the operator has.
     #[error("there are too many results")]
     ResultCount,
-    /// The operands of a `cond` are not a list of values.
-    #[error("the operands are not a list")]
-    CondOperands,
-    /// A `cond` does not have two branches.
-    #[error("a `cond` needs two branches")]
-    BranchCount,
-    /// A branch has other operands than its `cond`, by number or type.
-    #[error("the inputs of a branch do not match the operands")]
-    BranchInputs,
-    /// A branch does not return one value for each result of its `cond`.
-    #[error("the outputs of a branch do not match the results")]
-    BranchOutputs,
-    /// A branch returns something other than a value.
-    #[error("a branch returns something that is not a value")]
-    BranchOutputKind,
+    /// The operands of a control operator are not lists of values.
+    #[error("the operands are not lists")]
+    Operands,
+    /// A control operator does not have as many graphs as it runs.
+    #[error("it needs {0} graphs")]
+    RegionCount(usize),
+    /// A region has other inputs than its operator gives it, by number or type.
+    #[error("the inputs of a branch or body do not match the operands")]
+    RegionInputs,
+    /// A region does not return what its operator asks for.
+    #[error("the outputs of a branch or body do not match the results")]
+    RegionOutputs,
+    /// A region returns something other than a value.
+    #[error("a branch or body returns something that is not a value")]
+    RegionOutputKind,
+    /// A loop carries a number, which a plan would have to know before it runs.
+    #[error("it carries a number from turn to turn; carry a tensor with one element instead")]
+    CarriedNumber,
 }
 
-/// Checks that no `cond` is nested too deep. Recursive walks rely on it; this walk is not recursive.
+/// Checks that no region is nested too deep. Recursive walks rely on it; this walk is not recursive.
 pub fn verify_depth(graph: &Graph) -> Result<(), VerifyError> {
     let mut open = vec![(graph, 0)];
     while let Some((graph, depth)) = open.pop() {
         TooDeep::check(depth)?;
-        let branches = graph.nodes.iter().flat_map(|node| &node.branches);
-        open.extend(branches.map(|branch| (branch, depth + 1)));
+        let regions = graph.nodes.iter().flat_map(|node| &node.regions);
+        open.extend(regions.map(|region| (region, depth + 1)));
     }
     Ok(())
 }
@@ -247,8 +251,8 @@ fn verify_node(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
     if !is_list && node.results.len() > schema.returns.len() {
         return fail(NodeRule::ResultCount);
     }
-    if node.is_cond() {
-        verify_cond(graph, node)?;
+    if let Some(control) = node.control() {
+        verify_control(graph, node, control)?;
     }
     Ok(())
 }
@@ -288,38 +292,70 @@ fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
     }
 }
 
-fn verify_cond(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
+fn verify_control(graph: &Graph, node: &Node, control: Control) -> Result<(), VerifyError> {
     let fail = |rule| Err(broken(graph, node, rule));
-    let operands: Vec<ValueId> = match node.args.get(1) {
-        Some(Arg::Values(list)) => list.iter().flatten().copied().collect(),
-        _ => return fail(NodeRule::CondOperands),
+    let lists = match control {
+        Control::Cond => &node.args[1..],
+        Control::While | Control::Scan => &node.args[..],
     };
-    if node.branches.len() != 2 {
-        return fail(NodeRule::BranchCount);
+    if !lists.iter().all(|arg| matches!(arg, Arg::Values(_))) {
+        return fail(NodeRule::Operands);
     }
-    for branch in &node.branches {
-        if branch.inputs.len() != operands.len() {
-            return fail(NodeRule::BranchInputs);
+    let count = control.keywords().len();
+    if node.regions.len() != count {
+        return fail(NodeRule::RegionCount(count));
+    }
+    let entries = node.entries();
+    let is_carried = |entry: &&Entry| matches!(entry, Entry::Carried(_));
+    let carried: Vec<&Entry> = entries.iter().filter(is_carried).collect();
+    let tensor = |id: ValueId| matches!(graph.value(id).ty, ValueType::Tensor(_));
+    let is_operand = |entry: &Entry| matches!(entry, Entry::Operand(_));
+    if !entries.iter().all(|e| is_operand(e) || tensor(e.outer())) {
+        return fail(NodeRule::CarriedNumber);
+    }
+    for (i, region) in node.regions.iter().enumerate() {
+        if region.inputs.len() != entries.len() {
+            return fail(NodeRule::RegionInputs);
         }
-        for (input, operand) in branch.inputs.iter().zip(&operands) {
-            let (inner, outer) = (&branch.value(*input).ty, &graph.value(*operand).ty);
-            let agree = match (inner, outer) {
-                (ValueType::Tensor(a), ValueType::Tensor(b)) => {
-                    a.dtype == b.dtype && a.sizes.len() == b.sizes.len()
-                }
-                (a, b) => a == b,
-            };
-            if !agree {
-                return fail(NodeRule::BranchInputs);
+        for (input, entry) in region.inputs.iter().zip(&entries) {
+            if !enters_as(&region.value(*input).ty, *entry, graph) {
+                return fail(NodeRule::RegionInputs);
             }
         }
-        if branch.outputs.len() != node.results.len() {
-            return fail(NodeRule::BranchOutputs);
+        let wanted = match (control, i) {
+            // The condition.
+            (Control::While, 0) => region.outputs.len() == 1,
+            (Control::While, _) => {
+                region.outputs.len() == carried.len() && node.results.len() == carried.len()
+            }
+            (Control::Scan, _) => {
+                region.outputs.len() == node.results.len() && carried.len() <= node.results.len()
+            }
+            (Control::Cond, _) => region.outputs.len() == node.results.len(),
+        };
+        if !wanted {
+            return fail(NodeRule::RegionOutputs);
         }
-        if !branch.outputs.iter().all(|o| matches!(o, Arg::Value(_))) {
-            return fail(NodeRule::BranchOutputKind);
+        let is_condition = control == Control::While && i == 0;
+        let value = |o: &Arg| matches!(o, Arg::Value(_)) || is_condition;
+        if !region.outputs.iter().all(value) {
+            return fail(NodeRule::RegionOutputKind);
         }
-        verify_graph(branch)?;
+        verify_graph(region)?;
     }
     Ok(())
+}
+
+/// Whether an input of a region has the type of what it is.
+fn enters_as(inner: &ValueType, entry: Entry, graph: &Graph) -> bool {
+    match (inner, &graph.value(entry.outer()).ty) {
+        (ValueType::Tensor(a), ValueType::Tensor(b)) => {
+            let rank = match entry {
+                Entry::Row(_) => a.sizes.len() + 1,
+                Entry::Operand(_) | Entry::Carried(_) => a.sizes.len(),
+            };
+            a.dtype == b.dtype && rank == b.sizes.len()
+        }
+        (a, b) => a == b,
+    }
 }

@@ -159,6 +159,9 @@ impl Trace {
             }
             if node.is_cond() {
                 trace.cond(node)?;
+            } else if node.control().is_some() {
+                // A loop could carry a cache in its own type only.
+                return None;
             } else if let Some(links) = Links::of(&node.op) {
                 trace.carrier(node, &links)?;
             } else {
@@ -180,7 +183,7 @@ impl Trace {
         }
         let inputs: Vec<bool> = operands.iter().map(|id| self.is_cache(*id)).collect();
         let returned = returned(node, &inputs)?;
-        for branch in &node.branches {
+        for branch in &node.regions {
             self.read |= Trace::of(branch, &inputs)?.read;
             let origins = summarize(branch).returns;
             for (origins, is_cache) in origins.iter().zip(&returned) {
@@ -235,7 +238,7 @@ fn operands(node: &Node) -> Option<Vec<ValueId>> {
 /// Which results of a `cond` are caches: those that are one in either branch.
 fn returned(node: &Node, inputs: &[bool]) -> Option<Vec<bool>> {
     let mut returned = vec![false; node.results.len()];
-    for branch in &node.branches {
+    for branch in &node.regions {
         let trace = Trace::of(branch, inputs)?;
         for (returned, arg) in returned.iter_mut().zip(&branch.outputs) {
             *returned |= arg.values().any(|id| trace.is_cache(id));
@@ -310,7 +313,7 @@ fn rewrite_node(
             .map(|id| trace.is_cache(*id))
             .collect();
         let returned = returned(node, &inputs)?;
-        let mut branches = node.branches.iter_mut();
+        let mut branches = node.regions.iter_mut();
         return branches.try_for_each(|branch| rewrite(branch, format, &inputs, &returned));
     }
     let converted = match Links::of(&node.op) {
@@ -360,7 +363,7 @@ fn convert(graph: &mut Graph, format: CacheFormat, arg: &mut Arg) -> Option<()> 
     let node = Node {
         op: Arc::clone(op),
         args: args.collect(),
-        branches: Vec::new(),
+        regions: Vec::new(),
         results: vec![to],
         provenance: Provenance::default(),
     };

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use crosslatch_kernels::DType;
 
 use crate::effects::overwritten;
+use crate::ir::Entry;
 use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
 
 /// Operators that convert a tensor to another type.
@@ -117,29 +118,48 @@ pub fn only_widened(program: &Program) -> Vec<bool> {
 /// Looks at everything in a graph that reads the values that these slots are.
 fn find_readers(graph: &Graph, slots: HashMap<ValueId, usize>, only: &mut [bool]) {
     for node in &graph.nodes {
+        if node.control().is_some() {
+            find_readers_of_control(node, &slots, only);
+            continue;
+        }
         for (i, arg) in node.args.iter().enumerate() {
             let widens = node.op.quantized.is_some_and(|q| q.param == i);
-            // The operands of a `cond` are read by its branches.
-            if widens && matches!(arg, Arg::Value(_)) || node.is_cond() && i == 1 {
+            if widens && matches!(arg, Arg::Value(_)) {
                 continue;
             }
             for slot in arg.values().filter_map(|id| slots.get(&id)) {
                 only[*slot] = false;
             }
         }
-        let Some(Arg::Values(operands)) = node.args.get(1).filter(|_| node.is_cond()) else {
-            continue;
-        };
-        for branch in &node.branches {
-            let inputs = branch.inputs.iter().zip(operands.iter().flatten());
-            let inner = inputs.filter_map(|(id, operand)| Some((*id, *slots.get(operand)?)));
-            find_readers(branch, inner.collect(), only);
-        }
     }
     for slot in graph.outputs.iter().flat_map(Arg::values) {
         if let Some(slot) = slots.get(&slot) {
             only[*slot] = false;
         }
+    }
+}
+
+/// What regions capture is read by their nodes; what else a control operator is given is read as it is.
+fn find_readers_of_control(node: &Node, slots: &HashMap<ValueId, usize>, only: &mut [bool]) {
+    let entries = node.entries();
+    let captured: Vec<ValueId> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Operand(id) => Some(*id),
+            Entry::Carried(_) | Entry::Row(_) => None,
+        })
+        .collect();
+    let uses = |id: ValueId| node.operands().filter(|other| *other == id).count();
+    for id in node.operands() {
+        let inside = captured.iter().filter(|other| **other == id).count();
+        if let (true, Some(slot)) = (uses(id) > inside, slots.get(&id)) {
+            only[*slot] = false;
+        }
+    }
+    for (region, inputs) in node.captured() {
+        let inner = inputs.iter();
+        let inner = inner.filter_map(|(input, outer)| Some((*input, *slots.get(outer)?)));
+        find_readers(region, inner.collect(), only);
     }
 }
 

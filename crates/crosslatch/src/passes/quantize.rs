@@ -4,8 +4,8 @@
 //! long as no reader sees the difference. Some operators have kernels that take one of their
 //! arguments quantized ([`Operator::quantized`](crate::ir::Operator)): a linear layer its weight, a
 //! lookup its table. A weight may be quantized if every read of it is such an argument, inside the
-//! branches of `cond` too, and if at least one reader goes through all of it: a table of which only
-//! rows are looked up costs nothing where it is.
+//! branches of `cond` and the bodies of loops too, and if at least one reader goes through all of it:
+//! a table of which only rows are looked up costs nothing where it is.
 //!
 //! Not all of them bear the fewest bits, and not all gain by them: what steps read again and again is
 //! rounded more than what runs once for an input, and than a table of tokens ([`Part`]).
@@ -141,7 +141,7 @@ pub fn choose(program: &Program) -> Vec<Choice> {
 
 /// Whether what a node computes from this weight is returned as it is.
 fn is_result(graph: &Graph, weight: ValueId) -> bool {
-    let nodes = graph.nodes.iter().filter(|node| !node.is_cond());
+    let nodes = graph.nodes.iter().filter(|n| n.control().is_none());
     let mut readers = nodes.filter(|node| node.operands().any(|id| id == weight));
     let returned = |id: &ValueId| graph.outputs.iter().flat_map(Arg::values).any(|o| o == *id);
     readers.any(|node| node.results.iter().any(returned))
@@ -176,16 +176,17 @@ impl Readers {
     }
 
     fn node(&mut self, node: &Node, value: ValueId) {
-        if let (true, Some(Arg::Values(operands))) = (node.is_cond(), node.args.get(1)) {
-            if node.args[0].values().any(|id| id == value) {
-                self.objection(node);
+        if node.control().is_some() {
+            let mut captured = 0;
+            for (region, inputs) in node.captured() {
+                let of_value = inputs.iter().filter(|(_, outer)| *outer == value);
+                let inputs: Vec<ValueId> = of_value.map(|(input, _)| *input).collect();
+                captured = inputs.len();
+                inputs.iter().for_each(|input| self.of(region, *input));
             }
-            for branch in &node.branches {
-                for (input, operand) in branch.inputs.iter().zip(operands.iter().flatten()) {
-                    if *operand == value {
-                        self.of(branch, *input);
-                    }
-                }
+            // It is a predicate, or changes from turn to turn.
+            if node.operands().filter(|id| *id == value).count() > captured {
+                self.objection(node);
             }
             return;
         }

@@ -30,8 +30,9 @@ use std::mem::take;
 
 use super::PlannedCopy;
 use super::conflict::{Conflict, Obstacle};
+use super::instructions::Position;
 use super::instructions::{Copies, Copy, CopyId, CopyReason, Lowered, Origin, StorageId};
-use super::liveness::{Access, Accesses, Event, Events, Position, live_at_end};
+use super::liveness::{Access, Accesses, Event, Events, live_at_end};
 
 /// What was decided about storages and copies.
 pub struct Decisions {
@@ -122,7 +123,7 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
         elided: Vec::new(),
         origin: classes.iter().map(|c| c.origin).collect(),
         bytes: classes.iter().map(|c| c.bytes).collect(),
-        span: classes.iter().map(span).collect(),
+        span: classes.iter().map(|class| span(events, class)).collect(),
         class,
     };
     for copy in lowered.copies() {
@@ -154,6 +155,7 @@ impl CopyReason {
             CopyReason::OverlappingSource => "what is written may be the memory that is read",
             CopyReason::Assignment => "an operator stores it there",
             CopyReason::BranchResult => "a `cond` returns what a branch made",
+            CopyReason::Carried => "a loop carries it from turn to turn",
             CopyReason::Mutation => "a buffer takes its new contents",
             CopyReason::InPlaceResult => "an in-place operator stores its result",
             CopyReason::ReturnedInput => "an input is returned",
@@ -206,7 +208,7 @@ fn obstacle(events: &Events, sides: &Sides<'_>, a: &Class, b: &Class) -> Option<
 ///
 /// Only a few of a long list of writes have to be examined. After a write that comes before its first
 /// access, the other class is wanted only if it is wanted at the start of the run; after a write that
-/// comes behind its last access, only if it is wanted at the end.
+/// comes behind its last access, and behind the loops around that, only if it is wanted at the end.
 fn conflict(
     events: &Events,
     sides: &Sides<'_>,
@@ -239,7 +241,9 @@ fn conflict(
     let (first, behind) = match (other.events.first(), other.events.last()) {
         (Some(first), Some(last)) => (
             written.events.partition_point(|e| e.at < first.at),
-            written.events.partition_point(|e| e.at <= last.at),
+            written
+                .events
+                .partition_point(|e| e.at <= events.repeated_until(last.at)),
         ),
         _ => (0, 0),
     };
@@ -312,8 +316,9 @@ fn join(
     }
 }
 
-fn span(class: &Class) -> Option<(Position, Position)> {
-    let first = class.events.first()?.at;
-    let last = class.events.last()?.at;
-    (class.origin == Origin::Fresh).then_some((first, last))
+fn span(events: &Events, class: &Class) -> Option<(Position, Position)> {
+    match class.origin {
+        Origin::Fresh => events.span(&Accesses::to(&class.events, class.contents)),
+        _ => None,
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::liveness::Position;
+use super::instructions::Position;
 
 /// Why the two sides of a copy cannot be one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,14 @@ pub enum Conflict {
     UndecidedResult,
     /// A tensor that is written has elements that share memory: refused, because it means nothing.
     SharedElements,
+    /// One is written in a loop, and a later turn still wants the other ([`super::liveness`] sees to it).
+    LaterTurn,
 }
 
 impl Conflict {
     /// The rules that the property tests disable, one at a time, to see that they notice.
     #[cfg(test)]
-    pub const ALL: [Conflict; 8] = [
+    pub const ALL: [Conflict; 9] = [
         Conflict::TwoOrigins,
         Conflict::ReadOnly,
         Conflict::ReadByTheWriter,
@@ -54,6 +56,7 @@ impl Conflict {
         Conflict::LostByStore,
         Conflict::UndecidedResult,
         Conflict::SharedElements,
+        Conflict::LaterTurn,
     ];
 
     /// Whether the rule is enforced. It always is, unless a test has disabled it.
@@ -94,6 +97,7 @@ impl fmt::Display for Obstacle {
                         "one branch returns an operand, the other does not"
                     }
                     Conflict::SharedElements => "elements of what is written share memory",
+                    Conflict::LaterTurn => "a later turn of the loop still wants one of the two",
                 })?;
                 match at {
                     Some(at) => write!(f, " (step {at})"),

@@ -124,7 +124,10 @@ fn uses(lowered: &Lowered) -> Vec<Uses<'_>> {
                 uses.writes += 1;
                 uses.writer = Some(Writer::Copy(copy));
             }
-            Inst::Cond { predicate, .. } => uses[predicate.storage.0].reads += 1,
+            Inst::Cond { predicate, .. } | Inst::Test { predicate } => {
+                uses[predicate.storage.0].reads += 1;
+            }
+            Inst::Loop { .. } => {}
         }
     }
     for place in lowered.output_places() {
@@ -171,6 +174,6 @@ fn apply(insts: &mut [Inst], decided: &[Option<Destination>]) {
                 copy.from.layout = destination.read.clone();
             }
         }
-        Inst::Cond { .. } => {}
+        Inst::Cond { .. } | Inst::Loop { .. } | Inst::Test { .. } => {}
     });
 }

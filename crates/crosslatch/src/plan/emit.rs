@@ -8,11 +8,11 @@ use crosslatch_kernels::{DType, Kernel, Layout, Operands};
 
 use super::Request;
 use super::coalesce::Decisions;
-use super::instructions::{Copy, CopyId, Inst, Lowered, LoweredOutput, Origin, Place};
-use super::liveness::Position;
+use super::instructions::Position;
+use super::instructions::{Copy, CopyId, Inst, Lowered, LoweredOutput, Origin, Place, Turns};
 use super::placement::Placement;
 use super::report::{Memory, PlannedPiece, PlannedValue};
-use super::steps::{Block, Location, Operand, Plan, PlannedOutput, RunStep, Step};
+use super::steps::{Block, Location, Operand, Plan, PlannedOutput, Repeat, RunStep, Step};
 
 /// Turns instructions into a plan.
 pub fn emit(
@@ -141,6 +141,27 @@ impl Emitter<'_> {
                         node,
                     });
                 }
+                Inst::Loop {
+                    turns,
+                    regions: [head, body],
+                    node,
+                } => {
+                    self.positions.push(at);
+                    let tested = head.last().and_then(|inst| match inst {
+                        Inst::Test { predicate } => Some(operand(self.placement, predicate)),
+                        _ => None,
+                    });
+                    let head = self.steps(head);
+                    let repeat = match (turns, tested) {
+                        (Turns::While, Some(tested)) => Repeat::While(head, tested),
+                        (Turns::Times(turns), _) => Repeat::Times(turns),
+                        (Turns::While, None) => unreachable!("the head of a loop ends with a test"),
+                    };
+                    let body = self.steps(body);
+                    steps.push(Step::Loop { repeat, body, node });
+                }
+                // It is a part of the loop's step.
+                Inst::Test { .. } => {}
             }
         }
         steps
@@ -238,6 +259,12 @@ mod tests {
                     for branch in branches {
                         in_arena(branch, number, found);
                     }
+                }
+                Step::Loop { repeat, body, .. } => {
+                    if let Repeat::While(head, _) = repeat {
+                        in_arena(head, number, found);
+                    }
+                    in_arena(body, number, found);
                 }
             }
         }

@@ -49,7 +49,8 @@ fn uses(lowered: &Lowered) -> Vec<usize> {
                 add(copy.from.storage);
                 add(copy.to.storage);
             }
-            Inst::Cond { predicate, .. } => add(predicate.storage),
+            Inst::Cond { predicate, .. } | Inst::Test { predicate } => add(predicate.storage),
+            Inst::Loop { .. } => {}
         }
     }
     for place in lowered.output_places() {
@@ -62,7 +63,7 @@ fn uses(lowered: &Lowered) -> Vec<usize> {
     uses
 }
 
-/// Fuses within a list of instructions and the branches in it. Adds to `gone` the storages that are
+/// Fuses within a list of instructions and the regions in it. Adds to `gone` the storages that are
 /// not needed any more.
 fn fuse_list(
     insts: &mut Vec<Inst>,
@@ -70,10 +71,8 @@ fn fuse_list(
     gone: &mut Vec<StorageId>,
 ) {
     for inst in &mut *insts {
-        if let Inst::Cond { branches, .. } = inst {
-            for branch in branches {
-                fuse_list(branch, is_passed_on, gone);
-            }
+        for region in inst.regions_mut() {
+            fuse_list(region, is_passed_on, gone);
         }
     }
     // For each storage that is the only result of an instruction, that instruction; and for each

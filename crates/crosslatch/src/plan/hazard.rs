@@ -18,10 +18,11 @@ use std::collections::HashMap;
 use crosslatch_kernels::tensor::TensorError;
 
 use super::conflict::Conflict;
+use super::instructions::Position;
 use super::instructions::{
     Copies, CopyReason, Inst, Join, Lowered, Place, StorageId, in_program_order,
 };
-use super::liveness::{Access, Accesses, Events, Position, live_at_end};
+use super::liveness::{Access, Accesses, Events, live_at_end};
 
 /// A program that cannot be planned, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn check_writes(lowered: &Lowered) -> Result<(), Hazard> {
                 outputs.iter().try_for_each(|to| check_write(to, node))?;
             }
             Inst::Copy(copy) => check_write(&copy.to, &copy.node)?,
-            Inst::Cond { .. } => {}
+            Inst::Cond { .. } | Inst::Loop { .. } | Inst::Test { .. } => {}
         }
     }
     Ok(())

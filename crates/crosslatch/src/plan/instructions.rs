@@ -1,14 +1,17 @@
 //! What a lowered method is made of: storages, places in them, and instructions.
 //!
-//! Instructions form a tree, because a `cond` holds one list for each branch. Program order is the
-//! order in which the tree is printed: a `cond` before its branches, the first branch before the
-//! second. Passes walk it with [`in_program_order`].
+//! Instructions form a tree, because a `cond` or a loop holds lists of its own, one for each region.
+//! Program order is the order in which the tree is printed: a `cond` before its branches, the first
+//! branch before the second. Passes walk it with [`in_program_order`].
 
 use std::sync::Arc;
 
 use crosslatch_kernels::{DType, Kernel, Layout};
 
 use crate::tensor::Tensor;
+
+/// Position of an instruction in program order; the end of the run is one past the last.
+pub type Position = usize;
 
 /// Index of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,19 +92,53 @@ pub enum Inst {
         /// The node.
         node: Arc<str>,
     },
+    /// Execute a list again and again.
+    Loop {
+        /// How often.
+        turns: Turns,
+        /// What comes before each turn, with an [`Inst::Test`] at its end, if the turns are not counted;
+        /// and what each turn does.
+        regions: [Vec<Inst>; 2],
+        /// The node.
+        node: Arc<str>,
+    },
+    /// Leave the innermost loop unless this tensor of one element is true.
+    Test {
+        /// The tensor.
+        predicate: Place,
+    },
+}
+
+/// How many turns a loop takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// One for as long as a test holds.
+    While,
+    /// This many, at least one.
+    Times(usize),
 }
 
 impl Inst {
-    /// The branches, of a `cond`.
-    fn branches(&self) -> &[Vec<Inst>] {
+    /// The lists in it: the branches of a `cond`, what a loop repeats.
+    fn regions(&self) -> &[Vec<Inst>] {
         match self {
             Inst::Cond { branches, .. } => branches,
-            Inst::Run { .. } | Inst::Copy(_) => &[],
+            Inst::Loop { regions, .. } => regions,
+            Inst::Run { .. } | Inst::Copy(_) | Inst::Test { .. } => &[],
+        }
+    }
+
+    /// As [`regions`](Inst::regions), to change them.
+    pub fn regions_mut(&mut self) -> &mut [Vec<Inst>] {
+        match self {
+            Inst::Cond { branches, .. } => branches,
+            Inst::Loop { regions, .. } => regions,
+            Inst::Run { .. } | Inst::Copy(_) | Inst::Test { .. } => &mut [],
         }
     }
 }
 
-/// All instructions of these and of their branches, in program order.
+/// All instructions of these and of their regions, in program order.
 pub fn in_program_order(insts: &[Inst]) -> InProgramOrder<'_> {
     InProgramOrder {
         open: vec![insts.iter()],
@@ -120,8 +157,8 @@ impl<'i> Iterator for InProgramOrder<'i> {
     fn next(&mut self) -> Option<&'i Inst> {
         while let Some(list) = self.open.last_mut() {
             if let Some(inst) = list.next() {
-                let branches = inst.branches().iter().rev();
-                self.open.extend(branches.map(|branch| branch.iter()));
+                let regions = inst.regions().iter().rev();
+                self.open.extend(regions.map(|region| region.iter()));
                 return Some(inst);
             }
             self.open.pop();
@@ -130,14 +167,12 @@ impl<'i> Iterator for InProgramOrder<'i> {
     }
 }
 
-/// Changes all instructions of these and of their branches, in program order.
+/// Changes all instructions of these and of their regions, in program order.
 pub fn for_each_mut(insts: &mut [Inst], change: &mut impl FnMut(&mut Inst)) {
     for inst in insts {
         change(inst);
-        if let Inst::Cond { branches, .. } = inst {
-            for branch in branches {
-                for_each_mut(branch, change);
-            }
+        for region in inst.regions_mut() {
+            for_each_mut(region, change);
         }
     }
 }
@@ -174,6 +209,8 @@ pub enum CopyReason {
     Assignment,
     /// A `cond` returns what a branch computed.
     BranchResult,
+    /// A loop carries it to the next turn.
+    Carried,
     /// A buffer takes its new contents.
     Mutation,
     /// An in-place operator stores its result.
@@ -201,7 +238,7 @@ impl Lowered {
     pub fn copies(&self) -> impl Iterator<Item = &Copy> {
         in_program_order(&self.insts).filter_map(|inst| match inst {
             Inst::Copy(copy) => Some(copy),
-            Inst::Run { .. } | Inst::Cond { .. } => None,
+            _ => None,
         })
     }
 

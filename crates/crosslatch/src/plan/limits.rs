@@ -28,7 +28,7 @@ pub fn check(lowered: &Lowered, limit: MemoryLimit) -> Result<(), TooLarge> {
                 ..
             } => check_places(inputs.iter().chain(outputs), limit, node)?,
             Inst::Copy(copy) => check_places([&copy.from], limit, &copy.node)?,
-            Inst::Cond { .. } => {}
+            Inst::Cond { .. } | Inst::Loop { .. } | Inst::Test { .. } => {}
         }
     }
     for (name, output) in &lowered.outputs {

@@ -1,20 +1,35 @@
 //! Liveness: which instruction accesses which storage, and whether its contents are still wanted.
 //!
-//! Instructions are numbered in program order, so that the branches of a `cond` are ranges of
+//! Instructions are numbered in program order, so that the regions of a `cond` or a loop are ranges of
 //! positions right behind it. A storage is *live* after a position if some later instruction may read
-//! what it holds before all of it is overwritten. State is live at the end of a run.
+//! what it holds before all of it is overwritten; behind the last instruction of a loop, the first of it
+//! may come again. State is live at the end of a run.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::instructions::{CopyId, Inst, Lowered, Origin, Place, StorageId};
+use super::conflict::Conflict;
+use super::instructions::{CopyId, Inst, Lowered, Origin, Place, Position, StorageId, Turns};
 
-/// Position of an instruction; the end of the run is one past the last.
-pub type Position = usize;
-
-/// Which branches an instruction is in: position of the `cond` and number of the branch, from the
+/// Which regions an instruction is in: position of the `cond` or loop and number of the region, from the
 /// outside in.
 pub type Path = Vec<(Position, usize)>;
+
+/// An instruction with regions.
+struct Nest {
+    /// Positions of its two regions; the second begins where the first ends.
+    regions: [Range<Position>; 2],
+    /// How often they run.
+    kind: NestKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NestKind {
+    /// One of the two runs, once.
+    Cond,
+    /// The first, then the second, again and again; the first comes last.
+    Loop(Turns),
+}
 
 /// What an instruction does to a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +87,10 @@ impl<'e> Accesses<'e> {
 pub struct Events {
     /// For each storage, in program order; at one position reads come before writes.
     pub of: Vec<Vec<Event>>,
-    /// For each position, the branches it is in.
+    /// For each position, the regions it is in.
     pub paths: Vec<Path>,
-    /// For each `cond`, the positions of its branches.
-    conds: HashMap<Position, [Range<Position>; 2]>,
+    /// What is at the positions of `cond`s and loops.
+    nests: HashMap<Position, Nest>,
 }
 
 impl Events {
@@ -84,7 +99,7 @@ impl Events {
         let mut events = Events {
             of: vec![Vec::new(); lowered.storages.len()],
             paths: Vec::new(),
-            conds: HashMap::new(),
+            nests: HashMap::new(),
         };
         events.walk(lowered, &lowered.insts, &Path::new());
         let end = events.paths.len();
@@ -132,18 +147,29 @@ impl Events {
                     ..
                 } => {
                     self.push(predicate.storage, at, Access::Read, None);
-                    let mut ranges = [0..0, 0..0];
-                    for (i, branch) in branches.iter().enumerate() {
-                        let mut inner = path.clone();
-                        inner.push((at, i));
-                        let start = self.paths.len();
-                        self.walk(lowered, branch, &inner);
-                        ranges[i] = start..self.paths.len();
-                    }
-                    self.conds.insert(at, ranges);
+                    self.nest(lowered, branches, NestKind::Cond, path);
+                }
+                Inst::Loop { turns, regions, .. } => {
+                    self.nest(lowered, regions, NestKind::Loop(*turns), path);
+                }
+                Inst::Test { predicate } => {
+                    self.push(predicate.storage, at, Access::Read, None);
                 }
             }
         }
+    }
+
+    /// Walks the regions of the instruction that was numbered last.
+    fn nest(&mut self, lowered: &Lowered, lists: &[Vec<Inst>; 2], kind: NestKind, path: &Path) {
+        let at = self.paths.len() - 1;
+        let regions = [0, 1].map(|i| {
+            let mut inner = path.clone();
+            inner.push((at, i));
+            let start = self.paths.len();
+            self.walk(lowered, &lists[i], &inner);
+            start..self.paths.len()
+        });
+        self.nests.insert(at, Nest { regions, kind });
     }
 
     /// Whether memory with these accesses is live after a position. `None` stands for the start
@@ -155,14 +181,23 @@ impl Events {
         at_end: bool,
     ) -> bool {
         let mut from = position.map_or(0, |p| self.past(p));
-        // What follows in the same branch, then what follows the `cond` around it, and so on.
+        // What follows in the same region, then what follows the `cond` or loop around it, and so on.
         let enclosing = position.map_or(&[][..], |p| &self.paths[p]);
-        for &(cond, branch) in enclosing.iter().rev() {
-            match self.first_use(memory, from, self.conds[&cond][branch].end) {
+        for &(at, region) in enclosing.iter().rev() {
+            let nest = &self.nests[&at];
+            match self.first_use(memory, from, nest.regions[region].end) {
                 Use::Wanted => return true,
                 Use::Overwritten => return false,
-                Use::Untouched => from = self.past(cond),
+                Use::Untouched => {}
             }
+            if let NestKind::Loop(_) = nest.kind {
+                match self.next_turn(memory, nest, region) {
+                    Use::Wanted => return true,
+                    Use::Overwritten => return false,
+                    Use::Untouched => {}
+                }
+            }
+            from = self.past(at);
         }
         match self.first_use(memory, from, self.paths.len()) {
             Use::Wanted => true,
@@ -171,11 +206,64 @@ impl Events {
         }
     }
 
-    /// The position after an instruction in its list: after its branches, if it is a `cond`.
+    /// The positions from the first to the last at which memory with these accesses must be kept. In a
+    /// loop these are all, if it holds something from turn to turn or from outside.
+    pub fn span(&self, memory: &Accesses<'_>) -> Option<(Position, Position)> {
+        let mut first = memory.events.first()?.at;
+        let mut last = memory.events.last()?.at;
+        let around = [first, last].map(|position| self.paths[position].clone());
+        for &(at, _) in around.iter().flatten() {
+            let nest = &self.nests[&at];
+            let end = nest.regions[1].end - 1;
+            let is_inside = at < first && last <= end;
+            let is_kept = match nest.kind {
+                NestKind::Cond => false,
+                NestKind::Loop(_) => !is_inside || self.next_turn(memory, nest, 1) == Use::Wanted,
+            };
+            if is_kept {
+                first = first.min(at);
+                last = last.max(end);
+            }
+        }
+        Some((first, last))
+    }
+
+    /// The last position that may run again after this one, or this one itself.
+    pub fn repeated_until(&self, position: Position) -> Position {
+        let around = self.paths.get(position).into_iter().flatten();
+        let is_loop = |nest: &&Nest| matches!(nest.kind, NestKind::Loop(_));
+        let mut nests = around.map(|(at, _)| &self.nests[at]);
+        let outermost = nests.find(is_loop);
+        outermost.map_or(position, |nest| nest.regions[1].end - 1)
+    }
+
+    /// The position after an instruction in its list: after its regions, if it has any.
     fn past(&self, position: Position) -> Position {
-        match self.conds.get(&position) {
-            Some([_, last]) => last.end,
+        match self.nests.get(&position) {
+            Some(nest) => nest.regions[1].end,
             None => position + 1,
+        }
+    }
+
+    /// What happens first to memory in a loop behind the end of one of its regions; `Untouched` if a way
+    /// out of the loop comes first.
+    fn next_turn(&self, memory: &Accesses<'_>, nest: &Nest, region: usize) -> Use {
+        if !Conflict::LaterTurn.counts() {
+            return Use::Untouched;
+        }
+        let [head, body] = nest
+            .regions
+            .each_ref()
+            .map(|r| self.first_use(memory, r.start, r.end));
+        match region {
+            // The body may be next, and after it the head; or the end.
+            0 if body == Use::Wanted => Use::Wanted,
+            0 if body == Use::Untouched && head == Use::Wanted => Use::Wanted,
+            0 => Use::Untouched,
+            // The head is next, and after it the body or the end.
+            _ if head != Use::Untouched => head,
+            _ if body == Use::Wanted => Use::Wanted,
+            _ => Use::Untouched,
         }
     }
 
@@ -184,24 +272,34 @@ impl Events {
         let events = memory.events;
         let mut next = events.partition_point(|e| e.at < from);
         while let Some(event) = events.get(next).filter(|e| e.at < to) {
-            // The event may lie in a branch of a `cond` of this list.
+            // The event may lie in a region of an instruction of this list.
             let level = self.paths.get(from).map_or(0, Vec::len);
             let inner = self.paths[event.at].get(level);
-            let Some(&(cond, _)) = inner else {
+            let Some(&(at, _)) = inner else {
                 return match memory.is_overwritten_by(event) {
                     false => Use::Wanted,
                     true => Use::Overwritten,
                 };
             };
-            let [a, b] = &self.conds[&cond];
-            let uses = [a, b].map(|r| self.first_use(memory, r.start, r.end));
-            if uses.contains(&Use::Wanted) {
-                return Use::Wanted;
+            let nest = &self.nests[&at];
+            let uses = nest
+                .regions
+                .each_ref()
+                .map(|r| self.first_use(memory, r.start, r.end));
+            let found = match (nest.kind, uses) {
+                (NestKind::Cond, [Use::Overwritten, Use::Overwritten]) => Use::Overwritten,
+                (NestKind::Cond, _) if uses.contains(&Use::Wanted) => Use::Wanted,
+                (NestKind::Cond, _) => Use::Untouched,
+                // The head runs at least once, and so does a body whose turns are counted.
+                (NestKind::Loop(_), [Use::Untouched, Use::Wanted]) => Use::Wanted,
+                (NestKind::Loop(Turns::While), [Use::Untouched, _]) => Use::Untouched,
+                (NestKind::Loop(Turns::Times(_)), [Use::Untouched, body]) => body,
+                (NestKind::Loop(_), [head, _]) => head,
+            };
+            if found != Use::Untouched {
+                return found;
             }
-            if uses == [Use::Overwritten; 2] {
-                return Use::Overwritten;
-            }
-            next = events.partition_point(|e| e.at < b.end);
+            next = events.partition_point(|e| e.at < nest.regions[1].end);
         }
         Use::Untouched
     }

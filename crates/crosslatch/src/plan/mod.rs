@@ -29,7 +29,7 @@ mod steps;
 
 pub use report::{Memory, PlannedCopy, PlannedPiece, PlannedValue};
 pub use request::Request;
-pub use steps::{Block, Location, Operand, Plan, PlannedOutput, RunStep, Step, Work, work};
+pub use steps::{Block, Location, Operand, Plan, PlannedOutput, Repeat, RunStep, Step, Work, work};
 
 use crate::error::Error;
 

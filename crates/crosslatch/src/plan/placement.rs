@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::Request;
 use super::arena::{self, Piece};
 use super::coalesce::Decisions;
+use super::instructions::Position;
 use super::instructions::{Inst, Lowered, Origin, StorageId, in_program_order};
-use super::liveness::Position;
 use super::steps::{Block, Location};
 use crate::error::Error;
 use crate::model::Stored;
@@ -134,7 +134,7 @@ fn scratch_pieces(insts: &[Inst]) -> impl Iterator<Item = Wanted> {
             },
             scratch: Some((at, Arc::clone(node))),
         }),
-        Inst::Copy(_) | Inst::Cond { .. } => None,
+        _ => None,
     })
 }
 

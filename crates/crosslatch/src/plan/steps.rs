@@ -50,6 +50,23 @@ pub enum Step {
         /// The node that it comes from, for messages.
         node: Arc<str>,
     },
+    /// Run a list of steps again and again.
+    Loop {
+        /// For how long.
+        repeat: Repeat,
+        /// What each turn does.
+        body: Vec<Step>,
+        /// The node that it comes from, for messages.
+        node: Arc<str>,
+    },
+}
+
+/// For how long a loop takes turns.
+pub enum Repeat {
+    /// For as long as the element of the operand is true after these steps.
+    While(Vec<Step>, Operand),
+    /// This often.
+    Times(usize),
 }
 
 /// A kernel and the memory that it works on.
@@ -143,15 +160,16 @@ impl std::ops::Add for Work {
 
     fn add(self, other: Work) -> Work {
         Work {
-            flops: self.flops + other.flops,
-            bytes: self.bytes + other.bytes,
+            flops: self.flops.saturating_add(other.flops),
+            bytes: self.bytes.saturating_add(other.bytes),
         }
     }
 }
 
 impl Plan {
     /// What every run costs, whichever branches are taken; and what is added where each `cond` takes
-    /// its more expensive branch, which is the work that is done once per input.
+    /// its more expensive branch, which is the work that is done once per input. A loop that repeats for
+    /// as long as something holds counts as one turn.
     pub fn work(&self) -> [Work; 2] {
         work(&self.steps)
     }
@@ -184,6 +202,17 @@ pub fn work(steps: &[Step]) -> [Work; 2] {
                     bytes: high.bytes.saturating_sub(low.bytes),
                 };
                 [low, more]
+            }
+            Step::Loop { repeat, body, .. } => {
+                let (head, turns) = match repeat {
+                    Repeat::While(head, _) => (work(head), 1),
+                    Repeat::Times(turns) => ([Work::default(); 2], *turns as u64),
+                };
+                let [a, b] = work(body).map(|work| Work {
+                    flops: work.flops.saturating_mul(turns),
+                    bytes: work.bytes.saturating_mul(turns),
+                });
+                [head[0] + a, head[1] + b]
             }
         };
         total = [total[0] + always, total[1] + more];

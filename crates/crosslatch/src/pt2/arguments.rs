@@ -7,7 +7,7 @@ use crosslatch_kernels::DType;
 
 use super::schema::{Argument, Node, OptionalTensor, SymArgument, SymInt, TensorMeta};
 use crate::ir::graph::{Arg, TensorType, ValueId};
-use crate::ir::schema::Schema;
+use crate::ir::schema::{ArgType, Schema};
 use crate::ir::{Operator, Size};
 
 /// The values that are defined so far, by their names in the file.
@@ -27,10 +27,27 @@ pub fn dtype_of(number: i64) -> Result<DType, String> {
         12 => DType::Bool,
         13 => DType::BF16,
         _ => {
-            return Err(format!(
-                "element type {number} of the file is not supported"
-            ));
+            return Err(match unsupported_dtype(number) {
+                Some(name) => format!("elements of type {name} are not supported"),
+                None => format!("element type {number} of the file is not known"),
+            });
         }
+    })
+}
+
+/// The name of an element type that files may have and the engine does not compute with; its number is
+/// that of `ScalarType` in torch/_export/serde/schema.py.
+fn unsupported_dtype(number: i64) -> Option<&'static str> {
+    Some(match number {
+        9 => "complex32",
+        10 => "complex64",
+        11 => "complex128",
+        28 => "uint16",
+        29 => "float8_e4m3fn",
+        30 => "float8_e5m2",
+        31 => "float8_e4m3fnuz",
+        32 => "float8_e5m2fnuz",
+        _ => return None,
     })
 }
 
@@ -133,24 +150,44 @@ pub(super) fn bind_args(
         .collect()
 }
 
-/// The arguments of `cond(predicate, graph, graph, operands)` without the graphs.
-pub(super) fn cond_args(op: &Operator, node: &Node, names: &Names<'_>) -> Result<Vec<Arg>, String> {
+/// The arguments of an operator that carries graphs, without the graphs. What is missing in front is
+/// empty: a `map` carries nothing.
+pub(super) fn control_args(
+    op: &Operator,
+    node: &Node,
+    names: &Names<'_>,
+) -> Result<Vec<Arg>, String> {
     let mut args = Vec::new();
-    let mut graphs = 0;
     for given in &node.inputs {
         match &given.arg {
-            Argument::AsGraph { .. } => graphs += 1,
+            Argument::AsGraph { .. } => {}
             other => args.push(argument(other, names)?),
         }
     }
-    // An empty list of operands has no element to tell its type.
-    if let Some(operands @ Arg::List(_)) = args.get_mut(1)
-        && matches!(operands, Arg::List(list) if list.is_empty())
-    {
-        *operands = Arg::Values(Vec::new());
+    let params = &op.schema.params;
+    if args.len() + 1 == params.len() {
+        args.insert(0, Arg::Values(Vec::new()));
     }
-    if graphs != 2 || args.len() != op.schema.params.len() {
-        return Err("is not a predicate, two branches and a list of operands".into());
+    for (arg, param) in args.iter_mut().zip(params) {
+        // Lists of operands may hold sizes as well, and an empty list does not say what it is a list of.
+        if let (Arg::List(list), ArgType::Tensors) = (&*arg, param.ty) {
+            *arg = Arg::Values(values_of(list)?);
+        }
     }
-    Ok(args)
+    match args.len() == params.len() {
+        true => Ok(args),
+        false => Err(format!(
+            "does not have {} operands beside its graphs",
+            params.len()
+        )),
+    }
+}
+
+fn values_of(list: &[Arg]) -> Result<Vec<Option<ValueId>>, String> {
+    let value = |arg: &Arg| match arg {
+        Arg::Value(id) => Ok(Some(*id)),
+        Arg::None => Ok(None),
+        _ => Err("has a constant among its operands".to_owned()),
+    };
+    list.iter().map(value).collect()
 }

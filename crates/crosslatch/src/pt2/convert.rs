@@ -1,21 +1,20 @@
 //! From the serialised program to IR.
 //!
 //! Names become indices, arguments are put in the order of the operator's schema and completed by its
-//! defaults, and branches of `cond` become graphs of their own. If the catalogue lacks operators, all
+//! defaults, and the graphs that `cond` and loops carry become regions. If the catalogue lacks operators, all
 //! of them are reported at once.
 
 use std::sync::Arc;
 
-use super::arguments::{Names, argument, bind_args, cond_args, tensor_type};
+use super::arguments::{Names, argument, bind_args, control_args, tensor_type};
 use super::schema::{
-    Argument, ExportedProgram, Graph as FileGraph, Node as FileNode, OptionalTensor, SymArgument,
+    Argument, ExportedProgram, Graph as FileGraph, Node as FileNode, OptionalTensor,
+    RangeConstraint, SymArgument,
 };
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
-use crate::ir::graph::{
-    Arg, COND, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType,
-};
-use crate::ir::{Catalogue, TooDeep};
+use crate::ir::graph::{Arg, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType};
+use crate::ir::{COND, Catalogue, SCAN, TooDeep, WHILE_LOOP};
 
 /// Why a program cannot be converted.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +53,7 @@ pub fn convert(
         method: name,
         catalogue,
         missing: MissingOperators::default(),
+        prefix: String::new(),
     };
     let (mut graph, names) = converter.graph(&module.graph, 0)?;
     let (slots, payloads) = slots(&module.signature.input_specs, &graph)?;
@@ -64,7 +64,7 @@ pub fn convert(
         &graph,
         &names,
     )?;
-    remove_nones(&mut graph, &mut outputs);
+    remove_what_is_no_tensor(&mut graph, &mut outputs);
     if !converter.missing.calls.is_empty() {
         return Err(ConvertError::Missing(converter.missing));
     }
@@ -73,7 +73,7 @@ pub fn convert(
         .iter()
         .map(|(name, range)| Symbol {
             name: name.clone(),
-            min: range.min_val.unwrap_or(0).max(0),
+            min: smallest(range),
             max: range.max_val,
         })
         .collect();
@@ -88,22 +88,44 @@ pub fn convert(
     Ok(Converted { program, payloads })
 }
 
-/// Removes results that are `None`, which a run cannot return. The others keep their names.
-fn remove_nones(graph: &mut Graph, outputs: &mut Vec<Output>) {
+/// The smallest size that a symbol may be. PyTorch writes 2 for every size that it was not told to keep
+/// above that, and runs such a program on sizes of 0 and 1 as well (`_check_input_constraints_for_graph`
+/// in torch/_export/utils.py).
+fn smallest(range: &RangeConstraint) -> i64 {
+    match range.min_val {
+        Some(min) if min > 2 => min,
+        _ => 0,
+    }
+}
+
+/// Removes results that are `None` or a text, which are the same for every run and no tensors. The others
+/// keep their names.
+fn remove_what_is_no_tensor(graph: &mut Graph, outputs: &mut Vec<Output>) {
     let all = outputs.drain(..).zip(graph.outputs.drain(..));
-    let something =
-        |(output, value): &(Output, Arg)| !matches!((output, value), (Output::User(_), Arg::None));
+    let is_tensor = |(output, value): &(Output, Arg)| {
+        let is_other = matches!(value, Arg::None | Arg::Str(_));
+        !(is_other && matches!(output, Output::User(_)))
+    };
     (*outputs, graph.outputs) = all
-        .filter(something)
+        .filter(is_tensor)
         .collect::<Vec<_>>()
         .into_iter()
         .unzip();
 }
 
-struct Converter<'c> {
+/// Operators that run a graph in their place.
+const INLINED: [&str; 3] = [
+    "higher_order::wrap_with_set_grad_enabled",
+    "higher_order::wrap_with_autocast",
+    "higher_order::invoke_subgraph",
+];
+
+pub(super) struct Converter<'c> {
     method: &'c str,
     catalogue: &'c Catalogue,
     missing: MissingOperators,
+    /// What the names of values begin with, within a graph that is inlined.
+    pub(super) prefix: String,
 }
 
 impl Converter<'_> {
@@ -117,9 +139,9 @@ impl Converter<'_> {
         let mut names = Names::new();
         for input in &file.inputs {
             let id = match input {
-                Argument::AsTensor(t) => define(&mut graph, &mut names, file, &t.name)?,
+                Argument::AsTensor(t) => self.define(&mut graph, &mut names, file, &t.name)?,
                 Argument::AsSymInt(SymArgument::AsName(name)) => {
-                    define_number(&mut graph, &mut names, name, ValueType::Int)?
+                    self.define_number(&mut graph, &mut names, name, ValueType::Int)?
                 }
                 // The exporter has made constants of such inputs; nothing reads them.
                 _ => graph.add_value(format!("constant_{}", graph.values.len()), ValueType::Int),
@@ -137,7 +159,7 @@ impl Converter<'_> {
         Ok((graph, names))
     }
 
-    fn node<'f>(
+    pub(super) fn node<'f>(
         &mut self,
         node: &'f FileNode,
         file: &'f FileGraph,
@@ -148,18 +170,26 @@ impl Converter<'_> {
         let op_name = canonical_name(&node.target);
         let label = node_label(node);
         let within = |e: String| format!("node `{label}` ({op_name}): {e}");
+        if INLINED.contains(&op_name.as_str()) {
+            return self
+                .inline(node, graph, names, nesting)
+                .map_err(|e| match e {
+                    ConvertError::Invalid(reason) => within(reason).into(),
+                    missing => missing,
+                });
+        }
         let trace = node.metadata.get("stack_trace");
         let source = trace.and_then(|trace| source_line(trace));
-        let mut branches = Vec::new();
+        let mut regions = Vec::new();
         let op = self.catalogue.get(&op_name);
         let args = match op {
-            Some(op) if op_name == COND => {
+            Some(op) if [COND, WHILE_LOOP, SCAN].contains(&op_name.as_str()) => {
                 for arg in &node.inputs {
-                    if let Argument::AsGraph { graph } = &arg.arg {
-                        branches.push(self.graph(graph, nesting + 1)?.0);
+                    if let Argument::AsGraph { graph, .. } = &arg.arg {
+                        regions.push(self.graph(graph, nesting + 1)?.0);
                     }
                 }
-                cond_args(op, node, names).map_err(within)?
+                control_args(op, node, names).map_err(within)?
             }
             Some(op) => bind_args(&op.schema, node, names).map_err(within)?,
             None => {
@@ -175,23 +205,23 @@ impl Converter<'_> {
         let mut results = Vec::new();
         for output in &node.outputs {
             match output {
-                Argument::AsTensor(t) => results.push(define(graph, names, file, &t.name)?),
+                Argument::AsTensor(t) => results.push(self.define(graph, names, file, &t.name)?),
                 Argument::AsTensors(list) => {
                     for t in list {
-                        results.push(define(graph, names, file, &t.name)?);
+                        results.push(self.define(graph, names, file, &t.name)?);
                     }
                 }
                 Argument::AsOptionalTensor(OptionalTensor::AsTensor(t)) => {
-                    results.push(define(graph, names, file, &t.name)?)
+                    results.push(self.define(graph, names, file, &t.name)?)
                 }
                 Argument::AsSymInt(SymArgument::AsName(name)) => {
-                    results.push(define_number(graph, names, name, ValueType::Int)?)
+                    results.push(self.define_number(graph, names, name, ValueType::Int)?)
                 }
                 Argument::AsSymFloat(SymArgument::AsName(name)) => {
-                    results.push(define_number(graph, names, name, ValueType::Float)?)
+                    results.push(self.define_number(graph, names, name, ValueType::Float)?)
                 }
                 Argument::AsSymBool(SymArgument::AsName(name)) => {
-                    results.push(define_number(graph, names, name, ValueType::Bool)?)
+                    results.push(self.define_number(graph, names, name, ValueType::Bool)?)
                 }
                 Argument::AsNone(_) => {}
                 other => {
@@ -209,7 +239,7 @@ impl Converter<'_> {
             graph.nodes.push(Node {
                 op: op.clone(),
                 args,
-                branches,
+                regions,
                 results,
                 provenance: Provenance {
                     line: source.map(Arc::from),
@@ -219,31 +249,33 @@ impl Converter<'_> {
         }
         Ok(())
     }
-}
 
-fn define<'f>(
-    graph: &mut Graph,
-    names: &mut Names<'f>,
-    file: &'f FileGraph,
-    name: &'f str,
-) -> Result<ValueId, String> {
-    let meta = file
-        .tensor_values
-        .get(name)
-        .ok_or_else(|| format!("the file does not describe the tensor `{name}`"))?;
-    let ty = tensor_type(meta).map_err(|e| format!("tensor `{name}`: {e}"))?;
-    let id = graph.add_value(name, ValueType::Tensor(ty));
-    insert(names, name, id)
-}
+    fn define<'f>(
+        &self,
+        graph: &mut Graph,
+        names: &mut Names<'f>,
+        file: &'f FileGraph,
+        name: &'f str,
+    ) -> Result<ValueId, String> {
+        let meta = file
+            .tensor_values
+            .get(name)
+            .ok_or_else(|| format!("the file does not describe the tensor `{name}`"))?;
+        let ty = tensor_type(meta).map_err(|e| format!("tensor `{name}`: {e}"))?;
+        let id = graph.add_value(format!("{}{name}", self.prefix), ValueType::Tensor(ty));
+        insert(names, name, id)
+    }
 
-fn define_number<'f>(
-    graph: &mut Graph,
-    names: &mut Names<'f>,
-    name: &'f str,
-    ty: ValueType,
-) -> Result<ValueId, String> {
-    let id = graph.add_value(name, ty);
-    insert(names, name, id)
+    fn define_number<'f>(
+        &self,
+        graph: &mut Graph,
+        names: &mut Names<'f>,
+        name: &'f str,
+        ty: ValueType,
+    ) -> Result<ValueId, String> {
+        let id = graph.add_value(format!("{}{name}", self.prefix), ty);
+        insert(names, name, id)
+    }
 }
 
 fn insert<'f>(names: &mut Names<'f>, name: &'f str, id: ValueId) -> Result<ValueId, String> {
@@ -254,8 +286,12 @@ fn insert<'f>(names: &mut Names<'f>, name: &'f str, id: ValueId) -> Result<Value
 }
 
 /// The name of an operator in the catalogue: `torch.ops.aten.add.Tensor` is `aten::add.Tensor`,
-/// `.default` is left out, and Python's own functions on sizes are in the namespace `python`.
+/// `.default` is left out, and Python's own functions on sizes are in the namespace `python`. A `map` is
+/// a `scan` that carries nothing.
 fn canonical_name(target: &str) -> String {
+    if target == "torch.ops.higher_order.map_impl" {
+        return SCAN.to_owned();
+    }
     if let Some(rest) = target.strip_prefix("torch.ops.") {
         let mut parts = rest.splitn(3, '.');
         return match (parts.next(), parts.next(), parts.next()) {
@@ -318,6 +354,7 @@ mod tests {
             ("torch.ops.aten.add.Tensor", "aten::add.Tensor"),
             ("torch.ops.aten.linear.default", "aten::linear"),
             ("torch.ops.higher_order.cond", "higher_order::cond"),
+            ("torch.ops.higher_order.map_impl", "higher_order::scan"),
             ("_operator.mul", "python::mul"),
             ("math.ceil", "python::math_ceil"),
             ("torch.sym_max", "python::sym_max"),

@@ -176,6 +176,8 @@ pub enum Argument {
     AsSymBool(SymArgument),
     AsSymFloat(SymArgument),
     AsGraph {
+        #[serde(default)]
+        name: String,
         graph: Graph,
     },
     AsOptionalTensor(OptionalTensor),

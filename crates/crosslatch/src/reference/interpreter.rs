@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::ir::bind::{Known, bind_call};
 use crate::ir::graph::{Arg, Graph, Node, ValueId};
 use crate::ir::verify::label;
-use crate::ir::{KernelSet, Lowering, Number, OpError};
+use crate::ir::{Control, KernelSet, Lowering, Number, OpError};
 use crate::memory::MemoryLimit;
 use crate::model::Method;
+use crate::options::TurnsTaken;
 use crate::tensor::is_true;
 
 /// A run of one method.
@@ -22,6 +23,8 @@ pub(super) struct Interpreter<'a> {
     pub kernels: KernelSet,
     pub limit: MemoryLimit,
     pub threads: &'a Threads,
+    /// How many turns loops have taken.
+    pub turns: RefCell<TurnsTaken>,
 }
 
 impl Interpreter<'_> {
@@ -32,11 +35,13 @@ impl Interpreter<'_> {
             values[id.index()] = Some(value);
         }
         for node in &graph.nodes {
-            let results = if node.is_cond() {
-                self.cond(graph, node, &values)?
-            } else {
-                self.node(node, &values)
-                    .map_err(|failure| self.error(graph, node, failure))?
+            let results = match node.control() {
+                Some(Control::Cond) => self.cond(graph, node, &values)?,
+                Some(Control::While) => self.while_loop(graph, node, &values)?,
+                Some(Control::Scan) => self.scan(graph, node, &values)?,
+                None => self
+                    .node(node, &values)
+                    .map_err(|failure| self.error(graph, node, failure))?,
             };
             for (id, value) in node.results.iter().zip(results) {
                 values[id.index()] = Some(value);
@@ -57,7 +62,7 @@ impl Interpreter<'_> {
             .collect()
     }
 
-    fn error(&self, graph: &Graph, node: &Node, failure: Failure) -> Error {
+    pub(super) fn error(&self, graph: &Graph, node: &Node, failure: Failure) -> Error {
         let line = node.provenance.line.as_ref().map(|s| format!(", {s}"));
         let node = format!("{}{}", label(graph, node), line.unwrap_or_default());
         failure.of_node(&self.method.program.name, node)
@@ -90,7 +95,7 @@ impl Interpreter<'_> {
             }
         }
         let inputs = operands.iter().flatten().filter_map(|id| value(*id));
-        let results = self.graph(&node.branches[taken], inputs.collect())?;
+        let results = self.graph(&node.regions[taken], inputs.collect())?;
         self.filled.borrow_mut().extend(self.waiting(node, other));
         Ok(results)
     }

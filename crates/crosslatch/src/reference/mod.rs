@@ -8,6 +8,7 @@
 //! nothing of the engine uses it.
 
 mod interpreter;
+mod loops;
 mod values;
 
 use std::cell::RefCell;
@@ -22,7 +23,7 @@ use crate::ir::graph::{Output, Slot, SlotKind};
 use crate::ir::{KernelSet, Number, StoredAs};
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights, Stored};
-use crate::options::Options;
+use crate::options::{Options, TurnLimit, TurnsTaken};
 use crate::precision::Precision;
 use crate::tensor::Tensor;
 
@@ -35,6 +36,7 @@ pub struct ReferenceSession {
     kernels: KernelSet,
     precision: Precision,
     limit: MemoryLimit,
+    turn_limit: TurnLimit,
     threads: Threads,
     /// For each method, the contents of its slots that are not inputs.
     slots: Vec<Vec<Option<Shared>>>,
@@ -73,6 +75,7 @@ impl ReferenceSession {
             kernels: precision.kernels(options.kernels),
             precision,
             limit,
+            turn_limit: options.turn_limit,
             threads,
             slots: Vec::new(),
             filled: Vec::new(),
@@ -186,6 +189,7 @@ impl ReferenceSession {
             kernels: self.kernels,
             limit: self.limit,
             threads: &self.threads,
+            turns: RefCell::new(TurnsTaken::none(self.turn_limit)),
         };
         let results = interpreter.graph(&program.graph, values)?;
         let mut outputs = Vec::new();

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::ir::KernelSet;
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
-use crate::options::Options;
+use crate::options::{Options, TurnLimit};
 use crate::plan::{self, Plan};
 use crate::precision::Precision;
 
@@ -43,6 +43,7 @@ pub struct Session {
     kernels: KernelSet,
     precision: Precision,
     limit: MemoryLimit,
+    turn_limit: TurnLimit,
     threads: Arc<Threads>,
     methods: Vec<MethodState>,
     /// Working memory for steps that this session takes together with others, if it is the first.
@@ -73,6 +74,7 @@ impl Session {
             kernels: options.precision.kernels(options.kernels),
             precision: options.precision,
             limit,
+            turn_limit: options.turn_limit,
             threads,
             methods,
             memory: Storage::zeroed(0),
@@ -119,6 +121,7 @@ impl Session {
             kernels: self.kernels,
             precision: self.precision,
             limit: self.limit,
+            turn_limit: self.turn_limit,
             threads: Arc::clone(&self.threads),
             methods,
             memory: Storage::zeroed(0),

@@ -25,6 +25,7 @@ use super::outputs::Outputs;
 use super::steps::Run;
 use crate::error::Error;
 use crate::inputs;
+use crate::options::TurnsTaken;
 
 /// One of these for each session; nothing is allocated for a session alone.
 type Each<T> = SmallVec<[T; 1]>;
@@ -271,6 +272,7 @@ fn run_group(
         method: &session.model.methods()[index],
         files: session.model.files().len(),
         memory,
+        turns: TurnsTaken::none(session.turn_limit),
     };
     let who: SmallVec<[usize; 8]> = (0..group.len()).collect();
     run.steps(&plan.steps, &who)?;

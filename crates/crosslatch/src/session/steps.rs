@@ -1,4 +1,4 @@
-//! Running the steps of a plan: kernels in order, and the branches of a `cond`.
+//! Running the steps of a plan: kernels in order, the branches of a `cond`, the turns of a loop.
 //!
 //! A plan names memory by block and place; here the places become slices, lent for one kernel at a
 //! time by [`Blocks`], which refuses two that overlap where one is written.
@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 use super::written::{Written, lies_in_order};
 use crate::error::Error;
 use crate::model::Method;
-use crate::plan::{Block, Location, Operand, RunStep, Step};
+use crate::options::TurnsTaken;
+use crate::plan::{Block, Location, Operand, Repeat, RunStep, Step};
 use crate::tensor::is_true;
 
 /// A session that takes part in a run.
@@ -39,6 +40,8 @@ pub(super) struct Run<'r> {
     pub files: usize,
     /// Working memory for steps that several sessions take together.
     pub memory: &'r mut Storage,
+    /// How many turns loops have taken.
+    pub turns: TurnsTaken,
 }
 
 impl Run<'_> {
@@ -50,6 +53,7 @@ impl Run<'_> {
                 Step::Run(step) => self
                     .kernel(step, who)
                     .map_err(|reason| self.error(&step.node, reason))?,
+                Step::Loop { repeat, body, node } => self.repeat(repeat, body, who, node)?,
                 Step::Cond {
                     predicate,
                     branches,
@@ -75,6 +79,43 @@ impl Run<'_> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Runs the turns of a loop, in each session as many as it needs.
+    fn repeat(
+        &mut self,
+        repeat: &Repeat,
+        body: &[Step],
+        who: &[usize],
+        node: &str,
+    ) -> Result<(), Error> {
+        let mut going: SmallVec<[usize; 4]> = SmallVec::from_slice(who);
+        for turn in 0.. {
+            match repeat {
+                Repeat::Times(turns) if turn == *turns => return Ok(()),
+                Repeat::Times(_) => {}
+                Repeat::While(head, tested) => {
+                    self.steps(head, &going)?;
+                    let mut goes_on = SmallVec::new();
+                    for member in going {
+                        let is_true = self
+                            .predicate(member, tested)
+                            .map_err(|reason| self.error(node, reason))?;
+                        if is_true {
+                            goes_on.push(member);
+                        }
+                    }
+                    going = goes_on;
+                    if going.is_empty() {
+                        return Ok(());
+                    }
+                }
+            }
+            let counted = self.turns.count();
+            counted.map_err(|reason| self.error(node, reason))?;
+            self.steps(body, &going)?;
         }
         Ok(())
     }

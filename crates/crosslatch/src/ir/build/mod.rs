@@ -1,7 +1,7 @@
 //! Building programs in Rust.
 //!
 //! A [`ProgramBuilder`] collects slots and outputs, a [`GraphBuilder`] the calls; a branch of
-//! `cond` is a closure over a graph builder of its own. Types are not written down: each call is
+//! `cond` or the body of a loop is a closure over a graph builder of its own (`build/regions.rs`). Types are not written down: each call is
 //! lowered as it is added, which gives the shapes of its results and reports a mistake where it is
 //! made. Sizes may depend on symbols: a call is then lowered at several sample values of them, and
 //! the sizes of its results are interpolated (`build/samples.rs`).
@@ -24,6 +24,7 @@
 //! # Ok::<(), crosslatch::ir::build::BuildError>(())
 //! ```
 
+mod regions;
 mod samples;
 
 use std::rc::Rc;
@@ -35,7 +36,7 @@ use super::bind::Known;
 use super::call::OpError;
 use super::catalogue::Catalogue;
 use super::graph::{
-    COND, Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueType,
+    Graph, Node, Output, Program, Provenance, Slot, SlotKind, Symbol, TensorType, ValueType,
 };
 use super::infer::infer;
 use super::nesting::TooDeep;
@@ -97,12 +98,15 @@ pub enum BuildError {
     /// A value is stored to something that is not a slot.
     #[error("only a slot can be stored to")]
     NotASlot,
-    /// An operand of a `cond` does not belong to the graph.
+    /// An operand does not belong to the graph.
     #[error("an operand is not defined in this graph")]
     UndefinedOperand,
     /// The branches of a `cond` do not return the same types, shapes and strides.
     #[error("the branches of a `cond` return tensors of different types")]
     BranchResults,
+    /// The body of a loop does not return what the loop carries, or a loop has nothing to take rows of.
+    #[error("the body of a loop does not return tensors of the types that it is given")]
+    LoopResults,
     /// Branches are nested too deep.
     #[error("branches are {0}")]
     TooDeep(#[from] TooDeep),
@@ -318,7 +322,7 @@ impl GraphBuilder {
         let mut node = Node {
             op: op.clone(),
             args: bound,
-            branches: Vec::new(),
+            regions: Vec::new(),
             results: Vec::new(),
             provenance: Provenance::default(),
         };
@@ -356,71 +360,5 @@ impl GraphBuilder {
             ids.push(self.define(name, ty, known));
         }
         Ok(ids)
-    }
-
-    /// Adds a `cond`, which takes one of two graphs. Each branch gets the operands under names of
-    /// its own and says what it returns; both must return tensors of the same types, shapes and
-    /// strides.
-    ///
-    /// # Errors
-    /// If a branch cannot be built, or the two return different types.
-    pub fn cond(
-        &mut self,
-        predicate: ValueId,
-        operands: &[ValueId],
-        then: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
-        otherwise: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
-    ) -> Result<Vec<ValueId>, BuildError> {
-        let (then, results) = self.branch(operands, then)?;
-        let (otherwise, others) = self.branch(operands, otherwise)?;
-        let same = |(a, b): (&Known, &Known)| match (a, b) {
-            (Known::Tensor(s, a), Known::Tensor(t, b)) => {
-                s == t && a.shape == b.shape && a.strides == b.strides
-            }
-            _ => false,
-        };
-        let all_same =
-            |(a, b): (&Vec<Known>, &Vec<Known>)| a.len() == b.len() && a.iter().zip(b).all(same);
-        if !results.iter().zip(&others).all(all_same) {
-            return Err(BuildError::BranchResults);
-        }
-        let op = self.catalogue.get(COND);
-        let op = op.ok_or_else(|| BuildError::UnknownOperator(COND.to_owned()))?;
-        let op = op.clone();
-        let ids = self.define_all(COND, results)?;
-        let operands = operands.iter().copied().map(Some).collect();
-        self.graph.nodes.push(Node {
-            op,
-            args: vec![Arg::Value(predicate), Arg::Values(operands)],
-            branches: vec![then, otherwise],
-            results: ids.clone(),
-            provenance: Provenance::default(),
-        });
-        Ok(ids)
-    }
-
-    fn branch(
-        &self,
-        operands: &[ValueId],
-        build: impl FnOnce(&mut GraphBuilder, &[ValueId]) -> Result<Vec<ValueId>, BuildError>,
-    ) -> Result<(Graph, Vec<Vec<Known>>), BuildError> {
-        let samples = Rc::clone(&self.samples);
-        let mut builder = GraphBuilder::new(self.catalogue, samples, self.depth + 1);
-        TooDeep::check(builder.depth)?;
-        let mut inputs = Vec::with_capacity(operands.len());
-        for (i, operand) in operands.iter().enumerate() {
-            let known = self.known.get(operand.index()).cloned();
-            let known = known.ok_or(BuildError::UndefinedOperand)?;
-            let ty = self.graph.value(*operand).ty.clone();
-            inputs.push(builder.input(&format!("a{i}"), ty, known));
-        }
-        let results = build(&mut builder, &inputs)?;
-        let known = (0..self.samples.count()).map(|sample| {
-            let of = |id: &ValueId| builder.known.get(id.index())?.get(sample).cloned();
-            results.iter().filter_map(of).collect()
-        });
-        let known = known.collect();
-        builder.graph.outputs = results.into_iter().map(Arg::Value).collect();
-        Ok((builder.graph, known))
     }
 }

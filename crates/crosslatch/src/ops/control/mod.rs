@@ -1,7 +1,7 @@
-//! Operators that compute no tensor: `cond`, assertions, arithmetic on sizes.
+//! Operators that compute no tensor: `cond` and loops, assertions, arithmetic on sizes.
 
 mod assertions;
-mod cond;
+mod regions;
 mod size_arithmetic;
 
 use crate::ir::catalogue::Table;
@@ -9,6 +9,6 @@ use crate::ir::catalogue::Table;
 /// The tables of this folder.
 pub(super) const TABLES: &[Table] = &[
     assertions::OPERATORS,
-    cond::OPERATORS,
+    regions::OPERATORS,
     size_arithmetic::OPERATORS,
 ];

@@ -135,7 +135,7 @@ impl Walk<'_> {
         let operands: Vec<ValueId> = operands.iter().flatten().copied().collect();
         let inputs: Vec<Dependence> = operands.iter().map(|id| self.values[id.index()]).collect();
         let mut has_grown = false;
-        for branch in &node.branches {
+        for branch in &node.regions {
             let inner = of_graph(branch, &inputs);
             for (id, arg) in node.results.iter().zip(&branch.outputs) {
                 has_grown |= self.grow(*id, joined(arg.values(), &inner));

@@ -206,7 +206,7 @@ impl Insert<'_> {
         self.nodes.push(Node {
             op: Arc::clone(op),
             args,
-            branches: Vec::new(),
+            regions: Vec::new(),
             results: vec![result],
             provenance: Provenance::default(),
         });

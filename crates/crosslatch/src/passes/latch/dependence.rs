@@ -1,7 +1,7 @@
 //! Which nodes are fixed: depend on weights and latched inputs only.
 //!
 //! Operators of the catalogue are deterministic, so a node is fixed if its operands are, with two
-//! exceptions: a `cond` is never moved, and a value whose memory some node changes later is not the
+//! exceptions: a `cond` or a loop is never moved, and a value whose memory some node changes later is not the
 //! same at every step. State is never fixed.
 
 use crate::effects::overwritten;
@@ -74,5 +74,5 @@ pub fn fixed(program: &Program, latched: &[usize]) -> Fixed {
 
 fn is_movable(node: &Node, overwritten: &[bool]) -> bool {
     let writes = node.op.schema.written().next().is_some();
-    !node.is_cond() && !writes && !node.results.iter().any(|id| overwritten[id.index()])
+    node.control().is_none() && !writes && !node.results.iter().any(|id| overwritten[id.index()])
 }

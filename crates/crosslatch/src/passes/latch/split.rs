@@ -214,7 +214,7 @@ impl<'p> Builder<'p> {
             self.part.program.graph.nodes.push(Node {
                 op: op.clone(),
                 args: vec![Arg::Value(id), Arg::None],
-                branches: Vec::new(),
+                regions: Vec::new(),
                 results: vec![copy],
                 provenance: Provenance::default(),
             });

@@ -1,13 +1,13 @@
-//! The walk over a graph: each node in turn, and the branches of a `cond` as graphs of their own.
+//! The walk over a graph: each node in turn, and regions as graphs of their own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lowerer::{LoweredGraph, Lowerer, Value};
 use crate::error::Error;
-use crate::ir::Number;
 use crate::ir::graph::{Arg, Graph, Node, ValueId};
 use crate::ir::verify::label;
+use crate::ir::{Control, Number};
 use crate::plan::instructions::{Inst, NamedValue};
 
 impl Lowerer<'_> {
@@ -23,11 +23,13 @@ impl Lowerer<'_> {
         }
         let mut insts = Vec::new();
         for node in &graph.nodes {
-            let results = if node.is_cond() {
-                self.cond(graph, node, &values, &mut insts)?
-            } else {
-                self.node(graph, node, &values, &mut insts)
-                    .map_err(|reason| self.error(graph, node, reason))?
+            let results = match node.control() {
+                Some(Control::Cond) => self.cond(graph, node, &values, &mut insts)?,
+                Some(Control::While) => self.while_loop(graph, node, &values, &mut insts)?,
+                Some(Control::Scan) => self.scan(graph, node, &values, &mut insts)?,
+                None => self
+                    .node(graph, node, &values, &mut insts)
+                    .map_err(|reason| self.error(graph, node, reason))?,
             };
             let makers = made_by(node).into_iter();
             for ((id, value), made_by) in node.results.iter().zip(results).zip(makers) {
@@ -75,7 +77,7 @@ impl Lowerer<'_> {
             // The predicate depends on sizes only: one branch is never taken.
             Some(Value::Number(n)) => {
                 let taken = if n.to_i64() != 0 { 0 } else { 1 };
-                let branch = self.branch(graph, node, taken, operands)?;
+                let branch = self.region(graph, node, taken, operands)?;
                 insts.extend(branch.insts);
                 return Ok(branch.results.into_iter().flatten().collect());
             }
@@ -83,8 +85,8 @@ impl Lowerer<'_> {
         };
         let outer = self.storages.len();
         let mut branches = [
-            self.branch(graph, node, 0, operands.clone())?,
-            self.branch(graph, node, 1, operands)?,
+            self.region(graph, node, 0, operands.clone())?,
+            self.region(graph, node, 1, operands)?,
         ];
         let name: Arc<str> = label(graph, node).into();
         let results = self
@@ -109,46 +111,48 @@ impl Lowerer<'_> {
         })
     }
 
-    /// Lowers a branch of a `cond` for these operands.
-    fn branch(
+    /// Lowers a region of a node for these inputs.
+    pub(super) fn region(
         &mut self,
         graph: &Graph,
         node: &Node,
         number: usize,
-        operands: Vec<Option<Value>>,
+        inputs: Vec<Option<Value>>,
     ) -> Result<LoweredGraph, Error> {
         let outer = self.path.len();
         let result = node
             .results
             .first()
             .map(|id| graph.value(*id).name.as_str());
-        let (name, branch) = (result.unwrap_or("cond"), BRANCHES[number]);
-        self.path.push_str(&format!("{name}/{branch}/"));
-        let lowered = self.graph(&node.branches[number], operands);
+        let keywords = node.control().map_or(&[][..], Control::keywords);
+        let name = result.unwrap_or("cond");
+        self.path.push_str(&format!("{name}/{}/", keywords[number]));
+        let lowered = self.graph(&node.regions[number], inputs);
         self.path.truncate(outer);
         lowered
     }
 }
-
-/// The names of a `cond`'s branches.
-const BRANCHES: [&str; 2] = ["then", "else"];
 
 /// What made each result of a node.
 fn made_by(node: &Node) -> Vec<String> {
     if !node.is_cond() {
         return vec![node.op.schema.name.clone(); node.results.len()];
     }
-    let branches = node.branches.iter().zip(BRANCHES).map(|(branch, name)| {
-        let makers = branch.nodes.iter();
-        let makers = makers.flat_map(|n| n.results.iter().map(|id| (*id, &*n.op.schema.name)));
-        let mut makers: HashMap<ValueId, &str> = makers.collect();
-        makers.extend(branch.inputs.iter().map(|id| (*id, "the operand")));
-        let returned = branch.outputs.iter().map(|output| match output {
-            Arg::Value(id) => makers.get(id).copied().unwrap_or_default(),
-            _ => "",
+    let branches = node
+        .regions
+        .iter()
+        .zip(Control::Cond.keywords())
+        .map(|(branch, name)| {
+            let makers = branch.nodes.iter();
+            let makers = makers.flat_map(|n| n.results.iter().map(|id| (*id, &*n.op.schema.name)));
+            let mut makers: HashMap<ValueId, &str> = makers.collect();
+            makers.extend(branch.inputs.iter().map(|id| (*id, "the operand")));
+            let returned = branch.outputs.iter().map(|output| match output {
+                Arg::Value(id) => makers.get(id).copied().unwrap_or_default(),
+                _ => "",
+            });
+            returned.map(|maker| format!("{name}: {maker}")).collect()
         });
-        returned.map(|maker| format!("{name}: {maker}")).collect()
-    });
     let branches: Vec<Vec<String>> = branches.collect();
     let results = 0..node.results.len();
     results

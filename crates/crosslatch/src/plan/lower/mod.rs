@@ -1,10 +1,11 @@
 //! From a graph to instructions over storages.
 //!
 //! With all sizes known, views cost nothing: a value is a [`Place`], a layout in a storage. What
-//! is left to do is a list of instructions, kernels and copies, with `cond` as a structure. The
+//! is left to do is a list of instructions, kernels and copies, with `cond` and loops as structures. The
 //! list is written as the program means it and no cleverer: each computed result in a fresh
 //! storage, a functional update as a copy followed by a change in place, the result of a `cond`
-//! as a copy at the end of each branch, the new contents of a buffer as a copy at the end. That
+//! as a copy at the end of each branch, what a loop carries as a copy at the end of each turn, the new
+//! contents of a buffer as a copy at the end. That
 //! most of these copies are not needed is for [`super::coalesce`] to prove.
 //!
 //! A `cond` whose branches both return the same view of the same memory returns that view: this
@@ -12,6 +13,7 @@
 
 mod graph;
 mod joined;
+mod loops;
 mod lowerer;
 mod merge;
 mod node;

@@ -13,7 +13,7 @@ use crate::plan::conflict::Conflict;
 use crate::plan::instructions::{CopyReason, Inst, Place};
 
 impl Lowerer<'_> {
-    /// Lowers a node that is no `cond`; returns what its results are.
+    /// Lowers a node without regions; returns what its results are.
     pub(super) fn node(
         &mut self,
         graph: &Graph,

@@ -1,23 +1,18 @@
 //! Random programs over a few caches: views, in-place writes, functional updates, both custom
-//! operators, nested `cond`s, and stores to state.
+//! operators, nested `cond`s and loops (`control.rs`), and stores to state.
 //!
 //! The seed and the number of statements determine a program. Every statement takes its operands
 //! from all values before it, so that aliases of aliases and writes through views of views are
 //! common.
 
-use std::cell::RefCell;
-
 use crosslatch_kernels::{DType, Layout};
 
 use crate::Tensor;
-use crate::ir::build::{BuildError, GraphBuilder, ProgramBuilder};
+use crate::ir::build::{GraphBuilder, ProgramBuilder};
 use crate::ir::{Arg, Catalogue, Program, Size, TensorType, ValueId};
 
 /// Shape of the caches: batch, heads, positions, channels.
 const CACHE: [usize; 4] = [1, 2, 3, 2];
-
-/// The deepest nesting of `cond`s.
-const NESTING: usize = 2;
 
 /// A linear congruential generator with Knuth's constants.
 pub struct Random(u64);
@@ -36,11 +31,11 @@ impl Random {
         (self.0 >> 33) as usize % n.max(1)
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         from.get(self.below(from.len())).cloned()
     }
 
@@ -120,17 +115,17 @@ pub fn program(seed: u64, size: usize) -> Program {
     builder.finish().unwrap()
 }
 
-struct Statements<'g> {
-    random: Random,
-    graph: &'g mut GraphBuilder,
-    pool: Vec<ValueId>,
-    nesting: usize,
+pub(super) struct Statements<'g> {
+    pub random: Random,
+    pub graph: &'g mut GraphBuilder,
+    pub pool: Vec<ValueId>,
+    pub nesting: usize,
 }
 
 impl Statements<'_> {
     /// Adds a statement, or nothing if the one that was drawn is not valid.
-    fn add(&mut self) {
-        let results = match self.random.below(20) {
+    pub(super) fn add(&mut self) {
+        let results = match self.random.below(21) {
             0 => self.unary(),
             1 | 2 => self.binary("aten::add.Tensor"),
             3..=5 => self.view(),
@@ -144,6 +139,7 @@ impl Statements<'_> {
             13 | 14 => self.update(),
             15 => self.alias(),
             16 => self.predicate(),
+            17 => self.repeat(),
             _ => self.cond(),
         };
         self.pool.extend(results.unwrap_or_default());
@@ -153,7 +149,7 @@ impl Statements<'_> {
         self.graph.call_all(operator, args).ok()
     }
 
-    fn of_type(&self, dtype: DType, fits: impl Fn(&Layout) -> bool) -> Vec<ValueId> {
+    pub(super) fn of_type(&self, dtype: DType, fits: impl Fn(&Layout) -> bool) -> Vec<ValueId> {
         let fits = |v: &ValueId| {
             self.graph
                 .tensor(*v)
@@ -162,7 +158,7 @@ impl Statements<'_> {
         self.pool.iter().copied().filter(fits).collect()
     }
 
-    fn float(&mut self) -> Option<ValueId> {
+    pub(super) fn float(&mut self) -> Option<ValueId> {
         let values = self.of_type(DType::F32, |_| true);
         self.random.pick(&values)
     }
@@ -384,106 +380,4 @@ impl Statements<'_> {
         );
         self.call("aten::any", &[("self", nonzero.ok()?.into())])
     }
-
-    fn cond(&mut self) -> Option<Vec<ValueId>> {
-        if self.nesting == NESTING {
-            return None;
-        }
-        let predicates = self.of_type(DType::Bool, |l| l.numel() == 1);
-        let predicate = self.random.pick(&predicates)?;
-        let mut operands = predicates;
-        operands.extend(self.of_type(DType::I64, |_| true));
-        for _ in 0..2 + self.random.below(3) {
-            operands.push(self.float()?);
-        }
-        let sizes = [1 + self.random.below(4), 1 + self.random.below(4)];
-        let seeds = [self.random.below(1 << 30), self.random.below(1 << 30)];
-        let (wanted, nesting) = (1 + self.random.below(2), self.nesting + 1);
-        let shapes = RefCell::new(Vec::new());
-        let results = self.graph.cond(
-            predicate,
-            &operands,
-            |graph, inputs| {
-                let (mut random, pool) = block(graph, inputs, seeds[0], sizes[0], nesting);
-                let plain = plain_floats(graph, &pool);
-                let mut chosen = Vec::new();
-                for _ in 0..wanted {
-                    if let Some((value, shape)) = random.pick(&plain) {
-                        chosen.push(own(graph, &mut random, value)?);
-                        shapes.borrow_mut().push(shape);
-                    }
-                }
-                Ok(chosen)
-            },
-            |graph, inputs| {
-                let (mut random, pool) = block(graph, inputs, seeds[1], sizes[1], nesting);
-                let mut chosen = Vec::new();
-                for shape in shapes.borrow().iter() {
-                    let mut fitting = plain_floats(graph, &pool);
-                    fitting.retain(|(_, s)| s == shape);
-                    chosen.push(match random.pick(&fitting) {
-                        Some((value, _)) => own(graph, &mut random, value)?,
-                        None => constant(graph, shape)?,
-                    });
-                }
-                Ok(chosen)
-            },
-        );
-        results.ok()
-    }
-}
-
-/// Adds the statements of a branch, and returns all values in it.
-fn block(
-    graph: &mut GraphBuilder,
-    inputs: &[ValueId],
-    seed: usize,
-    size: usize,
-    nesting: usize,
-) -> (Random, Vec<ValueId>) {
-    let mut statements = Statements {
-        random: Random::new(seed as u64),
-        graph,
-        pool: inputs.to_vec(),
-        nesting,
-    };
-    for _ in 0..size {
-        statements.add();
-    }
-    (statements.random, statements.pool)
-}
-
-/// The contiguous float tensors and their shapes: both branches of a `cond` must return the same
-/// strides.
-fn plain_floats(graph: &GraphBuilder, pool: &[ValueId]) -> Vec<(ValueId, Vec<usize>)> {
-    let plain = |v: &ValueId| match graph.tensor(*v)? {
-        (DType::F32, l) if l.strides == Layout::contiguous(&l.shape).strides => {
-            Some((*v, l.shape.to_vec()))
-        }
-        _ => None,
-    };
-    pool.iter().filter_map(plain).collect()
-}
-
-/// What a branch returns for a value: mostly a clone, because `torch.cond` asks for one and because
-/// most programs whose branches return operands are refused.
-fn own(
-    graph: &mut GraphBuilder,
-    random: &mut Random,
-    value: ValueId,
-) -> Result<ValueId, BuildError> {
-    match random.chance(80) {
-        true => graph.call("aten::clone", &[("self", value.into())]),
-        false => Ok(value),
-    }
-}
-
-fn constant(graph: &mut GraphBuilder, shape: &[usize]) -> Result<ValueId, BuildError> {
-    let size: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
-    let args = [
-        ("size", Arg::from(&size[..])),
-        ("fill_value", 7.0.into()),
-        ("dtype", DType::F32.into()),
-    ];
-    graph.call("aten::full", &args)
 }

@@ -9,6 +9,7 @@
 //! These tests are tested in turn: if the plan forgets any one rule of [`Conflict`], some program
 //! among the first thousand fails.
 
+mod control;
 mod generate;
 
 use super::conflict::{Conflict, FORGOTTEN};
@@ -44,6 +45,8 @@ enum Refusal {
     SharedElements,
     /// It exceeds the memory limit.
     Memory,
+    /// A loop writes what it is given anew at each turn.
+    CarriedIsWritten,
 }
 
 impl Refusal {
@@ -56,6 +59,9 @@ impl Refusal {
             Error::Node { reason, .. } if reason.contains("whose elements share memory") => {
                 Some(Refusal::SharedElements)
             }
+            Error::Node { reason, .. } if reason.contains("writes what it is carried") => {
+                Some(Refusal::CarriedIsWritten)
+            }
             _ => None,
         }
     }
@@ -65,8 +71,13 @@ impl Refusal {
 fn random_programs_mean_the_same_planned_and_interpreted() {
     let programs = std::env::var("CROSSLATCH_PROGRAMS").ok();
     let programs = programs.and_then(|n| n.parse().ok()).unwrap_or(10_000);
-    let all = [Refusal::Undecided, Refusal::SharedElements, Refusal::Memory];
-    let mut refused = [0; 3];
+    let all = [
+        Refusal::Undecided,
+        Refusal::SharedElements,
+        Refusal::Memory,
+        Refusal::CarriedIsWritten,
+    ];
+    let mut refused = [0; 4];
     for seed in 0..programs {
         match outcome(seed, SIZE) {
             Outcome::Equal => {}

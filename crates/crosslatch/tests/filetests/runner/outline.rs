@@ -3,8 +3,8 @@
 //! The IR's parser does not record lines. But in a test each statement is on a line of its own, so
 //! the lines, classified by their first word, match the statements of the parsed program in order.
 
-use crosslatch::ir::Program;
 use crosslatch::ir::graph::{Graph, Node};
+use crosslatch::ir::{Control, Program};
 
 /// The statements of a program, each with its line.
 pub struct Outline {
@@ -129,7 +129,7 @@ impl Outline {
     }
 }
 
-/// Collects the nodes of a graph and of its branches, in the order in which they are written.
+/// Collects the nodes of a graph and of its regions, in the order in which they are written.
 fn walk(graph: &Graph, before: &str, nodes: &mut Vec<NodeLine>) {
     for node in &graph.nodes {
         let names = node.results.iter().map(|id| &graph.value(*id).name);
@@ -140,8 +140,9 @@ fn walk(graph: &Graph, before: &str, nodes: &mut Vec<NodeLine>) {
             label: format!("`{first}` ({})", node.op.schema.name),
             values,
         });
-        for (branch, which) in node.branches.iter().zip(["then", "else"]) {
-            walk(branch, &format!("{before}{first}/{which}/"), nodes);
+        let keywords = node.control().map_or(&[][..], Control::keywords);
+        for (region, which) in node.regions.iter().zip(keywords) {
+            walk(region, &format!("{before}{first}/{which}/"), nodes);
         }
     }
 }
