@@ -4,12 +4,14 @@
 //! dependencies, so that it starts at once.
 
 mod benches;
+mod exports;
 mod flow;
 mod fuzz;
 mod miri;
 mod operators;
 mod python;
 mod testing;
+mod torch;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -28,6 +30,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   operators --torch VERSION [ARGS…]
                  tests the operators for PyTorch with another torch, such as 2.12, in an
                  environment of its own
+  exports [--torch VERSION] [COUNT [FIRST]]
+                 draws random modules, exports them, and compares the engine with PyTorch
   families       writes docs/guide/families.md: which models are exported, what latching saves
   bench ops      the operators for PyTorch beside the published ones, if those are installed
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
             [] => Err("--torch needs a version, such as 2.12".into()),
         },
         "operators" => operators(&root, rest),
+        "exports" => exports::exports(&root, rest),
         "families" => families(&root),
         "bench" => benches::bench(&root, rest),
         "soak" => benches::soak(&root, rest),

@@ -127,9 +127,8 @@ fn kernels_with_lesser_instructions(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds what the Python tests use, and runs those below `python/tests`.
-fn in_python(root: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
-    let python = python::environment(root)?;
+/// Builds what Python uses: all libraries and programs, with one set of features.
+pub fn build(root: &Path) -> Result<(), Failure> {
     run(cargo(root)
         .args([
             "build",
@@ -139,7 +138,13 @@ fn in_python(root: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
             "--bins",
             "--examples",
         ])
-        .args(SERVER))?;
+        .args(SERVER))
+}
+
+/// Runs the Python tests below `python/tests`.
+fn in_python(root: &Path, tests: &str, args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    build(root)?;
     pytest(root, &python, &format!("python/tests/{tests}"), args)
 }
 
