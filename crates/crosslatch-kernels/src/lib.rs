@@ -22,10 +22,13 @@
 //! | [`rows`] | softmax and normalization |
 //! | [`matmul`] | gemm, gemv, quantized products, microkernels |
 //! | [`attention`], [`convolution`] | what is built of products |
+//! | [`complex`] | arithmetic on complex numbers, Fourier transforms |
+//! | [`recurrent`] | LSTM, GRU and plain recurrence, over sequences |
 //! | [`pooling`], [`resampling`] | windows of images: the greatest element, the mean; images in another size |
 //! | [`probes`] | what the machine can do: memory bandwidth, peak arithmetic |
 
 pub mod attention;
+pub mod complex;
 pub mod convolution;
 pub mod elements;
 pub mod kernel;
@@ -33,6 +36,7 @@ pub mod matmul;
 pub mod movement;
 pub mod pooling;
 pub mod probes;
+pub mod recurrent;
 pub mod reduce;
 pub mod resampling;
 pub mod rows;

@@ -169,6 +169,8 @@ pub struct MissingCall {
     pub node: String,
     /// Line of the model, where the file has it.
     pub source: Option<String>,
+    /// Why there is none, if there never will be, and what to do.
+    pub reason: Option<&'static str>,
 }
 
 impl fmt::Display for MissingOperators {
@@ -184,10 +186,14 @@ impl fmt::Display for MissingOperators {
                 operator,
                 node,
                 source,
+                reason,
             } = call;
             write!(f, "\n  {operator}, method `{method}`, node `{node}`")?;
             if let Some(source) = source {
                 write!(f, ", from {source}")?;
+            }
+            if let Some(reason) = reason {
+                write!(f, ": {reason}")?;
             }
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
+use crosslatch_kernels::complex::{self, Complex};
 use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::tensor::checked_numel;
-use crosslatch_kernels::{
-    Bool, DType, Element, Layout, Storage, TensorMut, TensorRef, with_element,
-};
+use crosslatch_kernels::{Bool, DType, Element, Layout, Storage, TensorMut, TensorRef};
 
 use crate::ir::Number;
 
@@ -133,13 +132,11 @@ impl Tensor {
     pub fn try_copy_of(tensor: &TensorRef<'_>) -> Result<Tensor, OutOfMemory> {
         let layout = Layout::contiguous(tensor.shape());
         let mut storage = Storage::try_zeroed(layout.numel() * tensor.dtype().size())?;
-        with_element!(tensor.dtype(), T => {
-            let data = tensor.data::<T>();
-            let copy: &mut [T] = bytemuck::cast_slice_mut(storage.bytes_mut());
-            for (to, from) in copy.iter_mut().zip(tensor.layout().positions()) {
-                *to = data[from];
-            }
-        });
+        let size = tensor.dtype().size();
+        let copy = storage.bytes_mut().chunks_exact_mut(size);
+        for (to, from) in copy.zip(tensor.layout().positions()) {
+            to.copy_from_slice(&tensor.bytes()[from * size..][..size]);
+        }
         Ok(Tensor {
             dtype: tensor.dtype(),
             layout,
@@ -199,10 +196,8 @@ impl From<Number> for Tensor {
 
 /// Whether the only element of a tensor, a predicate, is true.
 pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
-    with_element!(tensor.dtype(), T => {
-        let data = tensor.data::<T>();
-        tensor.layout().positions().next().is_some_and(|p| data[p].to_f64() != 0.0)
-    })
+    let first = tensor.layout().positions().next();
+    first.is_some_and(|p| complex::element(tensor, p) != Complex::real(0.0))
 }
 
 /// Every constructor makes memory that fits the layout, so borrowing it cannot fail.

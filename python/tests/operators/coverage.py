@@ -31,6 +31,8 @@ TOLERANCES = {
 FLOATS = (torch.float32,)
 INTEGERS = (torch.int64, torch.int32, torch.uint8, torch.bool)
 HALVES = (torch.float16, torch.bfloat16)
+WIDE = (torch.float32, torch.float64)
+COMPLEX_TYPES = (torch.complex64, torch.complex128)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,16 @@ class Entry:
     (for integer inputs, which have equal elements)."""
 
 
-def _entries(names: str, **options) -> list[Entry]:
-    return [Entry(name, **options) for name in names.split()]
+OF_COMPLEX = frozenset("""
+    view_as_real imag real conj conj_physical resolve_conj angle abs add sub mul div neg reciprocal square exp
+    log sqrt sum mean eq ne cat clone reshape permute transpose select narrow expand unsqueeze zeros_like
+    full_like
+""".split())
+"""Operators that also take complex numbers."""
+
+
+def _entries(names: str, dtypes: tuple[torch.dtype, ...] = FLOATS + INTEGERS) -> list[Entry]:
+    return [Entry(name, dtypes + COMPLEX_TYPES * (name in OF_COMPLEX)) for name in names.split()]
 
 
 ENTRIES: list[Entry] = [
@@ -59,7 +69,7 @@ ENTRIES: list[Entry] = [
         nn.functional.leaky_relu
         nn.functional.elu nn.functional.hardtanh clamp clamp_min clamp_max
         matmul bmm mm addmm baddbmm einsum
-        pow mean sum amax amin max min any all var
+        mean sum amax amin max min any all var
         rsqrt sqrt exp log log2 log10 log1p sin cos tanh sigmoid erf
         neg abs reciprocal square sign floor ceil round trunc
         add sub mul div floor_divide remainder fmod rsub maximum minimum
@@ -88,7 +98,24 @@ ENTRIES: list[Entry] = [
     *_entries("nn.functional.conv_transpose1d nn.functional.conv_transpose2d nn.functional.unfold "
               "cdist nn.functional.pdist", dtypes=FLOATS),
     *_entries("masked_scatter diff"),
+    *_entries("nn.functional.embedding_bag recurrent_cells histc weight_norm unfold_backward nn.functional.conv3d",
+              dtypes=(*WIDE, *HALVES)),
+    *_entries("grouped_mm", dtypes=(torch.float32, *HALVES)),
+    # In bfloat16, sums that cancel differ by more: PyTorch rounds every term.  Its exporter says another
+    # number of bags than its kernel returns.
+    *_entries("nn.functional.grid_sample embedding_bag_with_bags recurrent", dtypes=(*WIDE, torch.float16)),
+    *_entries("""
+        fft.fft fft.ifft fft.rfft fft.irfft fft.hfft fft.ihfft fft.fft2 fft.ifft2 fft.rfft2 fft.irfft2
+        fft.fftn fft.ifftn fft.rfftn fft.irfftn stft istft
+    """, dtypes=(*WIDE, *COMPLEX_TYPES)),
+    *_entries("complex polar", dtypes=WIDE),
+    *_entries("view_as_complex", dtypes=WIDE),
+    *_entries("real conj conj_physical resolve_conj angle"),
+    *_entries("view_as_real imag", dtypes=()),
+    *_entries("core_directly", dtypes=FLOATS + HALVES + INTEGERS),
     *_entries("to float half bfloat16 long int bool byte", dtypes=FLOATS + HALVES + INTEGERS),
+    # PyTorch's powers of complex numbers are logarithms and exponents in single precision.
+    Entry("pow", FLOATS + INTEGERS + COMPLEX_TYPES, tolerance=Tolerance(5e-3, 1e-5)),
     # A product of many factors multiplies their rounding errors.
     Entry("prod", tolerance=Tolerance(5e-4, 1e-5)),
     Entry("topk", free=frozenset({1})),

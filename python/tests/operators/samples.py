@@ -1,10 +1,11 @@
 """Calls of operators to export: PyTorch's own sample inputs, turned into modules.
 
-The tensors of a sample become the program's inputs and everything else is fixed in it.  Operators
-that the database lacks have samples here.  A sample that cannot be compared (random, complex,
-sparse, no tensor in the result) is refused with the reason.
+The tensors of a sample become the program's inputs and everything else is fixed in it; complex ones go in and
+come out as pairs of real numbers.  Operators that the database lacks have samples here.  A sample that cannot
+be compared (random, sparse, no tensor in the result) is refused with the reason.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,8 +23,14 @@ class Refused(Exception):
 class _Operand:
     """Stands in a call's arguments where the nth input goes."""
 
-    def __init__(self, position: int):
+    def __init__(self, position: int, is_complex: bool):
         self.position = position
+        self.is_complex = is_complex
+
+    def of(self, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The operand among these inputs."""
+        given = tensors[self.position]
+        return torch.view_as_complex(given) if self.is_complex else given
 
 
 class _Shown:
@@ -48,15 +55,14 @@ class Call(torch.nn.Module):
         self.tensors = tensors
 
     def forward(self, *tensors):
-        leaves = [tensors[x.position] if isinstance(x, _Operand) else x for x in self.leaves]
+        leaves = [x.of(tensors) if isinstance(x, _Operand) else x for x in self.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.structure)
         results = pytree.tree_leaves(self.function(*args, **kwargs))
-        return tuple(x for x in results if isinstance(x, torch.Tensor))
+        return tuple(in_pairs(x) for x in results if isinstance(x, torch.Tensor))
 
     def describe(self) -> str:
         """The call in one line, for messages."""
-        leaves = [_Shown(self.tensors[x.position]) if isinstance(x, _Operand) else x
-                  for x in self.leaves]
+        leaves = [_Shown(x.of(self.tensors)) if isinstance(x, _Operand) else x for x in self.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.structure)
         return ", ".join([*(repr(x) for x in args), *(f"{k}={x!r}" for k, x in kwargs.items())])
 
@@ -67,11 +73,11 @@ def make_call(function: Callable, args: tuple, kwargs: dict) -> Call:
     tensors: list[torch.Tensor] = []
     for i, leaf in enumerate(leaves):
         if isinstance(leaf, torch.Tensor):
-            check_comparable(leaf)
-            leaves[i] = _Operand(len(tensors))
-            tensors.append(leaf)
-        elif isinstance(leaf, complex) or leaf in (torch.complex64, torch.complex128):
-            raise Refused("complex numbers")
+            check_comparable(in_pairs(leaf))
+            leaves[i] = _Operand(len(tensors), leaf.is_complex())
+            tensors.append(in_pairs(leaf))
+        elif isinstance(leaf, complex):
+            raise Refused("a complex number that is no tensor")
         elif isinstance(leaf, torch.Generator):
             raise Refused("random")
     if kwargs.get("dropout_p"):
@@ -81,12 +87,15 @@ def make_call(function: Callable, args: tuple, kwargs: dict) -> Call:
     return Call(function, leaves, structure, tuple(tensors))
 
 
+def in_pairs(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as pairs of real ones; others as they are."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def check_comparable(tensor: torch.Tensor) -> None:
     """Refuses tensors of kinds that the engine does not have."""
     if tensor.is_sparse or tensor.layout != torch.strided:
         raise Refused(f"layout {tensor.layout}")
-    if tensor.is_complex():
-        raise Refused("complex numbers")
     if tensor.device.type != "cpu":
         raise Refused(f"device {tensor.device.type}")
     if tensor.dtype not in ELEMENT_TYPES:
@@ -95,6 +104,7 @@ def check_comparable(tensor: torch.Tensor) -> None:
 
 ELEMENT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64,
                  torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+COMPLEX_TYPES = (torch.complex64, torch.complex128)
 
 
 def _constant_in_program(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
@@ -130,15 +140,123 @@ def _batch_norm(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
         yield by_batch, (x, channels(), channels())
 
 
+def _core_directly(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Core operators that no sample of PyTorch's becomes."""
+    aten = torch.ops.aten
+    some = torch.tensor([[0.5, -1.5, 2.0], [3.0, 0.0, -4.0]]).to(dtype)
+
+    def into(x, y):
+        return aten.atan2.out(x, y, out=torch.empty_like(x))
+
+    def resized(x):
+        return aten.resize_(x.clone(), x.shape)
+
+    if dtype.is_floating_point:
+        yield into, (some, some.flip(0))
+    yield resized, (some,)
+
+
+def _embedding_bag(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """With all of its results, also those for gradients."""
+    table = torch.randn(7, 5).to(dtype)
+    indices = torch.tensor([3, 1, 1, 6, 0, 2, 2])
+    for mode, padding, ends in itertools.product((0, 1, 2), (-1, 2), (False, True)):
+        offsets = torch.tensor([0, 3, 3, 5, 7] if ends else [0, 3, 3, 5])
+
+        def bags(table, indices, offsets, mode=mode, padding=padding, ends=ends):
+            return torch.ops.aten._embedding_bag(
+                table, indices, offsets, False, mode, False, None, ends, padding)
+        yield bags, (table, indices, offsets)
+        yield bags, (table, indices.int(), offsets.int())
+
+    def weighted(table, indices, offsets, weights):
+        return torch.ops.aten._embedding_bag(table, indices, offsets, False, 0, False, weights)
+    weights = torch.randn(7).to(dtype)
+    yield weighted, (table, indices, torch.tensor([0, 2, 6]), weights)
+
+
+def _recurrent(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Layers of all kinds, in one and two directions, with and without projections."""
+    for kind, layers, bidirectional, bias, batch_first, projected in itertools.product(
+            ("LSTM", "GRU", "RNN", "RELU"), (1, 3), (False, True), (False, True), (False, True),
+            (0, 3)):
+        if projected and kind != "LSTM":
+            continue
+        options = {"nonlinearity": "relu"} if kind == "RELU" else {}
+        options |= {"proj_size": projected} if projected else {}
+        module = getattr(torch.nn, kind.replace("RELU", "RNN"))(
+            5, 7, layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional, **options)
+        module = module.to(dtype).eval()
+        weights = tuple(module.state_dict().values())
+        names = tuple(module.state_dict())
+        steps, batch = (4, 1) if layers == 1 else (6, 3)
+        x = torch.randn((batch, steps, 5) if batch_first else (steps, batch, 5)).to(dtype)
+        count = layers * (2 if bidirectional else 1)
+        state = torch.randn(count, batch, projected or 7).to(dtype)
+        states = (state, torch.randn(count, batch, 7).to(dtype)) if kind == "LSTM" else (state,)
+
+        def layered(x, *others, module=module, names=names, count=len(states)):
+            states, weights = others[:count], others[count:]
+            hx = states if count == 2 else states[0]
+            return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x, hx))
+        yield layered, (x, *states, *weights)
+
+
+def _cells(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Single steps of recurrent layers."""
+    for kind, bias, batch in itertools.product(("lstm", "gru", "rnn_tanh", "rnn_relu"), (False, True), (1, 9)):
+        gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+        shapes = [(gates * 6, 5), (gates * 6, 6), *[(gates * 6,)] * (2 if bias else 0)]
+        weights = [torch.randn(shape).to(dtype) / 3 for shape in shapes]
+        states = [torch.randn(batch, 6).to(dtype) for _ in range(2 if kind == "lstm" else 1)]
+
+        def step(x, *others, kind=kind, states=len(states)):
+            hx = list(others[:states]) if states == 2 else others[0]
+            return getattr(torch.ops.aten, f"{kind}_cell")(x, hx, *others[states:])
+        yield step, (torch.randn(batch, 5).to(dtype), *states, *weights)
+
+
+def _weight_norm(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Along the first and the last dimension, with and without the norms."""
+    for shape, dim in (((3, 4), 0), ((3, 4, 5), 2), ((3, 4, 5), 0), ((2, 3, 4, 5), 3)):
+        lengths = [n if d == dim else 1 for d, n in enumerate(shape)]
+        yield (lambda v, g, dim=dim: torch._weight_norm(v, g, dim)), (
+            torch.randn(shape).to(dtype), torch.rand(lengths).to(dtype) + 0.5)
+        yield (lambda v, g, dim=dim: torch.ops.aten._weight_norm_interface(v, g, dim)), (
+            torch.randn(shape).to(dtype), torch.rand(lengths).to(dtype) + 0.5)
+
+
+def _grouped_mm(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Groups along rows, columns, depth, and each for itself; some are empty."""
+    def multiplied(a, b, ends=None):
+        return torch._grouped_mm(a, b, offs=ends)
+    for shapes, ends in ((((10, 8), (3, 8, 16)), (3, 3, 10)), (((3, 10, 8), (8, 24)), (8, 8, 24)),
+                         (((16, 24), (24, 16)), (8, 16, 24)), (((40, 32), (3, 32, 48)), (13, 21, 40))):
+        operands = [torch.randn(shape).to(dtype) for shape in shapes]
+        yield multiplied, (*operands, torch.tensor(ends, dtype=torch.int32))
+    yield multiplied, (torch.randn(3, 8, 16).to(dtype), torch.randn(3, 16, 8).to(dtype))
+
+
+def _unfold_backward(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """Windows that overlap, that leave gaps, and of one element."""
+    for shape, dim, size, step in (((7,), 0, 3, 2), ((2, 9, 3), 1, 4, 3), ((2, 9, 3), -1, 1, 2), ((5, 4), 0, 2, 5)):
+        def added(windows, shape=shape, dim=dim, size=size, step=step):
+            return torch.ops.aten.unfold_backward(windows, shape, dim, size, step)
+        yield added, (torch.randn(shape).to(dtype).unfold(dim, size, step).contiguous(),)
+
+
 _OWN = {"constant_in_program": _constant_in_program, "empty_like_filled": _empty_like_filled,
-        "batch_norm_in_eval": _batch_norm}
+        "batch_norm_in_eval": _batch_norm, "core_directly": _core_directly,
+        "embedding_bag_with_bags": _embedding_bag, "recurrent": _recurrent,
+        "recurrent_cells": _cells, "weight_norm": _weight_norm, "grouped_mm": _grouped_mm,
+        "unfold_backward": _unfold_backward}
 
 
 def _entries(name: str) -> list:
     base, _, variant = name.partition("/")
     found = [op for op in op_db
              if op.name == base and (not variant or op.variant_test_name == variant)
-             # A variant of SiLU for complex numbers.
+             # A variant of SiLU, which has no other samples.
              and op.variant_test_name != "complex"]
     if not found:
         raise KeyError(f"PyTorch's database has no operator {name}")

@@ -16,6 +16,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use smallvec::SmallVec;
 
+use crate::complex;
 use crate::runtime::partition::for_each_part;
 use crate::tensor::untyped::{untyped_data, untyped_data_mut};
 use crate::{DType, Element, Layout, TensorMut, TensorRef, Threads, with_element, with_untyped};
@@ -26,13 +27,16 @@ const GRAIN: usize = 32 * 1024;
 /// Side of the square tiles of a transposition.
 const TILE: usize = 16;
 
-/// Copies `from` into `to`, converted to its element type as `Tensor.to` does it. The shapes must
-/// be equal: a source that is to be broadcast has been expanded.
+/// Copies `from` into `to`, converted to its element type as `Tensor.to` does it: of a complex number, a real
+/// one keeps the real part. The shapes must be equal: a source that is to be broadcast has been expanded.
 ///
 /// # Panics
 /// If the shapes differ.
 pub fn copy(to: &mut TensorMut<'_>, from: &TensorRef<'_>, threads: &Threads) {
     assert_eq!(to.shape(), from.shape(), "a copy between different shapes");
+    if to.dtype() != from.dtype() && (to.dtype().is_complex() || from.dtype().is_complex()) {
+        return complex::apply(to, [complex::Source::Tensor(from)], threads, &|[x]| x);
+    }
     for_each_part(to, threads, GRAIN, &|part, to| {
         let layout = part.of(from.layout());
         if to.dtype() == from.dtype() {

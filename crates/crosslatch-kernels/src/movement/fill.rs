@@ -3,6 +3,7 @@
 //! The results are defined by their indices alone. Numbers are counted in 64 bits and rounded once,
 //! so that long ranges do not drift.
 
+use crate::complex::{Complex, fill_pairs};
 use crate::movement::copy::convert;
 use crate::tensor::layout::for_each_run;
 use crate::{Element, Layout, TensorMut, TensorRef, with_element};
@@ -29,6 +30,9 @@ impl Scalar {
 
 /// Sets every element to `value`.
 pub fn fill(to: &mut TensorMut<'_>, value: Scalar) {
+    if to.dtype().is_complex() {
+        return fill_pairs(to, Complex::real(value.element()));
+    }
     with_element!(to.dtype(), T => {
         let value = value.element::<T>();
         let layout = to.layout().clone();

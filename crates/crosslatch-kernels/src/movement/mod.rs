@@ -3,6 +3,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod embedding;
+pub(crate) mod embedding_bag;
 pub(crate) mod fill;
 pub(crate) mod gather;
 pub(crate) mod indexing;
@@ -15,11 +16,12 @@ pub(crate) mod scatter;
 
 pub use copy::{convert, copy};
 pub use embedding::{embedding, quantized_embedding};
+pub use embedding_bag::{Bag, EmbeddingBag};
 pub use fill::{Scalar, Triangle, arange, eye, fill, fill_with, linspace, read_one, triangle};
 pub use gather::{gather, take};
 pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put, position};
 pub use masked::{fill_masked, scatter_masked, write_masked};
-pub use patches::Patches;
+pub use patches::{Patches, add_windows};
 pub use quantize::{Rounding, Unquantized, dequantize_row, outlying_columns, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};
 pub use scale_rows::{scale_rows, unscale_rows};

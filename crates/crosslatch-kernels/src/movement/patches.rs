@@ -4,6 +4,7 @@
 //! Sums are taken in the order of the taps for each element, so they do not depend on threads.
 
 use crate::runtime::shared_output::SharedOutput;
+use crate::tensor::arithmetic::Accumulate;
 use crate::{Element, TensorMut, TensorRef, Threads, with_element};
 
 /// Elements that a task is worth.
@@ -162,6 +163,29 @@ impl Patches {
             }
         }
     }
+}
+
+/// Adds up windows where they came from: `out[…, i * step + k, …] += x[…, i, …, k]`, where `i` is along `dim`
+/// and `k` along the last dimension.
+///
+/// # Panics
+/// If a window lies outside of `out`.
+pub fn add_windows(out: &mut TensorMut<'_>, x: &TensorRef<'_>, dim: usize, step: usize) {
+    let (to, from) = (out.layout().clone(), x.layout());
+    let last = from.rank() - 1;
+    with_element!(out.dtype(), T => {
+        let (out, x) = (out.data::<T>(), x.data::<T>());
+        to.positions().for_each(|p| out[p] = T::from_i64(0));
+        for i in 0..from.shape[dim] {
+            for k in 0..from.shape[last] {
+                let window = from.select(last, k).select(dim, i);
+                let place = to.select(dim, i * step + k);
+                for (a, b) in place.positions().zip(window.positions()) {
+                    out[a] = T::from_accumulator(out[a].widen().add(x[b].widen()));
+                }
+            }
+        }
+    });
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use crate::runtime::threads::Threads;
 use crate::tensor::view::TensorError;
-use crate::{Layout, TensorMut, with_element};
+use crate::{Layout, TensorMut};
 
 /// Which part of a tensor a task writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +97,7 @@ pub fn try_for_each_part<E: From<TensorError> + Send>(
     let stride = layout.strides[dim];
     let tasks = tasks.min(size);
     let dtype = to.dtype();
-    let memory = with_element!(dtype, T => {
-        PartMemory(bytemuck::cast_slice_mut::<T, u8>(to.data::<T>()).as_mut_ptr())
-    });
+    let memory = PartMemory(to.bytes_mut().as_mut_ptr());
     let failed: Mutex<Option<E>> = Mutex::new(None);
     threads.run(tasks, &|task| {
         let start = size * task / tasks;

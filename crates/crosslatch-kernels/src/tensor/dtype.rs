@@ -24,11 +24,15 @@ pub enum DType {
     BF16,
     F32,
     F64,
+    /// A complex number of two `f32`: the real part, then the imaginary one.
+    C64,
+    /// A complex number of two `f64`.
+    C128,
 }
 
 impl DType {
     /// Every element type, in promotion order within its category.
-    pub const ALL: [DType; 10] = [
+    pub const ALL: [DType; 12] = [
         DType::Bool,
         DType::U8,
         DType::I8,
@@ -39,6 +43,8 @@ impl DType {
         DType::BF16,
         DType::F32,
         DType::F64,
+        DType::C64,
+        DType::C128,
     ];
 
     /// Bytes of one element.
@@ -47,7 +53,8 @@ impl DType {
             DType::Bool | DType::U8 | DType::I8 => 1,
             DType::I16 | DType::F16 | DType::BF16 => 2,
             DType::I32 | DType::F32 => 4,
-            DType::I64 | DType::F64 => 8,
+            DType::I64 | DType::F64 | DType::C64 => 8,
+            DType::C128 => 16,
         }
     }
 
@@ -64,6 +71,8 @@ impl DType {
             DType::BF16 => "bf16",
             DType::F32 => "f32",
             DType::F64 => "f64",
+            DType::C64 => "c64",
+            DType::C128 => "c128",
         }
     }
 
@@ -79,7 +88,35 @@ impl DType {
 
     /// Whether elements are integers; `bool` is not one.
     pub fn is_int(self) -> bool {
-        !self.is_float() && self != DType::Bool
+        !self.is_float() && !self.is_complex() && self != DType::Bool
+    }
+
+    /// Whether elements are complex numbers.
+    pub fn is_complex(self) -> bool {
+        matches!(self, DType::C64 | DType::C128)
+    }
+
+    /// The type of the parts of a complex number; other types themselves.
+    pub fn of_parts(self) -> DType {
+        match self {
+            DType::C64 => DType::F32,
+            DType::C128 => DType::F64,
+            other => other,
+        }
+    }
+
+    /// The complex type with parts of this type, if there is one.
+    pub fn of_pairs(self) -> Option<DType> {
+        match self {
+            DType::F32 => Some(DType::C64),
+            DType::F64 => Some(DType::C128),
+            _ => None,
+        }
+    }
+
+    /// Bytes that an element is aligned to: those of its parts.
+    pub fn alignment(self) -> usize {
+        self.of_parts().size()
     }
 }
 
@@ -282,7 +319,17 @@ fn truncate_to_i32(value: f64) -> i32 {
     }
 }
 
-/// Evaluates an expression with `$T` bound to the element type that a [`DType`] names.
+/// Ends a kernel for real numbers that got complex ones. Operators take those only where they say so, which is
+/// checked when a call is lowered.
+#[doc(hidden)]
+pub fn no_real_element(dtype: DType) -> ! {
+    unreachable!("a kernel for real numbers got elements of {dtype}")
+}
+
+/// Evaluates an expression with `$T` bound to the element type that a [`DType`] names, of real numbers.
+///
+/// # Panics
+/// If it names complex numbers.
 #[macro_export]
 macro_rules! with_element {
     ($dtype:expr, $T:ident => $body:expr) => {
@@ -327,6 +374,7 @@ macro_rules! with_element {
                 type $T = f64;
                 $body
             }
+            $crate::DType::C64 | $crate::DType::C128 => $crate::tensor::no_real_element($dtype),
         }
     };
 }
@@ -339,6 +387,11 @@ mod tests {
     fn every_type_is_found_by_its_name_and_has_its_size() {
         for dtype in DType::ALL {
             assert_eq!(DType::from_name(dtype.name()), Some(dtype));
+            if dtype.is_complex() {
+                assert_eq!(dtype.size(), 2 * dtype.of_parts().size());
+                assert_eq!(dtype.of_parts().of_pairs(), Some(dtype));
+                continue;
+            }
             with_element!(dtype, T => {
                 assert_eq!(size_of::<T>(), dtype.size());
                 assert_eq!(<T as Element>::DTYPE, dtype);

@@ -13,7 +13,7 @@ pub(crate) mod view;
 pub(crate) mod wide_columns;
 
 pub use arithmetic::Accumulate;
-pub use dtype::{Bool, DType, Element};
+pub use dtype::{Bool, DType, Element, no_real_element};
 pub use layout::{
     Dims, Layout, MAX_RANK, broadcast_shapes, checked_numel, for_each_run, is_addressable,
 };

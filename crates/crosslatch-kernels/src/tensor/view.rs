@@ -48,7 +48,7 @@ fn check(dtype: DType, layout: &Layout, bytes: &[u8]) -> Result<(), TensorError>
             available: bytes.len(),
         });
     }
-    if !(bytes.as_ptr() as usize).is_multiple_of(dtype.size()) && !bytes.is_empty() {
+    if !(bytes.as_ptr() as usize).is_multiple_of(dtype.alignment()) && !bytes.is_empty() {
         return Err(TensorError::Misaligned(dtype));
     }
     Ok(())
@@ -179,6 +179,11 @@ impl<'a> TensorMut<'a> {
         assert_eq!(T::DTYPE, self.dtype, "a kernel asked for the wrong type");
         let whole = self.bytes.len() / size_of::<T>() * size_of::<T>();
         bytemuck::cast_slice_mut(&mut self.bytes[..whole])
+    }
+
+    /// The memory, from position 0 of the layout on, as bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes
     }
 
     /// The elements as one slice, if they lie in order and without gaps.

@@ -204,6 +204,8 @@ fn element_type(ty: DLDataType) -> Option<DType> {
         (DLDataTypeCode::BFLOAT, 16, 1) => DType::BF16,
         (DLDataTypeCode::FLOAT, 32, 1) => DType::F32,
         (DLDataTypeCode::FLOAT, 64, 1) => DType::F64,
+        (DLDataTypeCode::COMPLEX, 64, 1) => DType::C64,
+        (DLDataTypeCode::COMPLEX, 128, 1) => DType::C128,
         _ => return None,
     })
 }

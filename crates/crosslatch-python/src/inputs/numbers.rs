@@ -24,7 +24,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: DType) -> Result<Tensor, Refusal
         // An empty list says nothing about the kind of its numbers.
         _ if given.layout().numel() == 0 => Tensor::zeros(dtype, given.shape()).ok(),
         DType::Bool if dtype == DType::Bool => Some(Tensor::copy_of(&given)),
-        from if from.is_int() && dtype != DType::Bool => {
+        from if from.is_int() && dtype != DType::Bool && !dtype.is_complex() => {
             let numbers = with_element!(from, S => wide(&given, <S as Element>::to_i64));
             with_element!(dtype, T => integers::<T>(given.shape(), &numbers)?)
         }

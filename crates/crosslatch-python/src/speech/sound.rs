@@ -207,7 +207,7 @@ fn floats(tensor: &TensorRef<'_>) -> PyResult<Vec<f32>> {
         DType::I8 => (0.0, 128.0),
         DType::I16 => (0.0, 32_768.0),
         DType::I32 => (0.0, 2_147_483_648.0),
-        dtype @ (DType::I64 | DType::Bool) => {
+        dtype @ (DType::I64 | DType::Bool | DType::C64 | DType::C128) => {
             return Err(failure(format!(
                 "the sound is {dtype}{:?}; give floats between -1 and 1, or whole numbers of 8, 16 \
                  or 32 bits, such as int16",

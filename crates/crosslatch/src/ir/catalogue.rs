@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::operator::{Lower, Operator, QuantizedParam, Reads};
+use super::operator::{Lower, OfComplex, Operator, QuantizedParam, Reads};
 use super::schema::{AliasInfo, Schema};
 
 /// One operator in a table.
@@ -21,6 +21,7 @@ pub struct Row {
     schema: &'static str,
     lower: Lower,
     quantized: Option<(&'static str, Reads)>,
+    complex: OfComplex,
     has_in_place: bool,
 }
 
@@ -33,6 +34,7 @@ pub const fn op(schema: &'static str, lower: Lower) -> Row {
         schema,
         lower,
         quantized: None,
+        complex: OfComplex::Moved,
         has_in_place: false,
     }
 }
@@ -55,6 +57,23 @@ impl Row {
         }
     }
 
+    /// Declares that the kernel of the operator takes complex numbers like others, because it computes nothing
+    /// with them.
+    pub const fn takes_complex(self) -> Row {
+        Row {
+            complex: OfComplex::Same,
+            ..self
+        }
+    }
+
+    /// Declares how calls with complex numbers are lowered.
+    pub const fn complex(self, lower: Lower) -> Row {
+        Row {
+            complex: OfComplex::Own(lower),
+            ..self
+        }
+    }
+
     /// # Panics
     /// If the row is malformed.
     fn operator(&self) -> Operator {
@@ -69,8 +88,18 @@ impl Row {
             schema,
             lower: self.lower,
             quantized,
+            complex: self.complex,
         }
     }
+}
+
+/// Why there is no operator of this name, if there never will be one, and what to do.
+pub fn refusal(name: &str) -> Option<&'static str> {
+    let base = name.split('.').next().unwrap_or(name);
+    base.ends_with("_backward").then_some(
+        "it computes gradients, and a program here is run, not trained: export the model after \
+         `model.eval()`, without a call of `backward`",
+    )
 }
 
 /// Operators by name.
@@ -143,6 +172,7 @@ fn in_place(op: &Operator) -> Operator {
         schema,
         lower: op.lower,
         quantized: None,
+        complex: op.complex,
     }
 }
 

@@ -40,5 +40,5 @@ pub use graph::{
 };
 pub use lowering::{Assign, Compute, Lowering, Update, View, ViewCopy, check_shape};
 pub use nesting::{MAX_DEPTH, TooDeep};
-pub use operator::Operator;
+pub use operator::{Lower, Operator};
 pub use size::Size;

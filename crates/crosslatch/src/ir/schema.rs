@@ -214,7 +214,7 @@ fn parse_type(text: &str) -> Option<(ArgType, Option<AliasInfo>, bool, bool)> {
         ("int" | "SymInt" | "bool", true) => ArgType::Ints,
         ("float", false) => ArgType::Float,
         ("float", true) => ArgType::Floats,
-        ("bool", false) => ArgType::Bool,
+        ("bool" | "SymBool", false) => ArgType::Bool,
         ("Scalar", false) => ArgType::Number,
         ("str", false) => ArgType::Str,
         ("ScalarType", false) => ArgType::DType,

@@ -10,16 +10,18 @@
 //! and `control` have no counterpart, because they need no kernel; `operands` declares nothing and
 //! helps all others. A folder imports only from those before it in this order, which a test checks:
 //! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `rows`, `matmul`, `attention`,
-//! `convolution`, `pooling`, `resampling`.
+//! `convolution`, `pooling`, `recurrent`, `fourier`, `resampling`.
 
 mod attention;
 mod control;
 mod convolution;
 mod elements;
+mod fourier;
 mod matmul;
 mod movement;
 mod operands;
 mod pooling;
+mod recurrent;
 mod reduce;
 mod resampling;
 mod rows;
@@ -44,8 +46,10 @@ const TABLES: &[&[Table]] = &[
         attention::OPERATORS,
         convolution::OPERATORS,
         pooling::OPERATORS,
-        resampling::OPERATORS,
+        recurrent::OPERATORS,
     ],
+    fourier::TABLES,
+    resampling::TABLES,
 ];
 
 impl Catalogue {
@@ -68,7 +72,7 @@ mod tests {
     }
 
     /// Folders and files of this module, each of which may import from those before it.
-    const ORDER: [&str; 12] = [
+    const ORDER: [&str; 14] = [
         "operands",
         "control",
         "views",
@@ -80,6 +84,8 @@ mod tests {
         "attention",
         "convolution",
         "pooling",
+        "recurrent",
+        "fourier",
         "resampling",
     ];
 

@@ -24,6 +24,8 @@ pub fn dtype_of(number: i64) -> Result<DType, String> {
         6 => DType::F16,
         7 => DType::F32,
         8 => DType::F64,
+        10 => DType::C64,
+        11 => DType::C128,
         12 => DType::Bool,
         13 => DType::BF16,
         _ => {
@@ -40,8 +42,6 @@ pub fn dtype_of(number: i64) -> Result<DType, String> {
 fn unsupported_dtype(number: i64) -> Option<&'static str> {
     Some(match number {
         9 => "complex32",
-        10 => "complex64",
-        11 => "complex128",
         28 => "uint16",
         29 => "float8_e4m3fn",
         30 => "float8_e5m2",

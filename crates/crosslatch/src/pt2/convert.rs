@@ -13,6 +13,7 @@ use super::schema::{
 };
 use super::signature::{output_names, outputs, slots};
 use crate::error::{MissingCall, MissingOperators};
+use crate::ir::catalogue::refusal;
 use crate::ir::graph::{Arg, Graph, Node, Output, Program, Provenance, Symbol, ValueId, ValueType};
 use crate::ir::{COND, Catalogue, SCAN, TooDeep, WHILE_LOOP};
 
@@ -198,6 +199,7 @@ impl Converter<'_> {
                     operator: op_name.clone(),
                     node: label.to_owned(),
                     source: source.clone(),
+                    reason: refusal(&op_name),
                 });
                 Vec::new()
             }

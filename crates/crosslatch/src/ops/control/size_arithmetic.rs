@@ -30,6 +30,10 @@ pub(super) const OPERATORS: Table = &[
         let this = c.tensor("self")?;
         int(this.shape().get(this.dim(c.int("dim")?)?).copied())
     }),
+    op(
+        "aten::sym_is_contiguous(Tensor self, MemoryFormat memory_format=0) -> SymBool",
+        |c| number(Number::Bool(c.tensor("self")?.layout.is_contiguous())),
+    ),
     op("aten::dim(Tensor self) -> int", |c| {
         int(Some(c.tensor("self")?.rank()))
     }),

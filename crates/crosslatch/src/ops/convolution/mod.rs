@@ -1,9 +1,10 @@
-//! Convolution over one or two dimensions.
+//! Convolution over one, two or three dimensions.
 //!
-//! All forms become one kernel over two dimensions; over one, the other has length 1. Transposed convolution
-//! is a product and a sum of patches (`transposed`).
+//! All forms become one kernel over two dimensions; over one, the other has length 1, and over three, the first
+//! one is made channels (`volume`). Transposed convolution is a product and a sum of patches (`transposed`).
 
 mod transposed;
+mod volume;
 
 use crosslatch_kernels::convolution::Convolution;
 use crosslatch_kernels::simd::Function;
@@ -33,6 +34,14 @@ pub(super) const OPERATORS: Table = &[
         |c| lower(c, Some(2)),
     ),
     op(
+        "aten::conv3d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=1, SymInt[3] padding=0, SymInt[3] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(3)),
+    ),
+    op(
+        "aten::conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=1, str padding='valid', SymInt[3] dilation=1, SymInt groups=1) -> Tensor",
+        |c| lower(c, Some(3)),
+    ),
+    op(
         "aten::conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, SymInt[1] padding=0, SymInt[1] output_padding=0, SymInt groups=1, SymInt[1] dilation=1) -> Tensor",
         |c| lower(c, Some(1)),
     ),
@@ -55,16 +64,20 @@ fn lower(call: &Call<'_>, named_dims: Option<usize>) -> Result<Lowering, OpError
     let (x, w) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
     let dims = named_dims.unwrap_or(w.rank().saturating_sub(2));
-    if !(1..=2).contains(&dims) {
-        return Err(OpError::unsupported(format!(
-            "convolution over {dims} dimensions is not supported"
-        )));
-    }
     // The operators that are always transposed have no argument that says so.
     let is_transposed = match call.has("transposed") {
         true => call.bool("transposed")?,
         false => call.has("output_padding"),
     };
+    if !(1..=3).contains(&dims) || (is_transposed && dims == 3) {
+        let kind = if is_transposed { "transposed " } else { "" };
+        return Err(OpError::unsupported(format!(
+            "{kind}convolution over {dims} dimensions is not supported"
+        )));
+    }
+    if dims == 3 {
+        return volume::lower(call, [x, w], bias);
+    }
     if is_transposed {
         return transposed::lower(call, [x, w], bias, dims);
     }

@@ -4,10 +4,11 @@
 use crosslatch_kernels::DType;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
-use crate::ir::{Call, Lowering, Number, OpError};
+use crate::ir::{Call, Compute, Lowering, Number, OpError, Update};
+use crate::ops::elements::complex;
 use crate::ops::elements::pointwise::{
-    Operand, Pointwise, common_float_type, common_type, compute_type, lower_in_own_type, number_in,
-    round_to,
+    Operand, Pointwise, binary_operands, common_float_type, common_type, compute_type,
+    lower_in_own_type, number_in, round_to,
 };
 use crate::ops::operands::range::checked_number;
 
@@ -15,45 +16,57 @@ pub(super) const OPERATORS: Table = &[
     op_with_in_place(
         "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         add,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x + y)),
     op_with_in_place(
         "aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         add,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x + y)),
     op_with_in_place(
         "aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x - y)),
     op_with_in_place(
         "aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x - y)),
     op_with_in_place(
         "aten::subtract.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         sub,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x - y)),
     op_with_in_place(
         "aten::subtract.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         sub,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x - y)),
     op(
         "aten::rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor",
         rsub,
-    ),
+    )
+    .complex(complex::rsub),
     op(
         "aten::rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor",
         rsub,
-    ),
-    op_with_in_place("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul),
-    op_with_in_place("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul),
+    )
+    .complex(complex::rsub),
+    op_with_in_place("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor", mul)
+        .complex(|c| complex::binary(c, |x, y| x * y)),
+    op_with_in_place("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor", mul)
+        .complex(|c| complex::binary(c, |x, y| x * y)),
     op_with_in_place(
         "aten::multiply.Tensor(Tensor self, Tensor other) -> Tensor",
         mul,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x * y)),
     op_with_in_place(
         "aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor",
         mul,
-    ),
+    )
+    .complex(|c| complex::binary(c, |x, y| x * y)),
     op(
         "aten::maximum(Tensor self, Tensor other) -> Tensor",
         maximum,
@@ -77,6 +90,10 @@ pub(super) const OPERATORS: Table = &[
         heaviside,
     ),
     op_with_in_place("aten::atan2(Tensor self, Tensor other) -> Tensor", atan2),
+    op(
+        "aten::atan2.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)",
+        |c| into_out(c, atan2(c)?),
+    ),
     op_with_in_place("aten::arctan2(Tensor self, Tensor other) -> Tensor", atan2),
     op_with_in_place(
         "aten::copysign.Tensor(Tensor self, Tensor other) -> Tensor",
@@ -122,15 +139,28 @@ pub(super) const OPERATORS: Table = &[
     ),
 ];
 
-/// The two operands of a binary operator, whatever the second is called.
-pub(super) fn binary_operands<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
-    let second = ["other", "exponent", "values"]
-        .into_iter()
-        .find(|name| call.has(name));
-    Ok([
-        Operand::of(call, "self")?,
-        Operand::of(call, second.unwrap_or("other"))?,
-    ])
+/// A computation whose result replaces the contents of the argument `out`.
+fn into_out(call: &Call<'_>, computed: Lowering) -> Result<Lowering, OpError> {
+    let out = call.tensor("out")?;
+    let Lowering::Compute(Compute {
+        results, kernel, ..
+    }) = computed
+    else {
+        return Err(OpError::new("the result is not computed"));
+    };
+    match &results[..] {
+        [(dtype, shape)] if *dtype == out.dtype && shape[..] == *out.shape() => {
+            Ok(Lowering::Update(Update {
+                of: out.index,
+                kernel,
+            }))
+        }
+        _ => Err(OpError::unsupported(format!(
+            "`out` is {}{:?}, and the result {results:?}: another type or size is not supported",
+            out.dtype,
+            out.shape()
+        ))),
+    }
 }
 
 /// The types to which the operands of a product or quotient are converted. PyTorch does not round

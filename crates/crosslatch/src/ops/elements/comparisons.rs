@@ -4,14 +4,18 @@ use crosslatch_kernels::DType;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
-use crate::ops::elements::arithmetic::binary_operands;
-use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
+use crate::ops::elements::complex;
+use crate::ops::elements::pointwise::{Operand, Pointwise, binary_operands, common_type};
 
 pub(super) const OPERATORS: Table = &[
-    op_with_in_place("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq),
-    op_with_in_place("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq),
-    op_with_in_place("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne),
-    op_with_in_place("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne),
+    op_with_in_place("aten::eq.Tensor(Tensor self, Tensor other) -> Tensor", eq)
+        .complex(|c| complex::equal(c, true)),
+    op_with_in_place("aten::eq.Scalar(Tensor self, Scalar other) -> Tensor", eq)
+        .complex(|c| complex::equal(c, true)),
+    op_with_in_place("aten::ne.Tensor(Tensor self, Tensor other) -> Tensor", ne)
+        .complex(|c| complex::equal(c, false)),
+    op_with_in_place("aten::ne.Scalar(Tensor self, Scalar other) -> Tensor", ne)
+        .complex(|c| complex::equal(c, false)),
     op_with_in_place(
         "aten::not_equal.Tensor(Tensor self, Tensor other) -> Tensor",
         ne,

@@ -10,27 +10,33 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::to.dtype_layout(Tensor(a) self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::to.device(Tensor(a) self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::to.other(Tensor(a) self, Tensor other, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
         convert,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::type_as(Tensor(a) self, Tensor other) -> Tensor(a)",
         convert,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::_to_copy(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor",
         convert,
-    ),
+    )
+    .takes_complex(),
 ];
 
 /// The operand converted to another type, or the operand itself if it is of that type already and

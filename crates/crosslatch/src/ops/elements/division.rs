@@ -2,52 +2,64 @@
 //!
 //! Floats follow IEEE 754. A division of integers by zero is an error at run time, as in PyTorch.
 
+use crosslatch_kernels::complex::Complex;
 use crosslatch_kernels::elements::{self, contains_zero};
 use crosslatch_kernels::{DType, KernelError, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Compute, Lowering, OpError};
-use crate::ops::elements::arithmetic::{binary_operands, product_types};
+use crate::ops::elements::arithmetic::product_types;
+use crate::ops::elements::complex;
 use crate::ops::elements::pointwise::{
-    Operand, Pointwise, broadcast_shape, common_float_type, common_type, lower_in_own_type,
-    number_in, round_to,
+    Operand, Pointwise, binary_operands, broadcast_shape, common_float_type, common_type,
+    lower_in_own_type, number_in, round_to,
 };
 
 pub(super) const OPERATORS: Table = &[
-    op_with_in_place("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div),
-    op_with_in_place("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div),
+    op_with_in_place("aten::div.Tensor(Tensor self, Tensor other) -> Tensor", div)
+        .complex(|c| complex::binary(c, Complex::divided_by)),
+    op_with_in_place("aten::div.Scalar(Tensor self, Scalar other) -> Tensor", div)
+        .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::divide.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::divide.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::true_divide.Tensor(Tensor self, Tensor other) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op_with_in_place(
         "aten::true_divide.Scalar(Tensor self, Scalar other) -> Tensor",
         div,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::divided_by)),
     op(
         "aten::floor_divide(Tensor self, Tensor other) -> Tensor",
         floor_divide,

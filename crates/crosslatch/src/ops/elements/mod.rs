@@ -3,6 +3,7 @@
 mod activations;
 mod arithmetic;
 mod comparisons;
+mod complex;
 mod conversions;
 mod division;
 pub(super) mod pointwise;
@@ -17,6 +18,7 @@ pub(super) const TABLES: &[Table] = &[
     activations::OPERATORS,
     arithmetic::OPERATORS,
     comparisons::OPERATORS,
+    complex::OPERATORS,
     conversions::OPERATORS,
     division::OPERATORS,
     powers::OPERATORS,

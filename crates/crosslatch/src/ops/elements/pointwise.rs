@@ -51,7 +51,8 @@ impl<'a> Operand<'a> {
         }
     }
 
-    fn standing(&self) -> (Standing, DType) {
+    /// What it counts when the common type is found.
+    pub(super) fn standing(&self) -> (Standing, DType) {
         match self {
             Operand::Tensor(t) if t.rank() > 0 => (Standing::Tensor, t.dtype),
             Operand::Tensor(t) => (Standing::Scalar, t.dtype),
@@ -70,6 +71,17 @@ impl<'a> Operand<'a> {
     pub(super) fn is_number(&self) -> bool {
         matches!(self, Operand::Number(_))
     }
+}
+
+/// The two operands of a binary operator, whatever the second is called.
+pub(super) fn binary_operands<'c>(call: &'c Call<'_>) -> Result<[Operand<'c>; 2], OpError> {
+    let second = ["other", "exponent", "values"]
+        .into_iter()
+        .find(|name| call.has(name));
+    Ok([
+        Operand::of(call, "self")?,
+        Operand::of(call, second.unwrap_or("other"))?,
+    ])
 }
 
 /// The type that operands are converted to before they are computed with.

@@ -1,26 +1,30 @@
 //! Powers; those with common exponents are computed without a logarithm.
 
 use crosslatch_kernels::DType;
+use crosslatch_kernels::complex::Complex;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError};
-use crate::ops::elements::arithmetic::binary_operands;
-use crate::ops::elements::pointwise::{Operand, Pointwise, common_type};
+use crate::ops::elements::complex;
+use crate::ops::elements::pointwise::{Operand, Pointwise, binary_operands, common_type};
 use crate::ops::operands::range::checked_number;
 
 pub(super) const OPERATORS: Table = &[
     op_with_in_place(
         "aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         pow,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::pow)),
     op_with_in_place(
         "aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor",
         pow,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::pow)),
     op(
         "aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor",
         pow,
-    ),
+    )
+    .complex(|c| complex::binary(c, Complex::pow)),
     op_with_in_place(
         "aten::float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor",
         float_power,

@@ -1,17 +1,20 @@
 //! Elementwise operators of one tensor: elementary functions, rounding, signs, predicates.
 
 use crosslatch_kernels::DType;
+use crosslatch_kernels::complex::Complex;
 use crosslatch_kernels::elements::{Class, blockwise};
 use crosslatch_kernels::simd::Function;
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError};
+use crate::ops::elements::complex;
 use crate::ops::elements::pointwise::{
     Computation, Operand, Pointwise, common_type, float_type, lower_in_own_type,
 };
 
 pub(super) const OPERATORS: Table = &[
-    op_with_in_place("aten::exp(Tensor self) -> Tensor", exp),
+    op_with_in_place("aten::exp(Tensor self) -> Tensor", exp)
+        .complex(|c| complex::unary(c, Complex::exp)),
     op_with_in_place("aten::expm1(Tensor self) -> Tensor", expm1),
     op_with_in_place("aten::sigmoid(Tensor self) -> Tensor", sigmoid),
     op("aten::special_expit(Tensor self) -> Tensor", sigmoid),
@@ -19,13 +22,16 @@ pub(super) const OPERATORS: Table = &[
     op_with_in_place("aten::erf(Tensor self) -> Tensor", erf),
     op("aten::special_erf(Tensor self) -> Tensor", erf),
     op_with_in_place("aten::exp2(Tensor self) -> Tensor", exp2),
-    op_with_in_place("aten::log(Tensor self) -> Tensor", log),
+    op_with_in_place("aten::log(Tensor self) -> Tensor", log)
+        .complex(|c| complex::unary(c, Complex::ln)),
     op_with_in_place("aten::log2(Tensor self) -> Tensor", log2),
     op_with_in_place("aten::log10(Tensor self) -> Tensor", log10),
     op_with_in_place("aten::log1p(Tensor self) -> Tensor", log1p),
-    op_with_in_place("aten::sqrt(Tensor self) -> Tensor", sqrt),
+    op_with_in_place("aten::sqrt(Tensor self) -> Tensor", sqrt)
+        .complex(|c| complex::unary(c, Complex::sqrt)),
     op_with_in_place("aten::rsqrt(Tensor self) -> Tensor", rsqrt),
-    op_with_in_place("aten::reciprocal(Tensor self) -> Tensor", reciprocal),
+    op_with_in_place("aten::reciprocal(Tensor self) -> Tensor", reciprocal)
+        .complex(|c| complex::unary(c, |x| Complex::real(1.0).divided_by(x))),
     op_with_in_place("aten::sin(Tensor self) -> Tensor", sin),
     op_with_in_place("aten::cos(Tensor self) -> Tensor", cos),
     op_with_in_place("aten::tan(Tensor self) -> Tensor", tan),
@@ -41,10 +47,12 @@ pub(super) const OPERATORS: Table = &[
     op_with_in_place("aten::lgamma(Tensor self) -> Tensor", lgamma),
     op_with_in_place("aten::deg2rad(Tensor self) -> Tensor", deg2rad),
     op_with_in_place("aten::rad2deg(Tensor self) -> Tensor", rad2deg),
-    op_with_in_place("aten::abs(Tensor self) -> Tensor", abs),
-    op_with_in_place("aten::absolute(Tensor self) -> Tensor", abs),
-    op_with_in_place("aten::neg(Tensor self) -> Tensor", neg),
-    op_with_in_place("aten::negative(Tensor self) -> Tensor", neg),
+    op_with_in_place("aten::abs(Tensor self) -> Tensor", abs).complex(complex::abs),
+    op_with_in_place("aten::absolute(Tensor self) -> Tensor", abs).complex(complex::abs),
+    op_with_in_place("aten::neg(Tensor self) -> Tensor", neg)
+        .complex(|c| complex::unary(c, |x| -x)),
+    op_with_in_place("aten::negative(Tensor self) -> Tensor", neg)
+        .complex(|c| complex::unary(c, |x| -x)),
     op_with_in_place("aten::relu(Tensor self) -> Tensor", relu),
     op_with_in_place("aten::floor(Tensor self) -> Tensor", floor),
     op_with_in_place("aten::ceil(Tensor self) -> Tensor", ceil),
@@ -58,7 +66,8 @@ pub(super) const OPERATORS: Table = &[
     ),
     op_with_in_place("aten::sign(Tensor self) -> Tensor", sign),
     op_with_in_place("aten::sgn(Tensor self) -> Tensor", sign),
-    op_with_in_place("aten::square(Tensor self) -> Tensor", square),
+    op_with_in_place("aten::square(Tensor self) -> Tensor", square)
+        .complex(|c| complex::unary(c, |x| x * x)),
     op_with_in_place("aten::bitwise_not(Tensor self) -> Tensor", bitwise_not),
     op_with_in_place("aten::logical_not(Tensor self) -> Tensor", logical_not),
     op("aten::isnan(Tensor self) -> Tensor", isnan),

@@ -1,10 +1,11 @@
-//! Matrix products and `einsum`.
+//! Matrix products, of groups as well, and `einsum`.
 
 mod einsum;
+mod grouped;
 mod kernel;
 mod products;
 
 use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
-pub(super) const TABLES: &[Table] = &[einsum::OPERATORS, products::OPERATORS];
+pub(super) const TABLES: &[Table] = &[einsum::OPERATORS, grouped::OPERATORS, products::OPERATORS];

@@ -9,13 +9,14 @@ use crate::ops::operands::promotion::promote;
 use crate::ops::operands::shapes::checked_shape;
 
 pub(super) const OPERATORS: Table = &[
-    op("aten::cat(Tensor[] tensors, int dim=0) -> Tensor", cat),
-    op("aten::concat(Tensor[] tensors, int dim=0) -> Tensor", cat),
+    op("aten::cat(Tensor[] tensors, int dim=0) -> Tensor", cat).takes_complex(),
+    op("aten::concat(Tensor[] tensors, int dim=0) -> Tensor", cat).takes_complex(),
     op(
         "aten::concatenate(Tensor[] tensors, int dim=0) -> Tensor",
         cat,
-    ),
-    op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor", stack),
+    )
+    .takes_complex(),
+    op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor", stack).takes_complex(),
     op("aten::hstack(Tensor[] tensors) -> Tensor", hstack),
     op("aten::vstack(Tensor[] tensors) -> Tensor", |c| {
         concatenate_at_rank(c.tensors("tensors")?, 2, 0)

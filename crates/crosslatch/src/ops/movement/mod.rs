@@ -5,6 +5,7 @@ mod creation;
 mod cross_attention_cache;
 mod dropout;
 mod embedding;
+mod embedding_bag;
 mod indexing;
 mod patches;
 mod rearrange;
@@ -21,6 +22,7 @@ pub(super) const TABLES: &[Table] = &[
     cross_attention_cache::OPERATORS,
     dropout::OPERATORS,
     embedding::OPERATORS,
+    embedding_bag::OPERATORS,
     indexing::OPERATORS,
     patches::OPERATORS,
     rearrange::OPERATORS,

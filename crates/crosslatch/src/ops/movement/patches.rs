@@ -1,10 +1,10 @@
 //! Patches of images as columns of a matrix (`unfold`), and their sum (`fold`).
 
-use crosslatch_kernels::movement::Patches;
+use crosslatch_kernels::movement::{Patches, add_windows};
 use crosslatch_kernels::{Dims, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
-use crate::ir::{Call, Lowering, OpError, TensorArg};
+use crate::ir::{Call, Lowering, OpError, TensorArg, wrap_dim};
 use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::shapes::checked_shape;
 
@@ -16,6 +16,10 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::col2im(Tensor self, SymInt[2] output_size, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor",
         col2im,
+    ),
+    op(
+        "aten::unfold_backward(Tensor grad_in, SymInt[] input_sizes, int dim, int size, int step) -> Tensor",
+        unfold_backward,
     ),
 ];
 
@@ -51,6 +55,36 @@ fn with_batch(x: &TensorArg, rank: usize) -> Result<Layout, OpError> {
         n if n + 1 == rank => Ok(layout.unsqueeze(0)),
         n => Err(OpError::new(format!("an operand has {n} dimensions"))),
     }
+}
+
+/// Windows along a dimension, which lie along the last one, added where they came from.
+fn unfold_backward(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let windows = call.tensor("grad_in")?;
+    let shape = checked_shape(call.sizes("input_sizes")?)?;
+    let (size, step) = (call.int("size")?, call.int("step")?);
+    let dim = wrap_dim(call.int("dim")?, shape.len())?;
+    let (Ok(size), Ok(step)) = (usize::try_from(size), usize::try_from(step)) else {
+        return Err(OpError::new("a window has a negative size or step"));
+    };
+    let mut expected = shape.clone();
+    expected.push(size);
+    let count = shape.get(dim).and_then(|n| n.checked_sub(size));
+    if let (Some(rest), Some(along)) = (count, expected.get_mut(dim)) {
+        *along = rest.checked_div(step).map_or(0, |n| n + 1);
+    }
+    if count.is_none() || step == 0 || windows.shape() != &expected[..] {
+        return Err(OpError::new(format!(
+            "{:?} are not the windows of {size} elements, every {step}, of {:?}",
+            windows.shape(),
+            shape.as_slice()
+        )));
+    }
+    let (index, dtype) = (windows.index, windows.dtype);
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        add_windows(&mut o.outputs[0], &o.inputs[index], dim, step);
+        Ok(())
+    };
+    Ok(Lowering::compute(dtype, &shape, kernel))
 }
 
 fn im2col(call: &Call<'_>) -> Result<Lowering, OpError> {

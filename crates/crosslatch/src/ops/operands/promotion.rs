@@ -9,12 +9,21 @@ use crosslatch_kernels::DType;
 
 use crate::ir::Number;
 
-/// The promotion of two tensors of equal standing: a float wins over an integer, an integer over
-/// `bool`; within a kind, the smallest type that holds both.
+/// The promotion of two tensors of equal standing: a complex number wins over a float, a float over an integer,
+/// an integer over `bool`; within a kind, the smallest type that holds both. The parts of complex numbers are
+/// promoted with floats.
 pub(in crate::ops) fn promote(a: DType, b: DType) -> DType {
     use DType::*;
     if a == b {
         return a;
+    }
+    if a.is_complex() || b.is_complex() {
+        let parts = match (a.of_parts().is_float(), b.of_parts().is_float()) {
+            (true, true) => promote(a.of_parts(), b.of_parts()),
+            (true, false) => a.of_parts(),
+            _ => b.of_parts(),
+        };
+        return parts.of_pairs().unwrap_or(C64);
     }
     match (a.is_float(), b.is_float()) {
         (true, false) => return a,
@@ -51,11 +60,12 @@ pub(in crate::ops) fn number_type(number: Number) -> DType {
     }
 }
 
-/// The rank of a kind of types: bool, integers, floats.
+/// The rank of a kind of types: bool, integers, floats, complex numbers.
 fn kind(dtype: DType) -> u8 {
     match dtype {
         DType::Bool => 0,
         d if d.is_int() => 1,
+        d if d.is_complex() => 3,
         _ => 2,
     }
 }

@@ -4,6 +4,7 @@ mod any_all;
 mod cumulative;
 mod distances;
 mod extremes;
+mod histogram;
 mod reduction;
 mod sort;
 mod statistics;
@@ -17,6 +18,7 @@ pub(super) const TABLES: &[Table] = &[
     cumulative::OPERATORS,
     distances::OPERATORS,
     extremes::OPERATORS,
+    histogram::OPERATORS,
     sort::OPERATORS,
     statistics::OPERATORS,
     sums::OPERATORS,

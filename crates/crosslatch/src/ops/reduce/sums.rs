@@ -2,6 +2,7 @@
 //!
 //! Floats are accumulated in double precision, integers in 64 bits.
 
+use crosslatch_kernels::complex;
 use crosslatch_kernels::elements::{Class, Compute};
 use crosslatch_kernels::reduce::{Fold, reduce};
 use crosslatch_kernels::{DType, TensorMut, TensorRef, Threads};
@@ -15,11 +16,13 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         sum,
-    ),
+    )
+    .complex(|c| complex_sum(c, false)),
     op(
         "aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         sum,
-    ),
+    )
+    .complex(|c| complex_sum(c, false)),
     op(
         "aten::nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         nansum,
@@ -27,11 +30,13 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         mean,
-    ),
+    )
+    .complex(|c| complex_sum(c, true)),
     op(
         "aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         mean,
-    ),
+    )
+    .complex(|c| complex_sum(c, true)),
     op(
         "aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor",
         prod,
@@ -115,6 +120,23 @@ fn sum(call: &Call<'_>) -> Result<Lowering, OpError> {
 }
 
 /// The sum without NaNs.
+/// The sum or the mean of complex numbers.
+fn complex_sum(call: &Call<'_>, is_mean: bool) -> Result<Lowering, OpError> {
+    let x = call.tensor("self")?;
+    let dtype = call.optional_dtype("dtype")?.unwrap_or(x.dtype);
+    let reduction = Reduction::of(call, x)?;
+    let factor = match is_mean {
+        true => 1.0 / reduction.count as f64,
+        false => 1.0,
+    };
+    Ok(reduction.lower(
+        dtype,
+        move |out: &mut TensorMut<'_>, x: &TensorRef<'_>, dims: &[usize], _: &Threads| {
+            complex::sum(out, x, dims, factor);
+        },
+    ))
+}
+
 fn nansum(call: &Call<'_>) -> Result<Lowering, OpError> {
     let x = call.tensor("self")?;
     let ty = sum_type(call, x)?;

@@ -3,6 +3,7 @@
 mod batch_norm;
 mod normalization;
 mod softmax;
+mod weight_norm;
 
 use crate::ir::catalogue::Table;
 
@@ -11,4 +12,5 @@ pub(super) const TABLES: &[Table] = &[
     batch_norm::OPERATORS,
     normalization::OPERATORS,
     softmax::OPERATORS,
+    weight_norm::OPERATORS,
 ];

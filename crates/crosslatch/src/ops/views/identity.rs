@@ -21,9 +21,13 @@ pub(super) const OPERATORS: Table = &[
         copy_views(c, identity(c)?)
     }),
     op("aten::positive(Tensor(a) self) -> Tensor(a)", identity),
-    op("aten::real(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", identity),
+    // It writes nothing where it is supported.
+    op(
+        "aten::resize_(Tensor(a) self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor(a)",
+        resize,
+    ),
     op(
         "aten::dropout(Tensor(a) input, float p, bool train) -> Tensor(a)",
         dropout,
@@ -34,6 +38,19 @@ pub(super) const OPERATORS: Table = &[
 pub(super) fn identity(call: &Call<'_>) -> Result<Lowering, OpError> {
     let this = call.tensor("self")?;
     Ok(Lowering::view(this, this.layout.clone()))
+}
+
+/// A tensor whose memory is resized, to the size that it has.
+fn resize(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let size = call.sizes("size")?;
+    match size[..] == *call.tensor("self")?.shape() {
+        true => identity(call),
+        false => Err(OpError::unsupported(format!(
+            "memory of {:?} elements is not resized in place to {:?}",
+            call.tensor("self")?.shape(),
+            size.as_slice()
+        ))),
+    }
 }
 
 fn dropout(call: &Call<'_>) -> Result<Lowering, OpError> {

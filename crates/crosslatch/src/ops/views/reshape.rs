@@ -7,7 +7,7 @@
 //! through such a view could tell the difference.
 
 use crosslatch_kernels::tensor::checked_numel;
-use crosslatch_kernels::{Dims, KernelError, Layout, Operands, with_element};
+use crosslatch_kernels::{Dims, KernelError, Layout, Operands};
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, OpError, TensorArg};
@@ -74,7 +74,8 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)",
         view_dtype,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::view_copy.dtype(Tensor self, ScalarType dtype) -> Tensor",
         |c| copy_views(c, view_dtype(c)?),
@@ -197,12 +198,9 @@ fn view_dtype(call: &Call<'_>) -> Result<Lowering, OpError> {
             let (from, to) = (&o.inputs[of], &mut o.outputs[0]);
             let size = dtype.size();
             let to_layout = to.layout().clone();
-            let source: &[u8] =
-                with_element!(from.dtype(), T => bytemuck::cast_slice(from.data::<T>()));
-            let destination: &mut [u8] =
-                with_element!(dtype, T => bytemuck::cast_slice_mut(to.data::<T>()));
+            let destination = to.bytes_mut();
             for (b, a) in from.layout().positions().zip(to_layout.positions()) {
-                destination[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
+                destination[a * size..][..size].copy_from_slice(&from.bytes()[b * size..][..size]);
             }
             Ok::<(), KernelError>(())
         },

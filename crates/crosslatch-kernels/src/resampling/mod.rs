@@ -5,7 +5,12 @@
 //! is one loop for all. Dimensions that are not resampled keep their elements.
 //!
 //! Formulas are PyTorch's, down to the precision in which positions are computed: a nearest element would be
-//! another one otherwise (`aten/src/ATen/native/UpSample.h`).
+//! another one otherwise (`aten/src/ATen/native/UpSample.h`). [`sample_grid`] takes elements at places that a
+//! tensor says.
+
+mod grid;
+
+pub use grid::{Beyond, GridSampling, Sample, sample_grid};
 
 use crate::elements::Class;
 use crate::runtime::shared_output::SharedOutput;
