@@ -268,3 +268,16 @@ pub struct PayloadMeta {
     pub use_pickle: bool,
     pub tensor_meta: Option<TensorMeta>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Float;
+
+    #[test]
+    fn a_float_in_its_shortest_form_is_read_as_that_float() {
+        // The least `f32`, with which masks are filled; its neighbour is no `f32` at all.
+        let read = |text: &str| serde_json::from_str::<Float>(text).unwrap().0;
+        assert_eq!(read("-3.4028234663852886e+38"), f64::from(f32::MIN));
+        assert_eq!(read("0.30000000000000004"), 0.1 + 0.2);
+    }
+}
