@@ -4,7 +4,7 @@ The encoder program is the model's encoder.  The decoder program is the whole mo
 output and caches of ours (`caches`), so the parts around the decoder in some families (a projection of
 the encoder output, scaled embeddings, a bias on the logits) need no code of their own.
 
-* encoder: the source (`sources`) → `last_hidden_state`
+* encoder (`encoders`): the source (`sources`) → the states that the decoder reads
 * decoder: `input_ids` [B, T], `cache_position` [T], `encoder_hidden_states` [B, S, D], for text also
   `encoder_attention_mask` [B, S] → logits [B, T, V]
 
@@ -14,17 +14,17 @@ are.
 
 import logging
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from io import StringIO
 
 import torch
 from torch import nn
 from torch.export import Dim
 from torch.utils._sympy.value_ranges import bound_sympy
-from transformers.modeling_outputs import BaseModelOutput
 
 from .attention import exportable_attention
 from .caches import make_cache, observe_layers
+from .encoders import as_output, encoder_module
+from .forms import exportable_forms
 from .refused import Refused
 from .rewriting import rewritten
 
@@ -37,49 +37,6 @@ SIGNS = {
     "Constraints violated": "its code ties the graph to some lengths",
     "Cannot create Dim with inconsistent": "its code ties the graph to some lengths",
 }
-
-
-@dataclass
-class EncoderStates(BaseModelOutput):
-    """An encoder output as the models expect it; some also read a mask from it."""
-
-    attention_mask: torch.Tensor | None = None
-
-
-class EncoderProgram(nn.Module):
-    """A program names its inputs after the arguments of `forward`, hence one class per kind."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.encoder = model.get_encoder()
-
-
-class TextEncoder(EncoderProgram):
-    @rewritten
-    def forward(self, input_ids, attention_mask):
-        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-
-
-class SpectrogramEncoder(EncoderProgram):
-    @rewritten
-    def forward(self, input_features):
-        return self.encoder(input_features).last_hidden_state
-
-
-class WaveformEncoder(EncoderProgram):
-    @rewritten
-    def forward(self, input_values):
-        return self.encoder(input_values).last_hidden_state
-
-
-class PictureEncoder(EncoderProgram):
-    @rewritten
-    def forward(self, pixel_values):
-        return self.encoder(pixel_values).last_hidden_state
-
-
-ENCODERS = {"input_ids": TextEncoder, "input_features": SpectrogramEncoder,
-            "input_values": WaveformEncoder, "pixel_values": PictureEncoder}
 
 
 class DecoderProgram(nn.Module):
@@ -95,15 +52,15 @@ class DecoderProgram(nn.Module):
 
 
 def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
-    """One call of the decoder, with an encoder output of its own: some models write into it."""
+    """One call of the decoder."""
     masks = {} if encoder_attention_mask is None else {"attention_mask": encoder_attention_mask}
-    return model(encoder_outputs=EncoderStates(last_hidden_state=encoder_hidden_states.clone()),
-                 decoder_input_ids=input_ids, past_key_values=cache, use_cache=True, **masks)
+    return model(encoder_outputs=as_output(encoder_hidden_states), decoder_input_ids=input_ids,
+                 past_key_values=cache, use_cache=True, **masks)
 
 
 def export_encoder(model, source):
-    with exportable_attention(model), torch.no_grad():
-        return traced("encoder", ENCODERS[source.name](model), source.arguments(),
+    with exportable_attention(model), exportable_forms(model), torch.no_grad():
+        return traced("encoder", encoder_module(model, source), source.arguments(),
                       source.dynamic_shapes())
 
 
@@ -112,9 +69,6 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
 
     `states` is an example of an encoder output; `longest_source` is None if its length is fixed.
     """
-    if states.dim() != 3:
-        raise Refused(f"its encoder's output has the shape {list(states.shape)}; known are positions "
-                      "of one size, [B, S, D]")
     batch, length, _ = states.shape
     arguments = {"input_ids": torch.zeros(batch, EXAMPLE_TOKENS, dtype=torch.int64),
                  "cache_position": torch.arange(EXAMPLE_TOKENS),
@@ -135,7 +89,8 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
             raise Refused(f"its decoder does not run with a cache from outside, tokens of shape "
                           f"{list(first.shape)} and an encoder output of shape "
                           f"{list(states.shape)}: {reason}") from reason
-        return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
+        with exportable_forms(model):
+            return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
 
 
 def traced(name, module, arguments, shapes):

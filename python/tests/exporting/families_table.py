@@ -25,7 +25,8 @@ with random weights, exported by `crosslatch.export` and run by the engine on th
 lengths, one after the other in one session, 16 tokens each. Logits are within 1e-3 of eager PyTorch, and
 tokens equal those of `model.generate`. A step after the first computes nothing from the encoder's output and
 copies no byte of a cache. FLOPs are for one token and the longest source that the model takes; the models
-are small, so only the share that is saved says something about real ones. Checkpoints in float16 and
+are small, so only the share that is saved says something about real ones. Every expert of a mixture meets every
+token. LED's texts have no global tokens, and UDOP's no picture. Checkpoints in float16 and
 bfloat16 are exported as well, and [stored in those types](file-format.md#what-crosslatch-export-writes).
 
 Whisper, Marian, M2M100, NLLB, mBART, BART, Pegasus, T5 and mT5 need no export: a folder of theirs is

@@ -19,6 +19,7 @@ from families import BATCHED, DECODER_LAYERS, FAMILIES, REFUSED
 from families_table import TABLE, classes, one_stack_line, refused_row, supported_row
 
 import crosslatch as python_package  # the fixture `crosslatch` is the command
+from crosslatch.exporting.encoders import as_output
 
 NEW_TOKENS = 16
 PROMPT = 3
@@ -39,7 +40,8 @@ class Case:
     def generated(self, inputs):
         """Start token and 16 more, [B, 17]."""
         options = dict(max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
-        tokens = self.model.generate(**inputs, **options)
+        given = self.family.generating(self.model, inputs) if self.family.generating else inputs
+        tokens = self.model.generate(**given, **options)
         if tokens.shape[1] == NEW_TOKENS:  # Whisper's own `generate` leaves out the start
             start = self.model.generation_config.decoder_start_token_id
             tokens = torch.cat([torch.full_like(tokens[:, :1], start), tokens], dim=1)
@@ -50,14 +52,22 @@ class Case:
     def steps(self, inputs):
         """The decoder's inputs and, for each, the expected logits and tokens."""
         tokens = self.generated(inputs)
-        states = self.model.get_encoder()(**inputs).last_hidden_state
-        logits = self.model(**inputs, decoder_input_ids=tokens[:, :-1]).logits
+        states = self.family.encoded(self.model, inputs)
+        logits = self.logits(inputs, states, tokens[:, :-1])
         extra = {"encoder_attention_mask": inputs["attention_mask"].numpy()} \
             if "attention_mask" in inputs else {}
         spans = [(0, PROMPT)] + [(i, i + 1) for i in range(PROMPT, NEW_TOKENS)]
         return [({"input_ids": tokens[:, a:b].numpy(), "cache_position": np.arange(a, b),
                   "encoder_hidden_states": states.numpy(), **extra},
                  logits[:, a:b].numpy(), tokens[:, a + 1:b + 1].numpy()) for a, b in spans]
+
+    def logits(self, inputs, states, tokens):
+        """Of the whole text at once, without a cache."""
+        if self.family.states is None:
+            return self.model(**inputs, decoder_input_ids=tokens, use_cache=False).logits
+        mask = {k: v for k, v in inputs.items() if k == "attention_mask"}
+        return self.model(encoder_outputs=as_output(states), decoder_input_ids=tokens,
+                          use_cache=False, **mask).logits
 
     def session(self):
         return [step for inputs in self.inputs for step in self.steps(inputs)]
@@ -77,7 +87,7 @@ def test_encoder_equals_eager(crosslatch, case, tmp_path):
     arrays = [{k: v.numpy() for k, v in inputs.items()} for inputs in case.inputs]
     for out, inputs in zip(crosslatch.run(case.path, "encoder", arrays, tmp_path), case.inputs):
         with torch.no_grad():
-            states = case.model.get_encoder()(**inputs).last_hidden_state
+            states = case.family.encoded(case.model, inputs)
         np.testing.assert_allclose(only(out), states.numpy(), rtol=1e-3, atol=1e-3)
 
 

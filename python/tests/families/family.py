@@ -35,30 +35,44 @@ class Family:
     inputs: Callable                      # (length index, generator) → encoder inputs
     options: dict = field(default_factory=dict)   # for `crosslatch.export`
     reason: str = ""                      # a pattern of why it is refused, if it is
+    # Of `model.generate`, for an encoder's inputs; the inputs themselves if it is None.
+    generating: Callable | None = None
+    # (model, inputs) → what the decoder reads; the encoder's last hidden states if it is None.
+    states: Callable | None = None
     # Of its weights.  Not every draw makes a model that says something else to every input.
     seed: int = 11
 
     def __str__(self):
         return self.name.replace(" ", "-")
 
+    def encoded(self, model, inputs):
+        """What the decoder reads, in eager PyTorch."""
+        if self.states is not None:
+            return self.states(model, inputs)
+        return model.get_encoder()(**inputs).last_hidden_state
+
     def model(self):
         """The model with freshly drawn weights and plain greedy decoding."""
         torch.manual_seed(7)
-        model = getattr(transformers, self.kind)(self.config()).eval()
-        generator = torch.Generator().manual_seed(self.seed)
-        with torch.no_grad():
-            for weight in model.parameters():
-                if weight.dim() > 1:
-                    # Small embeddings: where they are the output projection as well, large ones
-                    # make a model repeat its last token, whatever the layers say.
-                    scale = 0.3 if weight.shape[0] == VOCABULARY else 1.5
-                    weight.normal_(std=scale * weight[0].numel() ** -0.5, generator=generator)
-                else:
-                    weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+        model = draw_weights(getattr(transformers, self.kind)(self.config()).eval(), self.seed)
         for name in ("eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "max_length",
                      "suppress_tokens", "begin_suppress_tokens", "bad_words_ids"):
             setattr(model.generation_config, name, None)
         return model
+
+
+@torch.no_grad()
+def draw_weights(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            # Small embeddings: where they are the output projection as well, large ones make a
+            # model repeat its last token, whatever the layers say.
+            scale = 0.3 if weight.shape[0] == VOCABULARY else 1.5
+            weight.normal_(std=scale * weight[0].numel() ** -0.5, generator=generator)
+        else:
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return model
 
 
 def config(name, **sizes):

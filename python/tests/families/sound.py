@@ -1,5 +1,6 @@
 """Sound to text: spectrograms and waveforms."""
 
+import torch
 import transformers
 
 from .family import DECODES, SIZES, STACK, VOCABULARY, Family, config, values
@@ -22,6 +23,28 @@ def wav2vec_to_bart():
         decoder=transformers.BartConfig(**dict(
             SIZES, **DECODES, encoder_layers=2, max_position_embeddings=64))
         .to_dict(), decoder_start_token_id=1, pad_token_id=0)
+
+
+COMPOSERS = {f"composer{i}": 5 + i for i in range(4)}
+
+
+def composed(index, generator):
+    """A spectrogram, and the composer in whose style it is to be played."""
+    length = (14, 4, 9)[index]
+    return {"input_features": torch.randn(1, length, 32, generator=generator),
+            "composer": torch.tensor([index + 1])}
+
+
+def pop2piano(model, inputs):
+    """The arguments of `generate`, which knows composers by name."""
+    model.generation_config.composer_to_feature_token = COMPOSERS
+    return {"input_features": inputs["input_features"], "composer": f"composer{inputs['composer'].item()}"}
+
+
+def pop2piano_states(model, inputs):
+    named = pop2piano(model, inputs)
+    embedded, _ = model.get_mel_conditioner_outputs(**named, generation_config=model.generation_config)
+    return model.get_encoder()(inputs_embeds=embedded).last_hidden_state
 
 
 SOUND = [
@@ -56,6 +79,10 @@ SOUND = [
         conv_kernel=(10, 8), num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
         max_text_positions=64, feat_extract_norm="layer"),
         values("input_values", (1, 4000), (1, 1700), (1, 2901)), {"max_source": 8000}),
+    Family("Pop2Piano", "Pop2PianoForConditionalGeneration", config(
+        "Pop2PianoConfig", vocab_size=VOCABULARY, composer_vocab_size=len(COMPOSERS), d_model=32,
+        d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0), composed,
+        generating=pop2piano, states=pop2piano_states),
     Family("SeamlessM4T, speech to text", "SeamlessM4TForSpeechToText",
            config("SeamlessM4TConfig", **SEAMLESS), FRAMES, seed=30),
     Family("SeamlessM4T v2, speech to text", "SeamlessM4Tv2ForSpeechToText",
