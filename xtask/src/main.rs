@@ -21,8 +21,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [ARGS…]   every test: Rust, then Python (ARGS go to pytest)
   test PIECE [ARGS…]
                  one piece: rust, or a crate (engine, kernels, tasks, serve, cli, torch, fuzz, xtask);
-                 python, or command, docs, exporting, latching, operators, package, programs,
-                 torch-operators
+                 python, or architectures, command, docs, exporting, latching, operators, package,
+                 programs, torch-operators
   flow           checks the direction of imports and the sizes of files and folders
   lint           checks formatting and runs clippy
   operators [ARGS…]
@@ -33,6 +33,9 @@ const USAGE: &str = "usage: cargo xtask CHORE
   exports [--torch VERSION] [COUNT [FIRST]]
                  draws random modules, exports them, and compares the engine with PyTorch
   families       writes docs/guide/families.md: which models are exported, what latching saves
+  architectures [NAME…]
+                 writes docs/guide/architectures.md: what runs of programs that torch.export makes of
+                 models as they are; --help lists options
   bench ops      the operators for PyTorch beside the published ones, if those are installed
   bench latch    a decoder step as exported and latched: eager, compiled, in the engine
   bench peers    windows and whole recordings in every runtime that is installed, in one run;
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         "operators" => operators(&root, rest),
         "exports" => exports::exports(&root, rest),
         "families" => families(&root),
+        "architectures" => architectures(&root, rest),
         "bench" => benches::bench(&root, rest),
         "soak" => benches::soak(&root, rest),
         "flow" => flow::flow(&root),
@@ -119,6 +123,24 @@ fn families(root: &Path) -> Result<(), Failure> {
     operators_for_torch(root)?;
     run(Command::new(python)
         .arg("python/tests/exporting/families_table.py")
+        .current_dir(root)
+        .env("CROSSLATCH_TARGET", target(root).join("release")))
+}
+
+/// Exports architectures as they are, compares the engine with PyTorch, and writes the table.
+fn architectures(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    run(cargo(root).args([
+        "build",
+        "--release",
+        "--package",
+        "crosslatch-cli",
+        "--package",
+        "crosslatch-python",
+    ]))?;
+    run(Command::new(python)
+        .arg("python/tests/architectures/table.py")
+        .args(args)
         .current_dir(root)
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
