@@ -363,6 +363,10 @@ class StreamUpdate:
         """What has become certain: it follows all that was certain before."""
 
     @property
+    def open(self) -> str:
+        """What is certain and in no final segment yet."""
+
+    @property
     def tentative(self) -> str:
         """What follows that and may change."""
 

@@ -28,8 +28,8 @@ const EXTENSIONS: [&str; 2] = [".pt2", ".bin"];
 
 /// Answers HTTP requests for transcripts, by OpenAI's interface.
 ///
-/// POST /v1/audio/transcriptions and /v1/audio/translations, GET /v1/models, /health, /metrics and
-/// /openapi.json; a page for people at /. At SIGTERM or an interrupt it finishes what it has accepted.
+/// POST /v1/audio/transcriptions and /v1/audio/translations, a WebSocket for sound that still comes at
+/// /v1/audio/stream, GET /v1/models, /health, /metrics and /openapi.json; a page for people at /. At SIGTERM or an interrupt it finishes what it has accepted.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  crosslatch serve --model turbo\n  \
     curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3\n  \
@@ -75,6 +75,9 @@ pub struct Args {
     /// Requests that may wait beside those; more are answered 429.
     #[arg(long, value_name = "N", default_value_t = 64)]
     queue: u16,
+    /// Sounds that are listened to at a time while they still come; 0 takes none.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    streams: u16,
     /// The largest request, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 25 << 20)]
     max_body: usize,
@@ -152,6 +155,7 @@ pub fn serve(args: &Args) -> Result<(), CommandError> {
             None => std::thread::available_parallelism().map_or(1, |n| n.get()),
         },
         queue: args.queue.into(),
+        streams: args.streams.into(),
         limits: Limits {
             body: args.max_body,
             seconds: args.max_seconds.into(),

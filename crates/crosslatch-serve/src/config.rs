@@ -19,6 +19,8 @@ pub struct Config {
     pub workers: usize,
     /// Number of requests that may wait beside those.
     pub queue: usize,
+    /// Number of sounds that are listened to at a time while they still come.
+    pub streams: usize,
     /// How much one request may ask for.
     pub limits: Limits,
     /// The key that clients have to send as `Authorization: Bearer …`, if any.

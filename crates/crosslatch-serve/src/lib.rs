@@ -28,6 +28,7 @@ mod config;
 mod form;
 mod http;
 mod limits;
+mod live;
 mod metrics;
 mod model;
 mod openapi;

@@ -13,17 +13,20 @@ pub struct Patience {
     pub body: Duration,
     /// For the client to take the next piece of an answer.
     pub write: Duration,
+    /// For somebody to speak in a sound that still comes.
+    pub silence: Duration,
 }
 
 impl Default for Patience {
     /// 30 seconds for a head and for a piece of a body, two minutes for the whole body, one minute
-    /// for a piece of an answer.
+    /// for a piece of an answer, ten minutes for somebody to speak.
     fn default() -> Patience {
         Patience {
             head: Duration::from_secs(30),
             piece: Duration::from_secs(30),
             body: Duration::from_secs(120),
             write: Duration::from_secs(60),
+            silence: Duration::from_secs(600),
         }
     }
 }

@@ -76,6 +76,11 @@ impl Metrics {
         }
     }
 
+    /// Counts so many seconds of a sound that was listened to while it came.
+    pub fn listened(&self, audio: f64) {
+        self.work().audio += audio;
+    }
+
     /// Mean number of seconds that a worker takes for a transcript; `None` before the first.
     pub fn mean_decode(&self) -> Option<f64> {
         let work = self.work();
@@ -86,8 +91,9 @@ impl Metrics {
         self.work.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// All counters as text, together with the number of waiting requests and of workers.
-    pub fn text(&self, waiting: usize, workers: usize) -> String {
+    /// All counters as text, together with the number of waiting requests, of workers and
+    /// of sounds that still come.
+    pub fn text(&self, waiting: usize, workers: usize, streams: usize) -> String {
         let mut out = Text::default();
         let name = "crosslatch_requests_total";
         out.head(name, "counter", "Requests answered, by path and status.");
@@ -123,6 +129,12 @@ impl Metrics {
                 "gauge",
                 "Requests that can be decoded at a time.",
                 workers as u64,
+            ),
+            (
+                "crosslatch_streams",
+                "gauge",
+                "Sounds that are listened to while they still come.",
+                streams as u64,
             ),
         ] {
             out.head(name, kind, help);
@@ -174,7 +186,7 @@ mod tests {
         for milliseconds in [10, 60, 60, 700, 4_000_000] {
             metrics.transcribed(2.0, Duration::from_millis(milliseconds));
         }
-        let text = metrics.text(0, 1);
+        let text = metrics.text(0, 1, 0);
         for line in [
             "crosslatch_decode_seconds_bucket{le=\"0.05\"} 1",
             "crosslatch_decode_seconds_bucket{le=\"0.1\"} 3",

@@ -56,13 +56,22 @@ impl ServedModel {
                     "vad_filter": defaults.voice.is_some(),
                     "fallback": defaults.temperatures.len() > 1,
                 },
-                "limits": {"bytes": config.limits.body, "seconds": config.limits.seconds},
+                "limits": {
+                    "bytes": config.limits.body,
+                    "seconds": config.limits.seconds,
+                    "streams": config.streams,
+                },
             }),
         }
     }
 
+    /// Its own name.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
     /// Whether clients may ask for the model by this name.
-    pub fn is_called(&self, name: &str) -> bool {
+    fn is_called(&self, name: &str) -> bool {
         self.names.iter().any(|own| own == name)
     }
 
@@ -77,14 +86,23 @@ impl ServedModel {
     /// # Errors
     /// If it is not called so; the message says how it is called.
     pub fn described(&self, name: &str) -> Result<Value, ApiError> {
-        match self.is_called(name) {
-            true => Ok(self.named(name)),
-            false => Err(self.unknown(name)),
+        self.check(Some(name))?;
+        Ok(self.named(name))
+    }
+
+    /// Checks the name of the model that a request asks for, if it names one.
+    ///
+    /// # Errors
+    /// If it is not called so.
+    pub fn check(&self, name: Option<&str>) -> Result<(), ApiError> {
+        match name.filter(|name| !self.is_called(name)) {
+            Some(name) => Err(self.unknown(name)),
+            None => Ok(()),
         }
     }
 
     /// The error for a model that this server does not have.
-    pub fn unknown(&self, name: &str) -> ApiError {
+    fn unknown(&self, name: &str) -> ApiError {
         let names: Vec<String> = self.names.iter().map(|name| format!("{name:?}")).collect();
         let message = match names.split_first() {
             Some((own, aliases)) if !aliases.is_empty() => format!(

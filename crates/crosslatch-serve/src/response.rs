@@ -33,7 +33,7 @@ pub fn whole(form: &Form, task: Task, transcript: &Transcript) -> Response {
     let kind = match format {
         ResponseFormat::Json => return json_body(&brief(transcript)),
         ResponseFormat::VerboseJson => {
-            return json_body(&verbose((task, form.has_words), transcript));
+            return json_body(&verbose((task, form.wishes.has_words), transcript));
         }
         ResponseFormat::Text => "text/plain; charset=utf-8",
         ResponseFormat::Srt => "application/x-subrip; charset=utf-8",
@@ -136,7 +136,7 @@ pub fn stream(form: &Form, task: Task, replies: Replies) -> Response {
     let is_verbose = form.format == ResponseFormat::VerboseJson;
     let events = Events {
         replies,
-        verbose: is_verbose.then_some((task, form.has_words)),
+        verbose: is_verbose.then_some((task, form.wishes.has_words)),
         text: String::new(),
         segments: 0,
         ready: None,

@@ -10,13 +10,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
-use crate::http::{ApiError, MOST_HEAD_BYTES, MOST_HEADERS, cors, discard, json_body};
+use crate::http::{ApiError, MOST_HEAD_BYTES, MOST_HEADERS, cors, discard, given_key, json_body};
+use crate::live;
 use crate::openapi;
 use crate::page;
 use crate::service::{self, Service};
@@ -25,10 +26,11 @@ use crate::service::{self, Service};
 type Handlers = MethodRouter<Arc<Service>>;
 
 /// The paths of the interface.
-pub fn interface() -> [(&'static str, Handlers); 4] {
+pub fn interface() -> [(&'static str, Handlers); 5] {
     [
         ("/v1/audio/transcriptions", post(service::transcriptions)),
         ("/v1/audio/translations", post(service::translations)),
+        ("/v1/audio/stream", get(live::stream)),
         ("/v1/models", get(models)),
         ("/v1/models/{name}", get(model)),
     ]
@@ -145,9 +147,9 @@ async fn admit(
     next: Next,
 ) -> Result<Response, ApiError> {
     if let Some(key) = &service.config.api_key {
-        let given = request.headers().get(AUTHORIZATION);
-        let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if !given.is_some_and(|given| is_same(given, key.as_bytes())) {
+        let given = given_key(request.headers());
+        let is_given = |given: &Vec<u8>| is_same(given, key.as_bytes());
+        if !given.as_ref().is_some_and(is_given) {
             let message = match given {
                 Some(_) => "the API key is not the one that this server was started with",
                 None => "an API key is needed: send it as `Authorization: Bearer KEY`",

@@ -142,8 +142,14 @@ impl Server {
             );
             service.end();
             drop(told);
+            let done = async {
+                let result = all.await;
+                // Sounds that still come are no requests any more.
+                service.shared.streams.all_free().await;
+                result
+            };
             tokio::select! {
-                result = &mut all => result.map(|()| true),
+                result = done => result.map(|()| true),
                 () = signals.next() => Ok(false),
             }
         })?;

@@ -1,13 +1,13 @@
 //! What all requests share, and how a request for a transcript is handled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use crosslatch_tasks::{SpeechModel, SpeechPipeline, Task};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::form::Form;
@@ -25,7 +25,7 @@ pub struct Service {
     pub model: ServedModel,
     pub shared: Arc<Shared>,
     /// Whether requests that come now are refused.
-    is_ending: AtomicBool,
+    is_ending: watch::Sender<bool>,
 }
 
 /// The threads behind a service.
@@ -49,6 +49,7 @@ impl Service {
         let shared = Arc::new(Shared {
             pipeline,
             places: Places::new(config.workers.saturating_add(config.queue)),
+            streams: Places::new(config.streams),
             queue: Queue::default(),
             metrics: Arc::default(),
             limits: config.limits,
@@ -58,19 +59,25 @@ impl Service {
             config,
             model,
             shared,
-            is_ending: AtomicBool::new(false),
+            is_ending: watch::Sender::new(false),
         };
         Ok((Arc::new(service), Workers(threads)))
     }
 
-    /// Refuses all requests from now on.
+    /// Refuses all requests from now on, and ends the sounds that still come.
     pub fn end(&self) {
-        self.is_ending.store(true, Relaxed);
+        self.is_ending.send_replace(true);
     }
 
     /// Whether requests are refused because the server ends.
     pub fn is_ending(&self) -> bool {
-        self.is_ending.load(Relaxed)
+        *self.is_ending.borrow()
+    }
+
+    /// Waits until the server is to end.
+    pub async fn ending(&self) {
+        // The sender lives as long as the service.
+        let _ = self.is_ending.subscribe().wait_for(|is| *is).await;
     }
 
     /// Lets the workers finish what is left, and waits for them.
@@ -85,7 +92,10 @@ impl Service {
     /// The counters, as text for Prometheus.
     pub fn metrics(&self) -> String {
         let shared = &self.shared;
-        shared.metrics.text(shared.queue.len(), self.config.workers)
+        let open = shared.streams.taken();
+        shared
+            .metrics
+            .text(shared.queue.len(), self.config.workers, open)
     }
 
     fn full(&self) -> ApiError {
@@ -105,9 +115,7 @@ impl Service {
             limits, patience, ..
         } = self.config;
         let mut form = Form::read(request, limits, patience).await?;
-        if let Some(name) = form.model.as_deref().filter(|n| !self.model.is_called(n)) {
-            return Err(self.model.unknown(name));
-        }
+        self.model.check(form.wishes.model.as_deref())?;
         let missing = || ApiError::param("file", "the form has no field file");
         let (name, sound) = form.file.take().ok_or_else(missing)?;
         let pipeline = &self.shared.pipeline;

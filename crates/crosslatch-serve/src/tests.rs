@@ -7,3 +7,4 @@ mod limits;
 mod origins;
 mod requests;
 mod scene;
+mod streams;

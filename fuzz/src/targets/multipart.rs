@@ -39,7 +39,7 @@ fn run(bytes: &[u8]) -> String {
         Ok(form) => format!(
             "good: {} {} {:?} {}",
             form.file.is_some(),
-            form.model.is_some(),
+            form.wishes.model.is_some(),
             form.format,
             form.stream
         ),

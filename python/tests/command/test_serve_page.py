@@ -331,6 +331,58 @@ def test_the_page_records(opened):
     expect(opened.get_by_role("button", name="Record")).to_be_enabled()
 
 
+def test_the_page_writes_while_somebody_speaks(opened, server):
+    from playwright.sync_api import expect
+    opened.get_by_role("button", name="Write while I speak").click()
+    place = opened.locator("article")
+    current = place.locator(".current")
+    # The recording is played once, and silence makes it certain: nothing is grey then.
+    expect(current.locator("span").first).to_have_text(transcripts()["light.wav"], timeout=30_000)
+    expect(current.locator(".tentative")).to_have_text("")
+    assert server.count("crosslatch_streams") == 1
+    grey, black = (current.locator("span").nth(i).evaluate("e => getComputedStyle(e).color") for i in (1, 0))
+    assert grey != black
+    expect(place.locator(".note")).to_have_text(re.compile(r"^Listening… \d+ s$"))
+    opened.get_by_role("button", name="Stop").click()
+    expect(lines(place)).to_have_text([transcripts()["light.wav"]], timeout=15_000)
+    is_done(place)
+    expect(current).to_be_hidden()
+    expect(opened.get_by_role("button", name="Write while I speak")).to_be_enabled()
+    server.until("crosslatch_streams", 0)
+    # What was heard can be played, and its text saved.
+    expect(place.locator("audio")).to_be_visible()
+    expect(place.locator(".time").first).to_be_enabled()
+    with opened.expect_download() as download:
+        place.get_by_role("button", name="Save as txt").click()
+    assert download.value.path().read_text() == transcripts()["light.wav"] + "\n"
+
+
+def test_listening_is_cancelled_refused_and_not_offered_where_there_is_none(visit, context):
+    from playwright.sync_api import expect
+    with serving("--streams", 1, CROSSLATCH_API_KEY="sesame") as server, serving("--streams", 0) as none:
+        page = visit(server)
+        page.locator("#key").fill("sesame")
+        page.keyboard.press("Enter")
+        expect(page.locator("#model")).to_contain_text("by model")
+        page.get_by_role("button", name="Write while I speak").click()
+        server.until("crosslatch_streams", 1)
+        other = context.new_page()
+        other.goto(server.url)
+        other.evaluate("sessionStorage.setItem('key', 'sesame')")
+        other.reload()
+        other.get_by_role("button", name="Write while I speak").click()
+        failed = other.locator("article .failed")
+        expect(failed).to_contain_text("this server listens to 1 sounds already", timeout=15_000)
+        expect(other.get_by_role("button", name="Write while I speak")).to_be_enabled()
+        other.close()
+        page.locator("article").get_by_role("button", name="Cancel").click()
+        expect(page.locator("article .note")).to_have_text("Cancelled.")
+        server.until("crosslatch_streams", 0)
+        page = visit(none)
+        expect(page.locator("#model")).to_contain_text("by model")
+        expect(page.get_by_role("button", name="Write while I speak")).to_be_hidden()
+
+
 def test_a_busy_server_is_asked_again(visit, long):
     from playwright.sync_api import expect
     with serving("--workers", 1, "--queue", 0) as server:

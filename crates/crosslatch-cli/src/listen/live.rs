@@ -19,8 +19,6 @@ const LINES: usize = 3;
 /// The lower end of a terminal; nothing if there is none.
 pub struct Live {
     bar: ProgressBar,
-    /// What is certain and not final.
-    certain: String,
 }
 
 impl Live {
@@ -36,24 +34,16 @@ impl Live {
                 }
             }
         };
-        Self {
-            bar,
-            certain: String::new(),
-        }
+        Self { bar }
     }
 
     /// Shows what is new.
-    pub fn settle(&mut self, update: &StreamUpdate) {
-        match update.segments.is_empty() {
-            true => self.certain.push_str(&update.certain),
-            // It is part of what is final, or follows it and comes again.
-            false => self.certain.clear(),
-        }
+    pub fn settle(&self, update: &StreamUpdate) {
         if self.bar.is_hidden() {
             return;
         }
         let columns = usize::from(Term::stderr().size().1).max(20) - 1;
-        let certain = printable(self.certain.trim_start());
+        let certain = printable(&update.open);
         let mut whole = certain.clone();
         match update.tentative.starts_with(char::is_whitespace) || whole.is_empty() {
             true => whole.push_str(&printable(&update.tentative)),

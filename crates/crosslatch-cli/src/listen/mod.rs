@@ -15,11 +15,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crosslatch::{Access, Options, Precision};
 use crosslatch_tasks::audio::{Encoding, PcmFormat, PcmStream};
+use crosslatch_tasks::speech::{stream_events, transcript_event};
 use crosslatch_tasks::{
     ExportedSpeechModel, Format, SpeechPipeline, SpeechStream, StreamUpdate, Style, Transcript,
     VoiceFilter, Writer, speech_pipeline,
 };
-use serde_json::json;
 
 use crate::CommandError;
 use crate::limits::LimitArgs;
@@ -99,20 +99,8 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 }
 
 fn encodings() -> impl TypedValueParser<Value = Encoding> {
-    let named = [
-        ("u8", "u8", Encoding::U8),
-        ("s16", "s16le", Encoding::S16),
-        ("s24", "s24le", Encoding::S24),
-        ("s32", "s32le", Encoding::S32),
-        ("f32", "f32le", Encoding::F32),
-    ];
-    let names = named.map(|(name, other, _)| PossibleValue::new(name).alias(other));
-    PossibleValuesParser::new(names).map(move |name| {
-        let name = name.to_ascii_lowercase();
-        let mut all = named.into_iter();
-        let found = all.find(|(short, long, _)| [*short, *long].contains(&name.as_str()));
-        found.map_or(Encoding::S16, |(_, _, encoding)| encoding)
-    })
+    let names = Encoding::NAMES.map(|(name, other, _)| PossibleValue::new(name).alias(other));
+    PossibleValuesParser::new(names).try_map(|name| Encoding::named(&name).ok_or("no encoding"))
 }
 
 /// Bytes read at a time, at most: a fifth of a second of what recorders write.
@@ -297,22 +285,8 @@ impl Output {
             self.live.settle(update);
             return self.write(&text);
         }
-        let is_new = !(update.certain.is_empty() && update.tentative.is_empty());
-        let mut lines = String::new();
-        if is_new {
-            let text = json!({
-                "type": "text",
-                "certain": update.certain,
-                "tentative": update.tentative,
-                "heard": seconds,
-            });
-            lines = format!("{text}\n");
-        }
-        for segment in &update.segments {
-            let mut line = serde_json::to_value(segment)?;
-            line["type"] = "segment".into();
-            lines += &format!("{line}\n");
-        }
+        let lines = stream_events(update, seconds);
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
         self.write(&lines)
     }
 
@@ -320,15 +294,7 @@ impl Output {
         self.live.clear();
         match self.is_json {
             false => Ok(()),
-            true => {
-                let line = json!({
-                    "type": "transcript",
-                    "text": transcript.text,
-                    "language": transcript.language,
-                    "duration": transcript.duration,
-                });
-                self.write(&format!("{line}\n"))
-            }
+            true => self.write(&format!("{}\n", transcript_event(transcript))),
         }
     }
 

@@ -36,6 +36,8 @@ struct State {
 pub struct Update {
     /// What has become certain: it follows all that was certain before.
     certain: String,
+    /// What is certain and in no final segment yet.
+    open: String,
     /// What follows that and may change.
     tentative: String,
     /// The segments that have become final.
@@ -163,6 +165,7 @@ impl Update {
         let count = first + segments.len();
         let update = Update {
             certain: update.certain.clone(),
+            open: update.open.clone(),
             tentative: update.tentative.clone(),
             segments,
         };

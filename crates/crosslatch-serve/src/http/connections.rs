@@ -14,10 +14,9 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutWriter;
 
 use crate::limits::Patience;
@@ -29,7 +28,7 @@ pub const MOST_HEADERS: usize = 100;
 pub const MOST_HEAD_BYTES: usize = 32 << 10;
 
 /// Greatest number of connections at a time.
-const MOST: usize = 1_024;
+const MOST: u32 = 1_024;
 
 /// How long the server waits when the system has no more connections to give.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,8 +49,8 @@ pub async fn serve(
         // The router refuses smaller excesses, with a message; what exceeds these bounds gets none.
         .max_headers(4 * MOST_HEADERS)
         .max_buf_size(4 * MOST_HEAD_BYTES);
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MOST));
+    let closing = watch::Sender::new(false);
+    let places = Arc::new(Semaphore::new(MOST as usize));
     tokio::pin!(ending);
     loop {
         let accept = async {
@@ -77,17 +76,31 @@ pub async fn serve(
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(patience.write));
         let io = TokioIo::new(Box::pin(stream));
-        let connection = http.serve_connection(io, TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
+        let service = TowerToHyperService::new(router.clone());
+        // A socket leaves the connection, and counts by its own place from then on.
+        let connection = http.serve_connection(io, service).with_upgrades();
+        let mut closes = closing.subscribe();
+        // The guard of the value is not kept.
+        let closes = async move { drop(closes.wait_for(|closes| *closes).await) };
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            tokio::pin!(connection);
+            let done = tokio::select! {
+                done = &mut connection => done,
+                () = closes => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = done {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    closing.send_replace(true);
+    // The semaphore is never closed.
+    let _ = places.acquire_many(MOST).await;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 //! meant for another host, 404 there is no such path or model, 405 the path takes another method,
 //! 408 the upload took too long, 413 the body is too large, 414 the path is too long, 415 the body
 //! is not a multipart form or the sound cannot be read, 422 the sound can be read and holds nothing
-//! usable, 429 the queue is full, 431 the headers are too large, 500 the model failed, 503 the
+//! usable, 426 the path is for a socket, 429 the queue is full, 431 the headers are too large, 500 the model failed, 503 the
 //! server is ending.
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -58,6 +58,11 @@ impl ApiError {
             param: Some(name.to_owned()),
             ..ApiError::new(StatusCode::BAD_REQUEST, message)
         }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// The same error with another status.

@@ -71,6 +71,32 @@ impl Hosts {
         Ok(())
     }
 
+    /// Refuses a socket that a page opens which is not of the host that it asks. Browsers let any page
+    /// open any socket and read what comes, so this is checked wherever the server listens.
+    pub(crate) fn check_socket(
+        &self,
+        origins: &[Origin],
+        headers: &HeaderMap,
+    ) -> Result<(), ApiError> {
+        let host = headers
+            .get(HOST)
+            .and_then(|host| authority(host.as_bytes()));
+        for origin in headers.get_all(ORIGIN) {
+            let page = origin.to_str().ok().and_then(|o| o.parse::<Uri>().ok());
+            let page = page.as_ref().and_then(Uri::authority);
+            let is_own = page.is_some_and(|page| {
+                let is_same = |host: &Authority| bare(page.as_str()) == bare(host.as_str());
+                let is_named = matches!(self, Hosts::Named(_)) && self.has(page);
+                host.as_ref().is_some_and(is_same) || is_named
+            });
+            if !is_own && !have(origins, origin) {
+                let options = "--allow-host, or with --allow-origin to let other pages use it";
+                return Err(refused("Origin", origin, options, "origin_not_allowed"));
+            }
+        }
+        Ok(())
+    }
+
     fn has(&self, host: &Authority) -> bool {
         // A user name has no place in either header.
         if host.as_str().contains('@') {
@@ -180,6 +206,38 @@ mod tests {
         let host = [("host", "localhost")];
         assert!(!is_allowed(&own, "http://evil.example/", &host));
         assert!(is_allowed(&own, "http://localhost:8000/", &host));
+    }
+
+    #[test]
+    fn a_socket_is_opened_by_no_page_or_by_one_of_the_same_host() {
+        let is_allowed = |hosts: &Hosts, origins: &[Origin], headers: &[(&'static str, &str)]| {
+            let mut all = HeaderMap::new();
+            for (name, value) in headers {
+                all.append(*name, value.parse().unwrap());
+            }
+            hosts.check_socket(origins, &all).is_ok()
+        };
+        let any = Hosts::default().decided(false);
+        let own = Hosts::default().decided(true);
+        let host = ("host", "voice.example:8000");
+        for origin in ["http://voice.example:8000", "https://Voice.Example:8000"] {
+            assert!(is_allowed(&any, &[], &[host, ("origin", origin)]));
+        }
+        for origin in ["http://voice.example", "http://evil.example:8000", "null"] {
+            assert!(
+                !is_allowed(&any, &[], &[host, ("origin", origin)]),
+                "{origin}"
+            );
+            assert!(is_allowed(
+                &any,
+                &[Origin::Any],
+                &[host, ("origin", origin)]
+            ));
+        }
+        assert!(is_allowed(&any, &[], &[host]));
+        let proxied = [("host", "localhost"), ("origin", "http://127.0.0.1:9")];
+        assert!(is_allowed(&own, &[], &proxied));
+        assert!(!is_allowed(&any, &[], &proxied));
     }
 
     #[test]

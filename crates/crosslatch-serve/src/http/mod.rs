@@ -6,6 +6,7 @@ mod discard;
 mod error;
 mod hosts;
 mod json;
+mod keys;
 mod origins;
 
 pub use connections::{MOST_HEAD_BYTES, MOST_HEADERS, serve};
@@ -13,4 +14,5 @@ pub use discard::discard;
 pub use error::{ApiError, shown};
 pub use hosts::Hosts;
 pub use json::json_body;
+pub use keys::{PROTOCOL, given_key};
 pub use origins::{NoOrigin, Origin, cors};

@@ -1,5 +1,6 @@
 // The page: takes files and recordings, and gives each a place in which its transcript appears.
 
+import { Live } from "./live.js";
 import * as options from "./options.js";
 import * as server from "./server.js";
 import { Recording, decoded } from "./sound.js";
@@ -43,6 +44,7 @@ async function meet() {
   model = await server.withKey(ask, server.model);
   $("model").textContent = `Speech to text by ${model.id}, on this server.`;
   options.show(model);
+  $("listen").hidden = !model.limits.streams;
 }
 
 // A pause that ends early, with an error, if the signal says so.
@@ -60,11 +62,11 @@ async function heard(file, why) {
 }
 
 // Has a file transcribed at `place`, as the person's choices say.
-async function work(place, signal) {
+async function work(file, place, signal) {
   await meet();
   const { task, fields } = options.chosen();
   const megabytes = (model.limits.bytes / (1 << 20)).toFixed(0);
-  let file = place.file;
+  const given = file;
   if (file.size + AROUND > model.limits.bytes)
     file = await heard(file, `the file is larger than the ${megabytes} MiB that this server takes`);
   const watch = {
@@ -79,7 +81,7 @@ async function work(place, signal) {
       if (error.status === QUEUE_IS_FULL) {
         place.waits(`The server is busy; asking again in ${error.retryAfter ?? 5} s`);
         await pause(error.retryAfter ?? 5, signal);
-      } else if (error.status === UNREADABLE && file === place.file) {
+      } else if (error.status === UNREADABLE && file === given) {
         place.waits("Converting…");
         file = await heard(file, error.message);
       } else {
@@ -89,9 +91,16 @@ async function work(place, signal) {
   }
 }
 
-function transcribe(file) {
-  const place = new Transcript(file, work, say);
+// A place for a transcript, with what makes it.
+function placed(name, work) {
+  const place = new Transcript(name, work, say);
   $("transcripts").prepend(place.element);
+  return place;
+}
+
+function transcribe(file) {
+  const place = placed(file.name, (place, signal) => work(file, place, signal));
+  place.hasSound(file);
   return place.run();
 }
 
@@ -130,6 +139,36 @@ $("record").onclick = async () => {
     say("No recording: " + error.message);
   }
   $("record").disabled = false;
+};
+
+// Ends what is being listened to; null if nothing is.
+let stop = null;
+
+// Writes at `place` what is spoken, until the person has it stopped.
+async function listen(place, signal) {
+  await meet();
+  const stopped = new Promise(resolve => { stop = resolve; });
+  signal.addEventListener("abort", stop);
+  $("listen").setAttribute("aria-pressed", "true");
+  $("listen").textContent = "Stop";
+  try {
+    const live = await Live.begin(place, ask, model.limits, stop);
+    await stopped;
+    place.waits("Finishing…");
+    if (signal.aborted) await live.cancel();
+    signal.throwIfAborted();
+    const file = await live.end();
+    if (file) place.hasSound(file);
+  } finally {
+    stop = null;
+    $("listen").setAttribute("aria-pressed", "false");
+    $("listen").textContent = "Write while I speak";
+  }
+}
+
+$("listen").onclick = () => {
+  if (stop) stop();
+  else placed(`Spoken at ${new Date().toLocaleTimeString()}`, listen).run();
 };
 
 $("file").onchange = () => { [...$("file").files].forEach(transcribe); $("file").value = ""; };

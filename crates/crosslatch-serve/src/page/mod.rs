@@ -19,7 +19,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
     frame-ancestors 'none'";
 
 /// The files of the page by name; the first is the page itself.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("index.html", HTML, include_str!("index.html")),
     (
         "style.css",
@@ -31,6 +31,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("options.js", SCRIPT, include_str!("options.js")),
     ("transcript.js", SCRIPT, include_str!("transcript.js")),
     ("subtitles.js", SCRIPT, include_str!("subtitles.js")),
+    ("live.js", SCRIPT, include_str!("live.js")),
     ("sound.js", SCRIPT, include_str!("sound.js")),
     ("tap.js", SCRIPT, include_str!("tap.js")),
 ];

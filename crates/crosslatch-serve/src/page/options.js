@@ -45,3 +45,9 @@ export function chosen() {
   choose("fallback", defaults.fallback);
   return { task: field("task").hidden ? "transcriptions" : $("task").value, fields };
 }
+
+// What the person chose, for a sound that still comes.
+export function spoken() {
+  const { task, fields: { skip_silence, ...fields } } = chosen();
+  return { task: task === "translations" ? "translate" : "transcribe", ...fields };
+}

@@ -2,6 +2,9 @@
 
 const KEY = "key";
 const KEY_IS_WRONG = 401;
+const SOCKET_IS_NEEDED = 426;
+// Bytes of sound that may wait to be sent: a minute.
+const MOST_UNSENT = 2 << 20;
 
 // What the server refuses, or cannot be asked at all (status 0).
 export class Refusal extends Error {
@@ -57,6 +60,78 @@ function events(text, from) {
     for (const line of text.slice(from, end).split("\n"))
       if (line.startsWith("data:")) found.push(JSON.parse(line.slice(5)));
   return [found, from];
+}
+
+// A key as the name of a protocol, since a page cannot give a socket headers.
+function protocols() {
+  const key = sessionStorage.getItem(KEY);
+  if (!key) return ["crosslatch"];
+  const digits = [...new TextEncoder().encode(key)].map(byte => byte.toString(16).padStart(2, "0"));
+  return ["crosslatch", "crosslatch-key-" + digits.join("")];
+}
+
+// Why a socket did not open, which browsers do not tell: the same question without a socket does.
+async function unopened(path) {
+  const response = await fetch(path, { headers: headers() }).catch(() => null);
+  if (!response || response.ok || response.status === SOCKET_IS_NEEDED)
+    return new Refusal(0, "the server cannot be reached by a WebSocket");
+  return refusal(response.status, await response.text(), response.headers.get("retry-after"));
+}
+
+// A sound that is sent while it comes. `heard` is told of each message of the server's.
+export class Stream {
+  #socket;
+  #ended;
+
+  // Opens it; `start` is the first message.
+  static async open(start, heard) {
+    const stream = new Stream();
+    const path = "v1/audio/stream";
+    const url = new URL(path, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = stream.#socket = new WebSocket(url, protocols());
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = () => unopened(path).then(reject);
+    });
+    stream.#ended = new Promise((resolve, reject) => {
+      socket.onmessage = ({ data }) => {
+        const message = JSON.parse(data);
+        if (message.type === "error") reject(new Refusal(200, message.error.message));
+        else heard(message);
+        if (message.type === "transcript") resolve();
+      };
+      socket.onerror = socket.onclose = () => reject(new Refusal(200, "the server broke off"));
+    });
+    // Whoever waits for the end is told.
+    stream.#ended.catch(() => {});
+    socket.send(JSON.stringify({ type: "start", ...start }));
+    return stream;
+  }
+
+  // Sends samples; `false` if the connection is too slow for them.
+  send(samples) {
+    const socket = this.#socket;
+    if (socket.readyState !== WebSocket.OPEN) return true;
+    if (socket.bufferedAmount > MOST_UNSENT) return false;
+    socket.send(samples);
+    return true;
+  }
+
+  // Says that the sound has ended.
+  end() {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "end" }));
+  }
+
+  // Gives it up.
+  close() {
+    this.#socket.close();
+  }
+
+  // Resolves when all text has come.
+  get ended() {
+    return this.#ended;
+  }
 }
 
 // Has a file transcribed. `watch.sent` is told the part of it that has been sent, `watch.begun` that

@@ -19,19 +19,21 @@ export async function decoded(file) {
 // One channel of 16-bit samples.
 function wav(chunks, rate, name) {
   const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  const view = new DataView(new ArrayBuffer(HEAD + 2 * length));
+  const view = new DataView(new ArrayBuffer(HEAD));
   const text = (at, s) => [...s].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
   text(0, "RIFF"); view.setUint32(4, HEAD - 8 + 2 * length, true); text(8, "WAVEfmt ");
   view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
   view.setUint32(24, rate, true); view.setUint32(28, 2 * rate, true);
   view.setUint16(32, 2, true); view.setUint16(34, 16, true);
   text(36, "data"); view.setUint32(40, 2 * length, true);
-  let at = HEAD;
-  for (const chunk of chunks) for (const x of chunk) {
-    view.setInt16(at, Math.round(32767 * Math.max(-1, Math.min(1, x))), true);
-    at += 2;
-  }
-  return new File([view.buffer], name, { type: "audio/wav" });
+  return new File([view, ...chunks.map(integers)], name, { type: "audio/wav" });
+}
+
+// Samples as integers of 16 bits, in little-endian order.
+export function integers(samples) {
+  const view = new DataView(new ArrayBuffer(2 * samples.length));
+  samples.forEach((x, i) => view.setInt16(2 * i, Math.round(32767 * Math.max(-1, Math.min(1, x))), true));
+  return view;
 }
 
 // The microphone, connected at a speech model's rate, or at its own where a browser insists.
@@ -52,7 +54,7 @@ export class Recording {
   #chunks = [];
   #length = 0;
 
-  // `heard` is told the seconds and the bytes so far.
+  // `heard` is told the seconds and the bytes so far, and the samples that have come.
   static async begin(heard) {
     if (!navigator.mediaDevices)
       throw new Error("browsers give the microphone to pages from localhost or over https only");
@@ -65,10 +67,15 @@ export class Recording {
     recording.tap.port.onmessage = ({ data }) => {
       recording.#chunks.push(data);
       recording.#length += data.length;
-      heard(recording.#length / context.sampleRate, HEAD + 2 * recording.#length);
+      heard(recording.#length / context.sampleRate, HEAD + 2 * recording.#length, data);
     };
     source.connect(recording.tap);
     return recording;
+  }
+
+  // Samples of a second.
+  get rate() {
+    return this.context.sampleRate;
   }
 
   // The file; null if nothing was heard.

@@ -19,18 +19,23 @@ export class Transcript {
   #progress = { seconds: 0, duration: 0 };
 
   // `work` makes the transcript: it is given this object and a signal that says when to stop.
-  constructor(file, work, announce) {
-    this.file = file;
+  constructor(name, work, announce) {
+    this.name = name;
     this.work = work;
     this.announce = announce;
-    this.player = make("audio", { controls: true, preload: "metadata", src: URL.createObjectURL(file) });
-    this.player.setAttribute("aria-label", "Play " + file.name);
+    this.silent = true;
+    this.player = make("audio", { controls: true, preload: "metadata", hidden: true });
+    this.player.setAttribute("aria-label", "Play " + name);
     this.player.onerror = () => this.#cannotPlay();
     this.player.ontimeupdate = () => this.#mark();
     this.text = make("ol", { className: "text" });
     this.text.setAttribute("aria-live", "polite");
     this.bar = make("progress");
-    this.bar.setAttribute("aria-label", "Progress of " + file.name);
+    this.bar.setAttribute("aria-label", "Progress of " + name);
+    // What is certain and not final, and what may change.
+    this.certain = make("span");
+    this.tentative = make("span", { className: "tentative" });
+    this.current = make("p", { className: "current", hidden: true }, this.certain, this.tentative);
     this.note = make("span", { className: "quiet note" });
     this.cancel = button("Cancel", () => this.#cancelling.abort(), { className: "cancel" });
     this.again = button("Try again", () => this.run(), { hidden: true });
@@ -41,10 +46,17 @@ export class Transcript {
       return save;
     });
     this.actions = make("div", { className: "row", hidden: true }, this.copy, ...saves);
-    const title = make("h2", { textContent: file.name });
+    const title = make("h2", { textContent: name });
     this.element = make("article", {}, make("header", {}, title, this.actions), this.player, this.text,
-      make("div", { className: "row" }, this.bar, this.note, this.cancel, this.again));
-    this.element.setAttribute("aria-label", file.name);
+      this.current, make("div", { className: "row" }, this.bar, this.note, this.cancel, this.again));
+    this.element.setAttribute("aria-label", name);
+  }
+
+  // Gives it a sound to play.
+  hasSound(file) {
+    this.player.src = URL.createObjectURL(file);
+    this.silent = this.player.hidden = false;
+    for (const time of this.text.querySelectorAll(".time")) time.disabled = false;
   }
 
   // Makes the transcript, from the beginning.
@@ -56,12 +68,13 @@ export class Transcript {
     this.waits("Waiting…");
     try {
       await this.work(this, this.#cancelling.signal);
-      this.announce(`${this.file.name} is transcribed.`);
+      this.announce(`${this.name} is transcribed.`);
     } catch (error) {
       if (this.#cancelling.signal.aborted) this.#tell("Cancelled.");
       else this.#tell(error.message, true);
+      this.#show();
       this.again.hidden = false;
-      this.announce(`${this.file.name}: ${this.note.textContent}`);
+      this.announce(`${this.name}: ${this.note.textContent}`);
     }
     this.#busy(false);
   }
@@ -86,6 +99,21 @@ export class Transcript {
     if (event.type === "transcript.text.done") this.#finish(event);
   }
 
+  // A message about a sound that still comes.
+  hears(message) {
+    if (message.type === "started") this.begun = performance.now();
+    if (message.type === "text") this.#show(message);
+    if (message.type === "segment" && message.text) this.#add(message);
+    if (message.type === "transcript") this.#finish(message);
+  }
+
+  // Shows what is not final yet.
+  #show({ open = "", tentative = "" } = {}) {
+    this.certain.textContent = open.trimStart();
+    this.tentative.textContent = open ? tentative : tentative.trimStart();
+    this.current.hidden = !open && !tentative;
+  }
+
   #proceed({ seconds, duration }) {
     const took = (performance.now() - this.begun) / 1000;
     this.bar.value = duration ? seconds / duration : 0;
@@ -105,6 +133,7 @@ export class Transcript {
   }
 
   #finish({ text, duration, language }) {
+    this.#show();
     const took = (performance.now() - this.begun) / 1000;
     const spoken = language ? ` · ${languageName(language)}` : "";
     this.#tell(text ? `${duration.toFixed(1)} s of sound in ${took.toFixed(1)} s${spoken}` : "Nothing is spoken in it.");
@@ -158,7 +187,7 @@ export class Transcript {
 
   #save(format) {
     const url = URL.createObjectURL(new Blob([written(format, this.#segments)], { type: "text/plain" }));
-    const name = this.file.name.replace(/\.[^.]*$/, "") || this.file.name;
+    const name = this.name.replace(/\.[^.]*$/, "") || this.name;
     make("a", { href: url, download: `${name}.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::scene::{LIGHT, Scene, post, sample};
 use crate::form::FIELDS;
+use crate::live::{MEMBERS, MOST_MESSAGE};
 use crate::router::{about, interface};
 
 async fn document(scene: &Scene) -> Value {
@@ -94,6 +95,17 @@ async fn each_field_that_it_names_is_taken_with_each_value_and_there_is_no_other
     let prompt = "x".repeat(longest + 1);
     let answer = scene.transcribe(&sound, &[("prompt", &prompt)]).await;
     answer.error(400);
+}
+
+#[tokio::test]
+async fn a_live_sound_starts_with_the_members_that_it_names() {
+    let document = document(&Scene::open()).await;
+    let start = &document["components"]["schemas"]["Start"]["properties"];
+    let described = start.as_object().unwrap().keys().map(String::as_str);
+    let described: BTreeSet<&str> = described.collect();
+    assert_eq!(described, BTreeSet::from(MEMBERS));
+    let longest = &fields(&document)["prompt"]["maxLength"];
+    assert!(longest.as_u64().unwrap() < MOST_MESSAGE as u64);
 }
 
 #[tokio::test]

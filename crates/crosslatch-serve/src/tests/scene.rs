@@ -140,6 +140,7 @@ impl Scene {
             defaults: TranscribeOptions::default(),
             workers: 1,
             queue: 1,
+            streams: 2,
             limits: Limits {
                 body: 4 << 20,
                 seconds: 60.0,

@@ -4,15 +4,17 @@
 //! place any more; it is dropped as soon as anybody looks at the queue, so that a client which does
 //! nothing but hang up cannot fill it.
 //!
-//! A worker may take several jobs at once, because a model that decodes several inputs together
-//! reads its weights once for all of them.
+//! Sounds that still come have turns beside the jobs. A turn is short and its client listens, and a job
+//! is long, so neither waits for all of the other kind: a worker takes them in turns, and between two
+//! windows of a job it takes those turns that wait by then.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::job::Job;
+use super::turn::Turn;
 
-/// Jobs in the order in which they arrived.
+/// Jobs and turns, each in the order in which they arrived.
 #[derive(Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
@@ -22,7 +24,34 @@ pub struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    turns: VecDeque<Turn>,
+    /// Whether the next to be taken is a job, if one waits.
+    is_jobs_turn: bool,
     is_closed: bool,
+}
+
+/// What a worker is to do.
+pub enum Work {
+    Job(Job),
+    Turn(Turn),
+}
+
+impl Waiting {
+    fn next(&mut self) -> Option<Work> {
+        self.is_jobs_turn = !self.is_jobs_turn;
+        let job = |jobs: &mut VecDeque<Job>| jobs.pop_front().map(Work::Job);
+        let turn = |turns: &mut VecDeque<Turn>| turns.pop_front().map(Work::Turn);
+        match self.is_jobs_turn {
+            true => job(&mut self.jobs).or_else(|| turn(&mut self.turns)),
+            false => turn(&mut self.turns).or_else(|| job(&mut self.jobs)),
+        }
+    }
+
+    /// Drops what nobody waits for.
+    fn tidy(&mut self) {
+        self.jobs.retain(|job| !job.is_abandoned());
+        self.turns.retain(|turn| !turn.is_abandoned());
+    }
 }
 
 impl Queue {
@@ -32,17 +61,30 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes up to `most` jobs, and waits until there is one. An empty result means that the queue
-    /// is closed and empty.
-    pub fn take(&self, most: usize) -> Vec<Job> {
+    /// Puts a turn at the end.
+    pub fn push_turn(&self, turn: Turn) {
+        self.lock().turns.push_back(turn);
+        self.changed.notify_one();
+    }
+
+    /// Takes what is to be done next, and waits until there is something. `None` means that the queue is
+    /// closed and empty.
+    pub fn take(&self) -> Option<Work> {
         let mut waiting = self.lock();
-        while waiting.jobs.is_empty() && !waiting.is_closed {
+        loop {
+            let next = waiting.next();
+            if next.is_some() || waiting.is_closed {
+                return next;
+            }
             let woken = self.changed.wait(waiting);
             waiting = woken.unwrap_or_else(|e| e.into_inner());
-            waiting.jobs.retain(|job| !job.is_abandoned());
+            waiting.tidy();
         }
-        let count = most.min(waiting.jobs.len());
-        waiting.jobs.drain(..count).collect()
+    }
+
+    /// Takes all turns that wait.
+    pub fn take_turns(&self) -> VecDeque<Turn> {
+        std::mem::take(&mut self.lock().turns)
     }
 
     /// Number of jobs that wait.
@@ -56,11 +98,11 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Locks the queue and drops the jobs that nobody waits for. Every job in it is whole even if a
+    /// Locks the queue and drops what nobody waits for. Everything in it is whole even if a
     /// thread panicked while it held the lock, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
-        waiting.jobs.retain(|job| !job.is_abandoned());
+        waiting.tidy();
         waiting
     }
 }

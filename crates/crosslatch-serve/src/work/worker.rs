@@ -4,6 +4,10 @@
 //! replies to them. It checks whether the client is still there before it begins, when the sound
 //! has been decoded, and at every segment and window. A panic costs only the job that caused it:
 //! its client is told, and the worker goes on with a fresh session.
+//!
+//! A sound that still comes has turns. A worker takes them when it is free, and between two windows of a
+//! job. The job's own session is in use then, so such turns have a second one, made when it is first
+//! needed; its steps are not taken together with those of the job, which has paused.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,13 +22,11 @@ use crosslatch_tasks::{Event, SpeechModel, SpeechPipeline, Transcript};
 
 use super::job::{Job, Reply};
 use super::places::Places;
-use super::queue::Queue;
+use super::queue::{Queue, Work};
+use super::turn::{Part, Turn, Turned};
 use crate::http::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-
-/// Number of jobs that a worker takes at a time: a session decodes one input.
-const TOGETHER: usize = 1;
 
 /// Who is told of what is decoded.
 type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
@@ -33,6 +35,8 @@ type Observer<'o> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'o;
 pub struct Shared {
     pub pipeline: SpeechPipeline,
     pub places: Places,
+    /// Places for sounds that still come.
+    pub streams: Places,
     pub queue: Queue,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
@@ -42,8 +46,26 @@ pub struct Shared {
 struct Worker<M, F> {
     shared: Arc<Shared>,
     make: Arc<F>,
-    /// Dropped after a panic, which may have left it in any state.
-    session: Option<M>,
+    session: Spare<M>,
+    /// For turns between two windows of a job.
+    aside: Spare<M>,
+}
+
+/// A session that is made when it is needed, and dropped after a panic, which may have left it in any
+/// state.
+struct Spare<M>(Option<M>);
+
+impl<M> Spare<M> {
+    fn get<E, F>(&mut self, make: &F) -> Result<&mut M, ApiError>
+    where
+        E: std::error::Error,
+        F: Fn() -> Result<M, E>,
+    {
+        match &mut self.0 {
+            Some(session) => Ok(session),
+            none => Ok(none.insert(make().map_err(|e| ApiError::internal(e.to_string()))?)),
+        }
+    }
 }
 
 /// Starts so many workers, each with a session that `make` makes.
@@ -65,7 +87,8 @@ where
     for index in 0..count {
         let mut worker = Worker {
             shared: Arc::clone(shared),
-            session: Some(make().map_err(StartError::Session)?),
+            session: Spare(Some(make().map_err(StartError::Session)?)),
+            aside: Spare(None),
             make: Arc::clone(&make),
         };
         let thread = std::thread::Builder::new().name(format!("worker {index}"));
@@ -93,19 +116,18 @@ where
     /// Works until the queue is closed and empty.
     fn run(&mut self) {
         let shared = Arc::clone(&self.shared);
-        loop {
-            let jobs = shared.queue.take(TOGETHER);
-            if jobs.is_empty() {
-                return;
-            }
-            for mut job in jobs {
-                let decoding = shared.metrics.begin();
-                let last = self.last(&mut job);
-                // Dropped before the client gets the last reply, so that a client never sees a
-                // worker counted that is done with it.
-                drop(decoding);
-                if let Some(last) = last {
-                    job.reply(last);
+        while let Some(work) = shared.queue.take() {
+            let decoding = shared.metrics.begin();
+            match work {
+                Work::Turn(turn) => take_turn(&shared, turn, &*self.make, &mut self.session),
+                Work::Job(mut job) => {
+                    let last = self.last(&mut job);
+                    // Dropped before the client gets the last reply, so that a client never sees a
+                    // worker counted that is done with it.
+                    drop(decoding);
+                    if let Some(last) = last {
+                        job.reply(last);
+                    }
                 }
             }
         }
@@ -134,7 +156,7 @@ where
             }
             Ok(Err(error)) => Reply::Failed(error),
             Err(_) => {
-                self.session = None;
+                self.session = Spare(None);
                 tracing::error!(file = job.name, "a defect ended a transcript");
                 Reply::Failed(ApiError::internal(
                     "the transcript met a defect of the server",
@@ -153,21 +175,20 @@ where
         if job.is_abandoned() {
             return Ok(None);
         }
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => none.insert((self.make)().map_err(|e| ApiError::internal(e.to_string()))?),
-        };
-        if let (true, Some(why)) = (job.options.needs_words(), session.unaligned()) {
-            let message = format!(
-                "this server cannot say when words are spoken ({why}); ask for \
-                 timestamp_granularities[]=segment, without hallucination_silence_threshold"
-            );
-            return Err(ApiError::param("timestamp_granularities", message));
+        let session = self.session.get(&*self.make)?;
+        if job.options.needs_words() {
+            check_words(session)?;
         }
         job.reply(Reply::Begun);
+        let (shared, make, aside) = (&self.shared, &*self.make, &mut self.aside);
         let observer = |event: Event<'_>| {
             match event {
-                Event::Progress { done, total } => job.reply(Reply::Progress { done, total }),
+                Event::Progress { done, total } => {
+                    job.reply(Reply::Progress { done, total });
+                    for turn in shared.queue.take_turns() {
+                        take_turn(shared, turn, make, aside);
+                    }
+                }
                 Event::Segment(segment) => job.reply(Reply::Segment(segment.clone())),
                 // The transcript names the language.
                 Event::Languages(_) => {}
@@ -189,6 +210,60 @@ where
         }?;
         Ok((!job.is_abandoned()).then_some(transcript))
     }
+}
+
+/// Takes a turn of a sound that still comes, with this session.
+fn take_turn<M, E, F>(shared: &Shared, turn: Turn, make: &F, session: &mut Spare<M>)
+where
+    M: SpeechModel,
+    E: std::error::Error,
+    F: Fn() -> Result<M, E>,
+{
+    let (part, outcome) = turn.begin();
+    let work = || hear(shared, part, make, session);
+    // After a panic the session is dropped, and the sound with it; nothing else was being changed.
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        session.0 = None;
+        tracing::error!("a defect ended a sound that was listened to");
+        let message = "the sound met a defect of the server";
+        Err(ApiError::internal(message))
+    });
+    outcome.tell(result);
+}
+
+/// What comes of a part of a sound.
+fn hear<M, E, F>(
+    shared: &Shared,
+    mut part: Part,
+    make: &F,
+    session: &mut Spare<M>,
+) -> Result<Turned, ApiError>
+where
+    M: SpeechModel,
+    E: std::error::Error,
+    F: Fn() -> Result<M, E>,
+{
+    part.listen()?;
+    if !part.is_due() {
+        return Ok(part.unchanged());
+    }
+    let session = session.get(make)?;
+    if part.needs_words() {
+        check_words(session)?;
+    }
+    part.decode(&shared.pipeline, session)
+}
+
+/// Refuses times of words of a model that cannot say them.
+fn check_words<M: SpeechModel>(session: &M) -> Result<(), ApiError> {
+    let Some(why) = session.unaligned() else {
+        return Ok(());
+    };
+    let message = format!(
+        "this server cannot say when words are spoken ({why}); ask for \
+         timestamp_granularities[]=segment, without hallucination_silence_threshold"
+    );
+    Err(ApiError::param("timestamp_granularities", message))
 }
 
 impl Shared {

@@ -23,6 +23,23 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// All of them, with their names: a short one, and that of ffmpeg.
+    pub const NAMES: [(&str, &str, Encoding); 5] = [
+        ("u8", "u8", Encoding::U8),
+        ("s16", "s16le", Encoding::S16),
+        ("s24", "s24le", Encoding::S24),
+        ("s32", "s32le", Encoding::S32),
+        ("f32", "f32le", Encoding::F32),
+    ];
+
+    /// The encoding of this name, in letters of any case.
+    pub fn named(name: &str) -> Option<Encoding> {
+        let is_it = |own: &str| own.eq_ignore_ascii_case(name);
+        let mut all = Self::NAMES.into_iter();
+        let found = all.find(|(short, long, _)| is_it(short) || is_it(long));
+        found.map(|(_, _, encoding)| encoding)
+    }
+
     /// Bytes of a sample.
     pub fn bytes(self) -> usize {
         match self {

@@ -33,7 +33,7 @@ mod words;
 pub use channels::transcribe_channels;
 #[doc(hidden)]
 pub use join::append as append_text;
-pub use live::{SpeechStream, StreamUpdate};
+pub use live::{SpeechStream, StreamUpdate, stream_events, transcript_event};
 pub use options::{Task, TranscribeOptions, UnknownTask};
 pub use transcribe::SpeechPipeline;
 

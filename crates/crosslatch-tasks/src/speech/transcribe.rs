@@ -406,7 +406,7 @@ fn within(mut segment: Segment, before: f64, end: f64) -> Segment {
 }
 
 /// The detected languages, most probable first.
-fn spoken(plan: &WhisperPlan, detected: &[(u32, f32)]) -> Vec<SpokenLanguage> {
+pub(super) fn spoken(plan: &WhisperPlan, detected: &[(u32, f32)]) -> Vec<SpokenLanguage> {
     let name = |id| {
         let mut known = plan.languages().iter();
         known.find(|&&(token, _)| token == id)

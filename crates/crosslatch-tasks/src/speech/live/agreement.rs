@@ -2,7 +2,9 @@
 //!
 //! Sound that is still coming is decoded again and again, each time with more of it, and what the model
 //! writes for its last second changes as it hears more. What two decodings in a row agree on, from the
-//! beginning, is certain (LocalAgreement-2: Liu, Spanakis and Niehues, 2020; whisper_streaming). What is
+//! beginning, is certain (LocalAgreement-2: Liu, Spanakis and Niehues, 2020; whisper_streaming). With a
+//! decoding for each second, the second of two may come two seconds after a word; so a word is certain
+//! after one if that heard it *firmly*: it was probable, and enough of the sound followed it. What is
 //! certain is never taken back. If a later decoding has it otherwise, it is laid beside what is certain so
 //! that they differ least, and only what follows counts.
 //!
@@ -25,6 +27,36 @@ const MARK: u32 = 1;
 struct Atom {
     text: String,
     joint: Joint,
+    /// Whether it was heard firmly.
+    is_firm: bool,
+}
+
+/// What was heard of a sound.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// The text, without space around it.
+    pub text: String,
+    /// Where each of its words ends, in bytes, and whether it was heard firmly; nothing if that is not
+    /// known.
+    pub words: Vec<(usize, bool)>,
+}
+
+impl Heard {
+    /// Whether the word was heard firmly that has the byte before this one.
+    fn is_firm(&self, end: usize) -> bool {
+        let after = self.words.partition_point(|&(word, _)| word < end);
+        self.words.get(after).is_some_and(|&(_, is_firm)| is_firm)
+    }
+}
+
+impl From<&str> for Heard {
+    /// A text of which nothing more is known.
+    fn from(text: &str) -> Heard {
+        Heard {
+            text: text.trim().to_owned(),
+            words: Vec::new(),
+        }
+    }
 }
 
 /// How an atom follows the one before it.
@@ -61,10 +93,10 @@ impl Atom {
 }
 
 /// The words and marks of a window's text.
-fn atoms(text: &str) -> Vec<Atom> {
+fn atoms(heard: &Heard) -> Vec<Atom> {
     let mut atoms: Vec<Atom> = Vec::new();
     let mut is_spaced = false;
-    for part in text.trim().split_word_bounds() {
+    for (at, part) in heard.text.split_word_bound_indices() {
         if part.trim().is_empty() {
             is_spaced = true;
             continue;
@@ -77,6 +109,7 @@ fn atoms(text: &str) -> Vec<Atom> {
         atoms.push(Atom {
             text: part.to_owned(),
             joint,
+            is_firm: heard.is_firm(at + part.len()),
         });
         is_spaced = false;
     }
@@ -136,6 +169,13 @@ fn agreed(old: &[Atom], new: &[Atom]) -> usize {
     through_last_word(&new[..count])
 }
 
+/// How many atoms there are up to the last word in a row that was heard firmly.
+fn firm(heard: &[Atom]) -> usize {
+    let is_firm = |atom: &&Atom| !atom.is_word() || atom.is_firm;
+    let count = heard.iter().take_while(is_firm).count();
+    through_last_word(&heard[..count])
+}
+
 /// What is certain of a text, and what was heard last of the rest.
 #[derive(Debug, Default)]
 pub(super) struct Agreement {
@@ -150,13 +190,13 @@ pub(super) struct Agreement {
 impl Agreement {
     /// Takes what was heard of all the sound whose text is not settled, and returns what has become
     /// certain by it. `is_over` says that nobody speaks any more, so that nothing will change.
-    pub fn hear(&mut self, text: &str, is_over: bool) -> String {
-        let mut heard = atoms(text);
+    pub fn hear(&mut self, heard: &Heard, is_over: bool) -> String {
+        let mut heard = atoms(heard);
         let (_, known) = meet(&self.certain, &heard);
         let rest = heard.split_off(known);
         let agreed = match is_over {
             true => through_last_word(&rest),
-            false => agreed(&self.rest, &rest),
+            false => agreed(&self.rest, &rest).max(firm(&rest)),
         };
         self.rest = rest;
         self.commit(agreed)
@@ -170,7 +210,7 @@ impl Agreement {
     /// Takes the final text of the beginning of the sound, or of all of it, and returns what has become
     /// certain by it.
     pub fn settle(&mut self, text: &str, is_all: bool) -> String {
-        let text = atoms(text);
+        let text = atoms(&text.into());
         let (certain, known) = meet(&self.certain, &text);
         let new = &text[known..];
         let (_, heard) = meet(new, &self.rest);
@@ -186,6 +226,11 @@ impl Agreement {
             self.certain.drain(..settled);
         }
         delta
+    }
+
+    /// What is certain and not settled.
+    pub fn open(&self) -> String {
+        written(&self.certain, &mut None)
     }
 
     /// What was heard and may change, as it follows what is certain.
@@ -232,19 +277,25 @@ mod tests {
     #[test]
     fn what_two_decodings_agree_on_is_certain() {
         let mut text = Agreement::default();
-        assert_eq!(text.hear("And so my fell", false), "");
+        assert_eq!(text.hear(&"And so my fell".into(), false), "");
         assert_eq!(text.tentative(), "And so my fell");
-        assert_eq!(text.hear("And so my fellow Americans.", false), "And so my");
+        assert_eq!(
+            text.hear(&"And so my fellow Americans.".into(), false),
+            "And so my"
+        );
         assert_eq!(text.tentative(), " fellow Americans.");
         assert_eq!(
-            text.hear("And so my fellow Americans.", false),
+            text.hear(&"And so my fellow Americans.".into(), false),
             " fellow Americans"
         );
         assert_eq!(text.tentative(), ".");
         assert!(!text.is_open());
-        assert_eq!(text.hear("And so my fellow Americans, ask", false), "");
         assert_eq!(
-            text.hear("And so, my fellow Americans, ask not what", false),
+            text.hear(&"And so my fellow Americans, ask".into(), false),
+            ""
+        );
+        assert_eq!(
+            text.hear(&"And so, my fellow Americans, ask not what".into(), false),
             ", ask"
         );
         assert_eq!(
@@ -257,24 +308,24 @@ mod tests {
     #[test]
     fn what_is_certain_stays_when_a_later_decoding_has_it_otherwise() {
         let mut text = Agreement::default();
-        text.hear("the block books, which", false);
+        text.hear(&"the block books, which".into(), false);
         assert_eq!(
-            text.hear("the block books, which were", false),
+            text.hear(&"the block books, which were".into(), false),
             "the block books, which"
         );
         assert_eq!(
-            text.hear("The blog books which were the immediate", false),
+            text.hear(&"The blog books which were the immediate".into(), false),
             " were"
         );
-        assert_eq!(text.hear("of", false), "");
+        assert_eq!(text.hear(&"of".into(), false), "");
         assert_eq!(text.tentative(), "");
         text.hear(
-            "produced the block books which were the immediate predecessors",
+            &"produced the block books which were the immediate predecessors".into(),
             false,
         );
         assert_eq!(
             text.hear(
-                "produced the block books, which were the immediate predecessors of",
+                &"produced the block books, which were the immediate predecessors of".into(),
                 false
             ),
             " the immediate predecessors"
@@ -284,56 +335,86 @@ mod tests {
     #[test]
     fn a_pause_makes_words_certain_and_leaves_the_mark() {
         let mut text = Agreement::default();
-        assert_eq!(text.hear("Never surpassed.", true), "Never surpassed");
+        assert_eq!(
+            text.hear(&"Never surpassed.".into(), true),
+            "Never surpassed"
+        );
         assert_eq!(text.tentative(), ".");
-        assert_eq!(text.hear("Never surpassed. Yes", false), "");
+        assert_eq!(text.hear(&"Never surpassed. Yes".into(), false), "");
         assert_eq!(text.pause(), ". Yes");
         assert_eq!(text.pause(), "");
-        assert_eq!(text.hear("", true), "");
+        assert_eq!(text.hear(&"".into(), true), "");
     }
 
     #[test]
     fn marks_and_capitals_are_those_of_the_later_decoding() {
         let mut text = Agreement::default();
-        text.hear("Printing in the only sense. Which we", false);
-        let later = text.hear("Printing, in the only sense with which we", false);
+        text.hear(&"Printing in the only sense. Which we".into(), false);
+        let later = text.hear(&"Printing, in the only sense with which we".into(), false);
         assert_eq!(later, "Printing, in the only sense");
-        let last = text.hear("Printing, in the only sense. With which all", false);
+        let last = text.hear(&"Printing, in the only sense. With which all".into(), false);
         assert_eq!(last, ". With which");
     }
 
     #[test]
     fn the_text_of_a_window_may_end_before_what_is_certain() {
         let mut text = Agreement::default();
-        text.hear("One two three. Four five six seven", false);
+        text.hear(&"One two three. Four five six seven".into(), false);
         assert_eq!(
-            text.hear("One two three. Four five six seven", false).len(),
+            text.hear(&"One two three. Four five six seven".into(), false)
+                .len(),
             34
         );
-        text.hear("One two three. Four five six seven eight", false);
+        text.hear(&"One two three. Four five six seven eight".into(), false);
         // The window's last segment is not closed, and decoded again with what follows.
+        assert_eq!(text.open(), "One two three. Four five six seven");
         assert_eq!(text.settle("One, two, three.", false), "");
+        assert_eq!(text.open(), "Four five six seven");
         assert_eq!(text.tentative(), " eight");
-        assert_eq!(text.hear("four five six seven eight nine", false), " eight");
+        assert_eq!(
+            text.hear(&"four five six seven eight nine".into(), false),
+            " eight"
+        );
         assert_eq!(
             text.settle("Four five six seven eight nine ten.", false),
             " nine ten."
         );
-        assert_eq!(text.hear("Eleven", true), " Eleven");
+        assert_eq!(text.hear(&"Eleven".into(), true), " Eleven");
         assert_eq!(text.settle("Eleven.", true), ".");
     }
 
     #[test]
     fn letters_are_whole_and_scripts_without_spaces_stay_so() {
         let mut text = Agreement::default();
-        text.hear("今日はいい天", false);
-        assert_eq!(text.hear("今日はいい天気", false), "今日はいい天");
+        text.hear(&"今日はいい天".into(), false);
+        assert_eq!(text.hear(&"今日はいい天気".into(), false), "今日はいい天");
         assert_eq!(text.settle("今日はいい天気です。", false), "気です。");
-        text.hear("明日", false);
-        assert_eq!(text.hear("明日も", false), "明日");
+        text.hear(&"明日".into(), false);
+        assert_eq!(text.hear(&"明日も".into(), false), "明日");
         let mut text = Agreement::default();
-        text.hear("ที่นี่", false);
-        assert_eq!(text.hear("ที่นี่ดี", true), "ที่นี่ดี");
+        text.hear(&"ที่นี่".into(), false);
+        assert_eq!(text.hear(&"ที่นี่ดี".into(), true), "ที่นี่ดี");
+    }
+
+    #[test]
+    fn a_word_that_was_heard_firmly_is_certain_at_once_up_to_one_that_was_not() {
+        let mut text = Agreement::default();
+        let heard = |text: &str, ends: &[(usize, bool)]| Heard {
+            text: text.to_owned(),
+            words: ends.to_vec(),
+        };
+        let first = heard(
+            "Ask not, what your",
+            &[(3, true), (8, true), (13, false), (18, true)],
+        );
+        assert_eq!(text.hear(&first, false), "Ask not");
+        assert_eq!(text.tentative(), ", what your");
+        // What two decodings agree on is certain, however it was heard.
+        let second = heard("Ask not, what your country", &[(26, false)]);
+        assert_eq!(text.hear(&second, false), ", what your");
+        let third = heard("Ask not, what your country can", &[(26, true), (30, false)]);
+        assert_eq!(text.hear(&third, false), " country");
+        assert_eq!(text.tentative(), " can");
     }
 
     #[test]
@@ -344,7 +425,7 @@ mod tests {
             let mut text = Agreement::default();
             let mut whole = String::new();
             for count in (0..words.len()).step_by(step) {
-                whole += &text.hear(&words[..count].join(" "), count % 5 == 0);
+                whole += &text.hear(&words[..count].join(" ").as_str().into(), count % 5 == 0);
             }
             whole += &text.settle(all, true);
             assert_eq!(whole, all);

@@ -19,24 +19,32 @@
 //! Memory is bounded by a window, the sound that has come since the last decoding, and the text.
 
 mod agreement;
+mod events;
 mod joined;
 
 use std::ops::ControlFlow;
 
 use super::followed::{Followed, Sound};
 use super::options::TranscribeOptions;
+use super::transcribe::spoken;
 use super::whisper::WhisperPlan;
+use super::words::TimedTokens;
 use super::{SpeechModel, SpeechPipeline, TranscribeError};
 use crate::audio::AudioError;
 use crate::config::OptionsError;
-use crate::transcript::{Segment, Transcript};
-use agreement::Agreement;
+use crate::transcript::{Segment, Transcript, Word};
+use agreement::{Agreement, Heard};
+pub use events::{stream_events, transcript_event};
 use joined::Joined;
 
 /// Seconds of new sound for which the encoder runs once at most.
 const INTERVAL: f64 = 1.0;
 /// Seconds for which nobody has to speak for what was heard to be certain.
 const PAUSE: f64 = 0.5;
+/// A word is heard firmly if it is at least so probable,
+const PROBABLE: f32 = 0.5;
+/// and so many seconds of sound follow it.
+const FOLLOWED: f64 = 0.5;
 /// Greatest number of tokens that people speak in a second, and those that a text has beside them. What
 /// is longer repeats itself.
 const TOKENS_PER_SECOND: f64 = 12.0;
@@ -65,6 +73,8 @@ pub struct SpeechStream {
 pub struct StreamUpdate {
     /// What has become certain: it follows all that was certain before, and is never taken back.
     pub certain: String,
+    /// What is certain and in no final segment yet.
+    pub open: String,
     /// What follows what is certain as far as it is known; the next update has another.
     pub tentative: String,
     /// The segments that have become final, with the times of the sound.
@@ -104,7 +114,7 @@ impl SpeechPipeline {
         Ok(SpeechStream {
             glimpse: TranscribeOptions {
                 temperatures: options.temperatures.first().copied().into_iter().collect(),
-                word_timestamps: false,
+                word_timestamps: true,
                 ..options.clone()
             },
             rate: f64::from(self.sample_rate()),
@@ -144,6 +154,11 @@ impl SpeechStream {
         (self.joined.received() - self.passed.0) as f64 / self.rate
     }
 
+    /// For how many seconds nobody has spoken.
+    pub fn quiet(&self) -> f64 {
+        self.joined.quiet()
+    }
+
     /// Whether there is enough new sound for an update. Until there is, an update does nothing.
     pub fn is_due(&self) -> bool {
         let has_new = self.joined.len() > self.passed.1;
@@ -173,9 +188,9 @@ impl SpeechStream {
             self.passed.0 = received;
             certain
         } else if end > self.passed.1 {
-            let text = self.look(pipeline, model)?;
+            let heard = self.look(pipeline, model)?;
             self.passed = (received, end);
-            self.agreement.hear(&text, self.is_paused())
+            self.agreement.hear(&heard, self.is_paused())
         } else {
             self.passed.0 = received;
             self.agreement.pause()
@@ -252,7 +267,7 @@ impl SpeechStream {
         &self,
         pipeline: &SpeechPipeline,
         model: &mut M,
-    ) -> Result<String, TranscribeError<M::Error>> {
+    ) -> Result<Heard, TranscribeError<M::Error>> {
         let at = self.followed.at * self.unit;
         let samples = &self.joined.samples()[at - self.joined.dropped()..];
         let samples = &samples[..samples.len().min(self.window)];
@@ -283,6 +298,7 @@ impl SpeechStream {
         });
         StreamUpdate {
             certain,
+            open: self.agreement.open(),
             tentative: self.agreement.tentative(),
             segments: segments.collect(),
         }
@@ -290,7 +306,7 @@ impl SpeechStream {
 }
 
 impl SpeechPipeline {
-    /// The text of the beginning of a window, of at most `most` tokens.
+    /// What is heard in the beginning of a window, of at most `most` tokens.
     fn look<M: SpeechModel>(
         &self,
         model: &mut M,
@@ -299,7 +315,7 @@ impl SpeechPipeline {
         samples: &[f32],
         followed: &Followed,
         most: usize,
-    ) -> Result<String, TranscribeError<M::Error>> {
+    ) -> Result<Heard, TranscribeError<M::Error>> {
         let fresh;
         let context = match &followed.context {
             Some(context) => context,
@@ -317,13 +333,47 @@ impl SpeechPipeline {
         let own = windows.own_prompt()?;
         let frames = self.features.frames_of(samples.len());
         let decoded = windows.decode(&context.prompt(&own), own.len(), frames)?;
-        let tokens = decoded.generated.tokens.iter().copied();
-        let words: Vec<u32> = tokens.filter(|&token| plan.is_text(token)).collect();
-        let text = self.tokenizer.decode(&words)?;
-        Ok(match decoded.is_silent {
-            true => String::new(),
-            // A letter that was cut off at the greatest length is no letter.
-            false => text.trim_end_matches('\u{fffd}').trim().to_owned(),
-        })
+        if decoded.is_silent {
+            return Ok(Heard::default());
+        }
+        let tokens = &decoded.generated.tokens;
+        let words = tokens.iter().copied().filter(|&token| plan.is_text(token));
+        let text = self.tokenizer.decode(&words.collect::<Vec<u32>>())?;
+        // A letter that was cut off at the greatest length is no letter.
+        let text = text.trim_end_matches('\u{fffd}').trim();
+        let mut heard = Heard::from(text);
+        if let Some(ends) = &decoded.ends {
+            let timed = TimedTokens {
+                tokens,
+                ends,
+                logprobs: &decoded.generated.logprobs,
+                offset: 0.0,
+            };
+            let languages = match self.known_languages(plan) {
+                Some(known) => known,
+                None => spoken(plan, &windows.detected),
+            };
+            let language = languages.first().map(|language| language.code.as_str());
+            let is_text = |token| plan.is_text(token);
+            let words = timed.words(&self.tokenizer, 0..tokens.len(), is_text, language)?;
+            let seconds = samples.len() as f64 / f64::from(self.sample_rate());
+            heard.words = firm(&words, text, seconds);
+        }
+        Ok(heard)
     }
+}
+
+/// Where the words of a text end, and which of them were heard firmly in a sound of so many seconds.
+fn firm(words: &[Word], text: &str, seconds: f64) -> Vec<(usize, bool)> {
+    let whole: String = words.iter().map(|word| word.word.as_str()).collect();
+    let Some(start) = whole.find(text) else {
+        return Vec::new();
+    };
+    let mut end = 0;
+    let ends = words.iter().map(|word| {
+        end += word.word.len();
+        let is_firm = word.probability >= PROBABLE && word.end <= seconds - FOLLOWED;
+        (end.saturating_sub(start), is_firm)
+    });
+    ends.collect()
 }
