@@ -10,9 +10,13 @@ from torch.utils import _pytree as pytree
 from torch_operators.programs import Module, Plain, Real
 
 
-def lowered(program, inputs):
+def lowered(program, inputs, sizes=None, partitioner=None):
+    """A program lowered; `sizes` are torch's dynamic shapes, one for each input."""
     module = Module(program, Real)
-    return lower(torch.export.export(module, copy.deepcopy(inputs)))
+    with torch.no_grad():
+        exported = torch.export.export(
+            module, copy.deepcopy(inputs), dynamic_shapes=None if sizes is None else (sizes,))
+    return lower(exported, partitioner)
 
 
 def method_of(result, name="forward"):
@@ -22,9 +26,9 @@ def method_of(result, name="forward"):
     return method
 
 
-def check(program, calls):
+def check(program, calls, sizes=None, partitioner=None):
     """Every call gives what plain Python gives: outputs, and the inputs that it changes."""
-    result = lowered(program, calls[0])
+    result = lowered(program, calls[0], sizes, partitioner)
     method = method_of(result)
     signature = result.manager.exported_program().graph_signature
     specs = [spec for spec in signature.output_specs if spec.kind != OutputKind.BUFFER_MUTATION]
