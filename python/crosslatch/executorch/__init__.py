@@ -22,11 +22,13 @@ from executorch.exir import (
     EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower)
 
 from ..latching.report import LatchReport
+from .branches import delegating
 from .planning import MemoryPlanning, Report
 from .pure import buffers, pure
 from .values import Unplannable
 
-__all__ = ["ExecutorchProgram", "MemoryPlanning", "Report", "Unplannable", "lower", "pure"]
+__all__ = ["ExecutorchProgram", "MemoryPlanning", "Report", "Unplannable",
+           "delegating", "lower", "pure"]
 
 
 SMALL = 64  # bytes of a buffer whose contents are always written to the file
@@ -78,8 +80,9 @@ def lower(program, partitioner=None, config=None, *, constants=None, compile_con
         # Mutable buffers start with nothing in ExecuTorch; programs here do not read them first.
         warnings.filterwarnings("ignore", "Mutation on a buffer in the model is detected")
         edge = to_edge_transform_and_lower(
-            programs, partitioner=partitioner, constant_methods=constants,
-            compile_config=compile_config or EdgeCompileConfig())
+            programs, constant_methods=constants,
+            compile_config=compile_config or EdgeCompileConfig(),
+            **delegating(programs, partitioner or (), shared))
         if common is None:
             _keep_initial_contents(edge)
         manager = edge.to_executorch(config)

@@ -86,7 +86,7 @@ class Copy:
     @property
     def operand(self):
         """The node that is copied."""
-        return self.node.args[COPIES.get(_name(self.node), 0)]
+        return self.node.args[COPIES.get(name_of(self.node), 0)]
 
 
 class Flow:
@@ -151,7 +151,7 @@ class Flow:
         self.position += 1
         outs = [node.kwargs.get(name) for name in get_out_args_from_opoverload(target)] \
             if _is_out_var_node(node) else []
-        unread = [node.args[0]] if _name(node) in ("aten::copy", "aten::copy_") else []
+        unread = [node.args[0]] if name_of(node) in ("aten::copy", "aten::copy_") else []
         self._read(node, path, but=outs + unread)
         if target is executorch_call_delegate:
             specs = node.meta["spec"]
@@ -183,7 +183,7 @@ class Flow:
                         read.append(value)
 
     def _note_copy(self, node, path):
-        name, value = _name(node), self.origins[node][0]
+        name, value = name_of(node), self.origins[node][0]
         if value is None or name not in COPIES and name not in PART_WRITES:
             return
         operand = node.args[COPIES.get(name, 0)]
@@ -201,7 +201,7 @@ class Flow:
         value = Value(node.name, before.spec, self.position, path, node, "changed", base=before)
         self.values.append(value)
         self.origins[node] = [value]
-        if _name(node) == "aten::copy_" and _size(node.args[1]) == _size(node):
+        if name_of(node) == "aten::copy_" and _size(node.args[1]) == _size(node):
             self.copies.append(Copy(node, node.graph, list(self.origins[node.args[1]]), value,
                                     self.position, path, "write back", before))
 
@@ -296,7 +296,7 @@ class Flow:
                 or any(self.to_caller(copy.value) for copy in value.copies))
 
 
-def _name(node):
+def name_of(node):
     return getattr(getattr(node.target, "_schema", None), "name", None)
 
 

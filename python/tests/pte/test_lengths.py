@@ -12,11 +12,11 @@ pytest.importorskip("executorch.exir")
 from crosslatch.executorch import lower, methods  # noqa: E402
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # noqa: E402
 from executorch.runtime import Runtime  # noqa: E402
-from torch_operators.programs import Module, Plain, Real  # noqa: E402
 from torch_operators.programs.inputs import HEADS, ROWS, SIZE, numbers, project  # noqa: E402
 from torch_operators.programs.program import Program  # noqa: E402
 
 from . import plans  # noqa: E402
+from .projecting import Projecting, exported  # noqa: E402
 from .running import check  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -99,43 +99,11 @@ def test_a_later_step_copies_nothing_where_lengths_vary():
     assert plans.copied(result, "forward", taken=True) == 0
 
 
-class Projecting(torch.nn.Module):
-    """Weights, which are delegated, in front of caches of more rows than the source has."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.key, self.value = torch.nn.Linear(16, 16), torch.nn.Linear(16, 16)
-        self.query = torch.nn.Linear(16, 16)
-        for name in ("keys", "values"):
-            self.register_buffer(name, torch.zeros(1, 2, 12, 8))
-
-    def heads(self, states):
-        return states.view(1, -1, 2, 8).transpose(1, 2)
-
-    def forward(self, position, token, count, states):
-        def use(keys, values, states):
-            return self.operators.alias(keys, values)
-
-        def write(keys, values, states):
-            return (self.operators.update(self.heads(self.key(states)), keys),
-                    self.operators.update(self.heads(self.value(states)), values))
-
-        keys, values = self.operators.cond(position[0] > 0, use, write,
-                                           (self.keys, self.values, states))
-        scores = self.heads(self.query(token)) @ keys.transpose(2, 3)
-        hidden = torch.arange(12) >= count
-        return scores.masked_fill(hidden, -1e9).softmax(-1) @ values
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("delegated", [False, True], ids=["portable", "xnnpack"])
 def test_sources_of_several_lengths_are_decoded_by_two_methods(delegated):
-    module, plain = Projecting(), Projecting()
-    module.operators, plain.operators = Real, Plain
-    rows = torch.export.Dim("rows", min=2, max=12)
-    example = (torch.tensor([0]), torch.randn(1, 1, 16), torch.tensor([7]), torch.randn(1, 7, 16))
-    program = torch.export.export(module, example, dynamic_shapes=(None, None, None, {1: rows}))
+    plain = Projecting()
+    program = exported(Projecting(), longest=12)
     result = lower(methods.split(program), [XnnpackPartitioner()] if delegated else None)
     file = Runtime.get().load_program(result.buffer)
     latch, step = file.load_method("latch"), file.load_method("step")
