@@ -24,6 +24,10 @@ class UnboundedSize(ValueError):
     """A size has no upper bound, so nothing that has this size can be kept."""
 
 
+def unbounded(size):
+    return f"size {size} has no upper bound; export the program with one: Dim(..., max=N)"
+
+
 class Sizes:
     """Sizes of a program as numbers: upper bounds by its range constraints.
 
@@ -44,9 +48,9 @@ class Sizes:
         try:
             upper = bound_sympy(size.node.expr, self.ranges).upper
         except AssertionError as reason:  # a difference of two sizes without bound
-            raise UnboundedSize(f"size {size} has no upper bound") from reason
+            raise UnboundedSize(unbounded(size)) from reason
         if upper in (int_oo, math.inf) or upper >= 2**62:
-            raise UnboundedSize(f"size {size} has no upper bound")
+            raise UnboundedSize(unbounded(size))
         return int(upper)
 
     def elements(self, value):

@@ -36,4 +36,5 @@ class LatchReport:
                  f"{self.predicate}"]
         lines += [f"  {v.buffer}: {v.name} {v.dtype}{v.shape} of {v.module or 'the program'}"
                   for v in self.values]
+        lines += [f"  computed at every step: {name}: {reason}" for name, reason in self.left]
         return "\n".join(lines)

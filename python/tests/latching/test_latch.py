@@ -177,6 +177,7 @@ def test_a_length_without_bound_is_not_kept_and_the_report_says_so():
     report = latch(program, ["states"]).latch_report
     assert not report.values
     assert any("no upper bound" in reason for _, reason in report.left)
+    assert "has no upper bound; export the program with one: Dim(..., max=N)" in str(report)
 
 
 class Scaled(nn.Module):
