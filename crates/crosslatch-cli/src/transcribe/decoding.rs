@@ -47,7 +47,8 @@ pub struct Decoding {
     /// Above 0 beams favour longer texts, below 0 shorter ones.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     length_penalty: Option<f32>,
-    /// Let beams go on until so many times more texts have ended.
+    /// Let beams stop as soon as so many times as many texts have ended as there are beams, as
+    /// openai-whisper does; left out, when no better text is to be expected, as in transformers.
     #[arg(long, value_name = "X")]
     patience: Option<f32>,
     /// Write no run of so many tokens twice in a window; 0 allows any.

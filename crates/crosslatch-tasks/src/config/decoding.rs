@@ -53,7 +53,6 @@ impl DecodingConfig {
             beams,
             length_penalty: length_penalty.unwrap_or(self.length_penalty),
             early_stopping: self.early_stopping,
-            patience: 1.0,
         })
     }
 }

@@ -7,8 +7,9 @@
 //! which the sum is divided), and the search stops when no unfinished text can be expected to beat
 //! them.
 //!
-//! The rules, including when to stop, are those of `GenerationMixin._beam_search` of transformers
-//! (5.23) without sampling. Scores are compared in `f32`, as there.
+//! The rules are those of `GenerationMixin._beam_search` of transformers (5.23) without sampling, and
+//! [when to stop](super::ended) is as there or as in openai-whisper. Scores are compared in `f32`, as
+//! there.
 //!
 //! Each hypothesis goes to the [sequence](super::Sequences) that holds most of it already. The
 //! first continuation of a text stays where the text is and costs one token. A second one takes
@@ -19,6 +20,7 @@ use std::cmp::Reverse;
 
 use crosslatch::{log_probabilities, next_above};
 
+use super::ended::{EarlyStopping, Ended};
 use super::scores::log_sum_exp;
 use super::{Decoder, Generated, Request, SearchError, Sequences};
 
@@ -31,47 +33,26 @@ pub struct BeamOptions {
     pub length_penalty: f32,
     /// When to stop.
     pub early_stopping: EarlyStopping,
-    /// How many ended texts are enough, as a multiple of `beams` (Kasai et al., 2022); 1 is usual.
-    pub patience: f32,
-}
-
-impl BeamOptions {
-    /// How many ended texts are enough, at least one.
-    fn enough(&self) -> usize {
-        ((self.beams.max(1) as f32 * self.patience).round() as usize).max(1)
-    }
-}
-
-/// When a search has found enough ended texts (`early_stopping` of transformers).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EarlyStopping {
-    /// When no unfinished text, if it ended now, would beat the worst of them (`false`).
-    #[default]
-    Heuristic,
-    /// As soon as there are enough (`true`).
-    WhenFull,
-    /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
-    WhenHopeless,
 }
 
 /// A text that is still being continued.
 #[derive(Debug, Clone)]
-struct Hypothesis {
+pub(super) struct Hypothesis {
     /// The tokens, those of the prompt included.
-    tokens: Vec<u32>,
+    pub tokens: Vec<u32>,
     /// Sum of the log-probabilities of the tokens among all tokens.
-    score: f32,
+    pub score: f32,
     /// The log-probability among the tokens that the rules allowed, of each token after the prompt.
-    logprobs: Vec<f64>,
+    pub logprobs: Vec<f64>,
 }
 
 /// An unfinished text and the token after it.
 #[derive(Debug, Clone, Copy)]
-struct Continuation {
-    score: f32,
-    parent: usize,
-    token: u32,
-    logprob: f64,
+pub(super) struct Continuation {
+    pub score: f32,
+    pub parent: usize,
+    pub token: u32,
+    pub logprob: f64,
 }
 
 /// Follows several hypotheses and returns the best.
@@ -89,7 +70,7 @@ pub fn beam_search<D: Decoder>(
 }
 
 /// Follows several hypotheses and returns those that have ended, best first. There are as many as
-/// beams, times the patience, or fewer if the rules allow fewer.
+/// beams, or as the patience wants, or fewer if the rules allow fewer.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -100,7 +81,7 @@ pub fn beam_search_all<D: Decoder>(
     options: BeamOptions,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
-    let (beams, enough) = (options.beams.max(1), options.enough());
+    let beams = options.beams.max(1);
     let count = model
         .sequences(beams)
         .map_err(|source| SearchError::Decoder {
@@ -115,7 +96,7 @@ pub fn beam_search_all<D: Decoder>(
         score: 0.0,
         logprobs: Vec::new(),
     }];
-    let mut ended: Vec<Generated> = Vec::new();
+    let mut ended = Ended::new(*request, options);
     let mut row = Vec::new();
     loop {
         let mut best = Vec::with_capacity(kept + 1);
@@ -147,9 +128,6 @@ pub fn beam_search_all<D: Decoder>(
             sequences.feed_all(model, texts, &mut take)?;
         }
         wrong?;
-        let generated = unfinished[0].tokens.len() + 1 - request.prompt.len();
-        let is_last = unfinished[0].tokens.len() + 1 >= request.max_length;
-        let ends = |c: &Continuation| is_last || request.eos.contains(&c.token);
         if best.is_empty() {
             return Err(SearchError::Scores {
                 position: unfinished[0].tokens.len() - 1,
@@ -157,34 +135,13 @@ pub fn beam_search_all<D: Decoder>(
             });
         }
 
-        for continuation in best.iter().take(beams).filter(|c| ends(c)) {
-            let text = end(request, &unfinished, *continuation, options.length_penalty);
-            let place = ended.partition_point(|other| other.score >= text.score);
-            ended.insert(place, text);
-            ended.truncate(enough);
-        }
-        unfinished = best
-            .iter()
-            .filter(|c| !ends(c))
-            .take(beams)
-            .map(|c| continue_with(&unfinished[c.parent], *c))
-            .collect();
-        let Some(first) = unfinished.first() else {
-            break;
-        };
-        let length = match options.early_stopping {
-            EarlyStopping::WhenHopeless if options.length_penalty > 0.0 => {
-                request.max_length - request.prompt.len()
-            }
-            _ => generated,
-        };
-        let hope = penalized(first.score, length, options.length_penalty);
-        let is_full = ended.len() == enough;
-        let is_beaten = is_full && ended.last().is_some_and(|worst| hope <= worst.score);
-        if is_beaten || (is_full && options.early_stopping == EarlyStopping::WhenFull) {
+        let next = ended.take(&best, &unfinished);
+        if next.is_empty() || ended.is_enough(&next) {
             break;
         }
+        unfinished = next;
     }
+    let ended = ended.all();
     match ended.is_empty() {
         true => Err(nothing(request)),
         false => Ok(ended),
@@ -274,48 +231,4 @@ fn collect(best: &mut Vec<Continuation>, kept: usize, parent: usize, score: f32,
         best.insert(place, continuation);
         best.truncate(kept);
     }
-}
-
-fn continue_with(parent: &Hypothesis, continuation: Continuation) -> Hypothesis {
-    let mut tokens = Vec::with_capacity(parent.tokens.len() + 1);
-    tokens.extend(&parent.tokens);
-    tokens.push(continuation.token);
-    let mut logprobs = Vec::with_capacity(parent.logprobs.len() + 1);
-    logprobs.extend(&parent.logprobs);
-    logprobs.push(continuation.logprob);
-    Hypothesis {
-        tokens,
-        score: continuation.score,
-        logprobs,
-    }
-}
-
-fn end(
-    request: &Request<'_>,
-    unfinished: &[Hypothesis],
-    continuation: Continuation,
-    length_penalty: f32,
-) -> Generated {
-    let mut text = continue_with(&unfinished[continuation.parent], continuation);
-    let mut tokens = text.tokens.split_off(request.prompt.len());
-    let generated = tokens.len();
-    let end = tokens.pop_if(|token| request.eos.contains(token));
-    let total: f64 = text.logprobs.iter().sum();
-    text.logprobs.truncate(tokens.len());
-    Generated {
-        tokens,
-        end,
-        logprobs: text
-            .logprobs
-            .iter()
-            .map(|&logprob| logprob as f32)
-            .collect(),
-        avg_logprob: (total / generated as f64) as f32,
-        score: penalized(continuation.score, generated, length_penalty),
-    }
-}
-
-/// A score with the length penalty.
-fn penalized(score: f32, length: usize, penalty: f32) -> f32 {
-    score / (length as f64).powf(f64::from(penalty)) as f32
 }

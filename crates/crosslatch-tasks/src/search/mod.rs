@@ -7,16 +7,19 @@
 //! the tokens ([`Generated`]) from [`greedy`], [`sample`], [`sample_best`] or [`beam_search`]. Speech and text use
 //! the same functions.
 //!
-//! The results are those of transformers' `generate` (5.23) with the same settings.
+//! The results are those of transformers' `generate` (5.23) with the same settings, and with a
+//! [patience](EarlyStopping::Patience) those of openai-whisper.
 
 mod beam;
 mod drawn;
+mod ended;
 mod scores;
 mod sequences;
 mod single;
 
-pub use beam::{BeamOptions, EarlyStopping, beam_search, beam_search_all};
+pub use beam::{BeamOptions, beam_search, beam_search_all};
 pub use drawn::sample_best;
+pub use ended::EarlyStopping;
 pub(crate) use scores::{log_sum_exp, probabilities_among, probability};
 pub use sequences::Sequences;
 pub use single::{Sampling, greedy, sample};

@@ -88,7 +88,7 @@ pub struct TranscribeOptions {
     /// Above 0 beams favour longer texts, below 0 shorter ones; `None` for what the file says.
     pub length_penalty: Option<f32>,
     /// How many texts have to end before beams stop, as a multiple of the number of beams (Kasai et
-    /// al., 2022); `None` stands for 1.
+    /// al., 2022), by openai-whisper's rule; `None` stands for transformers' rule.
     pub patience: Option<f32>,
     /// No run of so many tokens occurs twice, the prompt included; 0 allows any, `None` stands for
     /// what the file says.

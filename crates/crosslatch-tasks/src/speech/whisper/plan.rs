@@ -15,7 +15,7 @@ use super::languages::{code_of, language_token};
 use super::timestamps::Timestamps;
 use crate::config::{ConfigError, OptionsError};
 use crate::rules::{NoRepeatNgram, Rule, Suppress};
-use crate::search::BeamOptions;
+use crate::search::{BeamOptions, EarlyStopping};
 use crate::speech::options::{Task, TranscribeOptions};
 
 /// The token of the only language of a model that is not multilingual.
@@ -105,7 +105,7 @@ impl WhisperConfig {
                     cause: "must be above 0 and at most 100",
                 });
             }
-            beam.patience = patience;
+            beam.early_stopping = EarlyStopping::Patience(patience);
         }
         let mut language = options.language.as_deref().or(self.language.as_deref());
         let mut task = options.task.map(Task::name).or(self.task.as_deref());
@@ -255,7 +255,7 @@ impl WhisperConfig {
     }
 }
 
-/// Greatest patience: a hundred times as many ended texts as beams are kept.
+/// Greatest patience: a hundred times as many ended texts as beams are waited for.
 const MOST_PATIENCE: f32 = 100.0;
 
 /// The `max_length` of transformers where neither the file nor the caller sets a length.
