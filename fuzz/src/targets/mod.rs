@@ -41,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     program::TARGET,
     npz::TARGET,
     sound::TARGET,
+    sound::stream::TARGET,
     multipart::TARGET,
     tokenizer::TARGET,
     pieces::TARGET,

@@ -3,6 +3,8 @@
 //! The limits are stricter than those of the command: a file may decode to a few seconds, so that an input
 //! takes little time.
 
+pub mod stream;
+
 use crosslatch_tasks::audio::{AudioLimits, read_bytes};
 
 use super::{Target, kind_of, seeds::crate_folder};
@@ -96,25 +98,36 @@ fn wave64(data: &[u8]) -> Vec<u8> {
     file
 }
 
-fn seeds() -> Vec<Vec<u8>> {
-    let data: Vec<u8> = (0..480_u16).map(|i| (i % 128) as u8).collect();
+/// WAV files of all kinds of samples, the last two of which are compressed.
+fn wav_files() -> Vec<Vec<u8>> {
+    let data = data();
     let guid = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71";
     let mut extensible = vec![22, 0, 16, 0, 3, 0, 0, 0, 1, 0];
     extensible.extend(&guid[..]);
     let float: Vec<u8> = (0..60)
         .flat_map(|i| (i as f32 / 60.0).to_le_bytes())
         .collect();
-    let mut seeds = vec![
+    vec![
         wav(1, 1, 16_000, 16, &[], &data),
         wav(1, 2, 44_100, 16, &[], &data),
         wav(1, 1, 8_000, 8, &[], &data),
         wav(1, 1, 48_000, 24, &[], &data),
         wav(1, 6, 22_050, 32, &[], &data),
         wav(3, 1, 16_000, 32, &[], &float),
+        wav(0xfffe, 2, 16_000, 16, &extensible, &data),
         wav(6, 1, 8_000, 8, &[0, 0], &data),
         wav(7, 1, 8_000, 8, &[0, 0], &data),
-        wav(0xfffe, 2, 16_000, 16, &extensible, &data),
-    ];
+    ]
+}
+
+/// Samples.
+fn data() -> Vec<u8> {
+    (0..480_u16).map(|i| (i % 128) as u8).collect()
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let data = data();
+    let mut seeds = wav_files();
     seeds.push(rf64(&data));
     seeds.push(wave64(&data));
     let fixtures = crate_folder("crosslatch-tasks").join("tests/fixtures");
