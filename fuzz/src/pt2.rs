@@ -304,6 +304,8 @@ pub fn number_of(dtype: DType) -> i64 {
         DType::F16 => 6,
         DType::F32 => 7,
         DType::F64 => 8,
+        DType::C64 => 10,
+        DType::C128 => 11,
         DType::Bool => 12,
         DType::BF16 => 13,
     }
