@@ -27,6 +27,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   lint           checks formatting and runs clippy
   operators [ARGS…]
                  compares the operators with PyTorch's and prints a report
+  operators --core
+                 counts PyTorch's core operators, and those of them that the engine has
   operators --torch VERSION [ARGS…]
                  tests the operators for PyTorch with another torch, such as 2.12, in an
                  environment of its own
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             [version, args @ ..] => operators::with_torch(&root, version, args),
             [] => Err("--torch needs a version, such as 2.12".into()),
         },
+        "operators" if rest == ["--core"] => core_operators(&root),
         "operators" => operators(&root, rest),
         "exports" => exports::exports(&root, rest),
         "families" => families(&root),
@@ -115,6 +118,14 @@ fn operators(root: &Path, pytest_args: &[String]) -> Result<(), Failure> {
     let mut args = vec!["-s".to_owned()];
     args.extend_from_slice(pytest_args);
     pytest(root, &python, "python/tests/operators", &args)
+}
+
+/// Prints how many of PyTorch's core operators the engine has.
+fn core_operators(root: &Path) -> Result<(), Failure> {
+    let python = python::environment(root)?;
+    run(Command::new(python)
+        .args(["-m", "operators.core"])
+        .current_dir(root.join("python/tests")))
 }
 
 /// Exports every family and writes the table.

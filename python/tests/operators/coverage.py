@@ -112,6 +112,7 @@ ENTRIES: list[Entry] = [
     *_entries("view_as_complex", dtypes=WIDE),
     *_entries("real conj conj_physical resolve_conj angle"),
     *_entries("view_as_real imag", dtypes=()),
+    *_entries("core_floats", dtypes=WIDE),
     *_entries("core_directly", dtypes=FLOATS + HALVES + INTEGERS),
     *_entries("to float half bfloat16 long int bool byte", dtypes=FLOATS + HALVES + INTEGERS),
     # PyTorch's powers of complex numbers are logarithms and exponents in single precision.

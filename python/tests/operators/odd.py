@@ -23,7 +23,8 @@ from operators.samples import Call, make_call
 OPS = Path(__file__).resolve().parents[3] / "crates" / "crosslatch" / "src" / "ops"
 #: A family is a file of operators.
 FILES = [file for folder in ("elements", "reduce", "rows") for file in sorted((OPS / folder).glob("*.rs"))
-         if file.stem not in ("batch_norm", "complex", "distances", "histogram", "normalization", "sort", "weight_norm")]
+         if file.stem not in ("batch_norm", "complex", "distances", "histogram", "normalization", "sort",
+                              "weight_norm")]
 ELEMENTWISE = {file.stem for file in FILES if file.parent.name == "elements"}
 
 INF, NAN = float("inf"), float("nan")

@@ -141,19 +141,53 @@ def _batch_norm(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
 
 
 def _core_directly(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
-    """Core operators that no sample of PyTorch's becomes."""
+    """Core operators that samples of PyTorch's become seldom or never, in all types that they have."""
     aten = torch.ops.aten
-    some = torch.tensor([[0.5, -1.5, 2.0], [3.0, 0.0, -4.0]]).to(dtype)
-
-    def into(x, y):
-        return aten.atan2.out(x, y, out=torch.empty_like(x))
-
-    def resized(x):
-        return aten.resize_(x.clone(), x.shape)
-
+    some = torch.tensor([[0.5, -1.5, 2.0], [3.0, 0.0, -4.0], [1.0, 2.0, 1.0]]).to(dtype)
+    index = torch.tensor([[2, 0, 1], [0, 1, 2]])
+    yield (lambda x: aten.resize_(x.clone(), x.shape)), (some,)
+    yield (lambda x: aten.alias(x) + x), (some,)
+    yield (lambda x: torch.empty((3, 3), dtype=x.dtype).fill_(1) + x), (some,)
+    yield (lambda x: aten.empty_strided((3, 3), (3, 1), dtype=x.dtype).fill_(1) + x), (some,)
+    yield aten.copy, (some, some.flip(0))
+    yield (lambda x: aten.constant_pad_nd(x, [1, 0, 2, 1], 1)), (some,)
+    yield (lambda x, i: aten.scatter.value(x, 1, i, 1)), (some, index)
+    yield (lambda x, i, y: aten.scatter_add(x, 1, i, y)), (some, index, some.flip(0))
+    yield (lambda x, i, y: aten.scatter_reduce.two(x, 1, i, y, "amax")), (some, index, some.flip(0))
+    yield (lambda x, y: aten.select_scatter(x, y, 0, 1)), (some, some[0])
+    yield (lambda x, y: aten.slice_scatter(x, y, 0, 1, 3)), (some, some[:2])
     if dtype.is_floating_point:
-        yield into, (some, some.flip(0))
-    yield resized, (some,)
+        yield (lambda x, y: aten.atan2.out(x, y, out=torch.empty_like(x))), (some, some.flip(0))
+
+
+def _core_floats(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
+    """The same, of those that are defined for floats only."""
+    aten = torch.ops.aten
+    torch.manual_seed(0)
+
+    def some(*shape):
+        return torch.randn(shape).to(dtype)
+
+    line, image, volume, four = some(2, 3, 5), some(2, 4, 6, 7), some(1, 2, 5, 6, 4), some(4)
+    yield (lambda x: aten._adaptive_avg_pool2d(x, [3, 2])), (image,)
+    yield (lambda x: aten._adaptive_avg_pool3d(x, [2, 3, 2])), (volume,)
+    yield (lambda x, y: aten._cdist_forward(x, y, 2.0, None)), (some(4, 5), some(6, 5))
+    yield (lambda x: aten._pdist_forward(x, 2.0)), (some(5, 4),)
+    yield (lambda x, w, b, m, v: aten._native_batch_norm_legit(x, w, b, m, v, False, 0.1, 1e-5)), (
+        image, four, four, four, four.abs() + 1)
+    yield (lambda x: aten.col2im(x, [4, 4], [2, 2], [1, 1], [0, 0], [1, 1])), (some(2, 12, 9),)
+    yield (lambda x, w, b: aten.convolution(x, w, b, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)), (
+        image, some(6, 4, 3, 3), some(6))
+    yield (lambda x, g: aten.grid_sampler_2d(x, g, 0, 0, False)), (image, some(2, 5, 5, 2))
+    yield (lambda x: aten.native_dropout(x, 0.5, False)), (image,)
+    yield (lambda x, w, b: aten.native_group_norm(x, w, b, 2, 4, 42, 2, 1e-5)), (image, four, four)
+    yield (lambda x: aten.reflection_pad1d(x, [1, 2])), (line,)
+    yield (lambda x: aten.reflection_pad2d(x, [1, 2, 2, 1])), (image,)
+    yield (lambda x: aten.reflection_pad3d(x, [1, 1, 2, 1, 0, 1])), (volume,)
+    yield (lambda x: aten.replication_pad2d(x, [1, 2, 2, 1])), (image,)
+    yield (lambda x: aten.replication_pad3d(x, [1, 1, 2, 1, 0, 1])), (volume,)
+    yield (lambda x: aten._fft_r2c(x, [1, 2], 1, True)), (line,)
+    yield (lambda x: aten._fft_c2r(torch.view_as_complex(x), [0, 1], 2, 5)), (some(4, 3, 2),)
 
 
 def _embedding_bag(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
@@ -247,6 +281,7 @@ def _unfold_backward(dtype: torch.dtype) -> Iterator[tuple[Callable, tuple]]:
 
 _OWN = {"constant_in_program": _constant_in_program, "empty_like_filled": _empty_like_filled,
         "batch_norm_in_eval": _batch_norm, "core_directly": _core_directly,
+        "core_floats": _core_floats,
         "embedding_bag_with_bags": _embedding_bag, "recurrent": _recurrent,
         "recurrent_cells": _cells, "weight_norm": _weight_norm, "grouped_mm": _grouped_mm,
         "unfold_backward": _unfold_backward}

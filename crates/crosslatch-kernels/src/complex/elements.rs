@@ -1,8 +1,8 @@
 //! Functions of complex numbers, element by element.
 //!
-//! Operands and results may be complex or real; a real number has no imaginary part. Everything is computed in
-//! double precision and rounded once, so that there is one loop for all types. It is no fast one: models
-//! compute with few complex numbers.
+//! Operands and results may be complex or real; a real number has no imaginary part. Everything is
+//! computed in double precision and rounded once, so that there is one loop for all types. It is no
+//! fast one: models compute with few complex numbers.
 
 use std::ops::{Add, Mul, Neg, Sub};
 

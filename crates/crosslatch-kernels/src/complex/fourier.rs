@@ -1,12 +1,13 @@
 //! The discrete Fourier transform over some dimensions of a tensor.
 //!
-//! A transform over several dimensions is one over each of them in turn: the lines along the dimension are
-//! gathered, transformed by `rustfft` or `realfft`, and scattered. Of real numbers half of the transform is
-//! enough, and it is the last dimension that is halved; so that one comes first where numbers are real before,
-//! and last where they are real behind.
+//! A transform over several dimensions is one over each of them in turn: the lines along the
+//! dimension are gathered, transformed by `rustfft` or `realfft`, and scattered. Of real numbers
+//! half of the transform is enough, and it is the last dimension that is halved; so that one comes
+//! first where numbers are real before, and last where they are real behind.
 //!
-//! The tables of a transform are made when it first runs: what a program claims about sizes is true by then.
-//! Tasks take their lines from a pool and put them back, so that later runs allocate nothing.
+//! The tables of a transform are made when it first runs: what a program claims about sizes is true
+//! by then. Tasks take their lines from a pool and put them back, so that later runs allocate
+//! nothing.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -198,7 +199,11 @@ impl Transform {
             Form::ToReal => {
                 let mut source = From::Complex(whole(x.bytes()), &from);
                 let between = Layout::contiguous(&from.shape);
-                let data: &mut [[T; 2]] = bytemuck::cast_slice_mut(scratch);
+                // A memory of no bytes need not be aligned.
+                let data: &mut [[T; 2]] = match others {
+                    0 => &mut [],
+                    _ => bytemuck::cast_slice_mut(scratch),
+                };
                 for (i, line) in ready[..others].iter().enumerate() {
                     let dim = self.dims[i];
                     let source = if i == 0 { source } else { From::Place };
@@ -297,8 +302,8 @@ impl Transform {
                     }
                     (From::Place, Some(place)) => {
                         for (i, x) in memory.complex[..reads].iter_mut().enumerate() {
-                            // SAFETY: a line is read and written by one task, and lines have no element
-                            // in common.
+                            // SAFETY: a line is read and written by one task, and lines have no
+                            // element in common.
                             let [re, im] = unsafe { place.slice(start + i * step, 1) }[0];
                             *x = Complex { re, im };
                         }

@@ -1,4 +1,5 @@
-//! Short pieces of a signal that overlap: each with a window before it is transformed, and added up behind.
+//! Short pieces of a signal that overlap: each with a window before it is transformed, and added up
+//! behind.
 
 use super::elements::{Complex, Source, apply, fill_pairs};
 use crate::runtime::shared_output::SharedOutput;
@@ -7,7 +8,8 @@ use crate::{Element, KernelError, Layout, TensorMut, TensorRef, Threads, with_el
 /// Samples that a task computes, about.
 const GRAIN: usize = 1 << 12;
 
-/// A window in the middle of frames: zeros on both sides of so many numbers, which are 1 if there is no tensor.
+/// A window in the middle of frames: zeros on both sides of so many numbers, which are 1 if there
+/// is no tensor.
 #[derive(Clone, Copy)]
 pub struct Window<'a> {
     /// The numbers.
@@ -50,9 +52,9 @@ pub fn windowed(
     Ok(())
 }
 
-/// Adds up frames, `[batch, frames, n]` of real numbers, each `hop` samples behind the one before, times the
-/// window, and divides by the sum of the squares of the windows. `out`, contiguous `[batch, len]`, begins at
-/// sample `start`; what lies behind the last frame is zero.
+/// Adds up frames, `[batch, frames, n]` of real numbers, each `hop` samples behind the one before,
+/// times the window, and divides by the sum of the squares of the windows. `out`, contiguous
+/// `[batch, len]`, begins at sample `start`; what lies behind the last frame is zero.
 ///
 /// # Errors
 /// If the windows leave a sample out.
@@ -75,10 +77,13 @@ pub fn overlap(
     let is_left_out = std::sync::atomic::AtomicBool::new(false);
     with_element!(out.dtype(), T => {
         let (data, values) = (frames.data::<T>(), window.values.map(|w| w.data::<T>()));
-        let weight = |i: usize| match (i.checked_sub(margin).filter(|i| *i < window.width), values.zip(weights.as_ref())) {
-            (None, _) => 0.0,
-            (Some(_), None) => 1.0,
-            (Some(i), Some((values, layout))) => values[layout.offset + i * layout.strides[0]].to_f64(),
+        let weight = |i: usize| {
+            let within = i.checked_sub(margin).filter(|i| *i < window.width);
+            match (within, values.zip(weights.as_ref())) {
+                (None, _) => 0.0,
+                (Some(_), None) => 1.0,
+                (Some(i), Some((values, l))) => values[l.offset + i * l.strides[0]].to_f64(),
+            }
         };
         let results = SharedOutput::new(out.data::<T>());
         let tasks = len.div_ceil(GRAIN);

@@ -27,8 +27,9 @@ const GRAIN: usize = 32 * 1024;
 /// Side of the square tiles of a transposition.
 const TILE: usize = 16;
 
-/// Copies `from` into `to`, converted to its element type as `Tensor.to` does it: of a complex number, a real
-/// one keeps the real part. The shapes must be equal: a source that is to be broadcast has been expanded.
+/// Copies `from` into `to`, converted to its element type as `Tensor.to` does it: of a complex
+/// number, a real one keeps the real part. The shapes must be equal: a source that is to be
+/// broadcast has been expanded.
 ///
 /// # Panics
 /// If the shapes differ.

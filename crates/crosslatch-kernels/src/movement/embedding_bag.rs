@@ -1,8 +1,8 @@
 //! Bags of rows of a table: their sum, their mean, or the greatest of each column.
 //!
-//! The indices of all bags lie one behind the other, and offsets say where each bag begins. Beside the bags
-//! there are the results that PyTorch has for gradients: the bag of each index, the number of rows of each
-//! bag, and the row that each greatest element is from.
+//! The indices of all bags lie one behind the other, and offsets say where each bag begins. Beside
+//! the bags there are the results that PyTorch has for gradients: the bag of each index, the number
+//! of rows of each bag, and the row that each greatest element is from.
 
 use crate::movement::fill::{Scalar, fill};
 use crate::movement::indexing::{Integers, Negative, position};
@@ -25,7 +25,8 @@ pub struct EmbeddingBag<'a> {
     pub table: TensorRef<'a>,
     /// The rows of all bags.
     pub indices: TensorRef<'a>,
-    /// Where each bag begins among the indices, the first one at 0; perhaps also where the last one ends.
+    /// Where each bag begins among the indices, the first one at 0; perhaps also where the last one
+    /// ends.
     pub offsets: TensorRef<'a>,
     /// A factor for each index.
     pub weights: Option<TensorRef<'a>>,
@@ -36,9 +37,9 @@ pub struct EmbeddingBag<'a> {
 }
 
 impl EmbeddingBag<'_> {
-    /// Computes the bags, `[bags, d]`, and three results for gradients: for each index its bag, if asked for
-    /// (`[indices]`, or empty); the number of rows of each bag, `[bags]`, of a sum 0; and of the greatest
-    /// elements their rows, `[bags, d]`, or else the number of rows again.
+    /// Computes the bags, `[bags, d]`, and three results for gradients: for each index its bag, if
+    /// asked for (`[indices]`, or empty); the number of rows of each bag, `[bags]`, of a sum 0; and
+    /// of the greatest elements their rows, `[bags, d]`, or else the number of rows again.
     ///
     /// # Errors
     /// If an index is outside of the table, or the offsets are not in order.
@@ -56,7 +57,8 @@ impl EmbeddingBag<'_> {
             let table = self.table.data::<T>();
             for bag in 0..out.shape()[0] {
                 let [start, end] = self.bounds(bag, out.shape()[0])?;
-                self.one::<T>(table, bag, start..end, [&mut *out, &mut *of_index, &mut *sizes, &mut *greatest])?;
+                let results = [&mut *out, &mut *of_index, &mut *sizes, &mut *greatest];
+                self.one::<T>(table, bag, start..end, results)?;
             }
         });
         Ok(())
@@ -77,7 +79,7 @@ impl EmbeddingBag<'_> {
                 Ok([start, end])
             }
             _ => Err(KernelError::Assertion(format!(
-                "the offsets of bags are not in order, from 0 to at most the number of indices, {count}"
+                "the offsets of bags are not in order from 0 to at most {count}, the number of indices"
             ))),
         }
     }

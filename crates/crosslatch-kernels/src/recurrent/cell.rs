@@ -8,8 +8,8 @@ use crate::simd::functions::Function;
 /// What a step computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// Gates for the input, for forgetting, for the new contents and for the output; a second state, the
-    /// contents of the cell.
+    /// Gates for the input, for forgetting, for the new contents and for the output; a second
+    /// state, the contents of the cell.
     Lstm,
     /// Gates for resetting and for keeping the state, and the new state.
     Gru,
@@ -48,8 +48,8 @@ impl Cell {
         }
     }
 
-    /// One entry: from the products with input and state, and the state and contents before, to those behind.
-    /// `row` is working memory for all gates and one more.
+    /// One entry: from the products with input and state, and the state and contents before, to
+    /// those behind. `row` is working memory for all gates and one more.
     pub(super) fn row<T: Element>(
         self,
         row: &mut [T::Accumulator],

@@ -1,15 +1,17 @@
 //! Recurrent layers: LSTM, GRU and plain recurrence, over whole sequences or for a single step.
 //!
-//! What a step takes from its input does not depend on the steps before it. So a layer multiplies its whole
-//! input by the input weights in one product, and only the product with the state is computed step by step:
-//! few rows by a matrix, which stays in the cache where it fits. A step's functions of numbers are computed
-//! row by row, in the type that kernels compute in.
+//! What a step takes from its input does not depend on the steps before it. So a layer multiplies
+//! its whole input by the input weights in one product, and only the product with the state is
+//! computed step by step: few rows by a matrix, which stays in the cache where it fits. A step's
+//! functions of numbers are computed row by row, in the type that kernels compute in.
 //!
-//! Sequences of several lengths are packed: the entries of a step lie one behind the other, and fewer of them
-//! are left the later it is. A step therefore computes the first rows of the state, and the others stay what
-//! they became at the end of their sequence; a layer that reads backwards finds more rows from step to step.
+//! Sequences of several lengths are packed: the entries of a step lie one behind the other, and
+//! fewer of them are left the later it is. A step therefore computes the first rows of the state,
+//! and the others stay what they became at the end of their sequence; a layer that reads backwards
+//! finds more rows from step to step.
 //!
-//! Weights have the layout of PyTorch, whose gates are stacked in the order in which [`Cell`] names them.
+//! Weights have the layout of PyTorch, whose gates are stacked in the order in which [`Cell`] names
+//! them.
 
 mod cell;
 #[cfg(test)]
@@ -67,14 +69,15 @@ pub struct Tensors<'t, 'm> {
     pub state: TensorRef<'m>,
     /// The first contents of LSTM cells, `[layers * directions, batch, width]`.
     pub contents: Option<TensorRef<'m>>,
-    /// For each layer and direction the weights of the input and of the state, the biases of both, and the
-    /// projection, as far as there are such.
+    /// For each layer and direction the weights of the input and of the state, the biases of both,
+    /// and the projection, as far as there are such.
     pub weights: &'t [TensorRef<'m>],
 }
 
 /// What recurrent layers compute.
 pub struct Results<'m> {
-    /// The states of the last layer, `[steps, batch, directions * state]` or `[rows, directions * state]`.
+    /// The states of the last layer, `[steps, batch, directions * state]` or `[rows, directions *
+    /// state]`.
     pub states: Option<TensorMut<'m>>,
     /// The last states, as the first ones.
     pub last: TensorMut<'m>,
@@ -124,7 +127,8 @@ impl Recurrence {
         self.cell.gates() * self.width
     }
 
-    /// Elements of each slice of working memory: three of the inputs of layers, and those of [`Memory`].
+    /// Elements of each slice of working memory: three of the inputs of layers, and those of
+    /// [`Memory`].
     fn sizes(&self) -> [usize; 9] {
         let outputs = self.rows * self.directions() * self.state;
         [
@@ -155,7 +159,8 @@ impl Recurrence {
         Some(sizes.iter().sum())
     }
 
-    /// Computes the layers; `scratch` has the bytes that [`scratch_bytes`](Recurrence::scratch_bytes) says.
+    /// Computes the layers; `scratch` has the bytes that
+    /// [`scratch_bytes`](Recurrence::scratch_bytes) says.
     ///
     /// # Errors
     /// If the entries of packed steps do not fit the input.
@@ -251,7 +256,8 @@ impl Recurrence {
             }
             width = directions * self.state;
             if layer + 1 < self.layers {
-                // What this layer computed is the input of the next one; the first input is needed no more.
+                // What this layer computed is the input of the next one; the first input is needed
+                // no more.
                 let next = spare.take().unwrap_or(input);
                 (input, output) = (output, next);
             }

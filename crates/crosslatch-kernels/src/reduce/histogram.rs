@@ -2,9 +2,9 @@
 
 use crate::{Element, KernelError, TensorMut, TensorRef, with_element};
 
-/// Counts the elements of `x` between the ends in as many bins as `out` has elements. Equal ends stand for the
-/// least and the greatest element, or for 1 on both sides of them if those are equal too. An element at the
-/// upper end counts in the last bin; what is no number does not count.
+/// Counts the elements of `x` between the ends in as many bins as `out` has elements. Equal ends
+/// stand for the least and the greatest element, or for 1 on both sides of them if those are equal
+/// too. An element at the upper end counts in the last bin; what is no number does not count.
 ///
 /// # Errors
 /// If the ends are not finite.
@@ -32,7 +32,8 @@ pub fn histogram(
             (low, high) = (low - 1.0, high + 1.0);
         }
         if !(low.is_finite() && high.is_finite()) {
-            return Err(KernelError::Assertion(format!("a histogram from {low} to {high} is not defined")));
+            let reason = format!("a histogram from {low} to {high} is not defined");
+            return Err(KernelError::Assertion(reason));
         }
         let out = out.data::<T>();
         layout.positions().for_each(|p| out[p] = T::from_i64(0));

@@ -1,12 +1,13 @@
 //! Images sampled at the places that a grid says.
 //!
-//! A place is a number for each dimension, where -1 and 1 are the ends of the image. As in resampling, an
-//! output is a sum of elements, weighted by a product of a weight for each dimension; each dimension says for
-//! itself which elements a place takes. What lies beyond the ends is zero, the last element, or the image seen
-//! in a mirror.
+//! A place is a number for each dimension, where -1 and 1 are the ends of the image. As in
+//! resampling, an output is a sum of elements, weighted by a product of a weight for each
+//! dimension; each dimension says for itself which elements a place takes. What lies beyond the
+//! ends is zero, the last element, or the image seen in a mirror.
 //!
-//! Formulas are PyTorch's (`aten/src/ATen/native/GridSampler.h`), with places and weights rounded to the type of
-//! the elements wherever PyTorch does it, because a place between two elements is rounded to one of them.
+//! Formulas are PyTorch's (`aten/src/ATen/native/GridSampler.h`), with places and weights rounded
+//! to the type of the elements wherever PyTorch does it, because a place between two elements is
+//! rounded to one of them.
 
 use super::{TAPS, cubic};
 use crate::runtime::shared_output::SharedOutput;
@@ -45,7 +46,8 @@ pub struct GridSampling {
     pub sample: Sample,
     /// What lies beyond the ends.
     pub beyond: Beyond,
-    /// Whether -1 and 1 are the middles of the first and the last element, and not their outer ends.
+    /// Whether -1 and 1 are the middles of the first and the last element, and not their outer
+    /// ends.
     pub align_corners: bool,
 }
 
@@ -143,8 +145,9 @@ impl Axis {
     }
 }
 
-/// Samples `x`, `[n, c, d, h, w]`, into `out`, contiguous `[n, c, d', h', w']`, at the places of `grid`,
-/// `[n, d', h', w', k]`: along the last dimension of `x` first, and along as many as there are numbers.
+/// Samples `x`, `[n, c, d, h, w]`, into `out`, contiguous `[n, c, d', h', w']`, at the places of
+/// `grid`, `[n, d', h', w', k]`: along the last dimension of `x` first, and along as many as there
+/// are numbers.
 ///
 /// # Panics
 /// If shapes and types do not fit together.
@@ -173,7 +176,8 @@ pub fn sample_grid(
     let (rows, plane) = (n * depth * height, depth * height * width);
     let of_task = (GRAIN / (width * channels).max(1)).max(1);
     with_element!(x.dtype(), T => {
-        let (data, grid, results) = (x.data::<T>(), grid.data::<T>(), SharedOutput::new(out.data::<T>()));
+        let (data, grid) = (x.data::<T>(), grid.data::<T>());
+        let results = SharedOutput::new(out.data::<T>());
         threads.run(rows.div_ceil(of_task), &|task| {
             for row in task * of_task..rows.min((task + 1) * of_task) {
                 let (batch, in_plane) = (row / (depth * height), row % (depth * height));

@@ -319,14 +319,15 @@ fn truncate_to_i32(value: f64) -> i32 {
     }
 }
 
-/// Ends a kernel for real numbers that got complex ones. Operators take those only where they say so, which is
-/// checked when a call is lowered.
+/// Ends a kernel for real numbers that got complex ones. Operators take those only where they say
+/// so, which is checked when a call is lowered.
 #[doc(hidden)]
 pub fn no_real_element(dtype: DType) -> ! {
     unreachable!("a kernel for real numbers got elements of {dtype}")
 }
 
-/// Evaluates an expression with `$T` bound to the element type that a [`DType`] names, of real numbers.
+/// Evaluates an expression with `$T` bound to the element type that a [`DType`] names, of real
+/// numbers.
 ///
 /// # Panics
 /// If it names complex numbers.

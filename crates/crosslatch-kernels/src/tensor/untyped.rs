@@ -1,8 +1,8 @@
 //! Elements that are moved but not looked at.
 //!
-//! A kernel that only moves elements need not exist for twelve types: five sizes do, two of which are pairs or
-//! halves of numbers. This module gives a tensor's memory as unsigned integers of the size of its elements, or
-//! as pairs of them.
+//! A kernel that only moves elements need not exist for twelve types: five sizes do, two of which
+//! are pairs or halves of numbers. This module gives a tensor's memory as unsigned integers of the
+//! size of its elements, or as pairs of them.
 
 use bytemuck::Pod;
 
@@ -29,8 +29,8 @@ pub fn untyped_data_mut<'t, B: Pod>(tensor: &'t mut TensorMut<'_>) -> &'t mut [B
     bytemuck::cast_slice_mut(&mut bytes[..whole])
 }
 
-/// Evaluates an expression with `$B` bound to a type as large as an element of a type, and aligned alike: an
-/// unsigned integer, or a pair of them.
+/// Evaluates an expression with `$B` bound to a type as large as an element of a type, and aligned
+/// alike: an unsigned integer, or a pair of them.
 #[macro_export]
 macro_rules! with_untyped {
     ($dtype:expr, $B:ident => $body:expr) => {

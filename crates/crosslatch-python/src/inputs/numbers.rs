@@ -36,6 +36,7 @@ pub fn tensor(object: &Bound<'_, PyAny>, dtype: DType) -> Result<Tensor, Refusal
             let from = match from {
                 DType::Bool => "truth values",
                 _ if from.is_int() => "integers",
+                _ if from.is_complex() => "complex numbers",
                 _ => "floats",
             };
             return Err(format!("is made of Python's {from}, the program takes {dtype}").into());

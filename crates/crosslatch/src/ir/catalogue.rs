@@ -1,13 +1,13 @@
 //! The catalogue: all operators that a program may call, by name.
 //!
 //! Operators are declared in tables, one [`Row`] each: PyTorch's own schema, the function that
-//! lowers a call, and what else is special about the operator. The IR defines what a row is and makes
-//! [`Operator`]s of rows, but has none itself: the module `ops` has the tables, and fills
+//! lowers a call, and what else is special about the operator. The IR defines what a row is and
+//! makes [`Operator`]s of rows, but has none itself: the module `ops` has the tables, and fills
 //! [`Catalogue::builtin`] with them.
 //!
-//! Many operators `f` of PyTorch have an in-place form `f_`. Its schema differs from that of `f` only
-//! in that `self` is written and returned, and it is lowered alike. So a table lists `f` alone, says
-//! whether there is such a form ([`op_with_in_place`]), and the catalogue derives it.
+//! Many operators `f` of PyTorch have an in-place form `f_`. Its schema differs from that of `f`
+//! only in that `self` is written and returned, and it is lowered alike. So a table lists `f`
+//! alone, says whether there is such a form ([`op_with_in_place`]), and the catalogue derives it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,8 +57,8 @@ impl Row {
         }
     }
 
-    /// Declares that the kernel of the operator takes complex numbers like others, because it computes nothing
-    /// with them.
+    /// Declares that the kernel of the operator takes complex numbers like others, because it
+    /// computes nothing with them.
     pub const fn takes_complex(self) -> Row {
         Row {
             complex: OfComplex::Same,

@@ -1,7 +1,7 @@
 //! Recurrent layers, as PyTorch keeps them before they are decomposed, and single steps of them.
 //!
-//! All are one kernel. A cell is a layer with one step; packed sequences have a number of entries for each
-//! step.
+//! All are one kernel. A cell is a layer with one step; packed sequences have a number of entries
+//! for each step.
 
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::recurrent::{Cell, Recurrence, Results, Tensors};
@@ -275,8 +275,8 @@ fn recurrence(
     Ok(recurrence)
 }
 
-/// The computation: of the states of all steps, if there is a shape and layout for them, and of the last
-/// states and contents, which have these shapes.
+/// The computation: of the states of all steps, if there is a shape and layout for them, and of the
+/// last states and contents, which have these shapes.
 fn lower(
     operand: &Operand<'_>,
     recurrence: Recurrence,

@@ -1,7 +1,8 @@
 //! Convolution over one, two or three dimensions.
 //!
-//! All forms become one kernel over two dimensions; over one, the other has length 1, and over three, the first
-//! one is made channels (`volume`). Transposed convolution is a product and a sum of patches (`transposed`).
+//! All forms become one kernel over two dimensions; over one, the other has length 1, and over
+//! three, the first one is made channels (`volume`). Transposed convolution is a product and a sum
+//! of patches (`transposed`).
 
 mod transposed;
 mod volume;

@@ -1,7 +1,7 @@
 //! Transposed convolution over one or two dimensions.
 //!
-//! It is a product, of the weight and the input, whose columns are patches of the output, and the sum of these
-//! where they overlap.
+//! It is a product, of the weight and the input, whose columns are patches of the output, and the
+//! sum of these where they overlap.
 
 use crosslatch_kernels::kernel::WithScratch;
 use crosslatch_kernels::matmul::{Product, matmul};
@@ -175,7 +175,8 @@ pub(super) fn lower(
     Ok(Lowering::compute(dtype, &shape, kernel).with_flops(flops))
 }
 
-/// A tensor in a shape with fewer dimensions, where it lies or copied to `room`. `layout` holds the layout.
+/// A tensor in a shape with fewer dimensions, where it lies or copied to `room`. `layout` holds the
+/// layout.
 fn merged<'t>(
     tensor: &TensorRef<'t>,
     shape: &[usize],

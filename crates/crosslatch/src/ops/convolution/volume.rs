@@ -1,9 +1,9 @@
 //! Convolution over three dimensions.
 //!
-//! It is a convolution over the last two of them, where the elements of a window along the first one are
-//! further channels: for each output along that dimension, the planes that it sees lie one behind the other in
-//! working memory, as the weight has them. What is written in memory is thus as many times the input as the
-//! window is deep, of one entry of the batch at a time.
+//! It is a convolution over the last two of them, where the elements of a window along the first
+//! one are further channels: for each output along that dimension, the planes that it sees lie one
+//! behind the other in working memory, as the weight has them. What is written in memory is thus as
+//! many times the input as the window is deep, of one entry of the batch at a time.
 
 use crosslatch_kernels::convolution::Convolution;
 use crosslatch_kernels::kernel::WithScratch;

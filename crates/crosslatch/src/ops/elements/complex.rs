@@ -1,9 +1,9 @@
 //! Complex numbers: made of real ones and back, and the elementwise operators of them.
 //!
 //! Elementwise operators of real numbers name the function here that lowers them for complex ones
-//! ([`Row::complex`](crate::ir::catalogue::Row::complex)). PyTorch's conjugates are views with a mark; here
-//! they are computed. Views of the parts of complex numbers are copied, because views do not change the element
-//! type here.
+//! ([`Row::complex`](crate::ir::catalogue::Row::complex)). PyTorch's conjugates are views with a
+//! mark; here they are computed. Views of the parts of complex numbers are copied, because views do
+//! not change the element type here.
 
 use crosslatch_kernels::complex::{Complex, Source, apply};
 use crosslatch_kernels::{DType, Dims, Layout, Operands, TensorRef};
@@ -271,7 +271,8 @@ pub(super) fn unary(call: &Call<'_>, f: fn(Complex) -> Complex) -> Result<Loweri
     lower([this], dtype, move |[x]| f(x))
 }
 
-/// A function of two complex numbers, the second of which is multiplied by `alpha`, if there is one.
+/// A function of two complex numbers, the second of which is multiplied by `alpha`, if there is
+/// one.
 pub(super) fn binary(
     call: &Call<'_>,
     f: fn(Complex, Complex) -> Complex,

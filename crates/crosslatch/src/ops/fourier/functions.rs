@@ -1,7 +1,8 @@
 //! The functions of `torch.fft`: over one dimension, over two, and over several.
 //!
-//! They give the transformed dimensions lengths of their own: what is missing counts as zero, and what is too
-//! much is left out. So the operand is first copied into working memory, in the type that is transformed.
+//! They give the transformed dimensions lengths of their own: what is missing counts as zero, and
+//! what is too much is left out. So the operand is first copied into working memory, in the type
+//! that is transformed.
 
 use crosslatch_kernels::complex::{Form, Fourier, Transform};
 use crosslatch_kernels::kernel::WithScratch;

@@ -1,4 +1,5 @@
-//! Fourier transforms: PyTorch's core operators, the functions of `torch.fft`, and those of short times.
+//! Fourier transforms: PyTorch's core operators, the functions of `torch.fft`, and those of short
+//! times.
 
 mod functions;
 mod short_time;

@@ -1,8 +1,8 @@
 //! Products of groups: each group of rows, columns or depths with a matrix of its own.
 //!
-//! Offsets say where each group ends along the dimension that it shares with the others, as models with experts
-//! have it: the rows of all experts lie one behind the other. Three dimensions on both sides are a product for
-//! each entry, and have no offsets.
+//! Offsets say where each group ends along the dimension that it shares with the others, as models
+//! with experts have it: the rows of all experts lie one behind the other. Three dimensions on both
+//! sides are a product for each entry, and have no offsets.
 
 use crosslatch_kernels::matmul::{Product, matmul};
 use crosslatch_kernels::movement::{Integers, Scalar, fill};

@@ -25,15 +25,18 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
         index_tensor,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::_unsafe_index.Tensor(Tensor self, Tensor?[] indices) -> Tensor",
         index_tensor,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
         index_select,
-    ),
+    )
+    .takes_complex(),
     op_with_in_place(
         "aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
         lower_index_put,

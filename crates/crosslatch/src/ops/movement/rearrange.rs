@@ -5,7 +5,7 @@
 //! one side of a diagonal, are here as well.
 
 use crosslatch_kernels::movement::{DimMap, OUTSIDE, Scalar, Triangle, rearrange, triangle};
-use crosslatch_kernels::{Dims, Operands, with_element};
+use crosslatch_kernels::{Dims, Operands};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, Number, OpError, TensorArg};
@@ -18,21 +18,25 @@ pub(super) const OPERATORS: Table = &[
     op(
         "aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
         roll,
-    ),
+    )
+    .takes_complex(),
     op("aten::flip(Tensor self, int[] dims) -> Tensor", |c| {
         let this = c.tensor("self")?;
         flip(this, &distinct_dims(&c.ints("dims")?, this.rank())?)
-    }),
-    op("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)),
-    op("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)),
+    })
+    .takes_complex(),
+    op("aten::fliplr(Tensor self) -> Tensor", |c| flip_at(c, 1)).takes_complex(),
+    op("aten::flipud(Tensor self) -> Tensor", |c| flip_at(c, 0)).takes_complex(),
     op(
         "aten::rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor",
         rot90,
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor",
         |c| pad(c, "pad", Mode::Constant, c.number("value")?),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::pad(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor",
         |c| {
@@ -44,31 +48,38 @@ pub(super) const OPERATORS: Table = &[
                 value,
             )
         },
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Reflect),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Reflect),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Reflect),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Replicate),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Replicate),
-    ),
+    )
+    .takes_complex(),
     op(
         "aten::replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor",
         |c| pad_last_dims(c, Mode::Replicate),
-    ),
+    )
+    .takes_complex(),
     op_with_in_place(
         "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
         |c| lower_triangle(c, Triangle::Lower),
@@ -171,10 +182,11 @@ fn roll_flat(this: &TensorArg, shift: i64) -> Result<Lowering, OpError> {
             let to_layout = to.layout().clone();
             let places = from.layout().positions().skip(first);
             let places = places.chain(from.layout().positions().take(first));
-            with_element!(from.dtype(), T => {
-                let (target, source) = (to.data::<T>(), from.data::<T>());
-                to_layout.positions().zip(places).for_each(|(a, b)| target[a] = source[b]);
-            });
+            let size = from.dtype().size();
+            let (target, source) = (to.bytes_mut(), from.bytes());
+            for (a, b) in to_layout.positions().zip(places) {
+                target[a * size..][..size].copy_from_slice(&source[b * size..][..size]);
+            }
             Ok(())
         },
     ))

@@ -9,9 +9,9 @@ use crosslatch_kernels::DType;
 
 use crate::ir::Number;
 
-/// The promotion of two tensors of equal standing: a complex number wins over a float, a float over an integer,
-/// an integer over `bool`; within a kind, the smallest type that holds both. The parts of complex numbers are
-/// promoted with floats.
+/// The promotion of two tensors of equal standing: a complex number wins over a float, a float over
+/// an integer, an integer over `bool`; within a kind, the smallest type that holds both. The parts
+/// of complex numbers are promoted with floats.
 pub(in crate::ops) fn promote(a: DType, b: DType) -> DType {
     use DType::*;
     if a == b {

@@ -72,7 +72,8 @@ fn largest_float(dtype: DType) -> f64 {
 /// Whether a number is in the range of a type. It may still be rounded or truncated.
 fn is_in_range(value: Scalar, dtype: DType) -> bool {
     let (low, high) = integer_range(dtype);
-    match (value, dtype) {
+    // The number becomes the real part of a complex one.
+    match (value, dtype.of_parts()) {
         (_, DType::Bool) => true,
         // Negative numbers wrap in an unsigned type.
         (Scalar::Int(i), DType::U8) => (-high..=high).contains(&i),

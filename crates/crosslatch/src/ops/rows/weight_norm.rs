@@ -1,4 +1,5 @@
-//! Weights given by directions and lengths, as models keep them that were trained with weight normalization.
+//! Weights given by directions and lengths, as models keep them that were trained with weight
+//! normalization.
 
 use crosslatch_kernels::Operands;
 use crosslatch_kernels::rows::weight_norm as normalize;

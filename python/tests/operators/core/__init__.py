@@ -38,7 +38,3 @@ def report() -> str:
              f"{len(gradients)} compute gradients and are refused: {', '.join(gradients)}",
              f"{len(missing)} are missing{': ' * bool(missing)}{', '.join(missing)}"]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(report())

@@ -1,0 +1,5 @@
+"""Prints the count."""
+
+from operators.core import report
+
+print(report())
