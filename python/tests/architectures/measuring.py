@@ -29,6 +29,7 @@ ALLOWED = 1e-4  # of the largest value of an output
 VARIANTS = ("plain", "decomposed")
 ROUNDS = 9
 REASON = 220  # characters
+OPERATOR = re.compile(r"\b[a-z_]+::[\w.]*\w")
 FOLDERS = re.compile(r"/\S*/(?=[^/\s]+\.py:)")  # of source files, in a message
 
 
@@ -83,6 +84,8 @@ def said(reason):
     if isinstance(reason, (crosslatch.Error, Differs)):
         words = " ".join(str(reason).split())
         words = FOLDERS.sub("", words.partition(".pt2: ")[2] or words)
+        if "calls of operators that" in words:
+            words = f"lacks {', '.join(sorted(set(OPERATOR.findall(words))))}"
     else:
         lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
         words = f"{type(reason).__name__}: {lines[0] if lines else ''}"

@@ -6,6 +6,8 @@ behind: on a quiet machine, one `--group` after another.
 """
 
 import argparse
+import fcntl
+import re
 import sys
 from pathlib import Path
 
@@ -64,14 +66,19 @@ def rows_of(page):
             if line.startswith("| ") and not line.startswith(f"| {TITLES[0]} ")}
 
 
+def runs(cell):
+    """Whether a cell has a difference, not a reason."""
+    return re.match(r"\d+e-\d+|0e\+00", cell) is not None
+
+
 def is_green(line):
-    return all(cell[:1].isdigit() for cell in line.split(" | ")[1:3])
+    return all(map(runs, line.split(" | ")[1:3]))
 
 
 def verdict(line):
     """A row without what differs from machine to machine: whether each variant runs, else why not."""
     cells = line.removesuffix(" |").split(" | ")
-    distances = [("one size" if "one size" in cell else "any size") if cell[:1].isdigit() else cell
+    distances = [("one size" if "one size" in cell else "any size") if runs(cell) else cell
                  for cell in cells[1:3]]
     return [cells[0], *distances, cells[3]]
 
@@ -112,6 +119,7 @@ def main():
     options = argparse.ArgumentParser(prog="cargo xtask architectures", description=__doc__)
     options.add_argument("names", nargs="*", metavar="NAME", help="an architecture of the page")
     options.add_argument("--group", choices=GROUPS, help="all of one heading")
+    options.add_argument("--missing", action="store_true", help="only those without a row yet")
     options.add_argument("--times", action="store_true", help="measure times only")
     options.add_argument("--programs", type=Path, default=ROOT / "target/architectures",
                          metavar="FOLDER", help="where the exported programs are kept")
@@ -123,12 +131,23 @@ def main():
     asked.programs.mkdir(parents=True, exist_ok=True)
     for architecture in chosen:
         before = rows_of(PAGE.read_text()) if PAGE.exists() else {}
+        if asked.missing and architecture.name in before:
+            continue
         line = measured_row(architecture, asked, before.get(architecture.name))
         print(line, file=sys.stderr)
-        # What another call has written meanwhile stays.
-        rows = (rows_of(PAGE.read_text()) if PAGE.exists() else {}) | {architecture.name: line}
-        rows = {a.name: rows[a.name] for a in ARCHITECTURES if a.name in rows}
-        PAGE.write_text(page(rows, machine()))
+        write_row(architecture.name, line, [a.name for a in ARCHITECTURES])
+
+
+def write_row(name, line, names):
+    """Puts a row into the page; what another call writes meanwhile stays."""
+    PAGE.touch()
+    with PAGE.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        rows = rows_of(file.read()) | {name: line}
+        content = page({name: rows[name] for name in names if name in rows}, machine())
+        file.seek(0)
+        file.write(content)
+        file.truncate()
 
 
 def measured_row(architecture, asked, line):

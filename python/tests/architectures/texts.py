@@ -46,5 +46,6 @@ TEXTS = [
             decoder=lambda: configured("BertConfig", **STACK, **DECODES)().to_dict(),
             decoder_start_token_id=1, pad_token_id=0),
     Architecture("UDOP", made("UdopForConditionalGeneration", "UdopConfig", **T5, image_size=32),
-                 {**TEXT, "bbox": boxes(), **TARGET, "use_cache": False}, latched=tuple(TEXT)),
+                 {**TEXT, "bbox": boxes(), **TARGET, "use_cache": False},
+                 latched=(*TEXT, "bbox")),
 ]
