@@ -1,5 +1,6 @@
 """Human speech through a trained model: transformers on the same weights is the oracle."""
 
+import itertools
 import json
 import wave
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+import crosslatch as package  # the fixture `crosslatch` is the command
 from conftest import ROOT
+from delays import delays
 
 CLIPS = sorted((ROOT / "demo" / "speech").glob("*.wav"))
 RATE, END = 16000, 50256
@@ -65,3 +68,71 @@ def test_tokens_are_those_of_transformers(crosslatch, tiny_en, oracle, beams, ra
                                 "--timestamps" if timestamps else "--no-timestamps")
             ours = [token for segment in json.loads(out)["segments"] for token in segment["tokens"] if token < END]
             assert ours == oracle(resampled(sound, native, RATE), beams, timestamps), (clip.name, timestamps)
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory):
+    """A minute of a reader who goes on and on: the clips, joined, in two orders."""
+    parts, rate = [], None
+    while sum(map(len, parts)) < 60 * (rate or 1):
+        for clip in CLIPS if len(parts) % 2 else CLIPS[::-1]:
+            sound, rate = read(clip)
+            parts.append(sound)
+    path = tmp_path_factory.mktemp("minute") / "minute.wav"
+    write(path, np.concatenate(parts)[:60 * rate], rate)
+    return path
+
+
+def test_words_and_their_times_are_the_same_with_batch(tiny_en, crosslatch, minute, tmp_path):
+    transcriber = package.Transcriber(tiny_en)
+    for path in CLIPS:
+        sound, rate = read(path)
+        sound = np.asarray(sound, np.float32)
+        one, several = (transcriber.transcribe(sound, rate, word_timestamps=True, batch=batch).transcript()
+                        for batch in (None, 3))
+        assert several == one and all(segment.words for segment in one.segments)
+        out, _ = crosslatch("transcribe", path, "-m", tiny_en, "--word-timestamps", "--batch", 2, "-f", "json")
+        assert json.loads(out)["segments"] == json.loads(one.to("json"))["segments"]
+    # A long sound is cut into other windows; the text does not depend on how many are decoded at a time, and a word
+    # that both write has its time to a few steps of a path.
+    sound, rate = read(minute)
+    sound = np.asarray(sound, np.float32)
+    one, two, four = (transcriber.transcribe(sound, rate, word_timestamps=True, batch=batch).transcript()
+                      for batch in (None, 2, 4))
+    assert two == four
+    off, missed = delays(ends(one), [(word, end) for word, end in ends(two)])
+    assert missed <= 0.05 * len(ends(one)), missed
+    off = np.abs(off)
+    assert np.mean(off <= 0.1) > 0.95, np.sort(off)[-10:]
+
+
+def ends(transcript):
+    return [(word.word, word.end) for segment in transcript.segments for word in segment.words]
+
+
+def test_every_word_is_certain_soon_after_it_was_spoken(tiny_en, minute):
+    """In seconds of sound, of which a decoding takes a few tenths: so no load of the machine changes the outcome."""
+    transcriber = package.Transcriber(tiny_en)
+    late, others, words = [], 0, 0
+    for path in [*CLIPS, minute]:
+        sound, rate = read(path)
+        sound = np.asarray(sound, np.float32)
+        stream, told, runs = transcriber.stream(rate), [], 0
+        for at in range(0, len(sound), rate // 10):
+            update = stream.feed(sound[at:at + rate // 10])
+            if update:
+                runs += 1
+                told.append((update.certain, stream.duration))
+        update, transcript = stream.finish()
+        told.append((update.certain, len(sound) / rate))
+        whole = transcriber.transcribe(sound, rate, vad_filter=True).transcript()
+        assert transcript == whole
+        # An update runs the encoder once at most.
+        assert runs <= len(sound) / rate
+        spoken = ends(transcriber.transcribe(sound, rate, vad_filter=True, word_timestamps=True).transcript())
+        found, missed = delays(spoken, told)
+        late, others, words = late + found, others + missed, words + len(spoken)
+    # What the model doubts is certain after another look, or two.
+    assert np.quantile(late, 0.9) <= 1.6 and max(late) <= 2.6, sorted(late)[-10:]
+    # Words that the model wrote otherwise before the end.
+    assert others <= 0.05 * words

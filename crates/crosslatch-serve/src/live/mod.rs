@@ -41,7 +41,7 @@ pub const MOST_MESSAGE: usize = 256 << 10;
 /// Messages larger than this are not even taken to be refused.
 const MOST_TAKEN: usize = 4 * MOST_MESSAGE;
 /// Seconds of sound for which a turn is worth while.
-const TURN: f64 = 0.2;
+const TURN: f64 = 0.1;
 /// Seconds of sound that may wait for a turn.
 const WAITING: f64 = 10.0;
 /// How long the client may take to close a socket that the server closes.
@@ -268,7 +268,9 @@ impl Session<'_> {
                 }
                 received = next(self.socket), if has_room => self.take(received?)?,
                 () = self.service.ending(), if !has_ended => self.end = Some(End::Ending),
-                () = sleep_until(self.idle_at), if !has_ended => self.end = Some(End::NothingCame),
+                () = sleep_until(self.idle_at), if !has_ended && has_room => {
+                    self.end = Some(End::NothingCame);
+                }
                 () = sleep_until(self.over_at), if !has_ended => self.end = Some(End::TooLong),
             }
         }
@@ -284,6 +286,8 @@ impl Session<'_> {
             let (turn, outcome) = live.turn(std::mem::take(&mut self.bytes), is_last);
             self.service.shared.queue.push_turn(turn);
             self.turn = Some(outcome);
+            // There is room again, for what could not be read before.
+            self.idle_at = Instant::now() + self.service.config.patience.piece;
         }
     }
 

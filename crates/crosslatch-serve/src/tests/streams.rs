@@ -247,7 +247,8 @@ async fn a_sound_has_its_turns_between_the_windows_of_a_long_file() {
     let mut client = Client::started(address, start()).await;
     client.next().await;
     client.send(&spoken(0)).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let waits = |s: &Scene| s.service.shared.queue.has_turn();
+    scene.until("a turn waits", waits).await;
     // One window of the file, and one look at what was spoken.
     scene.gate.allow(2);
     let said = client.next().await;
@@ -334,7 +335,7 @@ async fn what_cannot_be_is_refused_with_a_message() {
 
 #[tokio::test]
 async fn beyond_its_places_and_without_its_key_no_socket_opens() {
-    let scene = Scene::with(|config| config.api_key = Some("sésame".to_owned()));
+    let scene = Scene::with(|config| config.api_key = Some("sesame".to_owned()));
     scene.gate.allow(usize::MAX);
     let (address, server) = scene.listen().await;
     let protocols = |key: &str| {
@@ -351,11 +352,11 @@ async fn beyond_its_places_and_without_its_key_no_socket_opens() {
         );
     }
     let evil = [
-        ("authorization", "Bearer sésame"),
+        ("authorization", "Bearer sesame"),
         ("origin", "http://evil.example"),
     ];
     assert_eq!(Client::open(address, &evil).await.err().unwrap().0, 403);
-    let ours = protocols("sésame");
+    let ours = protocols("sesame");
     let first = Client::open(address, &[(named, &ours)])
         .await
         .map_err(|e| e.1)
@@ -380,21 +381,21 @@ async fn beyond_its_places_and_without_its_key_no_socket_opens() {
 
 #[tokio::test]
 async fn a_sound_ends_when_nothing_comes_nobody_speaks_or_it_is_too_long() {
-    let patient = Duration::from_millis(400);
-    for (change, sent, reason) in [
+    type Change = Box<dyn FnOnce(&mut crate::Config)>;
+    let cases: [(Change, Vec<u8>, &str); 3] = [
         (
-            Box::new(move |c: &mut crate::Config| c.patience.piece = patient)
-                as Box<dyn FnOnce(&mut crate::Config)>,
+            Box::new(|c| c.patience.piece = Duration::from_millis(500)),
             spoken(0),
             "nothing_came",
         ),
         (
-            Box::new(move |c| c.patience.silence = patient),
+            Box::new(|c| c.patience.silence = Duration::from_secs(2)),
             spoken(6),
             "silence",
         ),
         (Box::new(|c| c.limits.seconds = 5.0), spoken(60), "too_long"),
-    ] {
+    ];
+    for (change, sent, reason) in cases {
         let scene = Scene::with(change);
         scene.gate.allow(usize::MAX);
         let (address, server) = scene.listen().await;

@@ -92,6 +92,12 @@ impl Queue {
         self.lock().jobs.len()
     }
 
+    /// Whether a turn waits.
+    #[cfg(test)]
+    pub fn has_turn(&self) -> bool {
+        !self.lock().turns.is_empty()
+    }
+
     /// Closes the queue: workers finish what is left in it and then end.
     pub fn close(&self) {
         self.lock().is_closed = true;

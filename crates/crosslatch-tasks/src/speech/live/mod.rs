@@ -14,7 +14,7 @@
 //! What is certain is not always what is final, because a model that hears more may change its mind
 //! late. Where it did, the final text has the last word.
 //!
-//! The encoder runs once for a second of new sound at most, and not at all for a sound that nobody speaks
+//! The encoder runs once for a second of sound at most, and not at all for a sound that nobody speaks
 //! in, if only speech is to be decoded ([`TranscribeOptions::voice`]). A pause makes everything certain.
 //! Memory is bounded by a window, the sound that has come since the last decoding, and the text.
 
@@ -37,8 +37,11 @@ use agreement::{Agreement, Heard};
 pub use events::{stream_events, transcript_event};
 use joined::Joined;
 
-/// Seconds of new sound for which the encoder runs once at most.
-const INTERVAL: f64 = 1.0;
+/// Seconds of sound from one look to the next. That is a little more than the second for which the encoder
+/// may run once, so by the time a window of half a minute is full there is a run to spare for what follows it.
+const INTERVAL: f64 = 1.04;
+/// A look that comes later than this, in seconds, does not make the next one come sooner.
+const LATE: f64 = 0.5;
 /// Seconds for which nobody has to speak for what was heard to be certain.
 const PAUSE: f64 = 0.5;
 /// A word is heard firmly if it is at least so probable,
@@ -62,8 +65,12 @@ pub struct SpeechStream {
     /// Samples in the unit in which windows are placed.
     unit: usize,
     joined: Joined,
-    /// Samples that had come, and those of them to be decoded, at the last pass.
-    passed: (usize, usize),
+    /// Samples to be decoded at the last look.
+    looked_at: usize,
+    /// Seconds of sound from which on the next look is worth while.
+    due_at: f64,
+    /// How often the encoder has run.
+    runs: usize,
     followed: Followed,
     agreement: Agreement,
 }
@@ -121,7 +128,9 @@ impl SpeechPipeline {
             window: self.features.window_samples(),
             unit: if seeks { config.hop_length } else { 1 },
             joined,
-            passed: (0, 0),
+            looked_at: 0,
+            due_at: INTERVAL,
+            runs: 0,
             followed,
             agreement: Agreement::default(),
             options,
@@ -149,11 +158,6 @@ impl SpeechStream {
         self.joined.received() as f64 / self.rate
     }
 
-    /// Seconds of sound that have come since the last update.
-    pub fn waiting(&self) -> f64 {
-        (self.joined.received() - self.passed.0) as f64 / self.rate
-    }
-
     /// For how many seconds nobody has spoken.
     pub fn quiet(&self) -> f64 {
         self.joined.quiet()
@@ -161,9 +165,8 @@ impl SpeechStream {
 
     /// Whether there is enough new sound for an update. Until there is, an update does nothing.
     pub fn is_due(&self) -> bool {
-        let has_new = self.joined.len() > self.passed.1;
         let may_end = self.agreement.is_open() && self.is_paused();
-        self.waiting() >= INTERVAL && (has_new || may_end)
+        self.duration() >= self.due_at && (self.has_new() || may_end)
     }
 
     /// Decodes what there is to decode, and tells what is new; `model` is any model of the pipeline's,
@@ -176,25 +179,34 @@ impl SpeechStream {
         pipeline: &SpeechPipeline,
         model: &mut M,
     ) -> Result<StreamUpdate, TranscribeError<M::Error>> {
-        if !self.is_due() {
-            return Ok(self.told(String::new(), 0));
-        }
-        let (received, end) = (self.joined.received(), self.joined.len());
         let before = self.followed.transcript.segments.len();
-        let certain = if self.is_full(pipeline) {
-            self.follow(pipeline, model, true)?;
-            let certain = self.agreement.settle(&self.new_text(before), false);
-            self.joined.forget(self.followed.at * self.unit);
-            self.passed.0 = received;
-            certain
-        } else if end > self.passed.1 {
-            let heard = self.look(pipeline, model)?;
-            self.passed = (received, end);
-            self.agreement.hear(&heard, self.is_paused())
+        if !self.is_due() {
+            return Ok(self.told(String::new(), before));
+        }
+        let now = self.duration();
+        let next = if now - self.due_at < LATE {
+            self.due_at
         } else {
-            self.passed.0 = received;
-            self.agreement.pause()
+            now
         };
+        self.due_at = next + INTERVAL;
+        let mut certain = String::new();
+        let is_full = self.is_full(pipeline);
+        if is_full {
+            self.follow(pipeline, model, true)?;
+            certain = self.agreement.settle(&self.new_text(before), false);
+            self.joined.forget(self.followed.at * self.unit);
+        }
+        // What follows the last segment that is final is looked at as well, if there is a run to spare.
+        let has_run = (self.runs + 1) as f64 <= now;
+        if self.has_new() && (has_run || !is_full) {
+            let heard = self.look(pipeline, model)?;
+            self.looked_at = self.joined.len();
+            self.runs += 1;
+            certain += &self.agreement.hear(&heard, self.is_paused());
+        } else if !is_full {
+            certain = self.agreement.pause();
+        }
         Ok(self.told(certain, before))
     }
 
@@ -233,6 +245,11 @@ impl SpeechStream {
         Ok((update, transcript))
     }
 
+    /// Whether there is something to decode that was not looked at.
+    fn has_new(&self) -> bool {
+        self.joined.len() > self.looked_at
+    }
+
     /// Whether nobody speaks any more, or what is spoken has all been decoded.
     fn is_paused(&self) -> bool {
         self.joined.quiet() >= PAUSE
@@ -256,9 +273,15 @@ impl SpeechStream {
             dropped: self.joined.dropped(),
             is_open,
         };
-        let go_on = |_: super::Event<'_>| ControlFlow::Continue(());
+        let mut windows = 0;
+        let count = |event: super::Event<'_>| {
+            // There is one before the first window, and one behind each.
+            windows += usize::from(matches!(event, super::Event::Progress { .. }));
+            ControlFlow::Continue(())
+        };
         let followed = &mut self.followed;
-        let done = pipeline.follow_on(model, sound, &self.options, followed, go_on);
+        let done = pipeline.follow_on(model, sound, &self.options, followed, count);
+        self.runs += windows.saturating_sub(1);
         done.map_err(|e| e.retimed(|seconds| self.joined.begins(seconds)))
     }
 
