@@ -219,6 +219,13 @@ class Output:
     def numpy(self) -> NDArray[Any]:
         """A copy as a NumPy array."""
 
+@type_check_only
+class _Steps(Protocol):
+    """A speech model that another runtime computes."""
+
+    def encode(self, features: NDArray[np.float32], /) -> object: ...
+    def decode(self, tokens: list[int], position: int, /) -> NDArray[np.float32] | _SupportsDLPack: ...
+
 @final
 class Transcriber:
     """Writes down what is said in sound.
@@ -238,6 +245,19 @@ class Transcriber:
         memory_limit: int | str | None = None,
         cache: bool | str | PathLike[str] | None = None,
     ) -> Transcriber: ...
+    @staticmethod
+    def of_steps(
+        path: str | PathLike[str], files: Mapping[str, bytes], make: Callable[[], _Steps]
+    ) -> Transcriber:
+        """A transcriber whose model is computed by another runtime. `make()` makes an object with two
+        methods: `encode(features)` takes the features of a window, float32 `[1, mels, frames]`, and
+        `decode(tokens, position)` feeds a list of tokens from that position on and returns the scores
+        of the token after the last one, float32 `[vocabulary]`. Each transcript that is made at the
+        same time has an object of its own. `files` are the contents of those beside the model's
+        weights, by name: `config.json`, `tokenizer.json`, `preprocessor_config.json` and, if there is
+        one, `generation_config.json`. `path` names the model in messages.
+        """
+
     @property
     def sample_rate(self) -> int:
         """Samples per second that the model works with; other sound is resampled."""

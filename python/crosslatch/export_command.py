@@ -1,4 +1,4 @@
-"""The command `crosslatch-export`: a Hugging Face model to one `.pt2` file.
+"""The command `crosslatch-export`: a Hugging Face model to one `.pt2` or `.pte` file.
 
 The name of the file goes to standard output, progress and errors to standard error.  The exit status
 is 0 for success, 1 for a bad or refused model and 2 for wrong usage, as for the command `crosslatch`.
@@ -33,9 +33,11 @@ def stored_type(name):
 def parser():
     parser = argparse.ArgumentParser(
         prog="crosslatch-export", description="Writes a Hugging Face encoder–decoder model to one "
-        ".pt2 file, with its cross-attention keys and values computed once per input.")
+        ".pt2 file, or .pte file for ExecuTorch, with its cross-attention keys and values computed once "
+        "per input.")
     parser.add_argument("model", metavar="MODEL", help="a folder, or a name on the Hugging Face hub")
-    parser.add_argument("out", metavar="OUT.pt2", type=Path, help="the file to write")
+    parser.add_argument("out", metavar="OUT.pt2", type=Path,
+                        help="the file to write; if it ends in .pte, for ExecuTorch's runtime")
     parser.add_argument("--batch", type=positive, default=1, metavar="N",
                         help="inputs decoded at once; fixed in the file (default: 1)")
     parser.add_argument("--max-tokens", type=positive, metavar="N",

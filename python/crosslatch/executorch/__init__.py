@@ -25,9 +25,10 @@ from ..latching.report import LatchReport
 from .branches import delegating
 from .planning import MemoryPlanning, Report
 from .pure import buffers, pure
+from .transcriber import Transcriber
 from .values import Unplannable
 
-__all__ = ["ExecutorchProgram", "MemoryPlanning", "Report", "Unplannable",
+__all__ = ["ExecutorchProgram", "MemoryPlanning", "Report", "Transcriber", "Unplannable",
            "delegating", "lower", "pure"]
 
 

@@ -56,7 +56,13 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
     if Path(path).suffix == ".pte":
         if store not in (None, "f32"):
             raise ValueError(f"a .pte file stores weights as they compute, in f32; {store!r} is for .pt2")
-        from ..executorch.exporting import export_pte
+        try:
+            from ..executorch.exporting import export_pte
+        except ModuleNotFoundError as reason:
+            if (reason.name or "").split(".")[0] != "executorch":
+                raise
+            raise ImportError(f"{reason}; a .pte file needs `pip install crosslatch[executorch]`") \
+                from reason
         lowered = export_pte(model_or_path, path, batch=batch, max_tokens=max_tokens,
                              max_source=max_source, tokenizer=tokenizer,
                              feature_extractor=feature_extractor, say=say)

@@ -2,6 +2,11 @@
 
 A program is drawn as a tree of choices first and then run, so that the tracer and plain Python run the
 same one.  `python -m pte.random_programs COUNT [FIRST]`, from `python/tests`, checks many.
+
+What a `cond` returns may be an operand, or not, by the branch that is taken.  Plain Python then says
+something else about a later read than a program can that PyTorch traced, where a result is a value
+(docs/guide/operators.md).  So results are read at once; or else, with `late`, kept and read whenever it
+comes, and what is right is what the traced program gives in PyTorch: `COUNT FIRST late`.
 """
 
 import random
@@ -19,13 +24,13 @@ def inputs(seed, dtype):
             numbers(seed, dtype, 1, HEADS, 3, SIZE), numbers(seed + 50, dtype, 1, HEADS, ROWS, SIZE))
 
 
-def drawn(seed):
+def drawn(seed, late=False):
     choose = random.Random(seed)
     steps = _steps(choose, choose.randint(2, 5), depth=0)
     outputs = [choose.random() for _ in range(choose.randint(1, 3))]
 
     def body(o, m, first, second, value, whole):
-        env = _Env(o, (first, second), value, [whole], {"keys": m.keys, "values": m.values})
+        env = _Env(o, (first, second), value, [whole], {"keys": m.keys, "values": m.values}, late)
         for step in steps:
             step(env)
         return tuple(env.pick(share) + 0 for share in outputs)
@@ -36,9 +41,13 @@ def drawn(seed):
 class _Env:
     """What a graph sees: predicates, a value of three rows, whole tensors, the two caches."""
 
-    def __init__(self, o, predicates, value, tensors, caches):
+    def __init__(self, o, predicates, value, tensors, caches, late):
         self.o, self.predicates, self.value = o, predicates, value
-        self.tensors, self.caches = tensors, caches
+        self.tensors, self.caches, self.late = tensors, caches, late
+
+    def read(self, result):
+        """Keeps a result for others: its contents of now, or the result itself."""
+        self.tensors.append(result if self.late else result * 1)
 
     def pick(self, share):
         everything = [*self.tensors, *self.caches.values()]
@@ -91,7 +100,7 @@ def _update(choose, depth):
     def step(env):
         result = env.o.update(env.rows(a, whole), env.caches[cache])
         if depth == 0:
-            env.tensors.append(result * 1)
+            env.read(result)
     return step
 
 
@@ -109,7 +118,7 @@ def _cond(choose, depth):
         def run(branch):
             def function(first, second, value, whole, keys, values):
                 inner = _Env(env.o, (first, second), value, [whole],
-                             {"keys": keys, "values": values})
+                             {"keys": keys, "values": values}, env.late)
                 return branch(inner)
             return function
 
@@ -119,8 +128,7 @@ def _cond(choose, depth):
                              env.caches["values"]))
         if plain:
             env.caches[cache].copy_(result[0])
-        # Read at once: what may or may not be an operand means something else after a write to it.
-        env.tensors.append(result[0] * 1)
+        env.read(result[0])
     return step
 
 
@@ -148,14 +156,14 @@ def _plain_branch(choose, cache):
     return branch
 
 
-def main(count, first=0):
+def main(count, first=0, late=False):
     from .running import check
     right = refused = 0
     for seed in range(first, first + count):
-        program = drawn(seed)
+        program = drawn(seed, late)
         calls = [program.inputs(i, torch.float32) for i in range(program.calls)]
         try:
-            result = check(program, calls)
+            result = check(program, calls, traced=late)
         except AssertionError as reason:
             print(f"{seed}: WRONG: {reason}", flush=True)
         except Exception as reason:  # noqa: BLE001  whatever stops a program is its reason
@@ -169,4 +177,4 @@ def main(count, first=0):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:3]), late=sys.argv[3:] == ["late"])

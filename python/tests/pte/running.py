@@ -11,12 +11,14 @@ from torch_operators.programs import Module, Plain, Real
 
 
 def lowered(program, inputs, sizes=None, partitioner=None):
-    """A program lowered; `sizes` are torch's dynamic shapes, one for each input."""
-    module = Module(program, Real)
-    with torch.no_grad():
-        exported = torch.export.export(
-            module, copy.deepcopy(inputs), dynamic_shapes=None if sizes is None else (sizes,))
-    return lower(exported, partitioner)
+    return lower(exported(program, inputs, sizes), partitioner)
+
+
+@torch.no_grad()
+def exported(program, inputs, sizes=None):
+    """A program traced by PyTorch; `sizes` are its dynamic shapes, one for each input."""
+    return torch.export.export(Module(program, Real), copy.deepcopy(inputs),
+                               dynamic_shapes=None if sizes is None else (sizes,))
 
 
 def method_of(result, name="forward"):
@@ -26,14 +28,18 @@ def method_of(result, name="forward"):
     return method
 
 
-def check(program, calls, sizes=None, partitioner=None):
-    """Every call gives what plain Python gives: outputs, and the inputs that it changes."""
-    result = lowered(program, calls[0], sizes, partitioner)
+def check(program, calls, sizes=None, partitioner=None, traced=False):
+    """Every call gives what plain Python gives: outputs, and the inputs that it changes.
+
+    With `traced`, what counts is what the traced program gives in PyTorch.
+    """
+    source = exported(program, calls[0], sizes)
+    result = lower(source, partitioner)
     method = method_of(result)
     signature = result.manager.exported_program().graph_signature
     specs = [spec for spec in signature.output_specs if spec.kind != OutputKind.BUFFER_MUTATION]
     names = list(signature.user_inputs)
-    plain = Module(program, Plain)
+    plain = source.run_decompositions({}).module() if traced else Module(program, Plain)
     for number, inputs in enumerate(calls):
         # A method that takes nothing but tensors changes the planned memory, not the caller's.
         got = method.execute(pytree.tree_leaves(copy.deepcopy(inputs)))

@@ -6,6 +6,7 @@
 
 mod model;
 mod sound;
+mod steps;
 mod stream;
 mod transcriber;
 mod transcript;

@@ -12,6 +12,7 @@ use crate::shown::shown;
 
 use super::model::{Models, Speech};
 use super::sound::Sound;
+use super::steps::Steps;
 use super::transcript::{Segment, Transcript};
 
 /// Text of a sound while it comes. `Transcriber.stream` makes one.
@@ -72,10 +73,7 @@ impl Stream {
     }
 
     /// Runs `work` with a session that nobody else uses.
-    fn with_model<T>(
-        &self,
-        work: impl FnOnce(&mut crosslatch_tasks::ExportedSpeechModel) -> PyResult<T>,
-    ) -> PyResult<T> {
+    fn with_model<T>(&self, work: impl FnOnce(&mut Steps) -> PyResult<T>) -> PyResult<T> {
         let mut models = self.speech.models(None)?;
         let result = match &mut models {
             Models::One(model) => work(model.get_mut()?),

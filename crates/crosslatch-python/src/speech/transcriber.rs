@@ -1,5 +1,6 @@
 //! Speech to text for Python: the options of a transcript.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +63,23 @@ impl Transcriber {
         let opening = Opening::new(map, cache)?;
         let speech = py.detach(|| Speech::open(model, options, &opening))?;
         Ok(Transcriber(Arc::new(speech)))
+    }
+
+    /// A transcriber whose model is computed by another runtime. `make()` makes an object with two methods:
+    /// `encode(features)` takes the features of a window, float32 `[1, mels, frames]`, and
+    /// `decode(tokens, position)` feeds a list of tokens from that position on and returns the scores
+    /// of the token after the last one, float32 `[vocabulary]`. Each transcript that is made at the
+    /// same time has an object of its own. `files` are the contents of those beside the model's
+    /// weights, by name: `config.json`, `tokenizer.json`, `preprocessor_config.json` and, if there is
+    /// one, `generation_config.json`. `path` names the model in messages.
+    #[staticmethod]
+    #[pyo3(signature = (path, files, make))]
+    fn of_steps(
+        path: PathBuf,
+        files: BTreeMap<String, Vec<u8>>,
+        make: Py<PyAny>,
+    ) -> PyResult<Transcriber> {
+        Ok(Transcriber(Arc::new(Speech::of_steps(path, &files, make)?)))
     }
 
     /// Samples per second that the model works with; other sound is resampled.

@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crosslatch_tasks::speech::transcribe_channels;
-use crosslatch_tasks::{Event, ExportedSpeechModel, SpokenLanguage, TranscribeOptions};
+use crosslatch_tasks::{Event, SpokenLanguage, TranscribeOptions};
 use pyo3::prelude::*;
 
 use crate::error::failure;
 use crate::process::Local;
 
 use super::model::{Models, Speech};
+use super::steps::Steps;
 use super::transcript::{Segment, Transcript, TranscriptionInfo};
 
 /// How often a waiting thread checks whether it was interrupted.
@@ -62,8 +63,8 @@ pub enum Heard {
 
 /// The models at hand.
 enum Owned<'m> {
-    One(&'m mut ExportedSpeechModel),
-    Batch(&'m mut Vec<ExportedSpeechModel>),
+    One(&'m mut Steps),
+    Batch(&'m mut Vec<Steps>),
 }
 
 enum Message {
