@@ -417,7 +417,7 @@ impl<T: FftNum + Element> Memory<T> {
                 }
                 // These would have to be real, and count as if they were.
                 self.complex[0].im = T::zero();
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     self.complex[half - 1].im = T::zero();
                 }
                 plan.process_with_scratch(&mut self.complex[..half], &mut self.real[..n], scratch)
