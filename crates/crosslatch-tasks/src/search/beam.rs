@@ -137,6 +137,7 @@ pub fn beam_search_all<D: Decoder>(
 
         let next = ended.take(&best, &unfinished);
         if next.is_empty() || ended.is_enough(&next) {
+            ended.stop(next);
             break;
         }
         unfinished = next;

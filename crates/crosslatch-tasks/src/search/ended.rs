@@ -5,9 +5,9 @@
 //! expected to beat those ([`EarlyStopping`] says what is to be expected). openai-whisper
 //! (`BeamSearchDecoder`) goes through the continuations from the best on until it has an unfinished text
 //! for every beam, and keeps each text that ends on this way, in the order in which texts end; it stops as
-//! soon as there are enough, which is what its *patience* says (Kasai et al., 2022). If the greatest length
-//! comes first and fewer have ended than there are beams, unfinished texts fill them up. Where it compares
-//! texts by their length, the token that ends a text does not count.
+//! soon as there are enough, which is what its *patience* says (Kasai et al., 2022), or at the greatest
+//! length. If fewer have ended by then than there are beams, unfinished texts fill them up. Where it
+//! compares texts by their length, the token that ends a text does not count.
 
 use super::beam::{BeamOptions, Continuation, Hypothesis};
 use super::{Generated, Request};
@@ -34,7 +34,7 @@ pub(super) struct Ended<'r> {
     options: BeamOptions,
     /// Best first, or in the order in which they ended.
     texts: Vec<Generated>,
-    /// What was unfinished at the greatest length.
+    /// What was unfinished when the search stopped.
     cut: Vec<Hypothesis>,
 }
 
@@ -107,6 +107,13 @@ impl<'r> Ended<'r> {
             _ => first.tokens.len() - prompt,
         };
         penalized(first.score, length, self.options.length_penalty) <= worst.score
+    }
+
+    /// Takes the texts that are unfinished because the search stops.
+    pub fn stop(&mut self, unfinished: Vec<Hypothesis>) {
+        if matches!(self.options.early_stopping, EarlyStopping::Patience(_)) {
+            self.cut.extend(unfinished);
+        }
     }
 
     /// All of them, best first.
