@@ -250,7 +250,7 @@ impl Session<'_> {
                             if live.quiet() >= self.service.config.patience.silence.as_secs_f64() {
                                 self.end.get_or_insert(End::Silence);
                             }
-                            self.live = Some(live);
+                            self.live = Some(*live);
                             for update in update.iter().flat_map(|u| stream_events(u, self.heard)) {
                                 send(self.socket, &update).await?;
                             }

@@ -32,15 +32,16 @@ struct Waiting {
 
 /// What a worker is to do.
 pub enum Work {
-    Job(Job),
-    Turn(Turn),
+    Job(Box<Job>),
+    Turn(Box<Turn>),
 }
 
 impl Waiting {
     fn next(&mut self) -> Option<Work> {
         self.is_jobs_turn = !self.is_jobs_turn;
-        let job = |jobs: &mut VecDeque<Job>| jobs.pop_front().map(Work::Job);
-        let turn = |turns: &mut VecDeque<Turn>| turns.pop_front().map(Work::Turn);
+        let job = |jobs: &mut VecDeque<Job>| jobs.pop_front().map(|job| Work::Job(Box::new(job)));
+        let turn =
+            |turns: &mut VecDeque<Turn>| turns.pop_front().map(|turn| Work::Turn(Box::new(turn)));
         match self.is_jobs_turn {
             true => job(&mut self.jobs).or_else(|| turn(&mut self.turns)),
             false => turn(&mut self.turns).or_else(|| job(&mut self.jobs)),

@@ -42,7 +42,7 @@ pub struct Outcome(Sender<Result<Turned, ApiError>>);
 /// What comes back.
 pub enum Turned {
     /// The sound, and what is new of its text if there was enough for that.
-    More(Live, Option<StreamUpdate>),
+    More(Box<Live>, Option<StreamUpdate>),
     /// The last of its text, and all of it.
     Done(StreamUpdate, Transcript),
 }
@@ -130,7 +130,7 @@ impl Part {
 
     /// What comes back if there is nothing to decode.
     pub fn unchanged(self) -> Turned {
-        Turned::More(self.live, None)
+        Turned::More(Box::new(self.live), None)
     }
 
     /// Decodes with a model that nobody else uses.
@@ -148,7 +148,7 @@ impl Part {
             return Ok(Turned::Done(update, transcript));
         }
         let update = live.stream.update(pipeline, model).map_err(failed)?;
-        Ok(Turned::More(live, Some(update)))
+        Ok(Turned::More(Box::new(live), Some(update)))
     }
 }
 

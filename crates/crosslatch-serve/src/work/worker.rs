@@ -119,7 +119,7 @@ where
         while let Some(work) = shared.queue.take() {
             let decoding = shared.metrics.begin();
             match work {
-                Work::Turn(turn) => take_turn(&shared, turn, &*self.make, &mut self.session),
+                Work::Turn(turn) => take_turn(&shared, *turn, &*self.make, &mut self.session),
                 Work::Job(mut job) => {
                     let last = self.last(&mut job);
                     // Dropped before the client gets the last reply, so that a client never sees a

@@ -20,40 +20,10 @@ use std::cmp::Reverse;
 
 use crosslatch::{log_probabilities, next_above};
 
-use super::ended::{EarlyStopping, Ended};
+use super::ended::Ended;
+use super::hypotheses::{BeamOptions, Continuation, Hypothesis};
 use super::scores::log_sum_exp;
 use super::{Decoder, Generated, Request, SearchError, Sequences};
-
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BeamOptions {
-    /// Number of hypotheses followed at once, at least one.
-    pub beams: usize,
-    /// Exponent of the length by which the score of an ended text is divided.
-    pub length_penalty: f32,
-    /// When to stop.
-    pub early_stopping: EarlyStopping,
-}
-
-/// A text that is still being continued.
-#[derive(Debug, Clone)]
-pub(super) struct Hypothesis {
-    /// The tokens, those of the prompt included.
-    pub tokens: Vec<u32>,
-    /// Sum of the log-probabilities of the tokens among all tokens.
-    pub score: f32,
-    /// The log-probability among the tokens that the rules allowed, of each token after the prompt.
-    pub logprobs: Vec<f64>,
-}
-
-/// An unfinished text and the token after it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Continuation {
-    pub score: f32,
-    pub parent: usize,
-    pub token: u32,
-    pub logprob: f64,
-}
 
 /// Follows several hypotheses and returns the best.
 ///

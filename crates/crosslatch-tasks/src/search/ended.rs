@@ -9,24 +9,8 @@
 //! length. If fewer have ended by then than there are beams, unfinished texts fill them up. Where it
 //! compares texts by their length, the token that ends a text does not count.
 
-use super::beam::{BeamOptions, Continuation, Hypothesis};
+use super::hypotheses::{BeamOptions, Continuation, EarlyStopping, Hypothesis};
 use super::{Generated, Request};
-
-/// When a search has found enough ended texts.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum EarlyStopping {
-    /// When no unfinished text, if it ended now, would beat the worst of them (`early_stopping=False` of
-    /// transformers).
-    #[default]
-    Heuristic,
-    /// As soon as there are as many as beams (`True`).
-    WhenFull,
-    /// When no unfinished text could beat it, now or at the greatest length (`"never"`).
-    WhenHopeless,
-    /// As soon as so many times as many texts have ended as there are beams, whichever they are
-    /// (`patience` of openai-whisper).
-    Patience(f32),
-}
 
 /// The texts that have ended.
 pub(super) struct Ended<'r> {

@@ -13,13 +13,14 @@
 mod beam;
 mod drawn;
 mod ended;
+mod hypotheses;
 mod scores;
 mod sequences;
 mod single;
 
-pub use beam::{BeamOptions, beam_search, beam_search_all};
+pub use beam::{beam_search, beam_search_all};
 pub use drawn::sample_best;
-pub use ended::EarlyStopping;
+pub use hypotheses::{BeamOptions, EarlyStopping};
 pub(crate) use scores::{log_sum_exp, probabilities_among, probability};
 pub use sequences::Sequences;
 pub use single::{Sampling, greedy, sample};

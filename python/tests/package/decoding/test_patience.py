@@ -13,7 +13,7 @@ from transformers import WhisperFeatureExtractor
 
 import crosslatch
 
-from .speech import noise, random_folder
+from ..speech import noise, random_folder
 
 
 class Scores:

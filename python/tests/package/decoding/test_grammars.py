@@ -13,7 +13,7 @@ import crosslatch
 from grammar import Language
 
 from .gbnf import Acceptor, Grammar
-from .speech import noise, random_folder
+from ..speech import noise, random_folder
 
 SPEECH = [word for word in Language().words if word.isalpha()]
 SENTENCES = ["the cat sat on the mat", "a dog and a cat, the end", "on and on and on", "mats are for cats",
