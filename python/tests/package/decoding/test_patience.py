@@ -1,9 +1,10 @@
 """`patience`: openai-whisper's rule for when beams stop, written down here by itself and run on transformers' model.
 
-At each step the continuations of all beams are gone through from the best on, until every beam has an unfinished
-text again; what ends on this way is kept, in the order in which it ends, until `round(beams * patience)` texts
-have, or to the greatest length.  Unfinished texts then fill up what is missing to the number of beams.  The best text has the largest sum of log-probabilities, the end's included, divided by the number
-of its tokens, the end not counted.
+At each step the continuations of all beams are gone through from the best on, until every beam has an
+unfinished text again; what ends on this way is kept, in the order in which it ends, until `round(beams *
+patience)` texts have, or to the greatest length. Unfinished texts then fill up what is missing to the number
+of beams. The best text has the largest sum of log-probabilities, the end's included, divided by the number of
+its tokens, the end not counted.
 """
 
 import numpy as np
