@@ -32,9 +32,8 @@ def stored_type(name):
 
 def parser():
     parser = argparse.ArgumentParser(
-        prog="crosslatch-export", description="Writes a Hugging Face encoder–decoder model to one "
-        ".pt2 file, or .pte file for ExecuTorch, with its cross-attention keys and values computed once "
-        "per input.")
+        prog="crosslatch-export", description="Writes a Hugging Face model to one .pt2 file, or .pte "
+        "file for ExecuTorch, with its caches inside and cross-attention computed once per input.")
     parser.add_argument("model", metavar="MODEL", help="a folder, or a name on the Hugging Face hub")
     parser.add_argument("out", metavar="OUT.pt2", type=Path,
                         help="the file to write; if it ends in .pte, for ExecuTorch's runtime")
@@ -79,7 +78,7 @@ def main(arguments=None):
     size = done.path.stat().st_size
     print(f"{done.path}: {size / 1e6:.1f} MB, with {', '.join(done.files)}")
     if options.verbose:
-        print(done.latched)
+        print(done.latched or "nothing is computed once: the model is of one stack")
     return 0
 
 

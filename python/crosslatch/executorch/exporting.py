@@ -20,11 +20,14 @@ import torch
 from executorch.exir import ExecutorchBackendConfig
 from torch.export import default_decompositions
 
-from ..exporting import check_supported, first_of, load
+from ..exporting import check_supported, first_of, is_two_stacks, load
 from ..exporting.archive import describing_files, published_files
 from ..exporting.attention import exportable_attention
 from ..exporting.caches import observe_layers
-from ..exporting.programs import ENCODERS, DecoderProgram, step, traced
+from ..exporting.encoders import encoder_module
+from ..exporting.forms import exportable_forms
+from ..exporting.programs import DecoderProgram, step, traced
+from ..exporting.refused import Refused
 from ..exporting.sources import source_of
 from ..exporting.storing import is_wide
 from ..latching import latch_functional
@@ -49,6 +52,8 @@ def export_pte(model_or_path, path, *, batch=1, max_tokens=None, max_source=None
         say(f"loading {model_or_path}")
         model, tokenizer, feature_extractor = load(model_or_path, tokenizer, feature_extractor)
     check_supported(model)
+    if not is_two_stacks(model):
+        raise Refused(f"{type(model).__name__} is not an encoder–decoder model, which .pte files are of")
     if not is_wide(model):
         model = copy.deepcopy(model).float()
     training = model.training
@@ -102,15 +107,16 @@ def latch_decoder(program, inputs):
 def encoder_program(model, batch=1, max_source=None):
     """The encoder's program, an example of its output, and whether the source has a mask."""
     source = source_of(model, batch, max_source)
-    if source.varying:
-        (axis,) = source.varying
-        longest = max_source or (SOURCE if source.masked else source.example.shape[axis])
-        shape = list(source.example.shape)
-        shape[axis] = longest
-        source.example = source.example.new_ones(shape)
-    with exportable_attention(model), torch.no_grad():
-        program = traced("encoder", ENCODERS[source.name](model), source.arguments(), None)
-        states = model.get_encoder()(**source.arguments()).last_hidden_state
+    for one in source.inputs.values():
+        for axis in one.varying:
+            longest = max_source or (SOURCE if source.masked else one.example.shape[axis])
+            shape = list(one.example.shape)
+            shape[axis] = min(longest, one.varying[axis].max)
+            one.example = one.example.new_ones(shape)
+    with exportable_attention(model), exportable_forms(model), torch.no_grad():
+        module = encoder_module(model, source)
+        program = traced("encoder", module, source.arguments(), None)
+        states = module(**source.arguments())
     return program, states, source.masked
 
 
@@ -128,5 +134,6 @@ def decoder_program(model, states, masked, max_tokens=None):
     with exportable_attention(model), torch.no_grad():
         layers = observe_layers(lambda cache: step(model, cache, arguments["input_ids"], states, mask),
                                 tokens)
-        program = traced("decoder", DecoderProgram(model, layers), arguments, None)
+        with exportable_forms(model):
+            program = traced("decoder", DecoderProgram(model, layers), arguments, None)
     return program

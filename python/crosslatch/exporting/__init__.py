@@ -1,7 +1,8 @@
-"""`export`: a Hugging Face encoder–decoder model to one `.pt2` file.
+"""`export`: a Hugging Face model to one `.pt2` file.
 
-The file holds two programs, `encoder` and `decoder` (`programs`), the cross-attention of the latter
-latched (`latch`), and the tokenizer, the feature extractor and the configurations.  Before it is
+The file of an encoder–decoder model holds two programs, `encoder` and `decoder` (`programs`), the
+cross-attention of the latter latched (`latch`); that of a model of one stack, such as Llama, a `decoder` with
+its cache.  Beside them are the tokenizer, the feature extractor and the configurations.  Before it is
 written, the decoder program is run and compared with the model, so that a family that uses its cache
 in an unforeseen way is refused instead of exported wrongly.
 """
@@ -19,7 +20,8 @@ from ..latching.report import LatchReport
 from .archive import describing_files, published_files, write_archive
 from .caches import empty_cache
 from .encoders import encoder_module
-from .programs import export_decoder, export_encoder, longest_output, step
+from .forms.experts import batched_experts
+from .programs import export_decoder, export_encoder, export_stack, longest_output, step
 from .refused import Refused
 from .sources import first_of, source_of
 from .storing import TYPES, Storing, check_type, holds_weights, is_wide, own_type, rounded
@@ -30,17 +32,17 @@ TOLERANCE = 1e-3
 
 @dataclass
 class Exported:
-    """What `export` wrote."""
+    """What `export` wrote; nothing is latched in a model of one stack."""
 
     path: Path
     files: list
-    latched: LatchReport
+    latched: LatchReport | None
 
 
 def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, store=None,
            tokenizer=None, feature_extractor=None,
            say=lambda line: print(line, file=sys.stderr)):
-    """Writes a Hugging Face encoder–decoder model to `path` and returns an `Exported`.
+    """Writes a Hugging Face model to `path` and returns an `Exported`.
 
     `model_or_path` is a model, a folder, or a name on the hub; for the latter two, tokenizer and
     feature extractor are loaded as well.  `batch` is fixed by the export.  `max_tokens` and
@@ -78,8 +80,9 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
     if store in ("f16", "bf16") and not holds_weights(model, half):
         model = rounded(model if model is not model_or_path else copy.deepcopy(model), store)
     training = model.training
+    export_them = export_programs if is_two_stacks(model) else export_one_stack
     try:
-        programs = export_programs(model.eval(), batch, max_tokens, max_source, say,
+        programs = export_them(model.eval(), batch, max_tokens, max_source, say,
                                    Storing(half if half != torch.float32 else None))
     finally:
         model.train(training)
@@ -88,7 +91,7 @@ def export(model_or_path, path, *, batch=1, max_tokens=None, max_source=None, st
         files.update(published_files(model_or_path))  # reading them needs a library that may not be there
     say(f"writing {path}")
     write_archive(path, programs, files)
-    return Exported(Path(path), sorted(files), programs["decoder"].latch_report)
+    return Exported(Path(path), sorted(files), getattr(programs["decoder"], "latch_report", None))
 
 
 def load(path, tokenizer=None, feature_extractor=None):
@@ -118,12 +121,50 @@ def check_supported(model):
     config = getattr(model, "config", None)
     if not isinstance(model, transformers.PreTrainedModel) or config is None:
         raise Refused(f"{name} is not a model of transformers")
-    if not getattr(config, "is_encoder_decoder", False):
-        raise Refused(f"{name} is not an encoder–decoder model")
     if not model.can_generate():
         raise Refused(f"{name} has no head that generates tokens")
-    if model.get_encoder() is model:
+    if not is_two_stacks(model):
+        if model.main_input_name != "input_ids" or getattr(config, "get_text_config", None) is None \
+                or config.get_text_config() is not config:
+            raise Refused(f"{name} is of one stack, and takes more than text")
+    elif model.get_encoder() is model:
         raise Refused(f"{name} has no encoder of its own")
+
+
+def is_two_stacks(model):
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
+def export_one_stack(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None,
+                     storing=lambda program: program):
+    """{"decoder": …} of a model of one stack; `max_source` says nothing about it."""
+    tokens = max_tokens or first_of(model.config, "max_position_embeddings", "n_positions") \
+        or DEFAULT_TOKENS
+    with batched_experts(model):
+        say("tracing the model")
+        decoder = storing(export_stack(model, batch, tokens))
+    say("comparing with the model")
+    compare_stack(model, decoder, batch, tokens)
+    return {"decoder": decoder}
+
+
+@torch.no_grad()
+def compare_stack(model, decoder, batch, max_tokens):
+    """Refuses if the program's logits are not the model's, for two texts in a row."""
+    program = _with_own_state(decoder)
+    generator = torch.Generator().manual_seed(0)
+    count = min(6, max_tokens)
+    for _ in range(2):
+        ids = torch.randint(0, model.config.vocab_size, (batch, count), generator=generator)
+        expected = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        for start, end in _spans(count):
+            logits = program(input_ids=ids[:, start:end], cache_position=torch.arange(start, end)[:])
+            _refuse_if_far(logits, expected[:, start:end], f"output at token {start}")
+
+
+def _spans(count):
+    """A prompt of three tokens, then one at a time."""
+    return [(0, min(3, count))] + [(i, i + 1) for i in range(3, count)]
 
 
 def export_programs(model, batch=1, max_tokens=None, max_source=None, say=lambda line: None,
@@ -188,7 +229,7 @@ def compare(model, decoder, states, masked, max_tokens):
         cache = empty_cache()  # as in `generate`: some models take one token at a time
         expected = torch.cat([step(model, cache, ids[:, i:i + 1], states, **extra).logits
                               for i in range(count)], 1)
-        for start, end in [(0, 3)] + [(i, i + 1) for i in range(3, count)]:
+        for start, end in _spans(count):
             logits = program(input_ids=ids[:, start:end], cache_position=torch.arange(start, end)[:],
                              encoder_hidden_states=states, **extra)
             _refuse_if_far(logits, expected[:, start:end], f"decoder's output at token {start}")

@@ -80,11 +80,15 @@ class ThroughLayer(CacheLayerMixin):
         return -1
 
 
+def make_stack_cache(layers, cache_position):
+    """The `past_key_values` of a model of one stack for one step."""
+    return Cache(layers=[BufferLayer(buffers, cache_position) for buffers in layers])
+
+
 def make_cache(layers, cache_position):
     """The `past_key_values` of a decoder for one step."""
-    return EncoderDecoderCache(
-        Cache(layers=[BufferLayer(buffers, cache_position) for buffers in layers]),
-        Cache(layers=[ThroughLayer() for _ in layers]))
+    return EncoderDecoderCache(make_stack_cache(layers, cache_position),
+                               Cache(layers=[ThroughLayer() for _ in layers]))
 
 
 def empty_cache():
@@ -101,8 +105,20 @@ def observe_layers(run, positions):
     cache = empty_cache()
     with torch.no_grad():
         run(cache)
-    layers = cache.self_attention_cache.layers
-    if not layers or any(layer.keys is None for layer in layers):
+    return _buffers_like(cache.self_attention_cache, positions)
+
+
+def observe_stack(run, positions):
+    """The same for a model of one stack."""
+    cache = DynamicCache()
+    with torch.no_grad():
+        run(cache)
+    return _buffers_like(cache, positions)
+
+
+def _buffers_like(cache, positions):
+    layers = cache.layers
+    if not layers or any(getattr(layer, "keys", None) is None for layer in layers):
         raise ValueError("its decoder left no self-attention keys and values in the cache it was "
                          "given")
     return nn.ModuleList(LayerBuffers(layer.keys, layer.values, positions) for layer in layers)

@@ -1,4 +1,4 @@
-"""A Hugging Face encoder–decoder model as two exported programs.
+"""A Hugging Face model as exported programs: encoder and decoder, or one stack.
 
 The encoder program is the model's encoder.  The decoder program is the whole model, handed an encoder
 output and caches of ours (`caches`), so the parts around the decoder in some families (a projection of
@@ -7,6 +7,8 @@ the encoder output, scaled embeddings, a bias on the logits) need no code of the
 * encoder (`encoders`): the source (`sources`) → the states that the decoder reads
 * decoder: `input_ids` [B, T], `cache_position` [T], `encoder_hidden_states` [B, S, D], for text also
   `encoder_attention_mask` [B, S] → logits [B, T, V]
+
+A model of one stack (GPT-2, Llama …) is a `decoder` alone, without the inputs about an encoder.
 
 T is any number from 1; S is too where the source varies in length.  B is fixed, because the caches
 are.
@@ -22,7 +24,7 @@ from torch.export import Dim
 from torch.utils._sympy.value_ranges import bound_sympy
 
 from .attention import exportable_attention
-from .caches import make_cache, observe_layers
+from .caches import make_cache, make_stack_cache, observe_layers, observe_stack
 from .encoders import as_output, encoder_module
 from .forms import exportable_forms
 from .refused import Refused
@@ -49,6 +51,21 @@ class DecoderProgram(nn.Module):
                 encoder_attention_mask=None):
         return step(self.model, make_cache(self.caches, cache_position), input_ids,
                     encoder_hidden_states, encoder_attention_mask).logits
+
+
+class StackProgram(nn.Module):
+    def __init__(self, model, layers):
+        super().__init__()
+        self.model, self.caches = model, layers
+
+    @rewritten
+    def forward(self, input_ids, cache_position):
+        return stack_step(self.model, make_stack_cache(self.caches, cache_position), input_ids).logits
+
+
+def stack_step(model, cache, input_ids):
+    """One call of a model of one stack."""
+    return model(input_ids=input_ids, past_key_values=cache, use_cache=True)
 
 
 def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
@@ -91,6 +108,21 @@ def export_decoder(model, states, masked, longest_source, max_tokens):
                           f"{list(states.shape)}: {reason}") from reason
         with exportable_forms(model):
             return traced("decoder", DecoderProgram(model, layers), arguments, shapes)
+
+
+def export_stack(model, batch, max_tokens):
+    """Exports a model of one stack."""
+    ids = torch.zeros(batch, EXAMPLE_TOKENS, dtype=torch.int64)
+    tokens = Dim("tokens", min=1, max=max_tokens)
+    with exportable_attention(model), torch.no_grad():
+        try:
+            layers = observe_stack(lambda cache: stack_step(model, cache, ids[:, :1]), max_tokens)
+        except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as reason:
+            raise Refused(f"it does not run with a cache from outside: {reason}") from reason
+        with exportable_forms(model):
+            return traced("decoder", StackProgram(model, layers),
+                          {"input_ids": ids, "cache_position": torch.arange(EXAMPLE_TOKENS)},
+                          {"input_ids": {1: tokens}, "cache_position": {0: tokens}})
 
 
 def traced(name, module, arguments, shapes):

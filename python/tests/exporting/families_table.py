@@ -40,8 +40,9 @@ REFUSED = """
 ONE_STACK = """
 ## Decoder-only
 
-Some of transformers' sequence-to-sequence classes have a decoder without cross-attention: sound or text
-becomes part of the decoder's own sequence. They are refused as "not an encoder–decoder model".
+Models of one stack that take text are exported as a `decoder` with its cache; the tests go on with {stacks}.
+Some of transformers' sequence-to-sequence classes have a decoder without cross-attention: sound or text becomes part
+of the decoder's own sequence. They are refused, because they take more than text.
 """
 
 
@@ -83,12 +84,15 @@ def one_stack_line():
 
 def whole(supported, refused):
     """The page with these rows."""
+    from families import STACKS
+
     def table(titles, rows):
         return "\n".join([row(*titles), "|---" * len(titles) + "|", *rows]) + "\n"
 
     return "\n".join([INTRODUCTION, table(
         ("Family", "Class", "Computed once per input", "FLOPs per step as exported", "latched",
-         "Saved"), supported) + REFUSED, table(("Family", "Class", "Reason"), refused) + ONE_STACK,
+         "Saved"), supported) + REFUSED, table(("Family", "Class", "Reason"), refused) + ONE_STACK.format(
+            stacks=", ".join(stack.name for stack in STACKS)),
         one_stack_line()]) + "\n"
 
 

@@ -182,10 +182,3 @@ def test_every_sequence_to_sequence_class_of_transformers_is_in_the_table():
     tested = {family.kind for family in [*FAMILIES, *REFUSED]}
     assert {name for name, two_stacks in classes().items() if two_stacks} <= tested
     assert one_stack_line() in TABLE.read_text().splitlines()
-
-
-def test_a_model_of_one_stack_is_refused(tmp_path):
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(
-        vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=8))
-    with pytest.raises(python_package.Refused, match="not an encoder–decoder"):
-        python_package.export(model, tmp_path / "m.pt2", say=lambda line: None)

@@ -9,10 +9,11 @@ from .family import BATCH, DECODER_LAYERS, Family, text
 from .pictures import PICTURES
 from .refused import REFUSED
 from .sound import SOUND
+from .stacks import STACKS
 from .texts import BART, TEXTS
 
 FAMILIES = [*TEXTS, *SOUND, *PICTURES]
 BATCHED = Family("BART, two texts at once", BART.kind, BART.config, text(batch=BATCH),
                  {"batch": BATCH})
 
-__all__ = ["BATCHED", "DECODER_LAYERS", "FAMILIES", "REFUSED", "Family"]
+__all__ = ["BATCHED", "DECODER_LAYERS", "FAMILIES", "REFUSED", "STACKS", "Family"]

@@ -1,10 +1,10 @@
 """Mixtures of experts without decisions.
 
 A layer of experts asks of its input which experts it meets, and computes those for the tokens that chose
-them: sizes that the contents of a tensor decide, which a graph cannot have.  Here each expert meets every
-token, and what a token did not choose counts nothing.  That costs as many products as there are experts
-in place of the one or two that are chosen; a graph of one size has no cheaper exact form as long as
-the weights of each expert are tensors of their own.
+them: sizes that the contents of a tensor decide, which a graph cannot have.  Where the weights of all
+experts are one tensor, those that were chosen are gathered, by a setting of transformers.  Where each expert
+has tensors of its own, each meets every token, and what a token did not choose counts nothing.  That costs as
+many products as there are experts in place of the one or two that are chosen.
 """
 
 from contextlib import contextmanager
@@ -78,6 +78,24 @@ def _sum_of_all(experts, hidden_states, shares):
     for index in range(experts.num_experts):
         total = total + experts[f"expert_{index}"](hidden_states) * shares[:, index, None]
     return total
+
+
+@contextmanager
+def batched_experts(model):
+    """Has experts whose weights are one tensor be products with those that each token chose.
+
+    transformers has that as a setting: the weights are gathered by index, so no size depends on the
+    choice, and only what was chosen is computed.
+    """
+    before = getattr(model.config, "_experts_implementation", None)
+    if before is None:
+        yield
+        return
+    model.set_experts_implementation("batched_mm")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
 
 
 FORMS = {
