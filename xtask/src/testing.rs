@@ -33,6 +33,7 @@ const PYTHON: [(&str, &str); 13] = [
     ("checkpoint-folders", "checkpoints"),
     ("command", "command"),
     ("docs", "test_docs.py"),
+    ("examples", "examples"),
     ("executorch", "pte"),
     ("exporting", "exporting"),
     ("first-hour", "first_hour"),
