@@ -27,7 +27,7 @@ const CRATES: [(&str, &str); 10] = [
 ];
 
 /// The pieces that are written in Python: name, file or folder below `python/tests`.
-const PYTHON: [(&str, &str); 13] = [
+const PYTHON: [(&str, &str); 14] = [
     ("architectures", "architectures"),
     ("benches", "benches"),
     ("checkpoint-folders", "checkpoints"),
