@@ -54,7 +54,7 @@ impl Alignment {
         &self,
         session: &mut Session,
         feed: Feed<'_>,
-        encoder_output: &str,
+        encoder_output: Option<&str>,
         mask: Option<&SourceMask>,
         take: &mut dyn FnMut(HeadWeights<'_>),
     ) -> Result<(), ExportedError> {

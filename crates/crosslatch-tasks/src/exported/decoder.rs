@@ -26,7 +26,8 @@ pub(super) struct ExportedDecoder {
     /// One for each sequence. The first holds what the encoder returned; the others are forks of it
     /// or of one another. There is none if they were lost in a batch that failed.
     sessions: Vec<Session>,
-    encoder_output: Arc<str>,
+    /// Name of what the decoder reads of the encoder; `None` for a model of one stack.
+    encoder_output: Option<Arc<str>>,
     decoder_output: String,
     /// The mask over the encoder's output, for a decoder that takes one.
     source_mask: Option<Arc<SourceMask>>,
@@ -44,7 +45,7 @@ impl ExportedDecoder {
     /// `heads` names the heads that tell, or else it is told why not.
     ///
     /// # Errors
-    /// If the model lacks one of the two methods, or one of them has no output.
+    /// If the model lacks the decoder, or one of its methods has no output.
     pub fn new(
         model: &Model,
         options: Options,
@@ -58,9 +59,11 @@ impl ExportedDecoder {
             Err(why) => (model.clone(), Err(why)),
         };
         let model = &model;
+        let has_encoder = model.method_index("encoder").is_ok();
+        let encoder_output = has_encoder.then(|| first_output(model, "encoder", kind));
         Ok(ExportedDecoder {
             kind,
-            encoder_output: first_output(model, "encoder", kind)?.into(),
+            encoder_output: encoder_output.transpose()?.map(Arc::from),
             decoder_output: first_output(model, "decoder", kind)?,
             sessions: vec![Session::new(model, options)?],
             model: model.clone(),
@@ -87,6 +90,19 @@ impl ExportedDecoder {
 
     /// Encodes a new source. No sequence holds anything of the last one.
     pub fn encode(&mut self, source: &[(&str, Input<'_>)]) -> Result<(), ExportedError> {
+        self.start(|session| session.run("encoder", source).map(drop))
+    }
+
+    /// Starts afresh, in a model of one stack: the source is what its only sequence is fed first.
+    pub fn restart(&mut self) -> Result<(), ExportedError> {
+        self.start(|_| Ok(()))
+    }
+
+    /// Resets the session of the first sequence, the only one then, and runs `first` in it.
+    fn start(
+        &mut self,
+        first: impl FnOnce(&mut Session) -> Result<(), crosslatch::Error>,
+    ) -> Result<(), ExportedError> {
         self.is_fresh = true;
         self.sessions.truncate(1);
         let ExportedDecoder {
@@ -96,14 +112,14 @@ impl ExportedDecoder {
             participant,
             ..
         } = self;
-        let encode = || {
+        let start = || {
             if sessions.is_empty() {
                 sessions.push(Session::new(model, *options)?);
             }
             sessions[0].reset();
-            sessions[0].run("encoder", source).map(drop)
+            first(&mut sessions[0])
         };
-        Ok(alone(participant, encode)?)
+        Ok(alone(participant, start)?)
     }
 
     /// Has every step take `values` as the decoder's input `input`, the mask over the source.
@@ -168,19 +184,21 @@ impl ExportedDecoder {
         let is_first = std::mem::take(&mut self.is_fresh);
         let is_batched = is_small && !is_first;
         let mask = self.source_mask.as_ref();
+        let output = self.encoder_output.as_ref();
         match (&mut self.participant, feeds) {
             (Some(participant), _) if is_batched => {
-                let step = Step::new(&mut self.sessions, feeds, &self.encoder_output, mask);
+                let step = Step::new(&mut self.sessions, feeds, output, mask);
                 self.sessions = participant.step(step).map_err(ExportedError::Batch)?;
             }
             (participant, [feed]) => {
                 let session = &mut self.sessions[feed.sequence];
                 let mask = mask.map(Arc::as_ref);
-                let take = || step::take_one(session, "decoder", *feed, &self.encoder_output, mask);
+                let output = output.map(Arc::as_ref);
+                let take = || step::take_one(session, "decoder", *feed, output, mask);
                 alone(participant, take)?;
             }
             (participant, _) => {
-                let mut step = Step::new(&mut self.sessions, feeds, &self.encoder_output, mask);
+                let mut step = Step::new(&mut self.sessions, feeds, output, mask);
                 let take = || step::take(std::slice::from_mut(&mut step), None);
                 let result = alone(participant, take);
                 self.sessions = step.sessions;
@@ -217,7 +235,7 @@ impl ExportedDecoder {
         let session = &mut sessions[feed.sequence];
         let mask = source_mask.as_ref().map(Arc::as_ref);
         alone(participant, || {
-            alignment.take(session, feed, encoder_output, mask, take)
+            alignment.take(session, feed, encoder_output.as_deref(), mask, take)
         })
     }
 

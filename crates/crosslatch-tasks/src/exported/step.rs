@@ -16,8 +16,8 @@ pub(super) struct Step {
     pub sessions: Vec<Session>,
     /// What each sequence is fed; no sequence is fed twice.
     pub feeds: Vec<(usize, Tokens)>,
-    /// Name of the encoder's output.
-    pub encoder_output: Arc<str>,
+    /// Name of the encoder's output; `None` for a model of one stack.
+    pub encoder_output: Option<Arc<str>>,
     /// The mask over it, for a decoder that takes one.
     pub mask: Option<Arc<SourceMask>>,
 }
@@ -49,14 +49,14 @@ impl Step {
     pub fn new(
         sessions: &mut Vec<Session>,
         feeds: &[Feed<'_>],
-        encoder_output: &Arc<str>,
+        encoder_output: Option<&Arc<str>>,
         mask: Option<&Arc<SourceMask>>,
     ) -> Step {
         let feeds = feeds.iter().map(|feed| (feed.sequence, Tokens::new(*feed)));
         Step {
             sessions: std::mem::take(sessions),
             feeds: feeds.collect(),
-            encoder_output: Arc::clone(encoder_output),
+            encoder_output: encoder_output.cloned(),
             mask: mask.cloned(),
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn take(steps: &mut [Step], threads: Option<&Threads>) -> Result<(), 
             let sequence = sequences.get_mut(*sequence).and_then(Option::take);
             sessions.push(sequence.ok_or_else(|| wrong("a sequence is fed twice at once".into()))?);
             let mut inputs = Vec::from(tokens.inputs().map_err(wrong)?);
-            inputs.push(states(&step.encoder_output));
+            inputs.extend(step.encoder_output.as_deref().map(states));
             inputs.extend(mask);
             named.push(inputs);
         }
@@ -90,16 +90,16 @@ pub(super) fn take_one(
     session: &mut Session,
     method: &str,
     feed: Feed<'_>,
-    encoder_output: &str,
+    encoder_output: Option<&str>,
     mask: Option<&SourceMask>,
 ) -> Result<(), crosslatch::Error> {
     let tokens = Tokens::new(feed);
     let [ids, positions] = tokens.inputs().map_err(wrong)?;
-    let states = states(encoder_output);
     let mask = mask.map(SourceMask::input).transpose().map_err(wrong)?;
-    match mask {
-        None => session.run(method, &[ids, positions, states])?,
-        Some(mask) => session.run(method, &[ids, positions, states, mask])?,
+    match (encoder_output.map(states), mask) {
+        (None, _) => session.run(method, &[ids, positions])?,
+        (Some(states), None) => session.run(method, &[ids, positions, states])?,
+        (Some(states), Some(mask)) => session.run(method, &[ids, positions, states, mask])?,
     };
     Ok(())
 }

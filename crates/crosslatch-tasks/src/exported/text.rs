@@ -1,4 +1,5 @@
-//! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`.
+//! An exported text model: `encoder` takes `input_ids` and, as a rule, `attention_mask`. A model of one stack
+//! has a `decoder` only, which goes on with a text.
 //!
 //! A program that was exported for texts of a least length, or of one length only, is given
 //! padding, which the mask hides. One that was exported for several texts at a time is run with a
@@ -34,6 +35,8 @@ enum Way {
 
 /// The source of a text model: tokens and, as a rule, their mask.
 struct TextSource {
+    /// Whether there is no encoder.
+    goes_on: bool,
     encoder_is_masked: bool,
     decoder_is_masked: bool,
     /// Least and greatest number of tokens that the encoder takes.
@@ -54,6 +57,7 @@ pub fn text_pipeline(model: &Model) -> Result<TextPipeline, GenerateError<Export
     let limits = TextLimits {
         source: programs.source.1,
         positions: programs.positions,
+        goes_on: programs.one_stack,
     };
     let tokenizer = TextTokenizer::from_files(|name| model.extra_file(name))?;
     let config = model.extra_file("config.json").ok_or_else(|| {
@@ -132,9 +136,14 @@ impl ExportedTextModel {
         programs: Programs,
         multiple: usize,
     ) -> Result<Self, ExportedError> {
+        let heads = match programs.one_stack {
+            true => Err("it reads no source: it goes on with the text".to_owned()),
+            false => Ok(Heads::LastHalf),
+        };
         Ok(Self(Way::Sessions(Box::new(ExportedModel {
-            decoder: ExportedDecoder::new(model, options, KIND, Ok(Heads::LastHalf))?,
+            decoder: ExportedDecoder::new(model, options, KIND, heads)?,
             source: TextSource {
+                goes_on: programs.one_stack,
                 encoder_is_masked: programs.encoder_is_masked,
                 decoder_is_masked: programs.decoder_is_masked,
                 length: programs.source,
@@ -241,7 +250,11 @@ impl Decoder for ExportedTextModel {
 
 impl TextModel for ExportedModel<TextSource> {
     fn encode(&mut self, tokens: &[i64]) -> Result<(), ExportedError> {
+        if self.source.goes_on {
+            return self.decoder.restart();
+        }
         let TextSource {
+            goes_on: _,
             encoder_is_masked,
             decoder_is_masked,
             length: (least, most),

@@ -1,4 +1,4 @@
-//! What the two programs of a text model take: which inputs, how many texts, how many tokens.
+//! What the programs of a text model take: which inputs, how many texts, how many tokens.
 
 use crosslatch::ir::Size;
 use crosslatch::ir::graph::{Program, ValueType};
@@ -11,9 +11,11 @@ pub(super) const IDS: &str = "input_ids";
 pub(super) const MASK: &str = "attention_mask";
 pub(super) const DECODER_MASK: &str = "encoder_attention_mask";
 
-/// What the two programs take.
+/// What the programs take: an encoder and a decoder, or the one of a model of one stack.
 #[derive(Clone, Copy)]
 pub(super) struct Programs {
+    /// Whether there is no encoder: the model goes on with a text.
+    pub one_stack: bool,
     pub encoder_is_masked: bool,
     pub decoder_is_masked: bool,
     /// Least and greatest number of texts at a time.
@@ -29,17 +31,42 @@ impl Programs {
         let program = |name: &str| -> Result<&Program, ExportedError> {
             Ok(&model.methods()[model.method_index(name)?].program)
         };
-        let (encoder, decoder) = (program("encoder")?, program("decoder")?);
+        let decoder = program("decoder")?;
+        if model.method_index("encoder").is_err() {
+            check_inputs(decoder, &[IDS, "cache_position"], &[])?;
+            return Self::of_one_stack(decoder);
+        }
+        let encoder = program("encoder")?;
         check_inputs(encoder, &[IDS], &[MASK])?;
         let needed = [IDS, "cache_position", "encoder_hidden_states"];
         check_inputs(decoder, &needed, &[DECODER_MASK])?;
         let has = |program, name| inputs(program).any(|(_, input)| input == name);
         Ok(Programs {
+            one_stack: false,
             encoder_is_masked: has(encoder, MASK),
             decoder_is_masked: has(decoder, DECODER_MASK),
             rows: range(encoder, 0),
             source: range(encoder, 1),
             positions: range(decoder, 1).1,
+        })
+    }
+
+    fn of_one_stack(decoder: &Program) -> Result<Self, ExportedError> {
+        let rows = range(decoder, 0);
+        if rows.0 > 1 {
+            return Err(layout(format!(
+                "`decoder` goes on with {} texts at a time; export it for one",
+                rows.0
+            )));
+        }
+        let positions = range(decoder, 1).1;
+        Ok(Programs {
+            one_stack: true,
+            encoder_is_masked: false,
+            decoder_is_masked: false,
+            rows: (1, Some(1)),
+            source: (1, positions),
+            positions,
         })
     }
 

@@ -47,7 +47,12 @@ impl TextConfig {
         let file = files.generation();
         refuse_unsupported(file)?;
         // A text may also start with the token that begins any text.
-        let start = files.start_token(&["decoder_start_token_id", "bos_token_id"], GENERATION)?;
+        let start = files.start_token(&["decoder_start_token_id", "bos_token_id"], GENERATION);
+        // A model of one stack starts with the text that it is given.
+        let start = match files.model().get("is_encoder_decoder")? {
+            Some(false) => start.unwrap_or(0),
+            _ => start?,
+        };
         let eos = file.ids("eos_token_id")?.unwrap_or_default();
         Ok(Self {
             decoding: files.decoding(start, eos)?,

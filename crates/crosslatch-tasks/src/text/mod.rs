@@ -9,7 +9,9 @@
 //! to decode comes from a [`TextPlan`], which is made of the model's files ([`TextConfig`]) and a
 //! caller's options ([`GenerateOptions`]).
 //!
-//! The reference is `generate` of transformers (5.23) for encoder–decoder models.
+//! A model of one stack has no encoder: the source is the beginning of what it writes.
+//!
+//! The reference is `generate` of transformers (5.23).
 
 mod alignment;
 mod batch;
@@ -29,10 +31,10 @@ use crate::config::{ConfigError, OptionsError};
 use crate::search::{Decoder, SearchError};
 use crate::tokenizer::TokenizerError;
 
-/// A text model: one encoder run for each text, then decoder steps.
+/// A text model: one encoder run for each text, then decoder steps; or steps only.
 pub trait TextModel: Decoder {
     /// Encodes the tokens of a text, at least one, and starts the decoder afresh: no sequence holds
-    /// any token.
+    /// any token. A model that goes on with texts only does the latter; it is fed the tokens next.
     ///
     /// # Errors
     /// Whatever the model's runtime reports.
@@ -47,6 +49,9 @@ pub struct TextLimits {
     /// Number of the decoder's positions; `None` for no limit. A text may be one token longer,
     /// because its last token is not fed.
     pub positions: Option<usize>,
+    /// Whether the model goes on with the source, in place of reading it with an encoder and writing
+    /// something else.
+    pub goes_on: bool,
 }
 
 /// What a model wrote for a text.

@@ -48,7 +48,9 @@ impl TextPipeline {
     /// # Errors
     /// Any [`OptionsError`].
     pub fn plan(&self, options: &GenerateOptions) -> Result<TextPlan, OptionsError> {
-        let plan = self.config.plan(options, &self.languages, self.limits)?;
+        let plan = self
+            .config
+            .plan(options, &self.languages, self.limits, &[])?;
         self.grammar(&plan, options)?;
         Ok(plan)
     }
@@ -86,6 +88,7 @@ impl TextPipeline {
         let source = source_tokens(tokenizer, languages, &plan, options, self.limits, text)?;
         let (source, is_around): (Vec<u32>, Vec<bool>) = source.into_iter().unzip();
         let fed: Vec<i64> = source.iter().map(|&token| i64::from(token)).collect();
+        let plan = self.config.plan(options, languages, self.limits, &source)?;
         model.encode(&fed).map_err(GenerateError::Encoder)?;
         let mut rules = plan.rules(&source);
         rules.splice(0..0, self.grammar(&plan, options)?);

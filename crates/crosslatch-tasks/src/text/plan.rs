@@ -31,12 +31,13 @@ pub struct TextPlan {
 }
 
 impl TextConfig {
-    /// The plan for texts with these options.
+    /// The plan for texts with these options; `source` are the tokens of the text, if they are known.
     pub(super) fn plan(
         &self,
         options: &GenerateOptions,
         languages: &Languages,
         limits: TextLimits,
+        source: &[u32],
     ) -> Result<TextPlan, OptionsError> {
         let mut settings = self.clone();
         let mut before_source = None;
@@ -74,7 +75,10 @@ impl TextConfig {
         if alternatives >= beam.beams {
             return Err(bad("alternatives", "must be fewer than beams"));
         }
-        let prompt = vec![settings.decoding.decoder_start_token_id];
+        let prompt = match limits.goes_on {
+            true => source.to_vec(),
+            false => vec![settings.decoding.decoder_start_token_id],
+        };
         Ok(TextPlan {
             max_length: self.max_length(options, prompt.len(), limits)?,
             min_length: match options.min_new_tokens.unwrap_or(self.min_new_tokens) {

@@ -233,6 +233,7 @@ fn run(
     let limits = TextLimits {
         source: Some(6),
         positions: Some(9),
+        ..TextLimits::default()
     };
     let pipeline = pipeline(&tokenizer(&NAMED, around()), generation, limits);
     let mut model = Formula::default();
@@ -354,6 +355,7 @@ fn a_length_that_a_file_gives_takes_no_memory_before_there_are_tokens() {
             let limits = TextLimits {
                 source: Some(6),
                 positions: None,
+                ..TextLimits::default()
             };
             let pipeline = pipeline(&tokenizer(&NAMED, around()), &file, limits);
             let options = GenerateOptions {
