@@ -12,8 +12,10 @@
 //! The sets follow from the annotations of the schemas alone. They say what *may* happen: a set can
 //! be too large, but never too small.
 
+mod copied_views;
 mod readiness;
 
+pub use copied_views::check_copied_views;
 pub use readiness::{Readiness, readiness};
 
 use std::collections::BTreeSet;

@@ -13,6 +13,7 @@ use super::contents::Contents;
 use super::halves;
 use super::method::check_bindings;
 use super::{Carry, Method, Model};
+use crate::effects::check_copied_views;
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
@@ -205,6 +206,8 @@ impl Loading {
         let mut program = converted.program;
         crate::ir::verify::verify(&program)
             .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
+        check_copied_views(&program.graph)
+            .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
         check_bindings(&program, &bindings)
             .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
         halves::remove_conversions(&mut program, &mut bindings);

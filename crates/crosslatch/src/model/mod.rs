@@ -213,6 +213,7 @@ impl Model {
         crate::ir::verify::verify_depth(&program.graph)?;
         crate::effects::mark_state(&mut program);
         crate::ir::verify::verify(&program)?;
+        crate::effects::check_copied_views(&program.graph).map_err(VerifyError::Contents)?;
         let mut weights = Weights::default();
         let mut bindings = Vec::new();
         for (slot, input) in program.slots.iter().zip(&program.graph.inputs) {
