@@ -117,6 +117,7 @@ fn text(generation: Option<&[u8]>, config: &[u8]) -> String {
     let limits = TextLimits {
         source: Some(8),
         positions: Some(12),
+        goes_on: false,
     };
     let tokenizer = match TextTokenizer::from_bytes(WORD_LEVEL.as_bytes()) {
         Ok(tokenizer) => tokenizer,
