@@ -3,9 +3,9 @@
     python docs/screenshot.py [MODEL SOUND]
 
 starts the built server with a model, has its page transcribe a sound in Chromium, and writes what a person
-then sees to docs/guide/serve.png: by default the bundled model and its samples.  docs/guide/inspect.png is
-the page that `crosslatch inspect --html` writes of the bundled model.  Needs Chromium, and the packages of
-python/requirements.in.
+then sees to docs/guide/serve.png: by default the bundled model and its samples; the picture there is of
+whisper-tiny.en and demo/speech/jfk.mp3.  docs/guide/inspect.png is the page that `crosslatch inspect --html`
+writes of the bundled model.  Needs Chromium, and the packages of python/requirements.in.
 """
 
 import subprocess
