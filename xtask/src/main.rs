@@ -141,14 +141,7 @@ fn families(root: &Path) -> Result<(), Failure> {
 /// Exports architectures as they are, compares the engine with PyTorch, and writes the table.
 fn architectures(root: &Path, args: &[String]) -> Result<(), Failure> {
     let python = python::environment(root)?;
-    run(cargo(root).args([
-        "build",
-        "--release",
-        "--package",
-        "crosslatch-cli",
-        "--package",
-        "crosslatch-python",
-    ]))?;
+    testing::build(root)?;
     run(Command::new(python)
         .arg("python/tests/architectures/table.py")
         .args(args)

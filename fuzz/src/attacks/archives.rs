@@ -140,7 +140,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new(
         "weight_of_unknown_type.pt2",
         || weight("/tensor_meta/dtype", json!(99)),
-        "entry `data/weights/weight_0`: `w`: element type 99 of the file is not supported",
+        "entry `data/weights/weight_0`: `w`: element type 99 of the file is not known",
     ),
     Attack::new(
         "weight_of_symbolic_size.pt2",

@@ -23,8 +23,9 @@ INTRODUCTION = f"""# Architectures
 weights, and is exported by `torch.export.export` of torch {{torch}} and nothing else, in the code of
 transformers {{transformers}} or of plain PyTorch. A program is saved as it was traced and again after
 `run_decompositions()`; the engine runs both on three inputs in one session. The numbers are the largest
-difference to eager PyTorch, as a part of the largest value of an output; up to 1e-4 is right. "One size" means
-that PyTorch itself cannot trace the model for lengths that vary.
+difference to eager PyTorch, as a part of the largest value of an output; up to 1e-4 is right, and more where eager
+PyTorch itself is as far from its results in float64. "One size" means that PyTorch itself cannot trace the model for
+lengths that vary.
 
 Latched arguments, such as the input of an encoder, stay while the others change: [what depends on them
 alone](latching.md) is computed once. The column has the number of values that are kept, of nine runs compared

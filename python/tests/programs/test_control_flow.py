@@ -130,7 +130,9 @@ class Cumulated(torch.nn.Module):
 
 
 class WithoutGradients(torch.nn.Module):
-    """Graphs that run in place: the state of gradients, twice."""
+    """Graphs that run in place, with tensors and sizes among their results."""
+
+    dynamic_shapes = ({0: Dim.AUTO},)
 
     def __init__(self):
         super().__init__()
@@ -144,9 +146,10 @@ class WithoutGradients(torch.nn.Module):
             second = self.layer(first)
         with torch.no_grad():
             third = second + first
-        return third, scale
+            rows = third.shape[0] * 2
+        return third.repeat(2, 1).view(rows, -1), scale
 
-    calls = [(torch.randn(3, 4),), (torch.randn(3, 4),)]
+    calls = [(torch.randn(3, 4),), (torch.randn(5, 4),)]
 
 
 class StateInLoop(torch.nn.Module):
@@ -187,7 +190,8 @@ def test_control_flow_means_what_it_means_in_pytorch(crosslatch, kind, form, tmp
     module = kind().eval()
     # Where gradients are off already, nothing is left of turning them off.
     with torch.set_grad_enabled(kind is WithoutGradients):
-        program = exported(module, kind.calls[0], form, tmp_path / "program.pt2")
+        program = exported(module, kind.calls[0], form, tmp_path / "program.pt2",
+                           dynamic_shapes=getattr(kind, "dynamic_shapes", None))
     names = program.graph_signature.user_inputs
     arrays = [{name: t.detach().numpy() for name, t in zip(names, call, strict=True)}
               for call in kind.calls]

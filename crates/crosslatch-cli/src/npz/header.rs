@@ -206,8 +206,8 @@ mod tests {
                 "structured",
             ),
             (
-                "{'descr': '<c8', 'fortran_order': False, 'shape': (2,), }",
-                "not supported: <c8",
+                "{'descr': '<f16', 'fortran_order': False, 'shape': (2,), }",
+                "not supported: <f16",
             ),
             (
                 "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }",

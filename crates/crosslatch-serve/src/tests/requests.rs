@@ -404,6 +404,6 @@ async fn the_page_needs_nothing_but_this_server() {
         }
     }
     // The style and every script that lies beside the page.
-    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert_eq!(seen.len(), 9, "{seen:?}");
     scene.get("/page/nothing.js").await.error(404);
 }

@@ -57,28 +57,24 @@ impl Converter<'_> {
             .try_for_each(|node| self.node(node, inner, graph, &mut own, nesting + 1));
         self.prefix.truncate(outer);
         converted?;
-        let mut returned = inner.outputs.iter();
-        for output in node.outputs.iter().flat_map(tensors) {
-            match returned.next() {
-                Some(Argument::AsTensor(tensor)) => {
-                    names.insert(output, lookup(&tensor.name, &own)?);
-                }
-                _ => {
-                    return Err("its graph returns something that is no tensor"
-                        .to_owned()
-                        .into());
-                }
-            }
+        let mut returned = inner.outputs.iter().flat_map(values);
+        for output in node.outputs.iter().flat_map(values) {
+            let missing = || "its graph does not return all its results".to_owned();
+            let inner = returned.next().ok_or_else(missing)?;
+            names.insert(output, lookup(inner, &own)?);
         }
         Ok(())
     }
 }
 
-/// The names of the tensors of a result.
-fn tensors(output: &Argument) -> Vec<&str> {
+/// The names of the values of a result: tensors and sizes.
+fn values(output: &Argument) -> Vec<&str> {
     match output {
         Argument::AsTensor(tensor) => vec![&tensor.name],
         Argument::AsTensors(list) => list.iter().map(|tensor| tensor.name.as_str()).collect(),
+        Argument::AsSymInt(SymArgument::AsName(name))
+        | Argument::AsSymFloat(SymArgument::AsName(name))
+        | Argument::AsSymBool(SymArgument::AsName(name)) => vec![name],
         _ => Vec::new(),
     }
 }

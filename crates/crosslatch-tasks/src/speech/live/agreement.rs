@@ -228,9 +228,9 @@ impl Agreement {
         delta
     }
 
-    /// What is certain and not settled.
+    /// What is certain and not settled, without space before it.
     pub fn open(&self) -> String {
-        written(&self.certain, &mut None)
+        written(&self.certain, &mut None).trim_start().to_owned()
     }
 
     /// What was heard and may change, as it follows what is certain.

@@ -13,10 +13,17 @@ use crate::ir::{Call, Lowering, OpError};
 use crate::ops::operands::layouts::{view, view_mut};
 use crate::ops::operands::shapes::checked_shape;
 
-pub(super) const OPERATORS: Table = &[op(
-    "aten::_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType? out_dtype=None) -> Tensor",
-    grouped_mm,
-)];
+pub(super) const OPERATORS: Table = &[
+    op(
+        "aten::_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType? out_dtype=None) -> Tensor",
+        grouped_mm,
+    ),
+    // What the experts of transformers call on a CPU, with groups of rows.
+    op(
+        "transformers::grouped_mm_fallback(Tensor input, Tensor weight, Tensor offs) -> Tensor",
+        grouped_mm,
+    ),
+];
 
 /// Along which dimension groups lie one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +36,11 @@ enum Along {
 }
 
 fn grouped_mm(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let (a, b) = (call.tensor("self")?, call.tensor("mat2")?);
+    let [first, second] = match call.has("self") {
+        true => ["self", "mat2"],
+        false => ["input", "weight"],
+    };
+    let (a, b) = (call.tensor(first)?, call.tensor(second)?);
     let offsets = call.optional_tensor("offs")?;
     let misfit = || {
         OpError::new(format!(
@@ -64,10 +75,10 @@ fn grouped_mm(call: &Call<'_>) -> Result<Lowering, OpError> {
     if !(fits && is_group(&la) && is_group(&lb)) {
         return Err(misfit());
     }
-    if call.optional_tensor("bias")?.is_some()
-        || call
-            .optional_dtype("out_dtype")?
-            .is_some_and(|dtype| dtype != a.dtype)
+    let is_other = |dtype: DType| dtype != a.dtype;
+    if call.has("bias")
+        && (call.optional_tensor("bias")?.is_some()
+            || call.optional_dtype("out_dtype")?.is_some_and(is_other))
     {
         return Err(OpError::unsupported(
             "products of groups with a bias, or with results of another type than the operands",
