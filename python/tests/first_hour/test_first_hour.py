@@ -27,7 +27,7 @@ README = ROOT / "README.md"
 MARKED = re.compile(r"<!-- run by: python/tests/first_hour/test_first_hour.py -->\n"
                     r"```(?P<language>\w+)\n(?P<code>.*?)```\n", re.DOTALL)
 SPEECH = ROOT / "demo" / "speech"
-PORT = 8080
+PORT = 8000
 
 
 def blocks():
