@@ -18,8 +18,8 @@ def export(model, path):
     """Writes the mask decoder; a click is any number of points."""
     size = model.config.prompt_encoder_config.image_embedding_size
     width = model.config.mask_decoder_config.hidden_size
-    picture = torch.zeros(1, width, size, size)
-    arguments = dict.fromkeys(PICTURE, picture) | {
+    # Each a tensor of its own: the tracer takes one tensor that is given twice as one input.
+    arguments = {name: torch.zeros(1, width, size, size) for name in PICTURE} | {
         "sparse_prompt_embeddings": torch.zeros(1, 1, 3, width), "multimask_output": True}
     points = {"sparse_prompt_embeddings": {2: torch.export.Dim("points", min=2, max=64)}}
     shapes = dict.fromkeys(arguments) | points

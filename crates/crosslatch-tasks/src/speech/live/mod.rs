@@ -46,10 +46,8 @@ const LATE: f64 = 0.5;
 const PAUSE: f64 = 0.5;
 /// A word is heard firmly if it is at least so probable,
 const PROBABLE: f32 = 0.5;
-/// and so many seconds of sound follow it;
+/// and so many seconds of sound follow it.
 const FOLLOWED: f64 = 0.5;
-/// or, however probable it is, so many: the decoding after this one would come two seconds after the word.
-const LONG_FOLLOWED: f64 = 0.9;
 /// Greatest number of tokens that people speak in a second, and those that a text has beside them. What
 /// is longer repeats itself.
 const TOKENS_PER_SECOND: f64 = 12.0;
@@ -397,11 +395,7 @@ fn firm(words: &[Word], text: &str, seconds: f64) -> Vec<(usize, bool)> {
     let mut end = 0;
     let ends = words.iter().map(|word| {
         end += word.word.len();
-        let followed = match word.probability >= PROBABLE {
-            true => FOLLOWED,
-            false => LONG_FOLLOWED,
-        };
-        let is_firm = word.end <= seconds - followed;
+        let is_firm = word.probability >= PROBABLE && word.end <= seconds - FOLLOWED;
         (end.saturating_sub(start), is_firm)
     });
     ends.collect()
