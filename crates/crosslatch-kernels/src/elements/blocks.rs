@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn elements_come_and_go_in_every_type_and_stride() {
         let numbers = [1.0f32, 0.0, 3.0, 2.0, 5.0];
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.into_iter().filter(|dtype| !dtype.is_complex()) {
             for step in [1, 3] {
                 let layout = Layout {
                     strides: [step].as_slice().into(),

@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn every_type_has_untyped_elements_of_its_size() {
-        let memory = [0u64; 2];
+        let memory = [0u64; 4];
         let layout = Layout::contiguous(&[2]);
         for dtype in DType::ALL {
             let tensor = TensorRef::new(dtype, &layout, bytemuck::cast_slice(&memory)).unwrap();
             with_untyped!(dtype, B => {
                 assert_eq!(size_of::<B>(), dtype.size());
-                assert_eq!(untyped_data::<B>(&tensor).len(), 16 / dtype.size());
+                assert_eq!(untyped_data::<B>(&tensor).len(), 32 / dtype.size());
             });
         }
     }

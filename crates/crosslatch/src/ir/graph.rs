@@ -150,7 +150,7 @@ pub struct Node {
     pub op: Arc<Operator>,
     /// One entry for each argument of the schema.
     pub args: Vec<Arg>,
-    /// The graphs that a control operator carries, as [`Control`] lists them; empty for others.
+    /// The graphs that a control operator carries, as [`Control`](super::control::Control) lists them; empty for others.
     pub regions: Vec<Graph>,
     /// What the call defines.
     pub results: Vec<ValueId>,
