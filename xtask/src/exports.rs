@@ -60,7 +60,7 @@ pub fn exports(root: &Path, args: &[String]) -> Result<(), Failure> {
         let seeds = [count, wanted.first + first].map(|n| n.to_string());
         let mut command = Command::new(&python);
         command
-            .args(["-W", "ignore", "-m", "programs.random_exports"])
+            .args(["-W", "ignore", "-m", "exports.random_exports"])
             .args(seeds)
             .current_dir(root.join("python/tests"))
             .env("PYTHONPATH", root.join("python"))

@@ -21,8 +21,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   test [ARGS…]   every test: Rust, then Python (ARGS go to pytest)
   test PIECE [ARGS…]
                  one piece: rust, or a crate (engine, kernels, tasks, serve, cli, torch, fuzz, xtask);
-                 python, or architectures, command, docs, exporting, latching, operators, package,
-                 programs, torch-operators
+                 python, or architectures, command, docs, exporting, exports, latching, operators,
+                 package, torch-operators
   flow           checks the direction of imports and the sizes of files and folders
   lint           checks formatting and runs clippy
   operators [ARGS…]

@@ -36,11 +36,11 @@ const PYTHON: [(&str, &str); 14] = [
     ("examples", "examples"),
     ("executorch", "pte"),
     ("exporting", "exporting"),
+    ("exports", "exports"),
     ("first-hour", "first_hour"),
     ("latching", "latching"),
     ("operators", "operators"),
     ("package", "package"),
-    ("programs", "programs"),
     ("torch-operators", "torch_operators"),
 ];
 

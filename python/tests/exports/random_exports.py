@@ -1,6 +1,6 @@
 """Random modules through `torch.export`, saved, and run by the engine.
 
-    python -m programs.random_exports COUNT [FIRST]
+    python -m exports.random_exports COUNT [FIRST]
 
 from `python/tests` draws COUNT modules, exports each plainly or decomposed, with sizes that may differ from call to
 call, and compares every result of several calls, and the state behind them, with PyTorch's.  `cargo xtask exports` runs
