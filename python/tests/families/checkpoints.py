@@ -78,7 +78,7 @@ class Checkpoint:
                     weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
             model.get_output_embeddings().weight[self.end] *= self.emphasis
         model.generation_config = transformers.GenerationConfig.from_dict(
-            dict(self.generation, decoder_start_token_id=model.config.decoder_start_token_id,
+            dict(self.generation, decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
                  eos_token_id=self.end, pad_token_id=model.config.pad_token_id))
         logging.getLogger("transformers").setLevel(logging.ERROR)
         model.save_pretrained(folder)
