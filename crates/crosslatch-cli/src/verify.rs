@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use crosslatch::inputs::types_for;
+use crosslatch::inputs::{number_slots, types_for};
 use crosslatch::ir::graph::{Program, Symbol};
 use crosslatch::plan::{Memory, Plan};
 use crosslatch::{DType, Layout, Options, Session};
@@ -39,10 +39,19 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
         ..Options::default()
     };
     let mut out = Plain(std::io::stdout().lock());
+    let model = Session::new(&model, options)?.model().clone();
     for method in model.methods() {
         let name = &method.program.name;
         let mut session = Session::new(&model, options)?;
-        let sizes = smallest_and_largest(&method.program);
+        if number_slots(&method.program).next().is_some() {
+            writeln!(
+                out,
+                "{name}: planned when it runs, because its sizes depend on the contents of tensors"
+            )?;
+            continue;
+        }
+        let smallest = session.smallest_plan(name)?.map(|(types, _)| types);
+        let sizes = with_largest(smallest, &method.program);
         let mut copied = Bytes::default();
         for types in &sizes {
             copied = copied.most(Bytes::of(session.plan(name, types)?));
@@ -75,9 +84,8 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
 /// The types of all tensors that a run is fed with.
 type InputTypes = Vec<(DType, Layout)>;
 
-/// The types of the smallest and of the largest inputs, where they are bounded and differ.
-fn smallest_and_largest(program: &Program) -> Vec<InputTypes> {
-    let smallest = types_for(program, |symbol: &Symbol| symbol.min.max(1));
+/// These types of the smallest inputs, and those of the largest ones, where they are bounded and differ.
+fn with_largest(smallest: Option<InputTypes>, program: &Program) -> Vec<InputTypes> {
     let largest = types_for(program, |symbol: &Symbol| {
         symbol.max.unwrap_or(symbol.min).max(1)
     });

@@ -96,6 +96,17 @@ pub fn fed_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
         .map(|(i, slot)| (i, slot.name.as_str()))
 }
 
+/// The slots that are numbers, which an earlier segment computes: index and name. A plan is made for their
+/// values.
+pub fn number_slots(program: &Program) -> impl Iterator<Item = (usize, &str)> {
+    let slots = program.slots.iter().enumerate();
+    let numbers = slots.filter(|(i, slot)| {
+        let value = program.graph.value(program.graph.inputs[*i]);
+        slot.kind == SlotKind::Segment && !matches!(value.ty, ValueType::Tensor(_))
+    });
+    numbers.map(|(i, slot)| (i, slot.name.as_str()))
+}
+
 /// Types and contiguous layouts of all tensors that a run is fed with, where `choose` gives each
 /// symbol its value; `None` if a size cannot be computed from symbols, or is negative.
 pub fn types_for(
@@ -110,6 +121,20 @@ pub fn types_for(
         ty.with_sizes(&value)
     });
     types.collect()
+}
+
+/// Types of the smallest inputs that a program may take, the first choice first: with sizes of 1, and, for
+/// programs that assert that a size which PyTorch traced is not 1, with sizes of 2.
+pub fn smallest_types(program: &Program) -> Vec<Vec<(DType, Layout)>> {
+    let with = |least: i64| {
+        types_for(program, |symbol| {
+            let size = symbol.min.max(least);
+            symbol.max.map_or(size, |max| size.min(max))
+        })
+    };
+    let mut all: Vec<_> = [1, 2].into_iter().filter_map(with).collect();
+    all.dedup();
+    all
 }
 
 /// Puts named tensors in the order of the input slots.

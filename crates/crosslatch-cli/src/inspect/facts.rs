@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use crosslatch::inputs::types_for;
 use crosslatch::ir::Output;
 use crosslatch::ir::graph::{Graph, Slot, SlotKind};
 use crosslatch::model::Method;
@@ -70,7 +69,7 @@ fn describe(model: &Model, index: usize, options: Options) -> Result<Value, Comm
             SlotKind::State => {
                 state.push(json!({"name": slot.name, "type": ty, "bytes": bytes}));
             }
-            SlotKind::Weight => {}
+            SlotKind::Weight | SlotKind::Segment => {}
         }
     }
     let outputs = program.outputs.iter().filter_map(|output| match output {
@@ -224,10 +223,9 @@ fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
 fn describe_plan(session: &mut Session, index: usize) -> Result<Value, CommandError> {
     let model = session.model().clone();
     let program = &model.methods()[index].program;
-    let Some(types) = types_for(program, |symbol| symbol.min.max(1)) else {
+    let Some((types, plan)) = session.smallest_plan(&program.name)? else {
         return Ok(Value::Null);
     };
-    let plan = session.plan(&program.name, &types)?;
     let copy = |c: &crosslatch::plan::PlannedCopy| json!({"value": c.value, "bytes": c.bytes, "state": c.state, "store": c.store, "reason": c.reason});
     let state_bytes: usize = plan
         .copies

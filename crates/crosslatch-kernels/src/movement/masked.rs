@@ -1,6 +1,7 @@
 //! Writing where a mask is true.
 
 use crate::elements::blocks::Compute;
+use crate::movement::copy::convert;
 use crate::movement::indexing::{Write, add_scaled};
 use crate::runtime::partition::for_each_part;
 use crate::tensor::layout::for_each_run;
@@ -91,6 +92,40 @@ pub fn scatter_masked(
     taken <= count
 }
 
+/// Writes the indices of the elements of `from` that are not zero, in order: row `i` of `to`, which is `i64`
+/// and has two dimensions, is the index of the `i`-th one, an entry for each dimension of `from`. Rows behind
+/// the last one are filled with `fill`; elements behind the last row are left out.
+pub fn nonzero(to: &mut TensorMut<'_>, from: &TensorRef<'_>, fill: i64) {
+    let layout = to.layout().clone();
+    let (rows, columns) = (layout.shape[0], layout.shape[1]);
+    let shape = &from.layout().shape;
+    let target = to.data::<i64>();
+    let mut row = 0;
+    with_element!(from.dtype(), T => {
+        let data = from.data::<T>();
+        let mut before = 0;
+        for_each_run([from.layout()], |[at], [step], len| {
+            for k in 0..len {
+                if row < rows && convert::<T, f64>(data[at + k * step]) != 0.0 {
+                    let mut rest = before + k;
+                    let start = layout.offset + row * layout.strides[0];
+                    for column in (0..columns).rev() {
+                        target[start + column * layout.strides[1]] = (rest % shape[column]) as i64;
+                        rest /= shape[column];
+                    }
+                    row += 1;
+                }
+            }
+            before += len;
+        });
+    });
+    for row in row..rows {
+        for column in 0..columns {
+            target[layout.offset + row * layout.strides[0] + column * layout.strides[1]] = fill;
+        }
+    }
+}
+
 /// Position of an element of a tensor, of which there are more before it in order.
 fn element(layout: &Layout, mut before: usize) -> usize {
     let dims = layout.shape.iter().zip(&layout.strides).rev();
@@ -105,6 +140,26 @@ fn element(layout: &Layout, mut before: usize) -> usize {
 mod tests {
     use super::*;
     use crate::{DType, Storage};
+
+    #[test]
+    fn indices_of_what_is_not_zero_are_rows_in_order() {
+        // The transpose of [[0, 1, 0], [2, -0, 3]].
+        let mut layout = Layout::contiguous(&[2, 3]);
+        (layout.shape, layout.strides) = (smallvec::smallvec![3, 2], smallvec::smallvec![1, 3]);
+        let values = [0f32, 1.0, 0.0, 2.0, -0.0, 3.0];
+        let from = TensorRef::new(DType::F32, &layout, bytemuck::cast_slice(&values)).unwrap();
+        let found = |rows: usize| {
+            let shape = Layout::contiguous(&[rows, 2]);
+            let mut memory = Storage::zeroed(rows * 16);
+            let mut to = TensorMut::new(DType::I64, &shape, memory.bytes_mut()).unwrap();
+            nonzero(&mut to, &from, -1);
+            to.as_ref().to_vec::<i64>()
+        };
+        assert_eq!(found(3), [0, 1, 1, 0, 2, 1]);
+        assert_eq!(found(4), [0, 1, 1, 0, 2, 1, -1, -1]);
+        assert_eq!(found(1), [0, 1]);
+        assert_eq!(found(0), [0; 0]);
+    }
 
     #[test]
     fn only_chosen_elements_change() {

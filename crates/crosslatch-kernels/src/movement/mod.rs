@@ -20,7 +20,7 @@ pub use embedding_bag::{Bag, EmbeddingBag};
 pub use fill::{Scalar, Triangle, arange, eye, fill, fill_with, linspace, read_one, triangle};
 pub use gather::{gather, take};
 pub use indexing::{Index, Indexing, Integers, Negative, Write, index, index_put, position};
-pub use masked::{fill_masked, scatter_masked, write_masked};
+pub use masked::{fill_masked, nonzero, scatter_masked, write_masked};
 pub use patches::{Patches, add_windows};
 pub use quantize::{Rounding, Unquantized, dequantize_row, outlying_columns, quantize};
 pub use rearrange::{DimMap, OUTSIDE, rearrange};

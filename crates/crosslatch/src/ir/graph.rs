@@ -52,6 +52,8 @@ pub enum SlotKind {
     /// Computed by another method, once for each set of latched inputs, and read at each run
     /// (`passes::latch`).
     Latched,
+    /// Computed by an earlier segment of the same run (`passes::segments`).
+    Segment,
     /// Left by the last run of this method, or by the method that runs before it (`passes::carry`).
     Carried,
     /// A parameter, buffer or constant that no run changes. All sessions read the same memory.

@@ -162,6 +162,8 @@ impl<'a> Parser<'a> {
                 SlotKind::Input
             } else if self.keyword("latched") {
                 SlotKind::Latched
+            } else if self.keyword("segment") {
+                SlotKind::Segment
             } else if self.keyword("carried") {
                 SlotKind::Carried
             } else if self.keyword("weight") {

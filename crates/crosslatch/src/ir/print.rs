@@ -32,6 +32,7 @@ impl fmt::Display for Program {
             let kind = match slot.kind {
                 SlotKind::Input => "input",
                 SlotKind::Latched => "latched",
+                SlotKind::Segment => "segment",
                 SlotKind::Carried => "carried",
                 SlotKind::Weight => "weight",
                 SlotKind::State => "state",

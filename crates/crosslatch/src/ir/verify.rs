@@ -125,7 +125,12 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
             continue;
         };
         match program.slots.get(*slot) {
-            Some(s) if matches!(s.kind, SlotKind::Weight | SlotKind::Latched) => {
+            Some(s)
+                if matches!(
+                    s.kind,
+                    SlotKind::Weight | SlotKind::Latched | SlotKind::Segment
+                ) =>
+            {
                 return Err(VerifyError::WrittenSlot(s.name.clone()));
             }
             Some(_) if matches!(value, Arg::Value(_)) => {}
@@ -160,7 +165,7 @@ fn verify_names(program: &Program) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// Checks that inputs are tensors. An exporter also lists numbers that it has made constants of the
+/// Checks that inputs are tensors, except what an earlier segment computes. An exporter also lists numbers that it has made constants of the
 /// graph, but nothing reads those.
 fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     let graph = &program.graph;
@@ -171,7 +176,7 @@ fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     }
     for (slot, &input) in program.slots.iter().zip(&graph.inputs) {
         let is_tensor = matches!(graph.value(input).ty, ValueType::Tensor(_));
-        if !is_tensor && is_used[input.index()] {
+        if !is_tensor && slot.kind != SlotKind::Segment && is_used[input.index()] {
             return Err(VerifyError::NumberInput(slot.name.clone()));
         }
     }

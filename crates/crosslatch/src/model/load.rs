@@ -17,7 +17,7 @@ use crate::effects::check_copied_views;
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
-use crate::passes::carry;
+use crate::passes::{carry, segments};
 use crate::pt2::archive::Archive;
 use crate::pt2::components::components;
 use crate::pt2::convert::{ConvertError, convert};
@@ -204,6 +204,8 @@ impl Loading {
         });
         let mut bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
         let mut program = converted.program;
+        segments::expand(&mut program);
+        segments::remove_unread_items(&mut program.graph);
         crate::ir::verify::verify(&program)
             .map_err(|e| fail(ArchiveError::entry(&entry, e.to_string())))?;
         check_copied_views(&program.graph)

@@ -8,7 +8,9 @@ use crate::ir::Program;
 use crate::ir::graph::{SlotKind, ValueType};
 use crate::ir::verify::VerifyError;
 use crate::passes::alignment::{Heads, align};
-use crate::passes::{carry, latch};
+use crate::passes::carry;
+use crate::passes::part::Part;
+use crate::passes::segments::Refusal;
 use crate::pt2::weights::Weight;
 
 /// A program with the weights that belong to it.
@@ -27,6 +29,19 @@ pub struct Method {
     pub carry: Option<Carry>,
     /// Whose attention it returns the weights of, if it is a method made for that.
     pub alignment: Option<Alignment>,
+    /// The segments that a run of it consists of, if a session runs it in segments.
+    pub segments: Option<Segments>,
+    /// Why a session cannot run it in segments, though it makes numbers of contents.
+    pub uncut: Option<Refusal>,
+}
+
+/// The place of a method among the segments of a run (`passes::segments`).
+#[derive(Clone, Debug)]
+pub struct Segments {
+    /// Indices of the segments before this one, in order.
+    pub before: Vec<usize>,
+    /// The method that is the last segment, whose state all of them work on.
+    pub last: usize,
 }
 
 /// The method that another one returns the weights of attention of, working on its state.
@@ -92,7 +107,19 @@ impl Method {
             latch: None,
             carry: None,
             alignment: None,
+            segments: None,
+            uncut: None,
         }
+    }
+
+    /// The method whose state this one works on, if it has none of its own. `index` is that of this one.
+    pub(crate) fn works_on(&self, index: usize) -> Option<usize> {
+        let of = match (&self.alignment, &self.segments) {
+            (Some(alignment), _) => alignment.of,
+            (None, Some(segments)) => segments.last,
+            (None, None) => return None,
+        };
+        (of != index).then_some(of)
     }
 
     /// The method that returns the weights of attention of this one, which is the method `of` of its
@@ -112,6 +139,11 @@ impl Method {
             weights: aligned.weights,
         });
         Ok(method)
+    }
+
+    /// Whether it is a segment that another one follows. `index` is its own.
+    pub(crate) fn is_continued(&self, index: usize) -> bool {
+        self.segments.as_ref().is_some_and(|s| s.last != index)
     }
 
     /// A method as it was loaded; `look` notes whether a slot of its state holds zeros only.
@@ -139,7 +171,7 @@ impl Method {
     }
 
     /// One of two parts of the method.
-    pub(super) fn part(&self, part: latch::Part) -> Result<Method, VerifyError> {
+    pub(super) fn part(&self, part: Part) -> Result<Method, VerifyError> {
         crate::ir::verify::verify(&part.program)?;
         let from = |slot: Option<usize>| self.bindings.get(slot?)?.clone();
         let bindings = part.slots.iter().map(|slot| from(*slot)).collect();

@@ -11,6 +11,7 @@ mod halves;
 mod load;
 mod method;
 mod quantized;
+mod segmented;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -26,7 +27,7 @@ use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
 use crate::passes::alignment::Heads;
 use crate::passes::caches::{CacheFormat, convert_caches};
-use crate::passes::latch;
+use crate::passes::{latch, segments};
 use crate::precision::Precision;
 use crate::pt2::archive::Archive;
 use crate::pt2::weights::{Weight, Weights};
@@ -54,6 +55,8 @@ struct Inner {
     /// The same model with caches in bf16 and in int8, if it has such caches, once a session has
     /// asked for it.
     with_narrow_caches: [OnceLock<Option<Model>>; 2],
+    /// The same model as sessions run it, in segments where numbers are made of contents.
+    segmented: OnceLock<Option<Model>>,
     /// The same model with methods that return the weights of attention, once somebody has asked.
     aligned: Mutex<Vec<Model>>,
 }
@@ -71,6 +74,7 @@ impl Model {
             quantized: Default::default(),
             quantizing: Mutex::new(()),
             with_narrow_caches: Default::default(),
+            segmented: OnceLock::new(),
             aligned: Mutex::new(Vec::new()),
         }))
     }
@@ -211,6 +215,8 @@ impl Model {
         contents: &[(&str, Tensor)],
     ) -> Result<Model, VerifyError> {
         crate::ir::verify::verify_depth(&program.graph)?;
+        segments::expand(&mut program);
+        segments::remove_unread_items(&mut program.graph);
         crate::effects::mark_state(&mut program);
         crate::ir::verify::verify(&program)?;
         crate::effects::check_copied_views(&program.graph).map_err(VerifyError::Contents)?;

@@ -5,4 +5,6 @@ pub mod caches;
 pub mod carry;
 pub mod halves;
 pub mod latch;
+pub mod part;
 pub mod quantize;
+pub mod segments;

@@ -109,6 +109,7 @@ pub fn coalesce(lowered: &Lowered, events: &Events) -> Decisions {
             copies: &copies,
             class: &class,
             classes: [a, b],
+            is_continued: lowered.is_continued,
         };
         match obstacle(events, &sides, &classes[a.0], &classes[b.0]) {
             Some(obstacle) => {
@@ -159,6 +160,7 @@ impl CopyReason {
             CopyReason::Mutation => "a buffer takes its new contents",
             CopyReason::InPlaceResult => "an in-place operator stores its result",
             CopyReason::ReturnedInput => "an input is returned",
+            CopyReason::ReturnedState => "a segment returns what lies in the state",
         }
     }
 }
@@ -169,6 +171,7 @@ struct Sides<'s> {
     copies: &'s Copies<'s>,
     class: &'s [StorageId],
     classes: [StorageId; 2],
+    is_continued: bool,
 }
 
 impl Sides<'_> {
@@ -197,6 +200,11 @@ fn obstacle(events: &Events, sides: &Sides<'_>, a: &Class, b: &Class) -> Option<
     let input = |c: &Class| matches!(c.origin, Origin::Input(_));
     if Conflict::CallersMemory.counts() && ((input(a) && b.returned) || (input(b) && a.returned)) {
         return Some(Obstacle::Conflict(Conflict::CallersMemory, None));
+    }
+    let state = |c: &Class| matches!(c.origin, Origin::State(_));
+    let returned_state = (state(a) && b.returned) || (state(b) && a.returned);
+    if sides.is_continued && returned_state && Conflict::NextSegment.counts() {
+        return Some(Obstacle::Conflict(Conflict::NextSegment, None));
     }
     let conflicts = [(a, b), (b, a)];
     conflicts

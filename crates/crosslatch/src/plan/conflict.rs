@@ -25,6 +25,9 @@ pub enum Conflict {
     /// One is an input of the caller and the other is returned: the caller's tensor may be gone
     /// when the output is read.
     CallersMemory,
+    /// One is state and the other is returned by a segment: the next segment reads it while it works on
+    /// the state.
+    NextSegment,
     /// One is written and the other is an input or a weight.
     ReadOnly,
     /// One is written by an instruction that reads the other.
@@ -84,6 +87,7 @@ impl fmt::Display for Obstacle {
                     Conflict::CallersMemory => {
                         "the caller's tensor may be gone when the output is read"
                     }
+                    Conflict::NextSegment => "the next segment reads it and works on the state",
                     Conflict::ReadOnly => "it is changed, and its source may not be",
                     Conflict::ReadByTheWriter => {
                         "one of the two is read where the other is written"

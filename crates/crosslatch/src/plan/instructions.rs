@@ -217,6 +217,8 @@ pub enum CopyReason {
     InPlaceResult,
     /// An output must not be the caller's own input, which may be gone when the output is read.
     ReturnedInput,
+    /// A segment returns what lies in the state, which the next one may write.
+    ReturnedState,
 }
 
 /// A lowered method.
@@ -231,6 +233,8 @@ pub struct Lowered {
     pub joins: Vec<Join>,
     /// The tensors of the program, for reports.
     pub values: Vec<NamedValue>,
+    /// Whether another segment of the run follows, which reads the outputs while it works on the state.
+    pub is_continued: bool,
 }
 
 impl Lowered {

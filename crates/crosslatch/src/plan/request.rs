@@ -5,7 +5,7 @@ use std::ops::Range;
 use crosslatch_kernels::{DType, Layout};
 
 use crate::error::Error;
-use crate::ir::KernelSet;
+use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Method, Model, Stored};
 use crate::precision::Precision;
@@ -18,6 +18,8 @@ pub struct Request<'r> {
     pub method: usize,
     /// Type and layout of each tensor that a run is fed with.
     pub inputs: &'r [(DType, Layout)],
+    /// The numbers that earlier segments computed, in the order of their slots.
+    pub numbers: &'r [Number],
     /// For each slot that is state, its bytes in the state of the session.
     pub state: &'r [Option<Range<usize>>],
     /// Which kernels to choose.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use crosslatch_kernels::movement::{Scalar, read_one};
 use crosslatch_kernels::{DType, Kernel, Layout, Operands, TensorRef, Threads};
 
 use super::values::{Failure, Shared, Value, read, written_at};
@@ -14,6 +15,7 @@ use crate::ir::{Control, KernelSet, Lowering, Number, OpError};
 use crate::memory::MemoryLimit;
 use crate::model::Method;
 use crate::options::TurnsTaken;
+use crate::passes::segments::is_item;
 use crate::tensor::is_true;
 
 /// A run of one method.
@@ -25,6 +27,24 @@ pub(super) struct Interpreter<'a> {
     pub threads: &'a Threads,
     /// How many turns loops have taken.
     pub turns: RefCell<TurnsTaken>,
+}
+
+/// The number that a node makes of the one element of a tensor.
+fn item(node: &Node, values: &[Option<Value>]) -> Result<Number, Failure> {
+    let operand = node.operands().next();
+    let Some(Value::Tensor(tensor)) = operand.and_then(|id| values[id.index()].as_ref()) else {
+        return Err("a number is made of something that is not a tensor".into());
+    };
+    if tensor.layout.numel() != 1 {
+        let shape = &tensor.layout.shape;
+        return Err(format!("a number is made of a tensor of shape {shape:?}").into());
+    }
+    let storage = tensor.storage.borrow();
+    Ok(match (read_one(&read(tensor, &storage)), tensor.dtype) {
+        (Scalar::Int(i), DType::Bool) => Number::Bool(i != 0),
+        (Scalar::Int(i), _) => Number::Int(i),
+        (Scalar::Float(x), _) => Number::Float(x),
+    })
 }
 
 impl Interpreter<'_> {
@@ -124,6 +144,9 @@ impl Interpreter<'_> {
             Value::Tensor(t) => t.stored.map(|(stored, _)| stored),
             Value::Number(_) => None,
         };
+        if is_item(node) {
+            return Ok(vec![Value::Number(item(node, values)?)]);
+        }
         let bound = bind_call(node, &known, &stored).map_err(text)?;
         let operands: Vec<Shared> = bound
             .operands

@@ -1,13 +1,15 @@
 //! The inputs of a run: which tensor feeds which slot, and which plan is for them.
 
-use crosslatch_kernels::TensorRef;
+use crosslatch_kernels::movement::{Scalar, read_one};
+use crosslatch_kernels::{DType, TensorRef};
 use smallvec::SmallVec;
 
 use super::Session;
 use super::carried::Left;
-use super::method::{InputTypes, MethodState};
+use super::method::{InputTypes, MethodState, Numbers};
 use crate::error::Error;
 use crate::inputs;
+use crate::ir::Number;
 use crate::ir::graph::SlotKind;
 
 /// An input of a run.
@@ -61,6 +63,7 @@ impl Session {
                     let once = self.once(index).map(|once| self.outputs_of(once));
                     Some(once.and_then(|outputs| outputs.get(slot).ok()))
                 }
+                SlotKind::Segment => Some(self.of_segment(index, slot)),
                 SlotKind::Carried => {
                     let carry = method.carry.as_ref();
                     Some(carry.and_then(|carry| self.carried(carry, i, left)))
@@ -93,7 +96,14 @@ impl Session {
             // This says which name is unknown.
             inputs::order(program, named)?;
         }
-        let plan = match current.find(&tensors) {
+        let mut numbers = Numbers::new();
+        for (_, slot) in inputs::number_slots(program) {
+            let value = self.of_segment(index, slot);
+            let value = value.ok_or_else(|| fail(format!("nothing has computed `{slot}`")))?;
+            let number = number_of(&value).map_err(fail)?;
+            numbers.push(number);
+        }
+        let plan = match current.find(&tensors, &numbers) {
             Some(plan) => plan,
             None => {
                 inputs::check(program, &tensors)?;
@@ -101,12 +111,36 @@ impl Session {
                     .iter()
                     .map(|t| (t.dtype(), t.layout().clone()))
                     .collect();
-                self.find_or_make(index, current, &types)?
+                self.find_or_make(index, current, &types, &numbers)?
             }
         };
         current.plans[plan].used = current.runs;
         Ok(Prepared { tensors, plan })
     }
+}
+
+impl Session {
+    /// What an earlier segment of the run of a method returned under this name.
+    fn of_segment(&self, index: usize, name: &str) -> Option<TensorRef<'_>> {
+        let segments = self.model.methods()[index].segments.as_ref()?;
+        let mut before = segments.before.iter();
+        before.find_map(|segment| self.outputs_of(*segment).get(name).ok())
+    }
+}
+
+/// The one element of a tensor as a number: a bool of a bool, a float of a float, an integer of others.
+fn number_of(tensor: &TensorRef<'_>) -> Result<Number, String> {
+    if tensor.layout().numel() != 1 {
+        return Err(format!(
+            "a number is made of a tensor of shape {:?}, which has not one element",
+            tensor.shape()
+        ));
+    }
+    Ok(match (read_one(tensor), tensor.dtype()) {
+        (Scalar::Int(i), DType::Bool) => Number::Bool(i != 0),
+        (Scalar::Int(i), _) => Number::Int(i),
+        (Scalar::Float(x), _) => Number::Float(x),
+    })
 }
 
 /// The error of an input that is not given.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use crosslatch_kernels::runtime::{Blocks, Loan};
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef};
+use smallvec::SmallVec;
 
 use super::latched::Seen;
 use super::steps::Member;
 use super::written::Written;
 use crate::error::Error;
+use crate::ir::Number;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights};
@@ -19,6 +21,9 @@ use crate::plan::Plan;
 
 /// Type and layout of each tensor that a run is fed with: what a plan is made for.
 pub(super) type InputTypes = Vec<(DType, Layout)>;
+
+/// Numbers that earlier segments of a run computed. They are compared bit for bit.
+pub(super) type Numbers = SmallVec<[Number; 4]>;
 
 /// How many plans a session keeps for a method: those that were used most recently. A decoder needs
 /// two or three, for its prompts and its steps; a text model needs one for each common length of a
@@ -29,6 +34,8 @@ const MOST_PLANS: usize = 32;
 #[derive(Clone)]
 pub(super) struct Kept {
     pub types: InputTypes,
+    /// The numbers that earlier segments of the run computed.
+    pub numbers: Numbers,
     pub plan: Arc<Plan>,
     /// Number of the run that used it last.
     pub used: u64,
@@ -110,7 +117,7 @@ impl MethodState {
                 Some(start..start.saturating_add(bytes))
             })
             .collect();
-        let is_own = method.alignment.is_none();
+        let is_own = method.works_on(index).is_none();
         let mut state = MethodState {
             filled: vec![false; slots.len()],
             written: vec![Written::default(); slots.len()],
@@ -172,10 +179,11 @@ impl MethodState {
 
     /// The plan for these inputs, the last one first: most runs repeat the sizes of the one
     /// before.
-    pub fn find(&self, tensors: &[TensorRef<'_>]) -> Option<usize> {
+    pub fn find(&self, tensors: &[TensorRef<'_>], numbers: &[Number]) -> Option<usize> {
         let fits = |plan: &usize| {
             let types = &self.plans[*plan].types;
             types.len() == tensors.len()
+                && are_same(&self.plans[*plan].numbers, numbers)
                 && types
                     .iter()
                     .zip(tensors)
@@ -190,9 +198,11 @@ impl MethodState {
     pub fn find_or_make(
         &mut self,
         types: &[(DType, Layout)],
+        numbers: &[Number],
         make: impl FnOnce(&[Option<Range<usize>>]) -> Result<Plan, Error>,
     ) -> Result<usize, Error> {
-        if let Some(found) = self.plans.iter().position(|kept| kept.types == types) {
+        let fits = |kept: &Kept| kept.types == types && are_same(&kept.numbers, numbers);
+        if let Some(found) = self.plans.iter().position(fits) {
             return Ok(found);
         }
         let plan = make(&self.slots)?;
@@ -201,6 +211,7 @@ impl MethodState {
         }
         self.plans.push(Kept {
             types: types.to_vec(),
+            numbers: numbers.into(),
             plan: Arc::new(plan),
             used: self.runs,
         });
@@ -285,6 +296,16 @@ impl MethodState {
     pub fn borrowed_bytes(&self) -> usize {
         self.loans.iter().map(|loan| loan.len).sum()
     }
+}
+
+/// Whether these are the same numbers; two that are not a number are.
+fn are_same(some: &[Number], others: &[Number]) -> bool {
+    let bits = |number: &Number| match number {
+        Number::Float(x) => (2, x.to_bits() as i64),
+        Number::Int(i) => (1, *i),
+        Number::Bool(b) => (0, i64::from(*b)),
+    };
+    some.iter().map(bits).eq(others.iter().map(bits))
 }
 
 #[cfg(test)]

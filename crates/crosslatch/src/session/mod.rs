@@ -25,7 +25,8 @@ use std::sync::Arc;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::ir::KernelSet;
+use crate::inputs::{number_slots, smallest_types};
+use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
 use crate::options::{Options, TurnLimit};
@@ -56,7 +57,7 @@ impl Session {
     /// # Errors
     /// If its state, or the weights in its precision, take more memory than the limit allows.
     pub fn new(model: &Model, options: Options) -> Result<Session, Error> {
-        let model = model.in_precision(options.precision);
+        let model = model.in_precision(options.precision).segmented();
         let limit = options.memory_limit;
         let mut methods: Vec<MethodState> = Vec::new();
         for (i, method) in model.methods().iter().enumerate() {
@@ -187,10 +188,39 @@ impl Session {
     pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
         let index = self.model.method_index(method)?;
         let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
-        let plan = self.find_or_make(index, &mut current, inputs);
+        let plan = self.find_or_make(index, &mut current, inputs, &[]);
         self.methods[index] = current;
         let (state, plan) = (&self.methods[index], plan?);
         Ok(&state.plans[plan].plan)
+    }
+
+    /// The plan for the [smallest inputs](crate::inputs::smallest_types) for which there is one, and their
+    /// types; `None` if sizes cannot be chosen for the method, or depend on contents.
+    ///
+    /// # Errors
+    /// Why there is no plan for the last choice.
+    pub fn smallest_plan(
+        &mut self,
+        method: &str,
+    ) -> Result<Option<(Vec<(DType, Layout)>, &Plan)>, Error> {
+        let index = self.model.method_index(method)?;
+        let program = &self.model.methods()[index].program;
+        if number_slots(program).next().is_some() {
+            return Ok(None);
+        }
+        let choices = smallest_types(program);
+        let mut choices = choices.into_iter().peekable();
+        while let Some(types) = choices.next() {
+            match self.plan(method, &types).map(|_| ()) {
+                Err(_) if choices.peek().is_some() => {}
+                done => {
+                    done?;
+                    let plan = self.plan(method, &types)?;
+                    return Ok(Some((types, plan)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The method that computes the latched values of this one.
@@ -201,8 +231,7 @@ impl Session {
 
     /// The method whose state this one works on, if that is another one.
     fn works_on(&self, index: usize) -> Option<usize> {
-        let alignment = self.model.methods()[index].alignment.as_ref()?;
-        Some(alignment.of)
+        self.model.methods()[index].works_on(index)
     }
 
     /// The plan of a method for inputs of these types, made if there is none.
@@ -211,12 +240,22 @@ impl Session {
         index: usize,
         current: &mut MethodState,
         types: &[(DType, Layout)],
+        numbers: &[Number],
     ) -> Result<usize, Error> {
-        current.find_or_make(types, |state| {
+        let method = &self.model.methods()[index];
+        if let Some(refusal) = &method.uncut {
+            return Err(Error::Node {
+                method: method.program.name.clone(),
+                node: refusal.node.clone(),
+                reason: refusal.reason.clone(),
+            });
+        }
+        current.find_or_make(types, numbers, |state| {
             plan::plan(&plan::Request {
                 model: &self.model,
                 method: index,
                 inputs: types,
+                numbers,
                 state,
                 kernels: self.kernels,
                 precision: self.precision,

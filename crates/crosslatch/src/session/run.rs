@@ -97,7 +97,10 @@ impl Session {
                 && other.kernels == first.kernels
                 && other.precision == first.precision
         };
-        if !others.iter().all(alike) {
+        let in_segments = |method: usize| first.model.methods()[method].segments.is_some();
+        // Numbers may differ from session to session, and with them the ways that they go.
+        let is_cut = first.model.method_index(method).is_ok_and(in_segments);
+        if is_cut || !others.iter().all(alike) {
             let mut pairs = sessions.iter_mut().zip(named);
             return pairs.try_for_each(|(session, named)| session.run(method, named).map(|_| ()));
         }
@@ -110,10 +113,24 @@ impl Session {
         run_sessions(threads, sessions, index, named)
     }
 
-    /// Runs a method in this session alone, without looking at its latched values.
+    /// Runs a method in this session alone, segment by segment, without looking at its latched values.
     fn run_alone(&mut self, index: usize, named: &[(&str, Input<'_>)]) -> Result<(), Error> {
         let threads = Arc::clone(&self.threads);
-        run_sessions(&threads, &mut [self], index, &[named])
+        let model = self.model.clone();
+        let method = &model.methods()[index];
+        let before = method.segments.iter().flat_map(|s| &s.before);
+        for &segment in before.chain([&index]) {
+            let done = run_sessions(&threads, &mut [self], segment, &[named]);
+            done.map_err(|e| match e {
+                // The caller gave the inputs to the method.
+                Error::Input { reason, .. } => Error::Input {
+                    method: method.program.name.clone(),
+                    reason,
+                },
+                other => other,
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A graph with symbolic sizes has nodes for sums and products of them. All that they depend on is
 //! known when a plan is made, so they are computed then, by Python's rules: integers do not wrap
-//! around (overflow is an error), `//` and `%` round towards minus infinity, `/` gives a float. An
-//! operator that makes a number of a tensor's contents is refused.
+//! around (overflow is an error), `//` and `%` round towards minus infinity, `/` gives a float. Where an
+//! operator makes a number of a tensor's contents, the program is cut ([`crate::passes::segments`]); what is
+//! met here is inside a branch or a loop, and refused.
 
 use crate::ir::catalogue::{Table, op};
 use crate::ir::{Call, Lowering, Number, OpError};
@@ -176,7 +177,7 @@ fn too_large() -> OpError {
 fn refuse_data_dependence(call: &Call<'_>) -> Result<Lowering, OpError> {
     Err(OpError::unsupported(format!(
         "`{}` makes a number of a tensor's contents, on which sizes could depend, which is not \
-         supported: keep it a tensor in the model",
+         supported in a branch or a loop: keep it a tensor in the model",
         call.schema.name
     )))
 }

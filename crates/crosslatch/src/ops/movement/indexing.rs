@@ -2,8 +2,9 @@
 //!
 //! A lowering checks all that can be known without the contents of the indices: types, shapes and
 //! where the dimensions of the indices go in the result. To read with a mask as an index gives a
-//! result whose size depends on data, which a planned program cannot have. To write with one mask
-//! does not, and becomes a selection.
+//! result whose size depends on data, and so does to write one value for each of its true elements: when a
+//! program is loaded, such a mask becomes its indices ([`crate::passes::segments`]). To write the same
+//! for all true elements of one mask is a selection.
 
 use smallvec::SmallVec;
 
@@ -116,7 +117,7 @@ impl IndexedShape {
             if matches!(index.dtype, DType::Bool | DType::U8) {
                 return Err(OpError::unsupported(
                     "the size of a tensor indexed with a mask depends on data, which is not \
-                     supported; use `where` or `masked_fill` in the model",
+                     supported here; use `where` or `masked_fill` in the model",
                 ));
             }
             check_index(index)?;

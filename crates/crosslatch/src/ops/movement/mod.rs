@@ -7,6 +7,7 @@ mod dropout;
 mod embedding;
 mod embedding_bag;
 mod indexing;
+mod nonzero;
 mod patches;
 mod rearrange;
 mod repeat;
@@ -24,6 +25,7 @@ pub(super) const TABLES: &[Table] = &[
     embedding::OPERATORS,
     embedding_bag::OPERATORS,
     indexing::OPERATORS,
+    nonzero::OPERATORS,
     patches::OPERATORS,
     rearrange::OPERATORS,
     repeat::OPERATORS,

@@ -89,14 +89,6 @@ pub(super) const OPERATORS: Table = &[
         refuse_data_dependence,
     ),
     op(
-        "aten::nonzero(Tensor self) -> Tensor",
-        refuse_data_dependence,
-    ),
-    op(
-        "aten::masked_select(Tensor self, Tensor mask) -> Tensor",
-        refuse_data_dependence,
-    ),
-    op(
         "aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor",
         refuse_data_dependence,
     ),

@@ -20,6 +20,7 @@ mod dependence;
 mod frontier;
 mod split;
 
+use super::part::Part;
 use crate::ir::graph::{Program, SlotKind};
 
 /// A program in two parts.
@@ -31,14 +32,6 @@ pub struct Latched {
     pub step: Part,
     /// Values that depend on latched inputs alone but are computed at every step, and why.
     pub left: Vec<(String, &'static str)>,
-}
-
-/// One of the two programs.
-pub struct Part {
-    /// The program.
-    pub program: Program,
-    /// For each of its slots, the slot of the original program; `None` for kept values.
-    pub slots: Vec<Option<usize>>,
 }
 
 /// Splits a program in two at the inputs with these names; names that it does not have are ignored.

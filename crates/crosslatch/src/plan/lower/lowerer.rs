@@ -49,6 +49,8 @@ pub(super) struct Lowerer<'a> {
     pub(super) values: Vec<NamedValue>,
     /// The branches around the graph that is being lowered, each with a slash behind it.
     pub(super) path: String,
+    /// Whether another segment of the run follows this method.
+    pub(super) is_continued: bool,
 }
 
 impl Lowerer<'_> {

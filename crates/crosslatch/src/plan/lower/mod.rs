@@ -25,6 +25,7 @@ use std::sync::Arc;
 use super::Request;
 use super::instructions::{CopyReason, Lowered, Origin};
 use crate::error::Error;
+use crate::ir::Number;
 use crate::ir::graph::SlotKind;
 
 use joined::Joined;
@@ -46,6 +47,7 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
         joined: Joined::default(),
         values: Vec::new(),
         path: String::new(),
+        is_continued: method.is_continued(request.method),
     };
     for readiness in &method.readiness {
         if let Some(node) = program.graph.nodes.get(readiness.node) {
@@ -57,6 +59,10 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
     let fed: HashMap<usize, usize> = crate::inputs::fed_slots(program)
         .enumerate()
         .map(|(n, (slot, _))| (slot, n))
+        .collect();
+    let numbers: HashMap<usize, Number> = crate::inputs::number_slots(program)
+        .map(|(slot, _)| slot)
+        .zip(request.numbers.iter().copied())
         .collect();
     let mut values = Vec::new();
     let mut slot_places = Vec::new();
@@ -87,8 +93,8 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
                 Some(Value::Place(own))
             }
             Some(place) => Some(Value::Place(place)),
-            // A number, which nothing uses (`ir::verify`).
-            None => None,
+            // Numbers that no segment computes are not used (`ir::verify`).
+            None => numbers.get(&i).map(|number| Value::Number(*number)),
         });
     }
     let LoweredGraph {
@@ -103,5 +109,6 @@ pub fn lower(request: &Request<'_>) -> Result<Lowered, Error> {
         outputs,
         joins: lowerer.joins,
         values: lowerer.values,
+        is_continued: lowerer.is_continued,
     })
 }

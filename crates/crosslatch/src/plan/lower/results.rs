@@ -75,6 +75,9 @@ impl Lowerer<'_> {
                 Origin::Input(_) => self
                     .copied(name, place, CopyReason::ReturnedInput, insts)
                     .map(LoweredOutput::Place),
+                Origin::State(_) if self.is_continued && Conflict::NextSegment.counts() => self
+                    .copied(name, place, CopyReason::ReturnedState, insts)
+                    .map(LoweredOutput::Place),
                 _ => Ok(LoweredOutput::Place(place)),
             },
             Some(Value::Number(n)) => Ok(LoweredOutput::Constant(Tensor::from(n))),

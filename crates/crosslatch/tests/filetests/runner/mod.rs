@@ -29,7 +29,7 @@
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`halves`], [`quantize`], [`caches`], [`alignment`]) decides, and the text of the file is written with these decisions as
+//! [`halves`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text of the file is written with these decisions as
 //! its expectations. If that is another text, the test fails; in blessing mode, the file is
 //! replaced. Then the program runs, and whatever was decided, it must compute what the reference
 //! interpreter says it means: a blessed file that computes something else still fails.
@@ -45,6 +45,7 @@ mod halves;
 mod latch;
 mod plan;
 mod quantize;
+mod segments;
 
 use std::path::{Path, PathBuf};
 
@@ -69,13 +70,14 @@ pub struct Pass {
 }
 
 /// All passes.
-pub const PASSES: [&Pass; 6] = [
+pub const PASSES: [&Pass; 7] = [
     &plan::PASS,
     &latch::PASS,
     &halves::PASS,
     &quantize::PASS,
     &caches::PASS,
     &alignment::PASS,
+    &segments::PASS,
 ];
 
 /// All programs below a folder, sorted by path.

@@ -1,0 +1,300 @@
+//! Operators whose results have as many rows as some contents say, written with numbers.
+//!
+//! | operator | written as |
+//! |---|---|
+//! | `nonzero(x)` | `nonzero_static(x, size=item(count_nonzero(x)))` |
+//! | `where(x)` and `nonzero_numpy(x)`, which return a tensor for each dimension | the columns of `nonzero(x)` |
+//! | `masked_select(x, m)` | `x` indexed with `m` |
+//! | `x[…, m, …]` with a mask, and a write of one value for each element of a mask | the columns of `nonzero(m)` as indices |
+//! | `repeat_interleave` by a tensor | with `output_size=item(sum(repeats))` |
+
+use std::sync::Arc;
+
+use crosslatch_kernels::DType;
+
+use crate::ir::Size;
+use crate::ir::graph::{
+    Arg, Graph, Node, Program, Provenance, Symbol, TensorType, ValueId, ValueType,
+};
+use crate::ops::Catalogue;
+
+/// Writes such operators with numbers, in the program and in its regions.
+pub fn expand(program: &mut Program) {
+    let mut counts = Vec::new();
+    expand_graph(&mut program.graph, &mut counts);
+    program.symbols.append(&mut counts);
+}
+
+fn expand_graph(graph: &mut Graph, counts: &mut Vec<Symbol>) {
+    let nodes = std::mem::take(&mut graph.nodes);
+    for mut node in nodes {
+        for region in &mut node.regions {
+            expand_graph(region, counts);
+        }
+        let mut expander = Expander {
+            graph: &mut *graph,
+            counts: &mut *counts,
+            provenance: node.provenance.clone(),
+        };
+        let node = match node.op.schema.name.as_str() {
+            "aten::nonzero" => expander.nonzero(&node),
+            "aten::where" | "aten::nonzero_numpy" => expander.indices(&node),
+            "aten::masked_select" => expander.masked_select(&node),
+            "aten::index.Tensor" | "aten::_unsafe_index.Tensor" => expander.index(&node),
+            name if name.contains("index_put") => expander.index_put(&node),
+            name if name.starts_with("aten::repeat_interleave.") => expander.repeat(&node),
+            _ => None,
+        }
+        .unwrap_or(node);
+        graph.nodes.push(node);
+    }
+}
+
+/// Adds nodes to a graph in front of the one at hand, and gives what replaces that.
+struct Expander<'g> {
+    graph: &'g mut Graph,
+    counts: &'g mut Vec<Symbol>,
+    provenance: Provenance,
+}
+
+impl Expander<'_> {
+    fn nonzero(&mut self, node: &Node) -> Option<Node> {
+        let (&of, &result) = (value(node.args.first()?)?, node.results.first()?);
+        let count = self.count(of)?;
+        self.call(
+            "aten::nonzero_static",
+            vec![Arg::Value(of), Arg::Value(count), Arg::Int(-1)],
+            vec![result],
+        )
+    }
+
+    /// The indices of what is not zero, a tensor for each dimension.
+    fn indices(&mut self, node: &Node) -> Option<Node> {
+        let &of = value(node.args.first()?)?;
+        let (last, others) = node.results.split_last()?;
+        let places = self.places(of)?.0;
+        let column = |d: usize| vec![Arg::Value(places), Arg::Int(1), Arg::Int(d as i64)];
+        for (d, result) in others.iter().enumerate() {
+            let node = self.call("aten::select.int", column(d), vec![*result])?;
+            self.graph.nodes.push(node);
+        }
+        self.call("aten::select.int", column(others.len()), vec![*last])
+    }
+
+    fn masked_select(&mut self, node: &Node) -> Option<Node> {
+        let (&of, &mask) = (value(node.args.first()?)?, value(node.args.get(1)?)?);
+        let (whole, masked) = (self.tensor(of)?.clone(), self.tensor(mask)?.clone());
+        let (of, mask) = match whole.sizes == masked.sizes {
+            true => (of, mask),
+            false => {
+                let sizes = broadcast(&whole.sizes, &masked.sizes);
+                let mut broadcast = |ty: TensorType, what: &str| {
+                    let ty = TensorType {
+                        sizes: sizes.clone(),
+                        ..ty
+                    };
+                    self.graph.add_value(
+                        format!("{what}_{}", self.graph.values.len()),
+                        ValueType::Tensor(ty),
+                    )
+                };
+                let results = [broadcast(whole, "broadcast"), broadcast(masked, "mask")];
+                let args = vec![Arg::Values(vec![Some(of), Some(mask)])];
+                let node = self.call("aten::broadcast_tensors", args, results.to_vec())?;
+                self.graph.nodes.push(node);
+                results.into()
+            }
+        };
+        let indices = self.columns(mask)?.into_iter().map(Some).collect();
+        self.call(
+            "aten::index.Tensor",
+            vec![Arg::Value(of), Arg::Values(indices)],
+            node.results.clone(),
+        )
+    }
+
+    fn index(&mut self, node: &Node) -> Option<Node> {
+        let Arg::Values(indices) = node.args.get(1)? else {
+            return None;
+        };
+        let indices = self.without_masks(indices)?;
+        let mut node = node.clone();
+        node.args[1] = Arg::Values(indices);
+        Some(node)
+    }
+
+    fn index_put(&mut self, node: &Node) -> Option<Node> {
+        let Arg::Values(indices) = node.args.get(1)? else {
+            return None;
+        };
+        let (&of, &values) = (value(node.args.first()?)?, value(node.args.get(2)?)?);
+        if let [mask] = indices.iter().flatten().collect::<Vec<_>>()[..] {
+            let before = indices.iter().take_while(|i| i.is_none()).count();
+            let covered = before + self.tensor(*mask)?.sizes.len();
+            let behind = self.tensor(of)?.sizes.len().checked_sub(covered)?;
+            let sizes = &self.tensor(values)?.sizes;
+            // The dimension of the values that goes along the elements of the mask.
+            let along = sizes.len().checked_sub(behind + 1).map(|d| &sizes[d]);
+            if along.is_none_or(|size| size.constant() == Some(1)) {
+                return None;
+            }
+        }
+        let indices = self.without_masks(indices)?;
+        let mut node = node.clone();
+        node.args[1] = Arg::Values(indices);
+        Some(node)
+    }
+
+    /// `repeat_interleave` by a tensor with its size. A tensor of one number counts for all entries.
+    fn repeat(&mut self, node: &Node) -> Option<Node> {
+        let place = node.op.schema.position("output_size")?;
+        let repeats = node.op.schema.position("repeats")?;
+        let (Arg::None, &repeats) = (&node.args[place], value(&node.args[repeats])?) else {
+            return None;
+        };
+        let ty = self.tensor(repeats)?;
+        let is_one = ty.sizes.iter().all(|size| size.constant() == Some(1));
+        if is_one && node.op.schema.position("self").is_some() {
+            return None;
+        }
+        let sum = self.single("sum", ValueType::Tensor(of_rank_0()));
+        let node_of_sum = self.call("aten::sum", vec![Arg::Value(repeats), Arg::None], vec![sum]);
+        self.graph.nodes.push(node_of_sum?);
+        let total = self.item(sum)?;
+        let mut node = node.clone();
+        node.args[place] = Arg::Value(total);
+        Some(node)
+    }
+
+    /// Indices with the masks among them as integers; `None` if there are no masks.
+    fn without_masks(&mut self, indices: &[Option<ValueId>]) -> Option<Vec<Option<ValueId>>> {
+        let is_mask = |graph: &Graph, id: &ValueId| {
+            let ValueType::Tensor(ty) = &graph.value(*id).ty else {
+                return false;
+            };
+            matches!(ty.dtype, DType::Bool | DType::U8)
+        };
+        if !indices.iter().flatten().any(|id| is_mask(self.graph, id)) {
+            return None;
+        }
+        let mut all = Vec::new();
+        for index in indices {
+            match index {
+                Some(mask) if is_mask(self.graph, mask) => {
+                    all.extend(self.columns(*mask)?.into_iter().map(Some));
+                }
+                other => all.push(*other),
+            }
+        }
+        Some(all)
+    }
+
+    /// For each dimension of a mask, the indices of its true elements.
+    fn columns(&mut self, mask: ValueId) -> Option<Vec<ValueId>> {
+        let (places, rows) = self.places(mask)?;
+        let rank = self.tensor(mask)?.sizes.len();
+        let mut columns = Vec::new();
+        for d in 0..rank {
+            let column = self.single("column", indices_of_sizes(vec![rows.clone()]));
+            let args = vec![Arg::Value(places), Arg::Int(1), Arg::Int(d as i64)];
+            let node = self.call("aten::select.int", args, vec![column])?;
+            self.graph.nodes.push(node);
+            columns.push(column);
+        }
+        Some(columns)
+    }
+
+    /// The indices of the elements of a tensor that are not zero, as rows, and how many rows they are.
+    fn places(&mut self, of: ValueId) -> Option<(ValueId, Size)> {
+        let rank = self.tensor(of)?.sizes.len();
+        let count = self.count(of)?;
+        let rows = Size::Symbol(self.symbol());
+        let sizes = vec![rows.clone(), Size::Const(rank as i64)];
+        let places = self.single("places", indices_of_sizes(sizes));
+        let args = vec![Arg::Value(of), Arg::Value(count), Arg::Int(-1)];
+        let node = self.call("aten::nonzero_static", args, vec![places])?;
+        self.graph.nodes.push(node);
+        Some((places, rows))
+    }
+
+    /// How many elements of a tensor are not zero, as a number.
+    fn count(&mut self, of: ValueId) -> Option<ValueId> {
+        let count = self.single("count", ValueType::Tensor(of_rank_0()));
+        let args = vec![Arg::Value(of), Arg::None];
+        let node = self.call("aten::count_nonzero", args, vec![count])?;
+        self.graph.nodes.push(node);
+        self.item(count)
+    }
+
+    fn item(&mut self, of: ValueId) -> Option<ValueId> {
+        let number = self.single("number", ValueType::Int);
+        let node = self.call("aten::item", vec![Arg::Value(of)], vec![number])?;
+        self.graph.nodes.push(node);
+        Some(number)
+    }
+
+    /// A new symbol, which only describes.
+    fn symbol(&mut self) -> String {
+        let name = format!("count{}", self.counts.len());
+        self.counts.push(Symbol {
+            name: name.clone(),
+            min: 0,
+            max: None,
+        });
+        name
+    }
+
+    /// A new value.
+    fn single(&mut self, what: &str, ty: ValueType) -> ValueId {
+        let name = format!("{what}_{}", self.graph.values.len());
+        self.graph.add_value(name, ty)
+    }
+
+    fn call(&self, name: &str, args: Vec<Arg>, results: Vec<ValueId>) -> Option<Node> {
+        Some(Node {
+            op: Arc::clone(Catalogue::builtin().get(name)?),
+            args,
+            regions: Vec::new(),
+            results,
+            provenance: self.provenance.clone(),
+        })
+    }
+
+    fn tensor(&self, id: ValueId) -> Option<&TensorType> {
+        match &self.graph.value(id).ty {
+            ValueType::Tensor(ty) => Some(ty),
+            _ => None,
+        }
+    }
+}
+
+fn of_rank_0() -> TensorType {
+    TensorType {
+        dtype: DType::I64,
+        sizes: Vec::new(),
+    }
+}
+
+fn indices_of_sizes(sizes: Vec<Size>) -> ValueType {
+    let dtype = DType::I64;
+    ValueType::Tensor(TensorType { dtype, sizes })
+}
+
+fn value(arg: &Arg) -> Option<&ValueId> {
+    match arg {
+        Arg::Value(id) => Some(id),
+        _ => None,
+    }
+}
+
+/// The sizes of two tensors that are broadcast against each other.
+fn broadcast(a: &[Size], b: &[Size]) -> Vec<Size> {
+    let rank = a.len().max(b.len());
+    let from_end = |sizes: &[Size], d: usize| sizes.len().checked_sub(d).map(|i| sizes[i].clone());
+    let size = |d: usize| match (from_end(a, d), from_end(b, d)) {
+        (Some(a), Some(b)) if a.constant() == Some(1) => b,
+        (Some(a), _) => a,
+        (None, b) => b.unwrap_or(Size::Const(1)),
+    };
+    (1..=rank).rev().map(size).collect()
+}
