@@ -3,7 +3,7 @@
 A module is drawn as a list of statements over tensors of known shapes; a length may be `B`, which differs from call to
 call.  Running the list is the module's `forward`, so the tracer, plain PyTorch and the engine see one program.
 Statements are elementwise functions, products, reductions, views, lookups, writes in place and to buffers; `control.py`
-adds conds and loops.  All values stay small, and no decision depends on a sum that another order of adding could turn.
+adds conds and loops, `contents.py` sizes that depend on contents.  All values stay small, and no decision depends on a sum that another order of adding could turn.
 """
 
 import random
@@ -69,12 +69,15 @@ class Drawn(torch.nn.Module):
                       for _ in range(choose.randint(0, 2))]
         for i, shape in enumerate(self.state):
             self.register_buffer(f"state{i}", self.numbers(shape))
+        from .contents import KINDS as CONTENTS
         from .control import KINDS as CONTROL
         scope = Scope(choose, [*self.inputs, *self.state], self)
         for _ in range(choose.randint(3, 9)):
             kinds = PURE if choose.random() < 0.7 else WRITES
             if choose.random() < 0.15:
                 kinds = CONTROL
+            if choose.random() < 0.08:
+                kinds = CONTENTS
             choose.choice(kinds)(scope)
         self.statements = scope.statements
         count = len(scope.shapes)
