@@ -22,10 +22,13 @@ class EncoderStates(BaseModelOutputWithPooling, BaseModelOutput):
     router_logits: tuple | None = None
 
 
-def as_output(states):
-    """An encoder's output as the argument of a model, of its own: some models write into it."""
+def as_output(states, mask=None):
+    """An encoder's output as the argument of a model, of its own: some models write into it.
+
+    `mask` tells which states there are; most models are given it as an argument, and a few read it here.
+    """
     states = states.clone()
-    return EncoderStates(last_hidden_state=states, pooler_output=states)
+    return EncoderStates(last_hidden_state=states, pooler_output=states, attention_mask=mask)
 
 
 def encoder_states(encoder, **inputs):

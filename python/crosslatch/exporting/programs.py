@@ -71,8 +71,9 @@ def stack_step(model, cache, input_ids):
 def step(model, cache, input_ids, encoder_hidden_states, encoder_attention_mask=None):
     """One call of the decoder."""
     masks = {} if encoder_attention_mask is None else {"attention_mask": encoder_attention_mask}
-    return model(encoder_outputs=as_output(encoder_hidden_states), decoder_input_ids=input_ids,
-                 past_key_values=cache, use_cache=True, **masks)
+    states = as_output(encoder_hidden_states, encoder_attention_mask)
+    return model(encoder_outputs=states, decoder_input_ids=input_ids, past_key_values=cache,
+                 use_cache=True, **masks)
 
 
 def export_encoder(model, source):

@@ -61,8 +61,8 @@ TEXTS = [
     Family("FSMT", "FSMTForConditionalGeneration", config("FSMTConfig", **dict(
         SIZES, src_vocab_size=VOCABULARY, tgt_vocab_size=VOCABULARY), **POSITIONS), text()),
     t5("Switch Transformers", "SwitchTransformersConfig",
-       "SwitchTransformersForConditionalGeneration", num_sparse_encoder_layers=1,
-       num_sparse_decoder_layers=1, num_experts=3),
+       "SwitchTransformersForConditionalGeneration", num_decoder_layers=2,
+       num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=3),
     seq2seq("NLLB, mixture of experts", "NllbMoeConfig", "NllbMoeForConditionalGeneration",
             num_experts=2, expert_capacity=8, encoder_sparse_step=1, decoder_sparse_step=2,
             **POSITIONS),
