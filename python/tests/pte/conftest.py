@@ -1,5 +1,10 @@
-"""The demo model as a `.pte`, made as the guide says, by the command."""
+"""The demo model as a `.pte`, made as the guide says, by the command; and a tracer without a past.
 
+PyTorch keeps something of every trace, which these tests are to notice neither in their results nor in
+their time.
+"""
+
+import functools
 import os
 import re
 import shlex
@@ -19,6 +24,35 @@ def block(language, containing):
     blocks = re.findall(rf"```{language}\n(.*?)```\n", GUIDE, re.DOTALL)
     (found,) = [code for code in blocks if containing in code]
     return found
+
+
+@pytest.fixture(autouse=True)
+def forgetful_tracer():
+    """Forgets the traces of other tests.
+
+    Where Dynamo has traced the same `cond` before, it says why that trace does not fit, and for that
+    compares the new trace's sizes with the old ones.  A length that may vary is then found to be unequal
+    to the length of another test, and the export is refused ("Constraints violated").
+    """
+    import torch
+    torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known_operators():
+    """Looks up PyTorch's composite operators once in a module, not 43 times in each of three passes.
+
+    That is a third of the time of lowering a small program.  No test defines operators.
+    """
+    try:
+        from torch._export import utils
+        look_up = utils._materialize_cpp_cia_ops
+    except (ImportError, AttributeError):
+        yield   # another version of PyTorch: the tests are slower, no more
+        return
+    utils._materialize_cpp_cia_ops = functools.cache(look_up)
+    yield
+    utils._materialize_cpp_cia_ops = look_up
 
 
 @pytest.fixture(scope="session")

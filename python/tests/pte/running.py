@@ -1,17 +1,25 @@
 """Lowers a program, runs it on ExecuTorch's runtime, and compares it with plain Python."""
 
 import copy
+import functools
 
 import torch
 from crosslatch.executorch import lower
 from executorch.runtime import Runtime
 from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
-from torch_operators.programs import Module, Plain, Real
+from torch_operators.programs import PROGRAMS, Module, Plain, Real
 
 
 def lowered(program, inputs, sizes=None, partitioner=None):
     return lower(exported(program, inputs, sizes), partitioner)
+
+
+@functools.cache
+def lowered_once(name):
+    """A program of the matrix, lowered for its first inputs; the tests of one process share it."""
+    program = PROGRAMS[name]
+    return lowered(program, program.inputs(0, torch.float32))
 
 
 @torch.no_grad()
@@ -35,11 +43,17 @@ def check(program, calls, sizes=None, partitioner=None, traced=False):
     """
     source = exported(program, calls[0], sizes)
     result = lower(source, partitioner)
+    runs(result, program, calls, source if traced else None)
+    return result
+
+
+def runs(result, program, calls, traced=None):
+    """Checks a lowered program, against plain Python or a traced program in PyTorch."""
     method = method_of(result)
     signature = result.manager.exported_program().graph_signature
     specs = [spec for spec in signature.output_specs if spec.kind != OutputKind.BUFFER_MUTATION]
     names = list(signature.user_inputs)
-    plain = source.run_decompositions({}).module() if traced else Module(program, Plain)
+    plain = traced.run_decompositions({}).module() if traced else Module(program, Plain)
     for number, inputs in enumerate(calls):
         # A method that takes nothing but tensors changes the planned memory, not the caller's.
         got = method.execute(pytree.tree_leaves(copy.deepcopy(inputs)))
@@ -52,4 +66,3 @@ def check(program, calls, sizes=None, partitioner=None, traced=False):
         for out, spec in zip(got, specs, strict=True):
             if spec.kind == OutputKind.USER_INPUT_MUTATION:
                 torch.testing.assert_close(out, mine[names.index(spec.target)])
-    return result

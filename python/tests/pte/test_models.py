@@ -13,7 +13,7 @@ from . import plans  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SIZES = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+SIZES = {"d_model": 64, "encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 4,
          "decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96, "vocab_size": 200,
          "pad_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 1}
 SOURCE, TOKENS = 19, 32
@@ -30,7 +30,7 @@ def marian():
 
 def t5():
     return transformers.T5ForConditionalGeneration(transformers.T5Config(
-        d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=2, num_decoder_layers=2, vocab_size=200))
+        d_model=64, d_kv=16, num_heads=4, d_ff=96, num_layers=1, num_decoder_layers=2, vocab_size=200))
 
 
 def sources(kind, seed):
