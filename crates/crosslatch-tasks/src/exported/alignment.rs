@@ -136,6 +136,6 @@ fn most_tokens(program: &Program) -> Option<usize> {
             let symbol = program.symbols.iter().find(|s| s.name == *name);
             usize::try_from(symbol?.max?).ok()
         }
-        Size::Op(..) => None,
+        Size::Op(..) | Size::Unknown => None,
     }
 }

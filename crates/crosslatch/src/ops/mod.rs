@@ -9,7 +9,7 @@
 //! The folders mirror those of the kernels: an operator is declared where its kernel lies. `views`
 //! and `control` have no counterpart, because they need no kernel; `operands` declares nothing and
 //! helps all others. A folder imports only from those before it in this order, which a test checks:
-//! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `rows`, `matmul`, `attention`,
+//! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `quantization`, `rows`, `matmul`, `attention`,
 //! `convolution`, `pooling`, `recurrent`, `fourier`, `resampling`.
 
 mod attention;
@@ -21,6 +21,7 @@ mod matmul;
 mod movement;
 mod operands;
 mod pooling;
+mod quantization;
 mod recurrent;
 mod reduce;
 mod resampling;
@@ -40,6 +41,7 @@ const TABLES: &[&[Table]] = &[
     elements::TABLES,
     movement::TABLES,
     reduce::TABLES,
+    quantization::TABLES,
     rows::TABLES,
     matmul::TABLES,
     &[
@@ -72,13 +74,14 @@ mod tests {
     }
 
     /// Folders and files of this module, each of which may import from those before it.
-    const ORDER: [&str; 14] = [
+    const ORDER: [&str; 15] = [
         "operands",
         "control",
         "views",
         "elements",
         "movement",
         "reduce",
+        "quantization",
         "rows",
         "matmul",
         "attention",

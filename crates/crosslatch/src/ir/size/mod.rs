@@ -20,6 +20,9 @@ pub enum Size {
     Symbol(String),
     /// An operation on sizes.
     Op(SizeOp, Vec<Size>),
+    /// What PyTorch computed with functions of real numbers, `CeilToInt(0.5*s0)` for example. The text form
+    /// has `?` for it, and nothing is checked against it: nodes of the graph compute the size itself.
+    Unknown,
 }
 
 /// An operation on sizes.
@@ -51,6 +54,7 @@ impl Size {
         match self {
             Size::Const(c) => Some(*c),
             Size::Symbol(name) => lookup(name),
+            Size::Unknown => None,
             Size::Op(op, args) => {
                 let mut values = args.iter().map(|a| a.eval(lookup));
                 let first = values.next()??;
@@ -107,6 +111,7 @@ impl fmt::Display for Size {
         match self {
             Size::Const(c) => write!(f, "{c}"),
             Size::Symbol(name) => f.write_str(name),
+            Size::Unknown => f.write_str("?"),
             Size::Op(op, args) => match op {
                 SizeOp::Add => join(f, args, " + "),
                 SizeOp::Mul => join(f, args, "*"),

@@ -16,6 +16,23 @@ const MAX_EXPONENT: i64 = 8;
 /// Characters of the text that an error shows.
 const MAX_SHOWN: usize = 80;
 
+/// Functions of real numbers, and those that make an integer of one (torch/utils/_sympy/functions.py).
+const OF_REALS: [&str; 13] = [
+    "CeilToInt",
+    "FloorToInt",
+    "TruncToInt",
+    "RoundToInt",
+    "ToFloat",
+    "TruncToFloat",
+    "RoundDecimal",
+    "FloatTrueDiv",
+    "IntTrueDiv",
+    "FloatPow",
+    "PowByNatural",
+    "OpaqueUnaryFn_sqrt",
+    "Rational",
+];
+
 /// Text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a size that Crosslatch understands: {reason}")]
@@ -193,8 +210,14 @@ impl<'a> Parser<'a> {
         if self.eat("-") {
             return negative(self.factor()?);
         }
+        if self.eat("?") {
+            return Ok(Term::leaf(Size::Unknown));
+        }
         let word = self.word()?;
         if word.starts_with(|c: char| c.is_ascii_digit()) {
+            if word.contains('.') && word.parse::<f64>().is_ok() {
+                return Ok(Term::leaf(Size::Unknown));
+            }
             let number = word.parse();
             let number = number.map_err(|_| format!("`{word}` is not an integer"))?;
             return Ok(Term::leaf(Size::Const(number)));
@@ -204,6 +227,11 @@ impl<'a> Parser<'a> {
         }
         match word {
             "Symbol" => self.symbol(),
+            "Float" => {
+                let (_digits, rest) = self.rest.split_once(')').ok_or("it ends too early")?;
+                self.rest = rest;
+                Ok(Term::leaf(Size::Unknown))
+            }
             _ => {
                 let args = self.args()?;
                 call(word, args)
@@ -250,6 +278,7 @@ fn call(name: &str, mut args: Vec<Term>) -> Parsed<Term> {
         ("Mod" | "PythonMod", 2) => SizeOp::Mod,
         ("Max", 1..) => SizeOp::Max,
         ("Min", 1..) => SizeOp::Min,
+        _ if OF_REALS.contains(&name) => return Ok(Term::leaf(Size::Unknown)),
         (_, count) => {
             return Err(format!(
                 "there is no function `{name}` of {count} arguments"
@@ -331,7 +360,7 @@ mod tests {
             "",
             "s0 +",
             "f(s0)",
-            "1.5",
+            "1.5.2",
             "Pow(s0, s0)",
             "Pow(2, 99)",
             "(s0",
@@ -340,6 +369,20 @@ mod tests {
         }
         let zero = Size::parse("s0//0").unwrap();
         assert_eq!(zero.eval(&|_| Some(1)), None);
+    }
+
+    #[test]
+    fn what_is_computed_with_real_numbers_is_unknown() {
+        for text in [
+            "CeilToInt(IntTrueDiv(s0, 2)) + 1",
+            "CeilToInt(Mul(Float('0.5', precision=53), ToFloat(Symbol('s0', integer=True))))",
+            "1.5*s0",
+            "?",
+        ] {
+            let size = Size::parse(text).unwrap();
+            assert_eq!(size.eval(&|_| Some(4)), None, "{text}");
+            assert_eq!(Size::parse(&size.to_string()), Ok(size), "{text}");
+        }
     }
 
     #[test]

@@ -23,7 +23,11 @@ pub(super) const OPERATORS: Table = &[
     op("aten::positive(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::resolve_conj(Tensor(a) self) -> Tensor(a)", identity),
     op("aten::resolve_neg(Tensor(a) self) -> Tensor(a)", identity),
-    // It writes nothing where it is supported.
+    // These write nothing where they are supported.
+    op(
+        "aten::dropout_(Tensor(a) self, float p, bool train) -> Tensor(a)",
+        dropout,
+    ),
     op(
         "aten::resize_(Tensor(a) self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor(a)",
         resize,
@@ -54,7 +58,7 @@ fn resize(call: &Call<'_>) -> Result<Lowering, OpError> {
 }
 
 fn dropout(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let x = call.tensor("input")?;
+    let x = call.tensor(if call.has("input") { "input" } else { "self" })?;
     match call.bool("train")? && call.float("p")? != 0.0 {
         false => Ok(Lowering::view(x, x.layout.clone())),
         true => Err(OpError::unsupported(
