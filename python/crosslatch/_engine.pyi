@@ -348,7 +348,13 @@ class Transcriber:
         condition_on_previous_text: bool | None = None,
         hotwords: str | None = None,
         beam_size: int | None = None,
+        length_penalty: float | None = None,
+        patience: float | None = None,
+        no_repeat_ngram_size: int | None = None,
+        hallucination_silence_threshold: float | None = None,
+        temperature: float | Sequence[float] | None = None,
         fallback: bool = False,
+        grammar: str | None = None,
         vad_filter: bool = True,
         vad_parameters: dict[str, float] | None = None,
     ) -> SpeechStream:
@@ -356,6 +362,7 @@ class Transcriber:
         `None`) are fed piece by piece to the stream that this returns.
 
         Options are those of `transcribe`. With `vad_filter`, nothing is computed while nobody speaks.
+        Text is first decoded at the first temperature; further ones are for what is final.
         """
 
 @final

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Runs encoder–decoder models that PyTorch exported: speech to text, text to text, and any .pt2.
+/// Runs models that PyTorch exported: speech to text, text to text, and any .pt2.
 #[derive(Parser)]
 #[command(name = "crosslatch", version, arg_required_else_help = true)]
 struct Cli {

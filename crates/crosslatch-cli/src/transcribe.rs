@@ -25,6 +25,7 @@ use crate::limits::{GrammarArgs, LimitArgs};
 use crate::model::{FileArgs, open_model, speech_model};
 use crate::terminal::{message, printable};
 pub use decoding::Decoding;
+use decoding::Parts;
 pub use foreign::foreign_flag;
 use interrupt::on_interrupt;
 use output::OutputArgs;
@@ -77,6 +78,8 @@ pub struct Args {
     #[command(flatten)]
     decoding: Decoding,
     #[command(flatten)]
+    parts: Parts,
+    #[command(flatten)]
     grammar: GrammarArgs,
 }
 
@@ -96,7 +99,8 @@ pub fn transcribe(args: &Args) -> Result<(), CommandError> {
     if let Some(threads) = args.threads {
         options.threads = threads;
     }
-    let mut wanted = args.decoding.options(args.output.deciding());
+    let wanted = args.decoding.options(args.output.deciding());
+    let mut wanted = args.parts.of(wanted);
     wanted.word_timestamps |= args.output.needs_words();
     wanted.grammar = args.grammar.read()?;
     pipeline.check(&wanted).map_err(|e| at_model(&e))?;

@@ -110,9 +110,32 @@ def test_the_command_refuses_what_is_no_sound_that_comes():
     for arguments, sound_bytes, cause in [
         ([], b"", "no sound"),
         ([], b"RIFF0000AVI LIST", "no WAV file"),
-        (["--skip-silence"], b"0" * 64000, "there as a whole"),
         (["/no/such/pipe"], b"", "cannot be read"),
     ]:
         done = listen(*arguments, input=sound_bytes)
         assert done.returncode == 1 and cause in done.stderr.decode(), done.stderr
-    assert listen("--encoding", "mp3", input=b"").returncode == 2
+    for arguments in (["--encoding", "mp3"], ["--skip-silence"], ["--clip-timestamps", "0,1"]):
+        done = listen(*arguments, input=b"")
+        assert done.returncode == 2 and arguments[0] in done.stderr.decode(), done.stderr
+    shown = listen("--help").stdout.decode()
+    assert "--vad" in shown and "--grammar" in shown
+    assert "--skip-silence" not in shown and "--clip-timestamps" not in shown
+
+
+def test_a_stream_has_the_options_of_decoding(tmp_path):
+    transcriber = package.Transcriber(DEMO)
+    spoken, rate = sound("light.wav")
+    grammar = 'root ::= " turn on the light"'
+    for options in [{"beam_size": 3, "patience": 2.0, "length_penalty": 0.5}, {"grammar": grammar},
+                    {"temperature": 0.7}, {"no_repeat_ngram_size": 1}, {"hallucination_silence_threshold": 1.0}]:
+        _, _, transcript = feed(transcriber.stream(rate, **options), spoken, rate // 3)
+        assert transcript == transcriber.transcribe(spoken, rate, vad_filter=True, **options).transcript(), options
+    with pytest.raises(package.Error, match="patience"):
+        transcriber.stream(rate, beam_size=3, patience=-1.0)
+    written = tmp_path / "grammar.gbnf"
+    written.write_text(grammar)
+    pcm = (spoken * 32767).astype("<i2").tobytes()
+    done = listen("--grammar", written, "--rate", rate, input=pcm)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().strip() == transcriber.transcribe(
+        spoken, rate, vad_filter=True, grammar=grammar).transcript().text

@@ -22,7 +22,7 @@ use crosslatch_tasks::{
 };
 
 use crate::CommandError;
-use crate::limits::LimitArgs;
+use crate::limits::{GrammarArgs, LimitArgs};
 use crate::model::{FileArgs, open_model, speech_model};
 use crate::transcribe::Decoding;
 use live::Live;
@@ -72,6 +72,8 @@ pub struct Args {
     file: FileArgs,
     #[command(flatten)]
     decoding: Decoding,
+    #[command(flatten)]
+    grammar: GrammarArgs,
 }
 
 /// What the bytes of the sound are, unless they are a WAV file.
@@ -131,6 +133,7 @@ pub fn listen(args: &Args) -> Result<(), CommandError> {
         options.threads = threads;
     }
     let mut wanted = args.decoding.options(args.format);
+    wanted.grammar = args.grammar.read()?;
     if !args.no_vad {
         wanted.voice.get_or_insert(VoiceFilter::default());
     }

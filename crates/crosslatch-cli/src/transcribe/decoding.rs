@@ -91,15 +91,6 @@ pub struct Decoding {
         allow_negative_numbers = true
     )]
     suppress_tokens: Option<Vec<i64>>,
-    /// Decode parts of the sound only, from second to second, as in 0,30,90,120; without a last end,
-    /// to the end of the sound.
-    #[arg(long, value_name = "START,END", value_delimiter = ',')]
-    clip_timestamps: Vec<f64>,
-    /// Do not decode a second or more in which the sound stays below this level, in decibels of
-    /// full scale.
-    #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
-          default_missing_value = "-45", allow_negative_numbers = true)]
-    skip_silence: Option<f32>,
     /// Decode only what a small network hears as speech: noise, music and silence give no text and take
     /// no time. Times stay those of the recording.
     #[arg(long)]
@@ -118,8 +109,34 @@ pub struct Decoding {
     vad_padding: f64,
 }
 
+/// Which parts to decode of a sound that is there as a whole.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Decoding")]
+pub struct Parts {
+    /// Decode parts of the sound only, from second to second, as in 0,30,90,120; without a last end,
+    /// to the end of the sound.
+    #[arg(long, value_name = "START,END", value_delimiter = ',')]
+    clip_timestamps: Vec<f64>,
+    /// Do not decode a second or more in which the sound stays below this level, in decibels of
+    /// full scale.
+    #[arg(long, value_name = "DB", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-45", allow_negative_numbers = true)]
+    skip_silence: Option<f32>,
+}
+
+impl Parts {
+    /// The options with these parts.
+    pub fn of(&self, options: TranscribeOptions) -> TranscribeOptions {
+        TranscribeOptions {
+            clip_timestamps: self.clip_timestamps.clone(),
+            skip_silence: self.skip_silence,
+            ..options
+        }
+    }
+}
+
 impl Decoding {
-    /// The options for a transcript that will be written in this format.
+    /// The options for a transcript that will be written in this format, of all of its sound.
     pub fn options(&self, format: Format) -> TranscribeOptions {
         let timestamps = match (self.timestamps, self.no_timestamps) {
             (true, _) => Some(true),
@@ -164,8 +181,8 @@ impl Decoding {
             seed: self.seed,
             suppress_tokens: self.suppress_tokens.clone(),
             grammar: None,
-            clip_timestamps: self.clip_timestamps.clone(),
-            skip_silence: self.skip_silence,
+            clip_timestamps: Vec::new(),
+            skip_silence: None,
             voice: self.vad.then_some(VoiceFilter {
                 threshold: self.vad_threshold,
                 min_speech: self.vad_min_speech,

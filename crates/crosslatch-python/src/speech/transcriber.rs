@@ -33,6 +33,16 @@ enum Temperature {
     Several(Vec<f32>),
 }
 
+impl Temperature {
+    /// All of them, in order.
+    fn all(self) -> Vec<f32> {
+        match self {
+            Temperature::One(temperature) => vec![temperature],
+            Temperature::Several(temperatures) => temperatures,
+        }
+    }
+}
+
 /// Whether silence is skipped, or the level below which sound is silence.
 #[derive(FromPyObject)]
 enum Silence {
@@ -204,11 +214,7 @@ impl Transcriber {
             patience,
             no_repeat_ngram_size,
             best_of,
-            temperatures: match temperature {
-                Some(Temperature::One(temperature)) => vec![temperature],
-                Some(Temperature::Several(temperatures)) => temperatures,
-                None => defaults.temperatures,
-            },
+            temperatures: temperature.map_or(defaults.temperatures, Temperature::all),
             compression_ratio_threshold: compression_ratio_threshold
                 .or(defaults.compression_ratio_threshold),
             logprob_threshold: logprob_threshold.or(defaults.logprob_threshold),
@@ -254,9 +260,12 @@ impl Transcriber {
     /// `None`) are fed piece by piece to the stream that this returns.
     ///
     /// Options are those of `transcribe`. With `vad_filter`, nothing is computed while nobody speaks.
+    /// Text is first decoded at the first temperature; further ones are for what is final.
     #[pyo3(signature = (sample_rate = None, *, language = None, task = None, timestamps = None,
                         word_timestamps = false, prompt = None, condition_on_previous_text = None,
-                        hotwords = None, beam_size = None, fallback = false, vad_filter = true,
+                        hotwords = None, beam_size = None, length_penalty = None, patience = None,
+                        no_repeat_ngram_size = None, hallucination_silence_threshold = None,
+                        temperature = None, fallback = false, grammar = None, vad_filter = true,
                         vad_parameters = None))]
     #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn stream(
@@ -270,7 +279,13 @@ impl Transcriber {
         condition_on_previous_text: Option<bool>,
         hotwords: Option<String>,
         beam_size: Option<usize>,
+        length_penalty: Option<f32>,
+        patience: Option<f32>,
+        no_repeat_ngram_size: Option<usize>,
+        hallucination_silence_threshold: Option<f64>,
+        temperature: Option<Temperature>,
         fallback: bool,
+        grammar: Option<&str>,
         vad_filter: bool,
         vad_parameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Stream> {
@@ -288,6 +303,12 @@ impl Transcriber {
             condition_on_previous: condition_on_previous_text,
             hotwords,
             beam_size,
+            length_penalty,
+            patience,
+            no_repeat_ngram_size,
+            hallucination_silence_threshold,
+            temperatures: temperature.map_or(defaults.temperatures, Temperature::all),
+            grammar: crate::options::grammar(grammar)?,
             voice: voice_filter(vad_filter, vad_parameters)?,
             ..defaults
         };

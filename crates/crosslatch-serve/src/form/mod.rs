@@ -18,7 +18,7 @@ use crosslatch_tasks::{Format, Task, TranscribeOptions, WhisperConfig};
 
 pub use values::{SILENT_LEVELS, count, unknown};
 use values::{flag, listed, too_long};
-pub use wishes::{GRANULARITIES, Wishes};
+pub use wishes::{GRANULARITIES, Sound, Wishes, names};
 
 use crate::http::{ApiError, shown};
 use crate::limits::{Limits, Patience};
@@ -27,29 +27,17 @@ use crate::limits::{Limits, Patience};
 /// file it is.
 const MOST_NAME: usize = 128;
 
-/// The fields. Those from `skip_silence` on are this server's own.
-pub const FIELDS: [&str; 20] = [
-    "file",
-    "model",
-    "language",
-    "prompt",
-    "response_format",
-    "temperature",
-    "timestamp_granularities[]",
-    "stream",
-    "skip_silence",
-    "vad_filter",
-    "fallback",
-    "hotwords",
-    "beam_size",
-    "length_penalty",
-    "patience",
-    "no_repeat_ngram_size",
-    "hallucination_silence_threshold",
-    "grammar",
-    "clip_timestamps",
-    "channels",
-];
+/// The fields of a form alone; those that say how to decode are [`wishes::names`].
+const OWN_FIELDS: [&str; 4] = ["file", "response_format", "stream", "channels"];
+
+/// The names of all fields.
+pub fn fields() -> Vec<&'static str> {
+    let wishes = wishes::names(Sound::Whole).map(|name| match name {
+        GRANULARITIES => "timestamp_granularities[]",
+        name => name,
+    });
+    OWN_FIELDS.into_iter().chain(wishes).collect()
+}
 
 /// How to write the transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,7 +136,7 @@ impl Form {
         let Some(name) = field.name().map(str::to_owned) else {
             let message = format!(
                 "a field of the form has no name; there is {}",
-                listed(&FIELDS)
+                listed(&fields())
             );
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         };
@@ -156,7 +144,7 @@ impl Form {
             let message = format!(
                 "there is no field {}; there is {}",
                 shown(&name),
-                listed(&FIELDS)
+                listed(&fields())
             );
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         }
@@ -177,7 +165,7 @@ impl Form {
             "stream" => self.stream = flag("stream", &text)?,
             "channels" => self.channels = flag("channels", &text)?,
             _ if self.wishes.take(&name, &text)? => {}
-            _ => return Err(unknown(&name, &FIELDS)),
+            _ => return Err(unknown(&name, &fields())),
         }
         Ok(())
     }

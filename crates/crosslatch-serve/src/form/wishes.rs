@@ -23,6 +23,42 @@ const DETECTED: &str = "auto";
 /// The name of the field that says whether segments or words get times.
 pub const GRANULARITIES: &str = "timestamp_granularities";
 
+/// The sounds that a request may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sound {
+    /// One that still comes.
+    Coming,
+    /// One that is there as a whole, which can have all that the other can.
+    Whole,
+}
+
+/// The names of what a request may ask for, and of which sounds it may do so at least.
+const NAMES: [(&str, Sound); 16] = [
+    ("model", Sound::Coming),
+    ("language", Sound::Coming),
+    ("prompt", Sound::Coming),
+    ("temperature", Sound::Coming),
+    (GRANULARITIES, Sound::Coming),
+    ("skip_silence", Sound::Whole),
+    ("vad_filter", Sound::Coming),
+    ("fallback", Sound::Coming),
+    ("hotwords", Sound::Coming),
+    ("beam_size", Sound::Coming),
+    ("length_penalty", Sound::Coming),
+    ("patience", Sound::Coming),
+    ("no_repeat_ngram_size", Sound::Coming),
+    ("hallucination_silence_threshold", Sound::Coming),
+    ("grammar", Sound::Coming),
+    ("clip_timestamps", Sound::Whole),
+];
+
+/// The names of what can be asked for of such a sound.
+pub fn names(sound: Sound) -> impl Iterator<Item = &'static str> {
+    let names = NAMES.into_iter();
+    let names = names.filter(move |&(_, least)| sound == Sound::Whole || least == Sound::Coming);
+    names.map(|(name, _)| name)
+}
+
 /// What a request asks for.
 #[derive(Debug, Default)]
 pub struct Wishes {

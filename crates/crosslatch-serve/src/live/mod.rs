@@ -28,9 +28,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-#[cfg(test)]
-pub use start::MEMBERS;
 use start::Start;
+#[cfg(test)]
+#[cfg(test)]
+pub use start::members;
 
 use crate::http::{ApiError, PROTOCOL, shown};
 use crate::service::Service;

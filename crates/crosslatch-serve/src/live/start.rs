@@ -4,32 +4,20 @@ use crosslatch_tasks::audio::{Encoding, PcmFormat};
 use crosslatch_tasks::{Task, TranscribeOptions};
 use serde_json::{Map, Value};
 
-use crate::form::{GRANULARITIES, Wishes, count, unknown};
+use crate::form::{GRANULARITIES, Sound, Wishes, count, names, unknown};
 use crate::http::{ApiError, shown};
 use crate::model::ServedModel;
 
-/// The members. Those from `model` on are fields of a form as well.
-pub const MEMBERS: [&str; 19] = [
-    "type",
-    "task",
-    "encoding",
-    "rate",
-    "channels",
-    "model",
-    "language",
-    "prompt",
-    "temperature",
-    GRANULARITIES,
-    "vad_filter",
-    "fallback",
-    "hotwords",
-    "beam_size",
-    "length_penalty",
-    "patience",
-    "no_repeat_ngram_size",
-    "hallucination_silence_threshold",
-    "grammar",
-];
+/// The members that say what comes; those that say how to decode are fields of a form as well.
+const OWN_MEMBERS: [&str; 5] = ["type", "task", "encoding", "rate", "channels"];
+
+/// The names of all members.
+pub fn members() -> Vec<&'static str> {
+    OWN_MEMBERS
+        .into_iter()
+        .chain(names(Sound::Coming))
+        .collect()
+}
 
 /// Greatest number of bytes in a second of sound.
 const MOST_BYTES: usize = 2 << 20;
@@ -61,8 +49,9 @@ impl Start {
         let mut task = Task::Transcribe;
         let mut wishes = Wishes::default();
         for (name, value) in message {
-            if !MEMBERS.contains(&name.as_str()) {
-                return Err(unknown(name, &MEMBERS));
+            let members = members();
+            if !members.contains(&name.as_str()) {
+                return Err(unknown(name, &members));
             }
             for text in texts(name, value)? {
                 match name.as_str() {

@@ -7,8 +7,8 @@ use axum::http::{Method, Request};
 use serde_json::Value;
 
 use super::scene::{LIGHT, Scene, post, sample};
-use crate::form::FIELDS;
-use crate::live::{MEMBERS, MOST_MESSAGE};
+use crate::form::fields as all_fields;
+use crate::live::{MOST_MESSAGE, members};
 use crate::router::{about, interface};
 
 async fn document(scene: &Scene) -> Value {
@@ -54,7 +54,7 @@ async fn each_field_that_it_names_is_taken_with_each_value_and_there_is_no_other
     let scene = Scene::open();
     let document = document(&scene).await;
     let described: BTreeSet<&str> = fields(&document).keys().map(String::as_str).collect();
-    assert_eq!(described, BTreeSet::from(FIELDS));
+    assert_eq!(described, BTreeSet::from_iter(all_fields()));
     let sound = sample("light.wav");
     for (name, schema) in fields(&document) {
         let mut values: Vec<String> = Vec::new();
@@ -103,7 +103,7 @@ async fn a_live_sound_starts_with_the_members_that_it_names() {
     let start = &document["components"]["schemas"]["Start"]["properties"];
     let described = start.as_object().unwrap().keys().map(String::as_str);
     let described: BTreeSet<&str> = described.collect();
-    assert_eq!(described, BTreeSet::from(MEMBERS));
+    assert_eq!(described, BTreeSet::from_iter(members()));
     let longest = &fields(&document)["prompt"]["maxLength"];
     assert!(longest.as_u64().unwrap() < MOST_MESSAGE as u64);
 }
