@@ -19,6 +19,7 @@ __all__ = [
     "SpeechStream",
     "StreamUpdate",
     "TensorInfo",
+    "TextDeltas",
     "Transcriber",
     "Transcript",
     "Transcription",
@@ -407,6 +408,12 @@ class Transcription:
 
     def __iter__(self) -> Transcription: ...
     def __next__(self) -> Segment: ...
+    def deltas(self) -> TextDeltas:
+        """The text while it is decoded: an iterator over pieces of it, which are whole letters, will not
+        change, and joined are the text of the transcript. They are as long as a token where nothing can
+        refuse a window's text; with thresholds, several draws, `hallucination_silence_threshold`, `batch` or
+        `channels` they are segments. The segments themselves come out of the transcription afterwards."""
+
     @property
     def info(self) -> TranscriptionInfo:
         """What is known before the first segment: language, its probability, duration. If the language
@@ -423,6 +430,13 @@ class Transcription:
 
     def transcript(self) -> Transcript:
         """Decodes what is left and returns the whole, with the segments that came out before."""
+
+@final
+class TextDeltas:
+    """The text of a transcription while it is decoded; `Transcription.deltas` makes one."""
+
+    def __iter__(self) -> TextDeltas: ...
+    def __next__(self) -> str: ...
 
 @final
 class TranscriptionInfo:

@@ -72,5 +72,5 @@ def test_the_examples_of_a_page_print_what_it_says(page, tmp_path, monkeypatch):
 
 
 def test_examples_are_found():
-    assert [language for language, _, _ in blocks(ROOT / "docs/guide/python.md")] == ["python"] * 4
+    assert [language for language, _, _ in blocks(ROOT / "docs/guide/python.md")] == ["python"] * 5
     assert len(blocks(ROOT / "README.md")) == 2

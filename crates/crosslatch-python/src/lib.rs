@@ -42,8 +42,8 @@ mod _engine {
     use super::session::{Output, Session};
     #[pymodule_export]
     use super::speech::{
-        Segment, Stream, Transcriber, Transcript, Transcription, TranscriptionInfo, Update, Word,
-        decode_audio,
+        Deltas, Segment, Stream, Transcriber, Transcript, Transcription, TranscriptionInfo, Update,
+        Word, decode_audio,
     };
     #[pymodule_export]
     use super::text::{Generation, Generator};

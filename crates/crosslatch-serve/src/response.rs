@@ -1,8 +1,9 @@
 //! Transcripts as OpenAI's interface writes them: whole, or event by event.
 //!
-//! Text, SRT and VTT are what the command writes, byte for byte. A stream has one
-//! `transcript.text.delta` for each segment, as soon as it is decoded, and `transcript.text.done`
-//! at the end; the deltas, joined, are the text. A stream in `verbose_json`, which OpenAI's
+//! Text, SRT and VTT are what the command writes, byte for byte. A stream has a
+//! `transcript.text.delta` for all text that will not change, token by token where nothing can refuse it
+//! and else segment by segment, and `transcript.text.done` at the end; the deltas, joined, are the text.
+//! A stream in `verbose_json`, which OpenAI's
 //! interface does not have, says beside that when each segment is spoken
 //! (`transcript.text.segment`, an event that OpenAI sends with speakers) and how much of the sound
 //! is done (`transcript.progress`), and ends with all that a verbose answer has. An error that
@@ -15,7 +16,6 @@ use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use crosslatch_tasks::speech::append_text;
 use crosslatch_tasks::{Segment, Task, Transcript};
 use futures_core::Stream;
 use serde::Serialize;
@@ -137,9 +137,7 @@ pub fn stream(form: &Form, task: Task, replies: Replies) -> Response {
     let events = Events {
         replies,
         verbose: is_verbose.then_some((task, form.wishes.has_words)),
-        text: String::new(),
         segments: 0,
-        ready: None,
     };
     // The second header keeps nginx from collecting events before it sends them on.
     let headers = [(CACHE_CONTROL, "no-cache"), (ACCEL_BUFFERING, "no")];
@@ -151,12 +149,8 @@ struct Events {
     replies: Replies,
     /// If times and progress are told as well: the task, and whether words have times.
     verbose: Option<(Task, bool)>,
-    /// The text so far.
-    text: String,
     /// Number of segments so far.
     segments: usize,
-    /// An event that goes out before the next reply is looked at.
-    ready: Option<String>,
 }
 
 /// The last event of a verbose stream.
@@ -179,15 +173,12 @@ impl Events {
             Reply::Segment(segment) => {
                 let id = self.segments;
                 self.segments += 1;
-                if segment.text.is_empty() {
+                if self.verbose.is_none() || segment.text.is_empty() {
                     return None;
                 }
-                self.ready = self.verbose.map(|_| timed(id, &segment).to_string());
-                let before = self.text.len();
-                append_text(&mut self.text, &segment.text);
-                let delta = &self.text[before..];
-                json!({"type": "transcript.text.delta", "delta": delta})
+                timed(id, &segment)
             }
+            Reply::Text(delta) => json!({"type": "transcript.text.delta", "delta": delta}),
             Reply::Done(transcript) => return Some(self.done(&transcript)),
             Reply::Failed(error) => failed(&error),
         };
@@ -236,9 +227,6 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(data) = self.ready.take() {
-                return Poll::Ready(Some(Ok(Event::default().data(data))));
-            }
             let Some(reply) = ready!(self.replies.poll(context)) else {
                 return Poll::Ready(None);
             };

@@ -129,7 +129,9 @@ impl Service {
                 Some(Reply::Begun) if form.stream => {
                     return Ok(response::stream(&form, task, replies));
                 }
-                Some(Reply::Begun | Reply::Progress { .. } | Reply::Segment(_)) => {}
+                Some(
+                    Reply::Begun | Reply::Progress { .. } | Reply::Text(_) | Reply::Segment(_),
+                ) => {}
                 Some(Reply::Done(transcript)) => {
                     return Ok(response::whole(&form, task, &transcript));
                 }

@@ -69,9 +69,14 @@ def test_a_stream_is_the_text_piece_by_piece(client, long):
     whole = ask(client, long).text
     with ask(client, long, stream=True) as stream:
         *deltas, done = stream
-    assert len(deltas) == 10
-    assert {event.type for event in deltas} == {"transcript.text.delta"}
-    assert "".join(event.delta for event in deltas) == whole
+    # Token by token, or with `fallback` segment by segment.
+    assert len(deltas) >= len(whole.split())
+    with ask(client, long, stream=True, extra_body={"fallback": True}) as stream:
+        *segments, _ = stream
+    assert len(segments) == 10
+    for events in (deltas, segments):
+        assert {event.type for event in events} == {"transcript.text.delta"}
+        assert "".join(event.delta for event in events) == whole
     assert (done.type, done.text) == ("transcript.text.done", whole)
 
 

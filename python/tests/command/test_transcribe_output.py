@@ -204,6 +204,8 @@ def test_a_terminal_shows_times_above_a_bar_that_says_how_fast_it_is(long, tmp_p
     shown = on_a_terminal(short)
     assert len(re.findall(r"\[\d\d:\d\d\.\d{3} --> \d\d:\d\d\.\d{3}\] " + TEXT, shown)) == 20
     assert re.search(r"\d+%  [\d.]+ × real time, \d+:\d\d left +short.wav", shown), shown
+    # Text is shown as it grows, before its line is there.
+    assert shown.count(TEXT.split()[0]) > 20, shown
     quiet = on_a_terminal(short, "-q")
     assert TEXT in quiet and "%" not in quiet
     folder = on_a_terminal(short, "-o", tmp_path)

@@ -62,6 +62,25 @@ def test_segments_come_out_as_they_are_decoded(transcriber):
     assert next(transcription, None) is None
 
 
+def test_text_comes_out_before_its_segment_and_is_all_of_it(transcriber):
+    sound, rate = long_sound(6)
+    for options, pieces in [({}, 20), ({"beam_size": 3, "timestamps": False}, 6), ({"fallback": True}, 1),
+                            ({"batch": 2}, 1), ({"vad_filter": True}, 1)]:
+        transcription = transcriber.transcribe(sound, rate, **options)
+        deltas = list(transcription.deltas())
+        whole = transcription.transcript()
+        assert "".join(deltas) == whole.text and all(deltas)
+        assert len(deltas) >= pieces, options
+    # They can be taken in turns, and nothing is lost when they are left.
+    transcription = transcriber.transcribe(sound, rate)
+    deltas = transcription.deltas()
+    first = next(deltas)
+    segment = next(transcription)
+    assert segment.text.startswith(first)
+    assert first + "".join(deltas) == " ".join([segment.text, *(s.text for s in transcription)])
+    assert transcription.transcript().text.startswith(first) and next(deltas, None) is None
+
+
 def test_the_rest_can_be_left_undecoded(transcriber):
     """A sound whose decoding would take many times as long as this test."""
     transcription = transcriber.transcribe(*long_sound(600))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use console::{Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::terminal::printable;
@@ -40,7 +41,7 @@ impl Screen {
     pub fn decoding(&mut self, name: &str, seconds: f64) {
         self.replace(
             ProgressBar::new(milliseconds(seconds)),
-            "{bar:24} {percent:>3}%{speed} {msg}",
+            "{prefix}{bar:24} {percent:>3}%{speed} {msg}",
             name,
         );
     }
@@ -53,6 +54,20 @@ impl Screen {
     /// Writes a line above the bar.
     pub fn line(&self, line: &str) {
         self.bar.println(line);
+    }
+
+    /// Shows text that is not in a line yet in place of what was shown before: its end, in one line.
+    pub fn text(&self, text: &str) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let columns = usize::from(Term::stderr().size().1).max(20) - 1;
+        let text = printable(text.trim());
+        let end = end_of(&text, columns);
+        self.bar.set_prefix(match end {
+            "" => String::new(),
+            end => format!("{end}\n"),
+        });
     }
 
     /// Runs `write`, which may write to the terminal, while the bar is out of its way.
@@ -86,6 +101,17 @@ impl Screen {
         bar.enable_steady_tick(TICK);
         self.bar = bar;
     }
+}
+
+/// The end of a text that takes at most so many columns.
+fn end_of(text: &str, columns: usize) -> &str {
+    let mut width = 0;
+    let letters = text.char_indices().rev();
+    let fits = letters.take_while(|(_, letter)| {
+        width += measure_text_width(letter.encode_utf8(&mut [0; 4]));
+        width <= columns
+    });
+    fits.last().map_or("", |(start, _)| &text[start..])
 }
 
 /// How fast sound is decoded, as of when the last piece of it was done. What has been done since then
@@ -168,6 +194,18 @@ mod tests {
         assert_eq!(at(20, 15), "  2.0 × real time, 0:35 left ");
         assert_eq!(at(20, 70), "  2.0 × real time, 0:00 left ");
         assert_eq!(at(80, 80), "  1.0 × real time, 0:20 left ");
+    }
+
+    #[test]
+    fn the_end_of_a_text_fits_the_terminal() {
+        for (text, columns, end) in [
+            ("", 5, ""),
+            ("one two", 7, "one two"),
+            ("one two", 5, "e two"),
+            ("一二三", 5, "二三"),
+        ] {
+            assert_eq!(end_of(text, columns), end);
+        }
     }
 
     #[test]

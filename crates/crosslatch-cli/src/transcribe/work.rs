@@ -1,6 +1,6 @@
 //! The sound in work, and what has come of it so far.
 //!
-//! Text is worth having as soon as it is there: it is shown above the bar, or written to standard
+//! Text is worth having as soon as it is there: it is shown above the bar word by word, or written to standard
 //! output if its format can be written piece by piece. All of it is also kept here, because the work
 //! may end early, by Ctrl-C or by an error: what was decoded until then is written like a whole
 //! transcript.
@@ -34,6 +34,8 @@ struct Current {
     index: usize,
     /// What has been decoded.
     transcript: Transcript,
+    /// Text that was told and is in no segment yet.
+    growing: String,
     /// Seconds of the sound that are done.
     done: f64,
     /// Writes segments to standard output, if they go there one by one.
@@ -92,6 +94,7 @@ impl Work {
                 duration,
                 segments: Vec::new(),
             },
+            growing: String::new(),
             done: 0.0,
             writer,
         });
@@ -113,12 +116,20 @@ impl Work {
                 current.done = done;
                 self.screen.done(done);
             }
+            Event::Text(text) => {
+                current.growing.push_str(text);
+                self.screen.text(&current.growing);
+            }
             Event::Segment(segment) => {
                 let transcript = &mut current.transcript;
+                let before = transcript.text.len();
                 if !segment.text.is_empty() {
                     append_text(&mut transcript.text, &segment.text);
                 }
+                let new = transcript.text.len() - before;
+                current.growing = current.growing.get(new..).unwrap_or_default().to_owned();
                 transcript.segments.push(segment.clone());
+                self.screen.text(&current.growing);
                 if let Err(error) = self.show(segment) {
                     return ControlFlow::Break(error);
                 }

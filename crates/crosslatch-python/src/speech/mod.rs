@@ -16,4 +16,4 @@ pub use sound::decode_audio;
 pub use stream::{Stream, Update};
 pub use transcriber::Transcriber;
 pub use transcript::{Segment, Transcript, TranscriptionInfo, Word};
-pub use transcription::Transcription;
+pub use transcription::{Deltas, Transcription};

@@ -1,14 +1,15 @@
-//! A transcript while it is made: an iterator over segments.
+//! A transcript while it is made: an iterator over segments, or over its text.
 //!
 //! Decoding runs in a thread of its own and hands each segment over as soon as it is decoded, so
 //! that the model works on while Python looks at the text, and an interrupt is noticed at once. It
 //! may be a segment or two ahead. If nobody asks any more, decoding ends with the segment in
 //! progress. The language comes before the first segment, so that a caller can know it, and leave,
-//! before anything is written down.
+//! before anything is written down. Text that will not change comes before the segment that it is in, as
+//! soon as the receiver has taken what came before; decoding never waits for it.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct State {
     languages: Option<Vec<SpokenLanguage>>,
     /// Segments that arrived while something else was asked for.
     waiting: VecDeque<Segment>,
+    /// The same for text.
+    text: String,
 }
 
 enum Progress {
@@ -69,7 +72,10 @@ enum Owned<'m> {
 
 enum Message {
     Languages(Vec<SpokenLanguage>),
-    Segment(Segment),
+    /// Text that follows all before it.
+    Text(String),
+    /// A segment, and before it text.
+    Segment(String, Segment),
     Done(Transcript),
     Failed(String),
 }
@@ -97,6 +103,7 @@ impl Transcription {
             progress: Progress::Running(receiver),
             languages: None,
             waiting: VecDeque::new(),
+            text: String::new(),
         };
         Ok(Transcription {
             duration,
@@ -112,14 +119,26 @@ fn decode(
     options: &TranscribeOptions,
     sender: &SyncSender<Message>,
 ) {
-    let mut count = 0;
+    let (mut count, mut text) = (0, String::new());
     let mut observer = |event: Event<'_>| -> ControlFlow<()> {
         let message = match event {
             Event::Progress { .. } => return Continue(()),
             Event::Languages(languages) => Message::Languages(languages.to_vec()),
+            Event::Text(new) => {
+                text.push_str(new);
+                return match sender.try_send(Message::Text(std::mem::take(&mut text))) {
+                    Ok(()) => Continue(()),
+                    // It comes with what follows.
+                    Err(TrySendError::Full(Message::Text(unsent))) => {
+                        text = unsent;
+                        Continue(())
+                    }
+                    Err(_) => Break(()),
+                };
+            }
             Event::Segment(segment) => {
                 count += 1;
-                Message::Segment(Segment::new(count - 1, segment))
+                Message::Segment(std::mem::take(&mut text), Segment::new(count - 1, segment))
             }
         };
         // If it cannot be sent, nobody waits for segments any more.
@@ -160,7 +179,11 @@ impl State {
         };
         match py.detach(move || receiver.recv_timeout(INTERRUPTS)) {
             Ok(Message::Languages(languages)) => self.languages = Some(languages),
-            Ok(Message::Segment(segment)) => self.waiting.push_back(segment),
+            Ok(Message::Text(text)) => self.text.push_str(&text),
+            Ok(Message::Segment(text, segment)) => {
+                self.text.push_str(&text);
+                self.waiting.push_back(segment);
+            }
             Ok(Message::Done(transcript)) => self.progress = Progress::Done(transcript),
             Ok(Message::Failed(error)) => self.progress = Progress::Failed(error),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
@@ -184,6 +207,16 @@ impl State {
         }
     }
 
+    /// Text that is new; `None` at the end.
+    fn new_text(&mut self, py: Python<'_>) -> PyResult<Option<String>> {
+        while self.text.is_empty() {
+            if !self.receive(py)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(std::mem::take(&mut self.text)))
+    }
+
     /// Waits until the languages are known; there are none if nothing but silence was heard.
     fn languages(&mut self, py: Python<'_>) -> PyResult<&[SpokenLanguage]> {
         while self.languages.is_none() && self.receive(py)? {}
@@ -196,6 +229,7 @@ impl State {
             if let Progress::Done(transcript) = &self.progress {
                 // No segment comes out after the whole.
                 self.waiting.clear();
+                self.text.clear();
                 return Ok(transcript.clone());
             }
             self.receive(py)?;
@@ -218,6 +252,14 @@ impl Transcription {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Segment>> {
         self.lock()?.get_mut()?.advance(py)
+    }
+
+    /// The text while it is decoded: an iterator over pieces of it, which are whole letters, will not
+    /// change, and joined are the text of the transcript. They are as long as a token where nothing can
+    /// refuse a window's text; with thresholds, several draws, `hallucination_silence_threshold`, `batch` or
+    /// `channels` they are segments. The segments themselves come out of the transcription afterwards.
+    fn deltas(slf: Py<Self>) -> Deltas {
+        Deltas(slf)
     }
 
     /// What is known before the first segment: language, its probability, duration. If the language
@@ -243,5 +285,20 @@ impl Transcription {
 
     fn __repr__(&self) -> String {
         format!("<crosslatch.Transcription of {:.2} s>", self.duration)
+    }
+}
+
+/// The text of a transcription while it is decoded; `Transcription.deltas` makes one.
+#[pyclass(frozen, name = "TextDeltas", module = "crosslatch")]
+pub struct Deltas(Py<Transcription>);
+
+#[pymethods]
+impl Deltas {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.0.get().lock()?.get_mut()?.new_text(py)
     }
 }

@@ -40,6 +40,8 @@ pub enum Reply {
         /// Seconds in all.
         total: f64,
     },
+    /// Text that follows all before it and will not change; that of a segment comes before it.
+    Text(String),
     /// A segment that will not change any more.
     Segment(Segment),
     /// The whole transcript; the last reply.

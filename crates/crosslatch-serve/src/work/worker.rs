@@ -189,6 +189,7 @@ where
                         take_turn(shared, turn, make, aside);
                     }
                 }
+                Event::Text(text) => job.reply(Reply::Text(text.to_owned())),
                 Event::Segment(segment) => job.reply(Reply::Segment(segment.clone())),
                 // The transcript names the language.
                 Event::Languages(_) => {}

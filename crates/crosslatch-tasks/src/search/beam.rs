@@ -23,9 +23,9 @@ use crosslatch::{log_probabilities, next_above};
 use super::ended::Ended;
 use super::hypotheses::{BeamOptions, Continuation, Hypothesis};
 use super::scores::log_sum_exp;
-use super::{Decoder, Generated, Request, SearchError, Sequences};
+use super::{Decoder, Generated, Request, SearchError, Sequences, Told};
 
-/// Follows several hypotheses and returns the best.
+/// Follows several hypotheses and returns the best. `told` is told of what all of them have in common.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -34,13 +34,15 @@ pub fn beam_search<D: Decoder>(
     sequences: &mut Sequences,
     request: &Request<'_>,
     options: BeamOptions,
+    told: &mut Told<'_>,
 ) -> Result<Generated, SearchError<D::Error>> {
-    let ended = beam_search_all(model, sequences, request, options)?;
+    let ended = beam_search_all(model, sequences, request, options, told)?;
     ended.into_iter().next().ok_or_else(|| nothing(request))
 }
 
 /// Follows several hypotheses and returns those that have ended, best first. There are as many as
-/// beams, or as the patience wants, or fewer if the rules allow fewer.
+/// beams, or as the patience wants, or fewer if the rules allow fewer. `told` is told of what all of them
+/// have in common; if it breaks, there is one, as far as it had got.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -49,6 +51,7 @@ pub fn beam_search_all<D: Decoder>(
     sequences: &mut Sequences,
     request: &Request<'_>,
     options: BeamOptions,
+    told: &mut Told<'_>,
 ) -> Result<Vec<Generated>, SearchError<D::Error>> {
     request.check()?;
     let beams = options.beams.max(1);
@@ -67,6 +70,7 @@ pub fn beam_search_all<D: Decoder>(
         logprobs: Vec::new(),
     }];
     let mut ended = Ended::new(*request, options);
+    let mut count_told = 0;
     let mut row = Vec::new();
     loop {
         let mut best = Vec::with_capacity(kept + 1);
@@ -109,6 +113,14 @@ pub fn beam_search_all<D: Decoder>(
         if next.is_empty() || ended.is_enough(&next) {
             ended.stop(next);
             break;
+        }
+        let shared = ended.shared(&next);
+        if shared.len() > count_told {
+            count_told = shared.len();
+            if told(shared).is_break() {
+                let best = next.into_iter().next();
+                return Ok(best.map(|text| ended.generated(text)).into_iter().collect());
+            }
         }
         unfinished = next;
     }

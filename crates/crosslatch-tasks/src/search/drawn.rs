@@ -8,7 +8,7 @@
 
 use super::scores::Choice;
 use super::single::{draw, keep_best};
-use super::{Decoder, Generated, Request, Sampling, SearchError, Sequences, sample};
+use super::{Decoder, Generated, Request, Sampling, SearchError, Sequences, Told, sample};
 
 /// A text that is being drawn.
 struct Text {
@@ -51,7 +51,7 @@ impl Text {
 }
 
 /// Draws `count` texts and returns the most probable; its `score` is what they were compared by.
-/// With a `count` of 1 this is [`sample`].
+/// With a `count` of 1 this is [`sample`]; with more, `told` is told of nothing before one has won.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -61,9 +61,10 @@ pub fn sample_best<D: Decoder>(
     request: &Request<'_>,
     sampling: Sampling<'_>,
     count: usize,
+    told: &mut Told<'_>,
 ) -> Result<Generated, SearchError<D::Error>> {
     if count <= 1 {
-        return sample(model, sequences, request, sampling);
+        return sample(model, sequences, request, sampling, told);
     }
     request.check()?;
     let held = model
@@ -134,6 +135,7 @@ pub fn sample_best<D: Decoder>(
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::ops::ControlFlow;
 
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
@@ -211,7 +213,8 @@ mod tests {
             random: &mut random,
         };
         let (mut model, mut held) = (Hashed::new(sequences), Sequences::default());
-        sample_best(&mut model, &mut held, &request, sampling, count).unwrap()
+        let told = &mut |_: &[u32]| ControlFlow::Continue(());
+        sample_best(&mut model, &mut held, &request, sampling, count, told).unwrap()
     }
 
     /// The mean log-probability of a text, computed from the scores alone.

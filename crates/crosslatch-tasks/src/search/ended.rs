@@ -75,6 +75,19 @@ impl<'r> Ended<'r> {
         next
     }
 
+    /// What all texts begin with, those that have ended and those that go on: so will the one that wins.
+    pub fn shared<'t>(&self, going: &'t [Hypothesis]) -> &'t [u32] {
+        let prompt = self.request.prompt.len();
+        let Some((first, others)) = going.split_first() else {
+            return &[];
+        };
+        let first = &first.tokens[prompt..];
+        let others = others.iter().map(|text| &text.tokens[prompt..]);
+        let all = others.chain(self.texts.iter().map(|text| &text.tokens[..]));
+        let common = |text: &[u32]| first.iter().zip(text).take_while(|(a, b)| a == b).count();
+        &first[..all.map(common).min().unwrap_or(first.len())]
+    }
+
     /// Whether there are enough, while these texts are unfinished.
     pub fn is_enough(&self, unfinished: &[Hypothesis]) -> bool {
         let is_full = self.texts.len() >= self.enough();
@@ -122,7 +135,8 @@ impl<'r> Ended<'r> {
         }
     }
 
-    fn generated(&self, mut text: Hypothesis) -> Generated {
+    /// A text as it is now.
+    pub fn generated(&self, mut text: Hypothesis) -> Generated {
         let mut tokens = text.tokens.split_off(self.request.prompt.len());
         let generated = tokens.len();
         let end = tokens.pop_if(|token| self.request.eos.contains(token));

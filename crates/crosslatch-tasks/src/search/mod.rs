@@ -5,7 +5,8 @@
 //! allowed is the caller's business. The caller gives a [`Decoder`], a prompt, a list of
 //! [rules](crate::rules), the tokens that end a text, and a greatest length ([`Request`]). It gets
 //! the tokens ([`Generated`]) from [`greedy`], [`sample`], [`sample_best`] or [`beam_search`]. Speech and text use
-//! the same functions.
+//! the same functions. Who wants to see a text while it is made is told after each step which of its
+//! tokens will not change ([`Told`]).
 //!
 //! The results are those of transformers' `generate` (5.23) with the same settings, and with a
 //! [patience](EarlyStopping::Patience) those of openai-whisper.
@@ -25,7 +26,13 @@ pub(crate) use scores::{log_sum_exp, probabilities_among, probability};
 pub use sequences::Sequences;
 pub use single::{Sampling, greedy, sample};
 
+use std::ops::ControlFlow;
+
 use crate::rules::{History, Rule};
+
+/// Who is told, as the search goes on, of the tokens after the prompt that will not change: each time of
+/// all of them. If it breaks, the text ends there.
+pub type Told<'t> = dyn FnMut(&[u32]) -> ControlFlow<()> + 't;
 
 /// A decoder that keeps the self-attention cache of one or several *sequences* between calls.
 ///
@@ -169,7 +176,8 @@ impl Request<'_> {
 pub struct Generated {
     /// The tokens after the prompt, without the one that ended the text.
     pub tokens: Vec<u32>,
-    /// The token that ended the text; `None` if the text was cut off at the greatest length.
+    /// The token that ended the text; `None` if the text was cut off, at the greatest length or because
+    /// nobody wants more of it.
     pub end: Option<u32>,
     /// Natural logarithm of the probability of each token among those allowed.
     pub logprobs: Vec<f32>,

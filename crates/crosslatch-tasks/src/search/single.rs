@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
 use super::scores::{Choice, choose, highest, log_sum_exp};
-use super::{Decoder, Generated, Request, SearchError, Sequences};
+use super::{Decoder, Generated, Request, SearchError, Sequences, Told};
 
 /// How to draw a token at random.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Sampling<'r> {
     pub random: &'r mut ChaCha8Rng,
 }
 
-/// Takes the best token at each step.
+/// Takes the best token at each step. `told` is told of each.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -29,11 +29,12 @@ pub fn greedy<D: Decoder>(
     model: &mut D,
     sequences: &mut Sequences,
     request: &Request<'_>,
+    told: &mut Told<'_>,
 ) -> Result<Generated, SearchError<D::Error>> {
-    one_by_one(model, sequences, request, |scores| choose(scores))
+    one_by_one(model, sequences, request, told, |scores| choose(scores))
 }
 
-/// Draws each token at random, with the probabilities that `sampling` gives.
+/// Draws each token at random, with the probabilities that `sampling` gives. `told` is told of each.
 ///
 /// # Errors
 /// Any [`SearchError`].
@@ -42,6 +43,7 @@ pub fn sample<D: Decoder>(
     sequences: &mut Sequences,
     request: &Request<'_>,
     sampling: Sampling<'_>,
+    told: &mut Told<'_>,
 ) -> Result<Generated, SearchError<D::Error>> {
     let Sampling {
         temperature,
@@ -49,7 +51,7 @@ pub fn sample<D: Decoder>(
         random,
     } = sampling;
     let mut sorted = Vec::new();
-    one_by_one(model, sequences, request, |scores| {
+    one_by_one(model, sequences, request, told, |scores| {
         keep_best(scores, top_k, &mut sorted);
         draw(scores, temperature, random)
     })
@@ -62,6 +64,7 @@ fn one_by_one<D: Decoder>(
     model: &mut D,
     sequences: &mut Sequences,
     request: &Request<'_>,
+    told: &mut Told<'_>,
     mut choose: impl FnMut(&mut [f32]) -> Result<Choice, &'static str>,
 ) -> Result<Generated, SearchError<D::Error>> {
     request.check()?;
@@ -87,6 +90,9 @@ fn one_by_one<D: Decoder>(
         } else {
             tokens.push(choice.token);
             logprobs.push(choice.logprob);
+            if told(&tokens[request.prompt.len()..]).is_break() {
+                break;
+            }
         }
     }
     let avg_logprob = (total / f64::from(steps)) as f32;

@@ -237,10 +237,15 @@ impl Whole<'_> {
         let whole = &mut self.transcript;
         whole.language = whole.language.take().or(piece.language);
         for segment in piece.segments {
+            let before = whole.text.len();
+            let mut flow = ControlFlow::Continue(());
             if !segment.text.is_empty() {
                 join::append(&mut whole.text, &segment.text);
+                flow = observer(Event::Text(&whole.text[before..]));
             }
-            let flow = observer(Event::Segment(&segment));
+            if flow.is_continue() {
+                flow = observer(Event::Segment(&segment));
+            }
             whole.segments.push(segment);
             flow?;
         }

@@ -51,7 +51,9 @@ pub fn transcribe_channels<E>(
                     total,
                 }),
                 Event::Languages(_) if index == 0 => observer(event),
-                Event::Languages(_) | Event::Segment(_) => ControlFlow::Continue(()),
+                Event::Languages(_) | Event::Text(_) | Event::Segment(_) => {
+                    ControlFlow::Continue(())
+                }
             };
             flow
         };
@@ -70,7 +72,11 @@ pub fn transcribe_channels<E>(
     whole.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
     for segment in &whole.segments {
         if !segment.text.is_empty() {
+            let before = whole.text.len();
             join::append(&mut whole.text, &segment.text);
+            if flow.is_continue() {
+                flow = observer(Event::Text(&whole.text[before..]));
+            }
         }
         if flow.is_continue() {
             flow = observer(Event::Segment(segment));

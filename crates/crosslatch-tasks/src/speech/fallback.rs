@@ -50,6 +50,16 @@ impl Thresholds {
         Ok(thresholds)
     }
 
+    /// Whether a text will be kept whatever it is; `is_last` says that there is no other try.
+    pub fn keep_any(&self, is_last: bool, no_speech: Option<f32>) -> bool {
+        let may_be_silent = match (no_speech, self.no_speech) {
+            (Some(probability), Some(most)) => probability > most,
+            _ => false,
+        };
+        let has_bounds = self.compression_ratio.is_some() || self.logprob.is_some();
+        !may_be_silent && (is_last || !has_bounds)
+    }
+
     pub fn judge(&self, ratio: f32, avg_logprob: f32, no_speech: Option<f32>) -> Verdict {
         let repeats = self.compression_ratio.is_some_and(|most| ratio > most);
         let doubts = self.logprob.is_some_and(|least| avg_logprob < least);
@@ -115,6 +125,33 @@ mod tests {
             no_speech: None,
         };
         assert_eq!(none.judge(9.0, -9.0, None), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_text_that_is_kept_whatever_it_is_passes_with_any_measures() {
+        let mut kept = 0;
+        for which in 0..8 {
+            let thresholds = Thresholds {
+                compression_ratio: ALL.compression_ratio.filter(|_| which & 1 != 0),
+                logprob: ALL.logprob.filter(|_| which & 2 != 0),
+                no_speech: ALL.no_speech.filter(|_| which & 4 != 0),
+            };
+            for no_speech in [None, Some(0.5), Some(0.7)] {
+                for is_last in [false, true] {
+                    if !thresholds.keep_any(is_last, no_speech) {
+                        continue;
+                    }
+                    kept += 1;
+                    for (ratio, logprob) in [(1.0, -0.1), (9.0, -0.1), (1.0, -9.0), (9.0, -9.0)] {
+                        let verdict = thresholds.judge(ratio, logprob, no_speech);
+                        assert!(
+                            verdict == Verdict::Keep || (is_last && verdict == Verdict::TryAgain)
+                        );
+                    }
+                }
+            }
+        }
+        assert!(kept > 20, "{kept}");
     }
 
     /// `len(b) / len(zlib.compress(b))` of Python's zlib 1.2.13, with two bytes for each token.

@@ -15,6 +15,7 @@ mod channels;
 mod clips;
 mod context;
 mod cursor;
+mod deltas;
 mod fallback;
 mod followed;
 mod join;
@@ -68,6 +69,10 @@ pub enum Event<'a> {
     /// found, most probable first; or the one that was asked for, or is the only one, as certain;
     /// or none, if the model's prompt names none.
     Languages(&'a [SpokenLanguage]),
+    /// Text that follows all text before it, and will not change: whole letters. All such texts, joined,
+    /// are the text of the transcript, and those of a segment come before it. Where nothing can refuse a
+    /// window's text, they come as its tokens are decoded.
+    Text(&'a str),
     /// A segment has been decoded and will not change.
     Segment(&'a Segment),
 }

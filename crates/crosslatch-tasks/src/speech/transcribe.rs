@@ -15,6 +15,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::context::{Context, wants_history};
 use super::cursor::Cursor;
+use super::deltas::Deltas;
 use super::fallback::Thresholds;
 use super::followed::{Followed, Sound};
 use super::options::TranscribeOptions;
@@ -108,8 +109,9 @@ impl SpeechPipeline {
     }
 
     /// Transcribes `samples` as [`SpeechPipeline::transcribe`] does. `observer` is told of each
-    /// segment as soon as it is decoded, and of progress at the start and after each window. If it
-    /// breaks, the transcript ends there.
+    /// segment as soon as it is decoded, of text before that if it is certain to stay, and of progress at
+    /// the start and after each window. If it breaks, the transcript ends there; if it does so at a text,
+    /// with that.
     ///
     /// # Errors
     /// Any [`TranscribeError`].
@@ -225,7 +227,22 @@ impl SpeechPipeline {
                     break;
                 }
             }
-            let decoded = windows.decode(&context.prompt(&own), own.len(), cursor.frames())?;
+            let mut deltas = Deltas::new(&self.tokenizer, &plan, &transcript.text);
+            let mut told = |tokens: &[u32]| {
+                // Segments may still be judged. A tokenizer that fails does so at the segment again.
+                let new = match inventions {
+                    None => deltas.take(tokens).unwrap_or_default(),
+                    Some(_) => String::new(),
+                };
+                if !new.is_empty() {
+                    flow = observer(Event::Text(&new));
+                }
+                flow
+            };
+            let prompt = context.prompt(&own);
+            let decoded = windows.decode(&prompt, own.len(), cursor.frames(), &mut told)?;
+            // What was told before the observer had enough is kept.
+            let is_cut = flow.is_break();
             context.uses_history = uses_history && decoded.temperature < TRUSTED_TEMPERATURE;
             let (offset, end) = (cursor.seconds(), cursor.window_end().min(total));
             if decoded.is_silent {
@@ -256,14 +273,20 @@ impl SpeechPipeline {
                     }
                 }
                 for segment in segments {
-                    if flow.is_break() {
+                    if flow.is_break() && !is_cut {
                         break;
                     }
                     context.add(&segment.tokens, plan.time_zero());
                     if !segment.text.is_empty() {
                         join::append(&mut transcript.text, &segment.text);
                     }
-                    flow = observer(Event::Segment(&segment));
+                    let rest = deltas.rest(&transcript.text);
+                    if flow.is_continue() && !rest.is_empty() {
+                        flow = observer(Event::Text(rest));
+                    }
+                    if flow.is_continue() {
+                        flow = observer(Event::Segment(&segment));
+                    }
                     transcript.segments.push(segment);
                 }
             }

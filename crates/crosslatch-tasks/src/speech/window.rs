@@ -4,6 +4,8 @@
 //! over one encoder output. [`Sequences`] makes sure that a pass feeds only what the pass before
 //! did not, so that the keys and values of the encoder's output are computed only once.
 
+use std::ops::ControlFlow;
+
 use rand_chacha::ChaCha8Rng;
 
 use super::fallback::{Thresholds, Verdict, compression_ratio};
@@ -13,7 +15,7 @@ use super::{SpeechModel, TranscribeError};
 use crate::config::OptionsError;
 use crate::rules::Rule;
 use crate::search::{
-    Generated, HeadWeights, Request, Sampling, SearchError, Sequences, beam_search, greedy,
+    Generated, HeadWeights, Request, Sampling, SearchError, Sequences, Told, beam_search, greedy,
     probabilities_among, probability, sample_best,
 };
 
@@ -88,15 +90,17 @@ impl<M: SpeechModel> Windows<'_, M> {
     }
 
     /// Decodes the encoded window, of which `frames` are sound, after a prompt, of which the last `own`
-    /// tokens are the window's own. Whether this succeeds or not, the decoder is paused afterwards.
+    /// tokens are the window's own. `told` is told of tokens that will not change, if no text of the window
+    /// can be refused. Whether this succeeds or not, the decoder is paused afterwards.
     pub fn decode(
         &mut self,
         prompt: &[u32],
         own: usize,
         frames: usize,
+        told: &mut Told<'_>,
     ) -> Result<Decoded, TranscribeError<M::Error>> {
         let windows = PauseOnDrop(self);
-        let mut decoded = windows.0.attempts(prompt, own)?;
+        let mut decoded = windows.0.attempts(prompt, own, told)?;
         if let (Some(filter), false) = (windows.0.words, decoded.is_silent) {
             let ends = windows.0.ends(prompt, &decoded.generated, frames, filter)?;
             decoded.ends = Some(ends);
@@ -133,6 +137,7 @@ impl<M: SpeechModel> Windows<'_, M> {
         &mut self,
         prompt: &[u32],
         own: usize,
+        told: &mut Told<'_>,
     ) -> Result<Decoded, TranscribeError<M::Error>> {
         let seconds = self.seconds;
         let request = Request {
@@ -151,6 +156,10 @@ impl<M: SpeechModel> Windows<'_, M> {
         let mut attempts = self.temperatures.iter().copied().peekable();
         loop {
             let temperature = attempts.next().unwrap_or(0.0);
+            let is_last = attempts.peek().is_none();
+            let is_kept = self.thresholds.keep_any(is_last, no_speech);
+            let nobody: &mut Told<'_> = &mut |_| ControlFlow::Continue(());
+            let told: &mut Told<'_> = if is_kept { &mut *told } else { nobody };
             let generated = if temperature > 0.0 {
                 let sampling = Sampling {
                     temperature,
@@ -163,11 +172,13 @@ impl<M: SpeechModel> Windows<'_, M> {
                     &request,
                     sampling,
                     self.best_of,
+                    told,
                 )
             } else if self.plan.beam().beams > 1 {
-                beam_search(self.model, &mut self.sequences, &request, self.plan.beam())
+                let beam = self.plan.beam();
+                beam_search(self.model, &mut self.sequences, &request, beam, told)
             } else {
-                greedy(self.model, &mut self.sequences, &request)
+                greedy(self.model, &mut self.sequences, &request, told)
             };
             let mut generated = generated.map_err(|e| at(seconds, e))?;
             // The end token counts, as in transformers.
@@ -179,7 +190,7 @@ impl<M: SpeechModel> Windows<'_, M> {
             let verdict = self
                 .thresholds
                 .judge(ratio, generated.avg_logprob, no_speech);
-            if verdict == Verdict::TryAgain && attempts.peek().is_some() {
+            if verdict == Verdict::TryAgain && !is_last {
                 continue;
             }
             return Ok(Decoded {

@@ -1,5 +1,7 @@
 //! The loop over texts.
 
+use std::ops::ControlFlow;
+
 use super::alignment::alignment;
 use super::languages::Languages;
 use super::source::source_tokens;
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::config::{ConfigError, OptionsError};
 use crate::rules::Rule;
-use crate::search::{Generated, Request, Sequences, beam_search_all, greedy};
+use crate::search::{Generated, Request, Sequences, Told, beam_search_all, greedy};
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
 /// The way from text to text around a text model: tokens, decoding, tokens again.
@@ -99,9 +101,11 @@ impl TextPipeline {
             max_length: plan.max_length(),
         };
         let mut sequences = Sequences::default();
+        // Texts are short, and shown when they are done.
+        let told: &mut Told<'_> = &mut |_| ControlFlow::Continue(());
         let generated = match plan.beam().beams {
-            1 => vec![greedy(model, &mut sequences, &request)?],
-            _ => beam_search_all(model, &mut sequences, &request, plan.beam())?,
+            1 => vec![greedy(model, &mut sequences, &request, told)?],
+            _ => beam_search_all(model, &mut sequences, &request, plan.beam(), told)?,
         };
         let is_own: Vec<bool> = is_around.into_iter().map(|is_around| !is_around).collect();
         let mut texts = Vec::new();

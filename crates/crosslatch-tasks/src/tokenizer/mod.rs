@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use serde::de::IgnoredAny;
-use tokenizers::Tokenizer;
+use tokenizers::{DecoderWrapper, Tokenizer};
 
 use vocabulary::PieceTokenizer;
 
@@ -157,6 +157,20 @@ impl TextTokenizer {
             Inner::Pieces(pieces) => guarded(|| Ok(pieces.decode(tokens)?)),
         };
         text.map_err(TokenizerError::Decode)
+    }
+
+    /// Whether the text of more tokens begins with that of fewer, but for a letter that ends in the middle.
+    pub(crate) fn is_steady(&self) -> bool {
+        let Inner::Json(json) = &self.inner else {
+            return false;
+        };
+        let writes_on = |decoder: &DecoderWrapper| {
+            matches!(
+                decoder,
+                DecoderWrapper::ByteLevel(_) | DecoderWrapper::Metaspace(_)
+            )
+        };
+        json.get_decoder().is_none_or(writes_on)
     }
 
     /// The bytes of each token by its id; `None` for those that are not text.

@@ -127,7 +127,7 @@ fn conversation(stop_after: usize) -> (Transcript, Vec<String>, Vec<f64>) {
         match event {
             Event::Segment(segment) => told.push(segment.text.clone()),
             Event::Progress { done, .. } => progress.push(done),
-            Event::Languages(_) => {}
+            Event::Languages(_) | Event::Text(_) => {}
         }
         match told.len() + progress.len() < stop_after {
             true => ControlFlow::Continue(()),

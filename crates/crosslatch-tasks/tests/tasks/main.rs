@@ -3,6 +3,7 @@
 mod audio;
 mod batch;
 mod channels;
+mod deltas;
 mod features;
 
 mod longform;

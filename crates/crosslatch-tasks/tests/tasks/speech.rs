@@ -210,7 +210,7 @@ fn the_language_is_told_before_the_first_segment_with_its_probability() {
                 match event {
                     Event::Languages(languages) => told.push(languages.to_vec()),
                     Event::Segment(_) => assert_eq!(told.len(), 1),
-                    Event::Progress { .. } => {}
+                    Event::Progress { .. } | Event::Text(_) => {}
                 }
                 ControlFlow::Continue(())
             });

@@ -78,7 +78,7 @@ fn read(name: &str) -> Vec<f32> {
 }
 
 /// All recordings, one behind the other with silence between them, which is not quite silent.
-fn long() -> Vec<f32> {
+pub fn long() -> Vec<f32> {
     let names = [
         "light.wav",
         "timer.wav",

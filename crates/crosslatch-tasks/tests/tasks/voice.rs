@@ -214,6 +214,7 @@ fn transcribe(samples: &[f32], batch: Option<usize>) -> (Transcript, usize, Vec<
             }
             Event::Segment(segment) => seen.push(segment.clone()),
             Event::Languages(languages) => assert_eq!(languages[0].code, "en"),
+            Event::Text(_) => {}
         }
         ControlFlow::Continue(())
     };

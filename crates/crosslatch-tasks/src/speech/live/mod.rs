@@ -355,7 +355,8 @@ impl SpeechPipeline {
         windows.encode(0.0, &features, self.features.mels(), self.features.frames())?;
         let own = windows.own_prompt()?;
         let frames = self.features.frames_of(samples.len());
-        let decoded = windows.decode(&context.prompt(&own), own.len(), frames)?;
+        let nobody = &mut |_: &[u32]| ControlFlow::Continue(());
+        let decoded = windows.decode(&context.prompt(&own), own.len(), frames, nobody)?;
         if decoded.is_silent {
             return Ok(Heard::default());
         }

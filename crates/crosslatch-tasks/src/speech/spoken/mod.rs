@@ -138,7 +138,7 @@ impl<'a> Spoken<'a> {
     /// Tells `observer` of an event with the times of the recording.
     fn tell(&self, event: Event<'_>, observer: &mut Observer<'_>) -> ControlFlow<()> {
         match event {
-            Event::Languages(_) => observer(event),
+            Event::Languages(_) | Event::Text(_) => observer(event),
             Event::Segment(segment) => {
                 let mut segment = segment.clone();
                 self.splice.parts().restore(&mut segment);
