@@ -1,11 +1,14 @@
 """How late text is while somebody speaks: `crosslatch listen`, fed in real time.
 
-    python python/benches/live.py MODEL RECORDING… [--precision P]
+    python python/benches/live.py MODEL RECORDING… [--precision P] [--computed]
 
 Recordings are WAV files.  For each it prints how many seconds after the end of a word (by `--word-timestamps`) its
-text was shown, and was certain; the processor time as a share of one core; and the time from the end of the sound
+text was first shown as it is in the end, and was certain; the processor time as a share of one core; and the time from the end of the sound
 to the final text, which has to be that of `transcribe --vad`.  Words that the model wrote otherwise before the final
 text are counted apart.
+
+By the clock, all of that says something only if nothing else runs.  `--computed` feeds `Transcriber.stream` with one
+thread instead, and has its clock go on by the processor time of each decoding: so late would text be on one free core.
 """
 
 import argparse
@@ -19,11 +22,15 @@ import time
 import wave
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "python" / "tests"))
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "python" / "tests")]
+
+import crosslatch  # noqa: E402
 
 from conftest import TARGET  # noqa: E402
-from delays import delays, words_of  # noqa: E402
+from delays import delays, shown  # noqa: E402
 
 PIECE = 0.05
 
@@ -68,23 +75,43 @@ def followed(model, file, flags):
     return messages, spent, messages[-1][1] - ended
 
 
+def computed(model, file, precision):
+    """What `followed` returns, by a clock that counts sound and the processor time of one thread."""
+    with wave.open(str(file)) as sound:
+        rate, samples = sound.getframerate(), np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+    stream = crosslatch.Transcriber(model, precision=precision, threads=1).stream(rate)
+    messages, spent, clock, fed = [], 0.0, 0.0, 0
+    while fed < len(samples):
+        clock = max(clock, (fed / rate) + PIECE)
+        there = min(len(samples), int(clock * rate))
+        begun = time.process_time()
+        update = stream.feed(samples[fed:there])
+        took = time.process_time() - begun
+        fed, clock, spent = there, clock + took, spent + took
+        if update:
+            messages.append(({"type": "text", "certain": update.certain, "tentative": update.tentative}, clock))
+    clock, begun = max(clock, len(samples) / rate), time.process_time()
+    update, transcript = stream.finish()
+    took = time.process_time() - begun
+    last = clock + took
+    messages.append(({"type": "text", "certain": update.certain, "tentative": update.tentative}, last))
+    messages.append(({"type": "transcript", "text": transcript.text, "duration": transcript.duration}, last))
+    return messages, spent + took, last - len(samples) / rate
+
+
 def processor_time(pid):
     """Seconds that a running process has used (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def shown(messages):
-    """[(text, when it was first shown)]: words beyond those that were shown before."""
-    told, count, open_words = [], 0, 0
+def lines(messages):
+    """[(all text that is shown, when)]."""
+    certain, told = "", []
     for message, when in messages:
         if message["type"] == "text":
-            certain = words_of(message["certain"])
-            words = certain + words_of(message["tentative"])
-            new = words[max(0, count - open_words):]
-            told += [(word, when) for word in new]
-            open_words += len(certain)
-            count = max(count, open_words + len(words) - len(certain))
+            certain += message["certain"]
+            told.append((certain + message["tentative"], when))
     return told
 
 
@@ -99,17 +126,21 @@ def main():
     parser.add_argument("model")
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--precision", default="f32")
+    parser.add_argument("--computed", action="store_true")
     arguments = parser.parse_args()
     flags = ["--precision", arguments.precision]
     print("| recording | shown | certain | share of one core | to the final text | written otherwise before |")
     print("|---|---|---|---|---|---|")
     for file in arguments.recordings:
         text, words = spoken(arguments.model, file, flags)
-        messages, spent, last = followed(arguments.model, file, flags)
+        if arguments.computed:
+            messages, spent, last = computed(arguments.model, file, arguments.precision)
+        else:
+            messages, spent, last = followed(arguments.model, file, flags)
         assert messages[-1][0]["text"] == text, (messages[-1][0]["text"], text)
         certain = [(message["certain"], when) for message, when in messages if message["type"] == "text"]
         late, other = delays(words, certain)
-        seen, _ = delays(words, shown(messages))
+        seen, _ = shown(words, lines(messages))
         seconds = messages[-1][0]["duration"]
         print(f"| {file.name}, {seconds:.0f} s | {line(seen)} | {line(late)} | {spent / seconds:.0%} | {last:.2f} s "
               f"| {other} of {len(words)} |", flush=True)

@@ -4,8 +4,8 @@
 //! writes for its last second changes as it hears more. What two decodings in a row agree on, from the
 //! beginning, is certain (LocalAgreement-2: Liu, Spanakis and Niehues, 2020; whisper_streaming). With a
 //! decoding for each second, the second of two may come two seconds after a word; so a word is certain
-//! after one if that heard it *firmly*: it was probable, and enough of the sound followed it. What is
-//! certain is never taken back. If a later decoding has it otherwise, it is laid beside what is certain so
+//! after one if that heard it *firmly*: enough of the sound followed it for how probable it was. Each word
+//! may be certain for the one reason or the other. What is certain is never taken back. If a later decoding has it otherwise, it is laid beside what is certain so
 //! that they differ least, and only what follows counts.
 //!
 //! The unit is a word or a mark, as Unicode's rules of segmentation have them, so a letter is never cut,
@@ -159,21 +159,17 @@ fn through_last_word(atoms: &[Atom]) -> usize {
     last.map_or(0, |last| last + 1)
 }
 
-/// How many atoms of `new` there are up to the last word in a row that `old` has as well.
-fn agreed(old: &[Atom], new: &[Atom]) -> usize {
+/// How many atoms of `new` there are up to the last word in a row that was heard firmly, or that `old` has
+/// as well in its place.
+fn sure(old: &[Atom], new: &[Atom]) -> usize {
     let mut old = old.iter().filter(|atom| atom.is_word());
-    let same = |atom: &&Atom| {
-        !atom.is_word() || old.next().is_some_and(|before| before.cost_of(atom) == 0)
+    let is_sure = |atom: &&Atom| {
+        let before = atom.is_word().then(|| old.next()).flatten();
+        let is_same = before.is_some_and(|before| before.cost_of(atom) == 0);
+        !atom.is_word() || atom.is_firm || is_same
     };
-    let count = new.iter().take_while(same).count();
+    let count = new.iter().take_while(is_sure).count();
     through_last_word(&new[..count])
-}
-
-/// How many atoms there are up to the last word in a row that was heard firmly.
-fn firm(heard: &[Atom]) -> usize {
-    let is_firm = |atom: &&Atom| !atom.is_word() || atom.is_firm;
-    let count = heard.iter().take_while(is_firm).count();
-    through_last_word(&heard[..count])
 }
 
 /// What is certain of a text, and what was heard last of the rest.
@@ -196,7 +192,7 @@ impl Agreement {
         let rest = heard.split_off(known);
         let agreed = match is_over {
             true => through_last_word(&rest),
-            false => agreed(&self.rest, &rest).max(firm(&rest)),
+            false => sure(&self.rest, &rest),
         };
         self.rest = rest;
         self.commit(agreed)
@@ -415,6 +411,13 @@ mod tests {
         let third = heard("Ask not, what your country can", &[(26, true), (30, false)]);
         assert_eq!(text.hear(&third, false), " country");
         assert_eq!(text.tentative(), " can");
+        // So are words of which each is one or the other.
+        let ends = [(31, true), (34, false), (38, true), (42, false)];
+        let fourth = heard("Ask not, what your country cant do for you", &ends);
+        assert_eq!(text.hear(&fourth, false), " cant");
+        let ends = [(34, false), (38, true), (42, false)];
+        let fifth = heard("Ask not, what your country cant do for us", &ends);
+        assert_eq!(text.hear(&fifth, false), " do for");
     }
 
     #[test]
