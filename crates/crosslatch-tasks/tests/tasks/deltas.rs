@@ -92,7 +92,11 @@ fn tokens_are_told_at_once_where_nothing_can_refuse_them() {
         let tell = |event: Event<'_>| told.take(event);
         let transcript = pipeline.transcribe_with(&mut session, &samples, &options, tell);
         told.check(&transcript.unwrap());
-        assert!(told.pieces > 2 * told.segments, "{} {options:?}", told.pieces);
+        assert!(
+            told.pieces > 2 * told.segments,
+            "{} {options:?}",
+            told.pieces
+        );
     }
     let held = [
         plain.clone().with_fallback(),
@@ -145,7 +149,9 @@ fn a_break_at_a_text_ends_the_transcript_with_it() {
             beam_size,
             ..TranscribeOptions::default()
         };
-        let whole = pipeline.transcribe(&mut session, &samples, &options).unwrap();
+        let whole = pipeline
+            .transcribe(&mut session, &samples, &options)
+            .unwrap();
         let first = &whole.segments[0].text;
         for wanted in [1, 2, 5] {
             let (mut text, mut count, mut is_over) = (String::new(), 0, false);
@@ -161,10 +167,16 @@ fn a_break_at_a_text_ends_the_transcript_with_it() {
                     false => ControlFlow::Continue(()),
                 }
             };
-            let cut = pipeline.transcribe_with(&mut session, &samples, &options, stop).unwrap();
+            let cut = pipeline
+                .transcribe_with(&mut session, &samples, &options, stop)
+                .unwrap();
             assert!(cut.text.starts_with(&text) && whole.text.starts_with(&text));
             let is_within = text.len() < first.len();
-            assert!(!is_within || (cut.text == text && !cut.segments[0].complete), "{}", cut.text);
+            assert!(
+                !is_within || (cut.text == text && !cut.segments[0].complete),
+                "{}",
+                cut.text
+            );
             assert!(cut.text.len() < whole.text.len());
         }
     }
