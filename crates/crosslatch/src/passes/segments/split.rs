@@ -10,7 +10,8 @@
 //! - memory that the segments before the cut made and those behind it write is returned as a whole, and the
 //!   next segment writes a copy of its own.
 //!
-//! A view of memory that is written behind the cut would have to stay a view of it. That is refused.
+//! A view of memory that is written behind the cut has to stay a view of it, so the next segment takes it
+//! again, of the memory that got across. What may be a view or a copy, by sizes, is refused there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,6 +34,18 @@ pub(super) fn split(program: &Program, schedule: &[Vec<usize>]) -> Result<Vec<Pa
         })
         .collect()
 }
+
+/// The operators that return a view or a copy, as it turns out.
+const MAY_COPY: [&str; 8] = [
+    "aten::reshape",
+    "aten::reshape_as",
+    "aten::flatten",
+    "aten::ravel",
+    "aten::contiguous",
+    "aten::to",
+    "aten::type_as",
+    "aten::view_as_complex",
+];
 
 /// How a value gets across a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +228,9 @@ impl<'p> Splitter<'p> {
         if origins.len() == 1 && origins.contains(&id.index()) {
             return Ok(Way::Returned);
         }
+        if self.is_view(id) && !self.may_copy(id) {
+            return Ok(Way::Again);
+        }
         let maker = self.maker[id.index()].map(|maker| &self.graph().nodes[maker]);
         Err(Refusal {
             node: maker.map_or(String::new(), |node| label(self.graph(), node)),
@@ -247,6 +263,15 @@ impl<'p> Splitter<'p> {
             Arg::Value(operand) => Some(*operand),
             _ => None,
         }
+    }
+
+    /// Whether an operator that returns a view copies where no view is possible.
+    fn may_copy(&self, id: ValueId) -> bool {
+        let maker = self.maker[id.index()].map(|maker| &self.graph().nodes[maker]);
+        maker.is_none_or(|node| {
+            let name = node.op.schema.name.split('.').next().unwrap_or_default();
+            MAY_COPY.contains(&name)
+        })
     }
 
     /// Whether a value may be a view of one operand, made by an operator that writes nothing.
