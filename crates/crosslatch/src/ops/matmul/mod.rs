@@ -2,10 +2,16 @@
 
 mod einsum;
 mod grouped;
+mod integers;
 mod kernel;
 mod products;
 
 use crate::ir::catalogue::Table;
 
 /// The tables of this folder.
-pub(super) const TABLES: &[Table] = &[einsum::OPERATORS, grouped::OPERATORS, products::OPERATORS];
+pub(super) const TABLES: &[Table] = &[
+    einsum::OPERATORS,
+    grouped::OPERATORS,
+    integers::OPERATORS,
+    products::OPERATORS,
+];

@@ -140,17 +140,20 @@ fn affine(call: &Call<'_>) -> Result<Lowering, OpError> {
     ];
     let eps = match call.optional_float("eps")? {
         Some(eps) => eps as f32,
-        // The distance of 1 to the next number of the type.
+        // The smallest normal number of the type.
         None => match x.dtype {
-            DType::F16 => 2f32.powi(-10),
-            DType::BF16 => 2f32.powi(-7),
-            _ => f32::EPSILON,
+            DType::F16 => 2f32.powi(-14),
+            _ => f32::MIN_POSITIVE,
         },
     };
     let types = [
         call.optional_dtype("scale_dtype")?.unwrap_or(x.dtype),
-        call.optional_dtype("zero_point_dtype")?
-            .unwrap_or(DType::I32),
+        // A symmetric zero point has the type of the contents, unless another one is asked for.
+        match (call.optional_dtype("zero_point_dtype")?, mapping) {
+            (Some(dtype), _) => dtype,
+            (None, Mapping::Asymmetric) => DType::I32,
+            (None, _) => x.dtype,
+        },
     ];
     let blocks = Blocks::given(call, x.shape())?;
     let reduced = blocks.reduced(call.bool("keepdim")?);
