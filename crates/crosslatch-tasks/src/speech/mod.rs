@@ -15,7 +15,6 @@ mod channels;
 mod clips;
 mod context;
 mod cursor;
-mod deltas;
 mod fallback;
 mod followed;
 mod join;

@@ -49,7 +49,7 @@ impl Told {
     fn check(&self, transcript: &Transcript) {
         assert_eq!(self.text, transcript.text);
         assert_eq!(self.segments, transcript.segments.len());
-        assert!(self.segments > 3);
+        assert!(self.segments > 1);
     }
 }
 

@@ -44,11 +44,10 @@ const INTERVAL: f64 = 1.04;
 const LATE: f64 = 0.5;
 /// Seconds for which nobody has to speak for what was heard to be certain.
 const PAUSE: f64 = 0.5;
-/// A word is heard firmly if it is at least so probable and so many seconds of sound follow it. The second
-/// pair is for words that the model doubts: with the next look, an interval later, they are certain 1.7 s
-/// after their end, which leaves a decoding 0.3 s of two seconds. What is less probable waits for another
-/// decoding to agree.
-const FIRM: [(f32, f64); 2] = [(0.5, 0.5), (0.2, 0.66)];
+/// A word is heard firmly if it is at least so probable,
+const PROBABLE: f32 = 0.5;
+/// and so many seconds of sound follow it.
+const FOLLOWED: f64 = 0.5;
 /// Greatest number of tokens that people speak in a second, and those that a text has beside them. What
 /// is longer repeats itself.
 const TOKENS_PER_SECOND: f64 = 12.0;
@@ -397,9 +396,7 @@ fn firm(words: &[Word], text: &str, seconds: f64) -> Vec<(usize, bool)> {
     let mut end = 0;
     let ends = words.iter().map(|word| {
         end += word.word.len();
-        let is_firm = FIRM.iter().any(|&(probability, followed)| {
-            word.probability >= probability && word.end <= seconds - followed
-        });
+        let is_firm = word.probability >= PROBABLE && word.end <= seconds - FOLLOWED;
         (end.saturating_sub(start), is_firm)
     });
     ends.collect()

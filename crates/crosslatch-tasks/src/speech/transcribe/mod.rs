@@ -8,6 +8,8 @@
 //! would only invite an invented one. It still counts in the duration. (With timestamps
 //! transformers decodes it, and so does this loop.)
 
+mod deltas;
+
 use std::ops::ControlFlow;
 
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +17,6 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::context::{Context, wants_history};
 use super::cursor::Cursor;
-use super::deltas::Deltas;
 use super::fallback::Thresholds;
 use super::followed::{Followed, Sound};
 use super::options::TranscribeOptions;
@@ -31,6 +32,7 @@ use crate::rules::Rule;
 use crate::search::Sequences;
 use crate::tokenizer::TextTokenizer;
 use crate::transcript::{Segment, Transcript};
+use deltas::Deltas;
 
 /// From this temperature on, a window's text is not shown to the next window.
 const TRUSTED_TEMPERATURE: f32 = 0.5;

@@ -3,15 +3,15 @@
 //! A search tells after each step which tokens are certain. People want letters, and of those only what
 //! stays: a token may end in the middle of a letter, white space at the end of a segment is cut off, and
 //! where the model writes timestamps, all that follows the last closed segment may be thrown away
-//! ([`seek`](super::seek)). So of the first segment of a window every whole letter is told at once,
+//! ([`seek`](crate::speech::seek)). So of the first segment of a window every whole letter is told at once,
 //! because it is kept whether it is closed or not, and of a later segment all when it is closed. What was
 //! not told by the end of the window is told with its segments.
 //!
 //! Assumed is that the text of more tokens begins with that of fewer, but for a letter that is cut. Where
 //! a tokenizer does not promise that ([`TextTokenizer::is_steady`]), segments are told as a whole.
 
-use super::join;
-use super::whisper::WhisperPlan;
+use crate::speech::join;
+use crate::speech::whisper::WhisperPlan;
 use crate::tokenizer::{TextTokenizer, TokenizerError};
 
 /// What stands in a text for bytes that are no letter, or not yet.
