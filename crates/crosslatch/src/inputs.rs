@@ -123,9 +123,12 @@ pub fn types_for(
     types.collect()
 }
 
+/// Element type and layout of each tensor that a run is fed with, in the order of the slots.
+pub type InputTypes = Vec<(DType, Layout)>;
+
 /// Types of the smallest inputs that a program may take, the first choice first: with sizes of 1, and, for
 /// programs that assert that a size which PyTorch traced is not 1, with sizes of 2.
-pub fn smallest_types(program: &Program) -> Vec<Vec<(DType, Layout)>> {
+pub fn smallest_types(program: &Program) -> Vec<InputTypes> {
     let with = |least: i64| {
         types_for(program, |symbol| {
             let size = symbol.min.max(least);

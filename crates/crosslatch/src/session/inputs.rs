@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::Session;
 use super::carried::Left;
-use super::method::{InputTypes, MethodState, Numbers};
+use super::method::{MethodState, Numbers};
 use crate::error::Error;
-use crate::inputs;
+use crate::inputs::{self, InputTypes};
 use crate::ir::Number;
 use crate::ir::graph::SlotKind;
 

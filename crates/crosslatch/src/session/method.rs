@@ -13,14 +13,12 @@ use super::latched::Seen;
 use super::steps::Member;
 use super::written::Written;
 use crate::error::Error;
+use crate::inputs::InputTypes;
 use crate::ir::Number;
 use crate::ir::graph::SlotKind;
 use crate::memory::{MemoryError, MemoryLimit};
 use crate::model::{Model, QuantizedWeights};
 use crate::plan::Plan;
-
-/// Type and layout of each tensor that a run is fed with: what a plan is made for.
-pub(super) type InputTypes = Vec<(DType, Layout)>;
 
 /// Numbers that earlier segments of a run computed. They are compared bit for bit.
 pub(super) type Numbers = SmallVec<[Number; 4]>;

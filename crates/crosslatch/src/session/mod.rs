@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::inputs::{number_slots, smallest_types};
+use crate::inputs::{InputTypes, number_slots, smallest_types};
 use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
@@ -199,10 +199,7 @@ impl Session {
     ///
     /// # Errors
     /// Why there is no plan for the last choice.
-    pub fn smallest_plan(
-        &mut self,
-        method: &str,
-    ) -> Result<Option<(Vec<(DType, Layout)>, &Plan)>, Error> {
+    pub fn smallest_plan(&mut self, method: &str) -> Result<Option<(InputTypes, &Plan)>, Error> {
         let index = self.model.method_index(method)?;
         let program = &self.model.methods()[index].program;
         if number_slots(program).next().is_some() {
