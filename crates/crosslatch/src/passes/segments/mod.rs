@@ -36,6 +36,10 @@ pub fn is_item(node: &Node) -> bool {
     ITEMS.contains(&node.op.schema.name.as_str())
 }
 
+/// The most segments: each has all slots of the program, so that their sizes grow with the square of the
+/// number of cuts.
+const MOST_SEGMENTS: usize = 256;
+
 /// Why a program cannot be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -51,11 +55,19 @@ pub struct Refusal {
 /// earlier one. The slots of each begin with those of the one before.
 ///
 /// # Errors
-/// If a value that has to get across a cut may be memory which is written behind it.
+/// If a value that has to get across a cut may be memory which is written behind it, or there are too many
+/// cuts.
 pub fn segments(program: &Program) -> Result<Option<Vec<Part>>, Refusal> {
     let schedule = schedule::schedule(&program.graph);
     match schedule.len() {
         0 | 1 => Ok(None),
+        count if count > MOST_SEGMENTS => Err(Refusal {
+            node: "segments".to_owned(),
+            reason: format!(
+                "numbers that are made of tensors' contents would cut the program into {count} pieces; \
+                 {MOST_SEGMENTS} is the most"
+            ),
+        }),
         _ => split::split(program, &schedule).map(Some),
     }
 }

@@ -16,7 +16,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Refusal, is_item};
-use crate::effects::{Memory, memory};
+use crate::effects::{Memory, Origins, memory};
 use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
 use crate::ir::verify::label;
 use crate::passes::part::{Part, PartBuilder};
@@ -64,6 +64,8 @@ struct Splitter<'p> {
     program: &'p Program,
     schedule: &'p [Vec<usize>],
     memory: Memory,
+    /// For each segment, the memory that its nodes may write.
+    written: Vec<Origins>,
     /// For each node, its segment; `None` for nodes that nothing needs.
     segment_of: Vec<Option<usize>>,
     /// For each value, the node that makes it; `None` for slots.
@@ -89,11 +91,17 @@ impl<'p> Splitter<'p> {
                 maker[id.index()] = Some(i);
             }
         }
+        let memory = memory(graph);
+        let writes = |nodes: &Vec<usize>| -> Origins {
+            let writes = nodes.iter().flat_map(|node| &memory.writes[*node]);
+            writes.copied().collect()
+        };
         let slots = graph.inputs.iter().enumerate();
         Splitter {
+            written: schedule.iter().map(writes).collect(),
             program,
             schedule,
-            memory: memory(graph),
+            memory,
             segment_of,
             maker,
             slot_of: slots.map(|(slot, id)| (*id, slot)).collect(),
@@ -219,7 +227,7 @@ impl<'p> Splitter<'p> {
         }
         let origins = &self.memory.values[id.index()];
         if !self.is_written(id, segment + 1..segments) {
-            let is_slot = |i: &usize| self.slot_of.keys().any(|slot| slot.index() == *i);
+            let is_slot = |i: &usize| self.slot_of.contains_key(&ValueId(*i as u32));
             let is_again = origins.iter().any(is_slot)
                 && self.is_view(id)
                 && !self.is_written(id, 0..segments);
@@ -243,10 +251,7 @@ impl<'p> Splitter<'p> {
     /// Whether nodes of these segments may write the memory of a value.
     fn is_written(&self, id: ValueId, mut segments: std::ops::Range<usize>) -> bool {
         let origins = &self.memory.values[id.index()];
-        segments.any(|segment| {
-            let mut nodes = self.schedule[segment].iter();
-            nodes.any(|i| !self.memory.writes[*i].is_disjoint(origins))
-        })
+        segments.any(|segment| !self.written[segment].is_disjoint(origins))
     }
 
     /// The operand that a value is, after an operator has written it.
