@@ -1,7 +1,7 @@
 //! Programs that are made of a part of another one.
 //!
 //! A pass that cuts a program in several copies nodes from one graph to another, where values have other
-//! indices and some of them come from outside. [`PartBuilder`] keeps the books: which value of the whole
+//! indices and some of them come from outside. `PartBuilder` keeps the books: which value of the whole
 //! is which of the part, and which slot of the whole each slot of the part is.
 
 use std::collections::HashMap;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
 
 use crate::error::Error;
-use crate::inputs::{InputTypes, number_slots, smallest_types};
+use crate::inputs::{InputTypes, fed_slots, number_slots, smallest_types};
 use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
@@ -185,8 +185,25 @@ impl Session {
     }
 
     /// The plan for inputs of these types and layouts.
+    ///
+    /// # Errors
+    /// If they are not as many as the method takes, there is no plan for them, or sizes of the method depend on
+    /// contents.
     pub fn plan(&mut self, method: &str, inputs: &[(DType, Layout)]) -> Result<&Plan, Error> {
         let index = self.model.method_index(method)?;
+        let program = &self.model.methods()[index].program;
+        let reason = match (fed_slots(program).count(), number_slots(program).next()) {
+            (_, Some(_)) => Some("it is planned when it runs, for numbers of contents".to_owned()),
+            (count, None) if count != inputs.len() => Some(format!(
+                "a plan is for {count} tensors, and {} are given",
+                inputs.len()
+            )),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            let method = method.to_owned();
+            return Err(Error::Input { method, reason });
+        }
         let mut current = std::mem::replace(&mut self.methods[index], MethodState::empty());
         let plan = self.find_or_make(index, &mut current, inputs, &[]);
         self.methods[index] = current;

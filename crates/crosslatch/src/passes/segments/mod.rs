@@ -8,7 +8,7 @@
 //! segments in order; the plan of each is for the sizes of its inputs and for its numbers, and is kept like any
 //! other, so that numbers which return cost nothing. Operators whose results have as many rows as a tensor
 //! has true elements (`nonzero`, an index that is a mask) are written as the count, its `item()`, and an
-//! operator that is told the size ([`expand`]).
+//! operator that is told the size ([`expand()`]).
 //!
 //! `schedule` distributes the nodes: in their order, except that arithmetic on numbers and assertions about
 //! them wait for the segment that knows the numbers, so that several numbers need one cut. `split` makes the
