@@ -80,6 +80,9 @@ def make_call(function: Callable, args: tuple, kwargs: dict) -> Call:
             raise Refused("a complex number that is no tensor")
         elif isinstance(leaf, torch.Generator):
             raise Refused("random")
+    window = kwargs.get("window")
+    if isinstance(window, torch.Tensor) and window.is_complex():
+        raise Refused("a complex window, which the engine refuses too")
     if kwargs.get("dropout_p"):
         raise Refused("random: dropout")
     if kwargs.get("max_norm") is not None:

@@ -36,8 +36,8 @@ pub fn rearrange(
     threads: &Threads,
 ) {
     for_each_part(to, threads, GRAIN, &|part, to| {
-        // The constant as an untyped element: written and read back.
-        let mut one = [0u64];
+        // The constant as an untyped element, of which the widest has 16 bytes: written and read back.
+        let mut one = [0u128];
         let layout = Layout::contiguous(&[]);
         let bytes = bytemuck::cast_slice_mut(&mut one);
         if let Ok(mut value) = TensorMut::new(from.dtype(), &layout, bytes) {
