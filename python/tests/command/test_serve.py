@@ -132,7 +132,7 @@ def test_a_full_queue_answers_429_and_clients_that_hang_up_make_room(endless):
 def test_a_stream_that_nobody_reads_on_is_given_up(endless):
     with serving("--workers", 1) as server:
         with ask(server.client(), endless, stream=True) as stream:
-            assert next(stream).delta == transcripts()["light.wav"]
+            assert transcripts()["light.wav"].startswith(next(stream).delta)
         server.until("crosslatch_requests_in_flight", 0)
         assert server.count("crosslatch_requests_cancelled_total") == 1
         assert server.count("crosslatch_decode_seconds_count") == 0
