@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use crosslatch::inputs::{number_slots, types_for};
+use crosslatch::inputs::{InputTypes, number_slots, types_for};
 use crosslatch::ir::graph::{Program, Symbol};
 use crosslatch::plan::{Memory, Plan};
 use crosslatch::{DType, Layout, Options, Session};
@@ -39,10 +39,11 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
         ..Options::default()
     };
     let mut out = Plain(std::io::stdout().lock());
-    let model = Session::new(&model, options)?.model().clone();
+    let mut session = Session::new(&model, options)?;
+    // A session may run a method in segments, and each is proved by itself.
+    let model = session.model().clone();
     for method in model.methods() {
         let name = &method.program.name;
-        let mut session = Session::new(&model, options)?;
         if number_slots(&method.program).next().is_some() {
             writeln!(
                 out,
@@ -80,9 +81,6 @@ pub fn verify(args: &Args) -> Result<(), CommandError> {
     }
     Ok(())
 }
-
-/// The types of all tensors that a run is fed with.
-type InputTypes = Vec<(DType, Layout)>;
 
 /// These types of the smallest inputs, and those of the largest ones, where they are bounded and differ.
 fn with_largest(smallest: Option<InputTypes>, program: &Program) -> Vec<InputTypes> {

@@ -1,6 +1,7 @@
 //! Owned tensors: what goes into a session and what comes out of the reference interpreter.
 
 use crosslatch_kernels::complex::{self, Complex};
+use crosslatch_kernels::movement::{Scalar, read_one};
 use crosslatch_kernels::tensor::OutOfMemory;
 use crosslatch_kernels::tensor::TensorError;
 use crosslatch_kernels::tensor::checked_numel;
@@ -198,6 +199,24 @@ impl From<Number> for Tensor {
 pub(crate) fn is_true(tensor: &TensorRef<'_>) -> bool {
     let first = tensor.layout().positions().next();
     first.is_some_and(|p| complex::element(tensor, p) != Complex::real(0.0))
+}
+
+/// The only element of a tensor as a number: a bool of a bool, a float of a float, an integer of others.
+///
+/// # Errors
+/// The reason, if it has not one element.
+pub(crate) fn number_of(tensor: &TensorRef<'_>) -> Result<Number, String> {
+    if tensor.layout().numel() != 1 {
+        return Err(format!(
+            "a number is made of a tensor of shape {:?}, which has not one element",
+            tensor.shape()
+        ));
+    }
+    Ok(match (read_one(tensor), tensor.dtype()) {
+        (Scalar::Int(i), DType::Bool) => Number::Bool(i != 0),
+        (Scalar::Int(i), _) => Number::Int(i),
+        (Scalar::Float(x), _) => Number::Float(x),
+    })
 }
 
 /// Every constructor makes memory that fits the layout, so borrowing it cannot fail.

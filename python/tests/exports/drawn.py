@@ -3,7 +3,8 @@
 A module is drawn as a list of statements over tensors of known shapes; a length may be `B`, which differs from call to
 call.  Running the list is the module's `forward`, so the tracer, plain PyTorch and the engine see one program.
 Statements are elementwise functions, products, reductions, views, lookups, writes in place and to buffers; `control.py`
-adds conds and loops, `contents.py` sizes that depend on contents.  All values stay small, and no decision depends on a sum that another order of adding could turn.
+adds conds and loops, `contents.py` sizes that depend on contents.  All values stay small, and no decision depends on
+a sum that another order of adding could turn.
 """
 
 import random

@@ -1,7 +1,7 @@
 //! The sound in work, and what has come of it so far.
 //!
-//! Text is worth having as soon as it is there: it is shown above the bar word by word, or written to standard
-//! output if its format can be written piece by piece. All of it is also kept here, because the work
+//! Text is worth having as soon as it is there: it is shown above the bar word by word, or written to
+//! standard output if its format can be written piece by piece. All of it is also kept here, because the work
 //! may end early, by Ctrl-C or by an error: what was decoded until then is written like a whole
 //! transcript.
 

@@ -30,7 +30,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use start::Start;
 #[cfg(test)]
-#[cfg(test)]
 pub use start::members;
 
 use crate::http::{ApiError, PROTOCOL, shown};

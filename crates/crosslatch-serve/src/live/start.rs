@@ -48,8 +48,8 @@ impl Start {
         };
         let mut task = Task::Transcribe;
         let mut wishes = Wishes::default();
+        let members = members();
         for (name, value) in message {
-            let members = members();
             if !members.contains(&name.as_str()) {
                 return Err(unknown(name, &members));
             }

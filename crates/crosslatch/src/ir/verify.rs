@@ -165,8 +165,8 @@ fn verify_names(program: &Program) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// Checks that inputs are tensors, except what an earlier segment computes. An exporter also lists numbers that it has made constants of the
-/// graph, but nothing reads those.
+/// Checks that inputs are tensors, except what an earlier segment computes. An exporter also lists numbers
+/// that it has made constants of the graph, but nothing reads those.
 fn verify_inputs(program: &Program) -> Result<(), VerifyError> {
     let graph = &program.graph;
     let operands = graph.nodes.iter().flat_map(Node::operands);

@@ -7,10 +7,10 @@
 //! fits, one function; docs/internals/adding-an-operator.md walks through an example.
 //!
 //! The folders mirror those of the kernels: an operator is declared where its kernel lies. `views`
-//! and `control` have no counterpart, because they need no kernel; `operands` declares nothing and
-//! helps all others. A folder imports only from those before it in this order, which a test checks:
-//! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `quantization`, `rows`, `matmul`, `attention`,
-//! `convolution`, `pooling`, `recurrent`, `fourier`, `resampling`.
+//! and `control` have no counterpart, because they need no kernel, nor has `quantization`, whose operators
+//! are elementwise functions over blocks; `operands` declares nothing and helps all others. A folder imports only from those before it in this order, which a test checks:
+//! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `quantization`, `rows`, `matmul`,
+//! `attention`, `convolution`, `pooling`, `recurrent`, `fourier`, `resampling`.
 
 mod attention;
 mod control;

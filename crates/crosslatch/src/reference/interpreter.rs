@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crosslatch_kernels::movement::{Scalar, read_one};
 use crosslatch_kernels::{DType, Kernel, Layout, Operands, TensorRef, Threads};
 
 use super::values::{Failure, Shared, Value, read, written_at};
@@ -16,7 +15,7 @@ use crate::memory::MemoryLimit;
 use crate::model::Method;
 use crate::options::TurnsTaken;
 use crate::passes::segments::is_item;
-use crate::tensor::is_true;
+use crate::tensor::{is_true, number_of};
 
 /// A run of one method.
 pub(super) struct Interpreter<'a> {
@@ -35,16 +34,8 @@ fn item(node: &Node, values: &[Option<Value>]) -> Result<Number, Failure> {
     let Some(Value::Tensor(tensor)) = operand.and_then(|id| values[id.index()].as_ref()) else {
         return Err("a number is made of something that is not a tensor".into());
     };
-    if tensor.layout.numel() != 1 {
-        let shape = &tensor.layout.shape;
-        return Err(format!("a number is made of a tensor of shape {shape:?}").into());
-    }
     let storage = tensor.storage.borrow();
-    Ok(match (read_one(&read(tensor, &storage)), tensor.dtype) {
-        (Scalar::Int(i), DType::Bool) => Number::Bool(i != 0),
-        (Scalar::Int(i), _) => Number::Int(i),
-        (Scalar::Float(x), _) => Number::Float(x),
-    })
+    Ok(number_of(&read(tensor, &storage))?)
 }
 
 impl Interpreter<'_> {

@@ -1,7 +1,6 @@
 //! The inputs of a run: which tensor feeds which slot, and which plan is for them.
 
-use crosslatch_kernels::movement::{Scalar, read_one};
-use crosslatch_kernels::{DType, TensorRef};
+use crosslatch_kernels::TensorRef;
 use smallvec::SmallVec;
 
 use super::Session;
@@ -9,8 +8,8 @@ use super::carried::Left;
 use super::method::{MethodState, Numbers};
 use crate::error::Error;
 use crate::inputs::{self, InputTypes};
-use crate::ir::Number;
 use crate::ir::graph::SlotKind;
+use crate::tensor::number_of;
 
 /// An input of a run.
 #[derive(Clone, Copy, Debug)]
@@ -97,11 +96,12 @@ impl Session {
             inputs::order(program, named)?;
         }
         let mut numbers = Numbers::new();
-        for (_, slot) in inputs::number_slots(program) {
-            let value = self.of_segment(index, slot);
-            let value = value.ok_or_else(|| fail(format!("nothing has computed `{slot}`")))?;
-            let number = number_of(&value).map_err(fail)?;
-            numbers.push(number);
+        if method.segments.is_some() {
+            for (_, slot) in inputs::number_slots(program) {
+                let value = self.of_segment(index, slot);
+                let value = value.ok_or_else(|| fail(format!("nothing has computed `{slot}`")))?;
+                numbers.push(number_of(&value).map_err(fail)?);
+            }
         }
         let plan = match current.find(&tensors, &numbers) {
             Some(plan) => plan,
@@ -126,21 +126,6 @@ impl Session {
         let mut before = segments.before.iter();
         before.find_map(|segment| self.outputs_of(*segment).get(name).ok())
     }
-}
-
-/// The one element of a tensor as a number: a bool of a bool, a float of a float, an integer of others.
-fn number_of(tensor: &TensorRef<'_>) -> Result<Number, String> {
-    if tensor.layout().numel() != 1 {
-        return Err(format!(
-            "a number is made of a tensor of shape {:?}, which has not one element",
-            tensor.shape()
-        ));
-    }
-    Ok(match (read_one(tensor), tensor.dtype()) {
-        (Scalar::Int(i), DType::Bool) => Number::Bool(i != 0),
-        (Scalar::Int(i), _) => Number::Int(i),
-        (Scalar::Float(x), _) => Number::Float(x),
-    })
 }
 
 /// The error of an input that is not given.

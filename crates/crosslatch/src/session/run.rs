@@ -97,14 +97,13 @@ impl Session {
                 && other.kernels == first.kernels
                 && other.precision == first.precision
         };
-        let in_segments = |method: usize| first.model.methods()[method].segments.is_some();
+        let index = first.model.method_index(method)?;
         // Numbers may differ from session to session, and with them the ways that they go.
-        let is_cut = first.model.method_index(method).is_ok_and(in_segments);
+        let is_cut = first.model.methods()[index].segments.is_some();
         if is_cut || !others.iter().all(alike) {
             let mut pairs = sessions.iter_mut().zip(named);
             return pairs.try_for_each(|(session, named)| session.run(method, named).map(|_| ()));
         }
-        let index = first.model.method_index(method)?;
         for (session, named) in sessions.iter_mut().zip(named) {
             if let Some(once) = session.once(index) {
                 session.compute_latched(index, once, named)?;

@@ -5,8 +5,8 @@
 //! beginning, is certain (LocalAgreement-2: Liu, Spanakis and Niehues, 2020; whisper_streaming). With a
 //! decoding for each second, the second of two may come two seconds after a word; so a word is certain
 //! after one if that heard it *firmly*: enough of the sound followed it for how probable it was. Each word
-//! may be certain for the one reason or the other. What is certain is never taken back. If a later decoding has it otherwise, it is laid beside what is certain so
-//! that they differ least, and only what follows counts.
+//! may be certain for the one reason or the other. What is certain is never taken back. If a later decoding has
+//! it otherwise, it is laid beside what is certain so that they differ least, and only what follows counts.
 //!
 //! The unit is a word or a mark, as Unicode's rules of segmentation have them, so a letter is never cut,
 //! and languages without spaces agree letter by letter. Words have to agree, whether they begin a sentence

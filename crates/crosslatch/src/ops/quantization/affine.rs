@@ -42,33 +42,33 @@ pub(super) const OPERATORS: Table = &[
     ),
     op(
         "quantized_decomposed::dequantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
-        |c| from_integers(c, Blocks::whole),
+        |c| from_integers(c, Blocks::whole, Given::Numbers),
     ),
     op(
         "quantized_decomposed::dequantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
-        |c| from_integers(c, Blocks::whole),
+        |c| from_integers(c, Blocks::whole, Given::Numbers),
     ),
     op(
         "quantized_decomposed::dequantize_per_channel(Tensor input, Tensor scales, Tensor? zero_points, int axis, int quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor",
         |c| {
             let blocks = Blocks::channels(c.tensor("input")?, c.int("axis")?)?;
-            from_integers(c, |_| Ok(blocks))
+            from_integers(c, |_| Ok(blocks), Given::Tensors)
         },
     ),
     op(
         "quantized_decomposed::dequantize_per_token(Tensor input, Tensor scales, Tensor zero_points, int quant_min, int quant_max, ScalarType dtype, ScalarType output_dtype) -> Tensor",
-        |c| from_integers(c, Blocks::rows),
+        |c| from_integers(c, Blocks::rows, Given::Tensors),
     ),
     op(
         "quantized_decomposed::dequantize_per_channel_group(Tensor input, Tensor scales, Tensor? zero_points, int quant_min, int quant_max, ScalarType dtype, int group_size, ScalarType output_dtype) -> Tensor",
         |c| {
             let blocks = groups(c)?;
-            from_integers(c, |_| Ok(blocks))
+            from_integers(c, |_| Ok(blocks), Given::Tensors)
         },
     ),
     op(
         "torchao::dequantize_affine(Tensor input, SymInt[] block_size, Tensor scale, Tensor? zero_point, ScalarType input_dtype, Scalar? quant_min=None, Scalar? quant_max=None, ScalarType? output_dtype=None) -> Tensor",
-        |c| from_integers(c, |shape| Blocks::given(c, shape)),
+        |c| from_integers(c, |shape| Blocks::given(c, shape), Given::Tensors),
     ),
 ];
 
@@ -94,42 +94,54 @@ fn groups(call: &Call<'_>) -> Result<Blocks, OpError> {
     Blocks::groups(shape, length.min(row))
 }
 
-/// A scale or a zero point, or one for each block.
+/// How an operator takes a scale and a zero point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// As numbers, or as tensors of one element, which PyTorch reads before it computes.
+    Numbers,
+    /// As tensors with an element for each block, with which PyTorch computes.
+    Tensors,
+}
+
+/// A scale or a zero point.
 enum Parameter {
     Number(f64),
-    /// The one element of an operand, which PyTorch reads before it computes.
+    /// The one element of an operand.
     One(usize),
     /// An operand with an element for each block.
     Each(usize),
 }
 
 impl Parameter {
-    /// The argument that has one of these names; `None` if it is left out.
-    fn of(call: &Call<'_>, names: [&str; 2], blocks: &Blocks) -> Result<Option<Self>, OpError> {
-        let name = if call.has(names[0]) {
-            names[0]
-        } else {
-            names[1]
-        };
+    /// The argument with this name; `None` if it is left out.
+    fn of(
+        call: &Call<'_>,
+        name: &str,
+        blocks: &Blocks,
+        given: Given,
+    ) -> Result<Option<Self>, OpError> {
         let Ok(tensor) = call.optional_tensor(name) else {
             return Ok(Some(Parameter::Number(call.number(name)?.to_f64())));
         };
         let Some(tensor) = tensor else {
             return Ok(None);
         };
-        let count = tensor.layout.numel();
-        if count != blocks.count() {
-            return Err(OpError::new(format!(
-                "`{name}` has {count} elements for {} blocks",
-                blocks.count()
-            )));
+        let (wanted, parameter) = match given {
+            Given::Numbers => (1, Parameter::One(tensor.index)),
+            Given::Tensors => (blocks.count(), Parameter::Each(tensor.index)),
+        };
+        match tensor.layout.numel() {
+            count if count == wanted => Ok(Some(parameter)),
+            count => Err(OpError::new(format!(
+                "`{name}` has {count} elements where there are to be {wanted}"
+            ))),
         }
-        let is_read = call.schema.name.contains("per_tensor");
-        Ok(Some(match is_read {
-            true => Parameter::One(tensor.index),
-            false => Parameter::Each(tensor.index),
-        }))
     }
+}
+
+/// The one of two names of an argument that the operator has.
+fn either<'n>(call: &Call<'_>, names: [&'n str; 2]) -> &'n str {
+    names[usize::from(!call.has(names[0]))]
 }
 
 fn to_integers(
@@ -138,11 +150,7 @@ fn to_integers(
     rounding: Rounding,
 ) -> Result<Lowering, OpError> {
     let blocks = blocks(call.tensor("input")?.shape())?;
-    let name = if call.has("dtype") {
-        "dtype"
-    } else {
-        "output_dtype"
-    };
+    let name = either(call, ["dtype", "output_dtype"]);
     let dtype = call.optional_dtype(name)?;
     let dtype = dtype.ok_or_else(|| OpError::new(format!("`{name}` is missing")))?;
     let [least, most] = bounds(call, dtype)?;
@@ -164,11 +172,11 @@ fn to_integers(
             Rounding::OfQuotients => (x / s + zero).round_ties_even(),
         })
     };
-    let of_scale = match rounding {
-        Rounding::OfProducts => |scale: f64| 1.0 / scale,
-        _ => |scale| scale,
+    let (given, of_scale): (_, fn(f64) -> f64) = match rounding {
+        Rounding::OfProducts => (Given::Numbers, |scale| 1.0 / scale),
+        _ => (Given::Tensors, |scale| scale),
     };
-    lower(call, blocks, dtype, of_scale, f32s, f64s)
+    lower(call, blocks, dtype, given, of_scale, f32s, f64s)
 }
 
 /// The least and the greatest integer, as arguments or as the type has them.
@@ -204,18 +212,16 @@ fn bounds(call: &Call<'_>, dtype: DType) -> Result<[f64; 2], OpError> {
 fn from_integers(
     call: &Call<'_>,
     blocks: impl FnOnce(&[usize]) -> Result<Blocks, OpError>,
+    given: Given,
 ) -> Result<Lowering, OpError> {
     let blocks = blocks(call.tensor("input")?.shape())?;
-    let name = if call.has("out_dtype") {
-        "out_dtype"
-    } else {
-        "output_dtype"
-    };
+    let name = either(call, ["out_dtype", "output_dtype"]);
     let dtype = call.optional_dtype(name)?.unwrap_or(DType::F32);
     lower(
         call,
         blocks,
         dtype,
+        given,
         |scale| scale,
         |[q, scale, zero]| (q - zero) * scale,
         |[q, scale, zero]| (q - zero) * scale,
@@ -228,20 +234,22 @@ fn lower(
     call: &Call<'_>,
     blocks: Blocks,
     result: DType,
+    given: Given,
     of_scale: fn(f64) -> f64,
     f32s: impl Fn([f32; 3]) -> f32 + Send + Sync + 'static,
     f64s: impl Fn([f64; 3]) -> f64 + Send + Sync + 'static,
 ) -> Result<Lowering, OpError> {
     let x = call.tensor("input")?;
-    let scale = Parameter::of(call, ["scale", "scales"], &blocks)?;
-    let scale = scale.ok_or_else(|| OpError::new("the scale is missing"))?;
-    let zero = Parameter::of(call, ["zero_point", "zero_points"], &blocks)?;
+    let names = [
+        either(call, ["scale", "scales"]),
+        either(call, ["zero_point", "zero_points"]),
+    ];
+    let [scale, zero] = names.map(|name| Parameter::of(call, name, &blocks, given));
+    let scale = scale?.ok_or_else(|| OpError::new("the scale is missing"))?;
+    let zero = zero?;
     // A tensor of scales in `f64` makes PyTorch compute in `f64`.
     let wide = match &scale {
-        Parameter::Each(_) => {
-            let name = if call.has("scale") { "scale" } else { "scales" };
-            call.tensor(name)?.dtype == DType::F64
-        }
+        Parameter::Each(_) => call.tensor(names[0])?.dtype == DType::F64,
         Parameter::Number(_) | Parameter::One(_) => false,
     };
     let class = if wide { Class::F64 } else { Class::F32 };

@@ -117,10 +117,7 @@ impl Expander<'_> {
         let Arg::Values(indices) = node.args.get(1)? else {
             return None;
         };
-        let indices = self.without_masks(indices)?;
-        let mut node = node.clone();
-        node.args[1] = Arg::Values(indices);
-        Some(node)
+        self.with_integers(node, indices)
     }
 
     fn index_put(&mut self, node: &Node) -> Option<Node> {
@@ -139,9 +136,13 @@ impl Expander<'_> {
                 return None;
             }
         }
-        let indices = self.without_masks(indices)?;
+        self.with_integers(node, indices)
+    }
+
+    /// A node that indexes with integers where it does so with masks; `None` if there are none.
+    fn with_integers(&mut self, node: &Node, indices: &[Option<ValueId>]) -> Option<Node> {
         let mut node = node.clone();
-        node.args[1] = Arg::Values(indices);
+        node.args[1] = Arg::Values(self.without_masks(indices)?);
         Some(node)
     }
 

@@ -13,7 +13,7 @@
 //! A view of memory that is written behind the cut has to stay a view of it, so the next segment takes it
 //! again, of the memory that got across. What may be a view or a copy, by sizes, is refused there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Refusal, is_item};
 use crate::effects::{Memory, Origins, memory};
@@ -155,19 +155,29 @@ impl<'p> Splitter<'p> {
         Ok(part.finish())
     }
 
-    /// Makes sure that a part has a value that an earlier segment made and did not return.
+    /// Makes sure that a part has a value that an earlier segment made and did not return: by the nodes that
+    /// make it of what the part has.
     fn make_available(&self, part: &mut PartBuilder<'_>, id: ValueId) {
-        if part.has(id) {
-            return;
-        }
-        if let Some(other) = self.written_operand(id) {
-            self.make_available(part, other);
-            part.is_same(id, other);
-        } else if let Some(maker) = self.maker[id.index()] {
-            for operand in self.graph().nodes[maker].operands() {
-                self.make_available(part, operand);
+        let mut missing = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let Some(maker) = self.maker[id.index()].filter(|_| !part.has(id)) else {
+                continue;
+            };
+            if missing.insert((maker, id)) {
+                match self.written_operand(id) {
+                    Some(other) => open.push(other),
+                    None => open.extend(self.graph().nodes[maker].operands()),
+                }
             }
-            part.node(maker);
+        }
+        // A value is made before it is used, so the order of the nodes is that of their results.
+        for (maker, id) in missing {
+            match self.written_operand(id) {
+                Some(other) => part.is_same(id, other),
+                None if part.has(id) => {}
+                None => part.node(maker),
+            }
         }
     }
 

@@ -29,8 +29,8 @@
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`halves`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text of the file is written with these decisions as
-//! its expectations. If that is another text, the test fails; in blessing mode, the file is
+//! [`halves`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text of the file is
+//! written with these decisions as its expectations. If that is another text, the test fails; in blessing mode, the file is
 //! replaced. Then the program runs, and whatever was decided, it must compute what the reference
 //! interpreter says it means: a blessed file that computes something else still fails.
 
