@@ -146,6 +146,8 @@ fn architectures(root: &Path, args: &[String]) -> Result<(), Failure> {
         .arg("python/tests/architectures/table.py")
         .args(args)
         .current_dir(root)
+        // The tests start hundreds of processes that import torch, which takes long without compiled modules.
+        .env_remove("PYTHONDONTWRITEBYTECODE")
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 
@@ -157,6 +159,8 @@ fn pytest(root: &Path, python: &Path, tests: &str, args: &[String]) -> Result<()
         .args(["-n", &cores.to_string(), "--dist", "loadscope"])
         .args(args)
         .current_dir(root)
+        // The tests start hundreds of processes that import torch, which takes long without compiled modules.
+        .env_remove("PYTHONDONTWRITEBYTECODE")
         .env("CROSSLATCH_TARGET", target(root).join("release")))
 }
 

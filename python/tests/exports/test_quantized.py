@@ -14,10 +14,10 @@ Q = torch.ops.quantized_decomposed
 A = torch.ops.torchao
 
 
-def run(program, calls, folder):
+def run(program, calls, folder, precision="f32"):
     """The engine's results for each call."""
     torch.export.save(program, folder / "program.pt2")
-    session = crosslatch.load(folder / "program.pt2").session()
+    session = crosslatch.load(folder / "program.pt2", precision=precision).session()
     for call in calls:
         given = dict(zip(program.graph_signature.user_inputs, [t.numpy() for t in call], strict=True))
         yield list(session.run("model", given).values())
@@ -144,15 +144,33 @@ def configurations():
                 weight_dtype=torch.int4, granularity=PerGroup(8))}
 
 
-@pytest.mark.parametrize("name", ["weights", "both", "groups of four bits"])
-def test_torchao_programs_run(name, tmp_path):
+def as_torchao_writes(name):
     from torchao.quantization import quantize_
     from torchao.utils import unwrap_tensor_subclass
 
     model = copy.deepcopy(Network().eval())
     quantize_(model, configurations()[name]())
-    model = unwrap_tensor_subclass(model)
+    return unwrap_tensor_subclass(model)
+
+
+@pytest.mark.parametrize("name", ["weights", "both", "groups of four bits"])
+def test_torchao_programs_run(name, tmp_path):
+    model = as_torchao_writes(name)
     program = torch.export.export(model, CALLS[0]).run_decompositions({})
     for call, (got,) in zip(CALLS, run(program, CALLS, tmp_path), strict=True):
         wanted = model(*call).detach().numpy()
         np.testing.assert_allclose(got, wanted, rtol=0, atol=0.02 * abs(wanted).max())
+
+
+@pytest.mark.parametrize("decompositions", [{}, None], ids=["composed", "decomposed"])
+@pytest.mark.parametrize("name", ["plain", "weights", "groups of four bits"])
+def test_layers_of_quantized_programs_have_narrow_kernels(name, decompositions, tmp_path):
+    model = Network().eval() if name == "plain" else as_torchao_writes(name)
+    program = torch.export.export(model, CALLS[0]).run_decompositions(decompositions)
+    in_f32 = [got for (got,) in run(program, CALLS, tmp_path)]
+    for call, wide, (narrow,) in zip(CALLS, in_f32, run(program, CALLS, tmp_path, "int8"), strict=True):
+        wanted = model(*call).detach().numpy()
+        np.testing.assert_allclose(wide, wanted, rtol=0, atol=1e-5 * abs(wanted).max())
+        # Rounded once more, with the sums in integers: near, and not the same.
+        assert 0 < abs(narrow - wanted).max() < 0.02 * abs(wanted).max()
+        assert (narrow != wide).any()

@@ -9,6 +9,7 @@
 //! the same choice (`quantized`); where the machine has no instructions for a format, many rows are
 //! multiplied by `gemm`, which widens the weights while it packs them.
 
+mod bytes;
 pub(crate) mod contraction;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
@@ -23,6 +24,7 @@ pub(crate) mod shared_right;
 mod tests;
 mod widening;
 
+pub use bytes::multiply_bytes;
 pub use contraction::contract;
 pub use gemv::MOST_ROWS;
 pub use microkernel::microkernels;

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::contents::Contents;
+use super::folded::fold_weights;
 use super::halves;
 use super::method::check_bindings;
 use super::{Carry, Method, Model};
@@ -17,6 +18,7 @@ use crate::effects::check_copied_views;
 use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
+use crate::passes::linear::as_linear;
 use crate::passes::{carry, segments};
 use crate::pt2::archive::Archive;
 use crate::pt2::components::components;
@@ -212,12 +214,14 @@ impl Loading {
             .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
         check_bindings(&program, &bindings)
             .map_err(|reason| fail(ArchiveError::entry(&entry, reason)))?;
+        as_linear(&mut program);
         halves::remove_conversions(&mut program, &mut bindings);
         let widened = halves::widen_others(&program, &mut bindings, weights, files);
         widened.map_err(|(slot, source)| Error::Memory {
             what: format!("weight `{}` in f32", program.slots[slot].name),
             source: source.into(),
         })?;
+        fold_weights(&mut program, &mut bindings, weights, files);
         Ok(Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(files, weight);
         }))

@@ -7,6 +7,7 @@
 
 mod assemble;
 mod contents;
+mod folded;
 mod halves;
 mod load;
 mod method;
@@ -27,6 +28,7 @@ use crate::ir::verify::VerifyError;
 use crate::memory::MemoryLimit;
 use crate::passes::alignment::Heads;
 use crate::passes::caches::{CacheFormat, convert_caches};
+use crate::passes::linear::as_linear;
 use crate::passes::{latch, segments};
 use crate::precision::Precision;
 use crate::pt2::archive::Archive;
@@ -34,6 +36,7 @@ use crate::pt2::weights::{Weight, Weights};
 use crate::tensor::Tensor;
 
 use contents::Contents;
+use folded::fold_weights;
 use method::{check_bindings, constant_type};
 
 pub use assemble::{FileId, Files, ModelBuilder, WeightContents};
@@ -251,10 +254,12 @@ impl Model {
             bindings.push(Some(weight));
         }
         check_bindings(&program, &bindings).map_err(VerifyError::Contents)?;
+        as_linear(&mut program);
         halves::remove_conversions(&mut program, &mut bindings);
         halves::widen_others(&program, &mut bindings, &mut weights, &[]).map_err(|(slot, e)| {
             VerifyError::Contents(format!("slot `{}`: {e}", program.slots[slot].name))
         })?;
+        fold_weights(&mut program, &mut bindings, &mut weights, &[]);
         let method = Method::loaded(program, bindings, |weight| {
             weights.look_for_zeros(&[], weight);
         });

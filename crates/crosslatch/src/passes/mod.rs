@@ -3,8 +3,12 @@
 pub mod alignment;
 pub mod caches;
 pub mod carry;
+mod costs;
+mod dependence;
+pub mod fold;
 pub mod halves;
 pub mod latch;
+pub mod linear;
 pub mod part;
 pub mod quantize;
 pub mod segments;

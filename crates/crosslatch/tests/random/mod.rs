@@ -48,6 +48,12 @@ impl Random {
                 let data: Vec<i64> = numbers.map(|n| n as i64).collect();
                 Tensor::from_slice(shape, &data).unwrap()
             }
+            // Any byte: these are quantized numbers, not indices.
+            DType::I8 | DType::U8 => {
+                let numbers = self.below(256, shape).into_iter();
+                let data: Vec<u8> = numbers.map(|n| n as u8).collect();
+                Tensor::from_bytes(dtype, shape, &data).unwrap()
+            }
             DType::Bool => {
                 let numbers = self.below(2, shape).into_iter();
                 let data: Vec<u8> = numbers.map(|n| n as u8).collect();

@@ -98,7 +98,7 @@ fn stft(call: &Call<'_>) -> Result<Lowering, OpError> {
     }
     let is_complex = x.dtype.is_complex() || frames.window.is_some_and(|w| w.dtype.is_complex());
     let onesided = is_set(call, "onesided")?.unwrap_or(!is_complex);
-    let returns_pairs = is_set(call, "return_complex")? != Some(true);
+    let returns_pairs = !is_set(call, "return_complex")?.unwrap_or(is_complex);
     if !(1..=2).contains(&x.rank()) || (onesided && is_complex) {
         return Err(OpError::new(format!(
             "{}{:?} has no such short-time transform",

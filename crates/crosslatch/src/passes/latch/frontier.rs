@@ -20,8 +20,8 @@ use petgraph::visit::EdgeRef;
 use crate::ir::graph::{Program, ValueId};
 use crate::ir::infer::Kind;
 
-use super::costs::Cost;
-use super::dependence::Fixed;
+use crate::passes::costs::Cost;
+use crate::passes::dependence::Fixed;
 
 /// An edge that is never cut.
 const UNCUT: u64 = u64::MAX / 4;

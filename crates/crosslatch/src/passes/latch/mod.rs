@@ -9,18 +9,17 @@
 //! its results where they lie. There is no predicate and no buffer of a maximum length: a shorter
 //! input leaves nothing of a longer one behind, and a step pays nothing for the choice.
 //!
-//! `dependence` finds the *fixed* nodes, which depend on weights and latched inputs only and whose
-//! memory nobody changes. `costs` estimates what they cost for typical sizes. `frontier` selects the
+//! [`dependence`] finds the *fixed* nodes, which depend on weights and latched inputs only and whose
+//! memory nobody changes. [`costs`] estimates what they cost for typical sizes. `frontier` selects the
 //! values to keep, and `split` makes the two programs. The Python function `crosslatch.latch` does
 //! the same to a program before it is saved, with a `cond` and cache buffers, because a single
 //! program of PyTorch has no other way.
 
-mod costs;
-mod dependence;
 mod frontier;
 mod split;
 
 use super::part::Part;
+use super::{costs, dependence};
 use crate::ir::graph::{Program, SlotKind};
 
 /// A program in two parts.

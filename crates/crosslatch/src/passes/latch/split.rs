@@ -4,9 +4,9 @@ use crate::ir::graph::{Graph, Program, SlotKind, ValueId};
 use crate::passes::part::{Part, PartBuilder};
 
 use super::Latched;
-use super::costs::Cost;
-use super::dependence::Fixed;
 use super::frontier::Choice;
+use crate::passes::costs::Cost;
+use crate::passes::dependence::Fixed;
 
 /// Splits a program at the values that are kept.
 pub(super) fn split(

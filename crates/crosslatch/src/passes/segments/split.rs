@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Refusal, is_item};
 use crate::effects::{Memory, Origins, memory};
+use crate::ir::Size;
 use crate::ir::graph::{Arg, Graph, Node, Program, SlotKind, ValueId, ValueType};
 use crate::ir::verify::label;
 use crate::passes::part::{Part, PartBuilder};
@@ -35,12 +36,15 @@ pub(super) fn split(program: &Program, schedule: &[Vec<usize>]) -> Result<Vec<Pa
         .collect()
 }
 
-/// The operators that return a view or a copy, as it turns out.
-const MAY_COPY: [&str; 8] = [
+/// The operators that give a tensor other sizes, and return a view or a copy, as it turns out.
+const RESHAPES: [&str; 4] = [
     "aten::reshape",
     "aten::reshape_as",
     "aten::flatten",
     "aten::ravel",
+];
+/// Others that return a view or a copy.
+const MAY_COPY: [&str; 4] = [
     "aten::contiguous",
     "aten::to",
     "aten::type_as",
@@ -280,13 +284,23 @@ impl<'p> Splitter<'p> {
         }
     }
 
-    /// Whether an operator that returns a view copies where no view is possible.
+    /// Whether an operator that returns a view copies where no view is possible. A tensor that keeps its sizes
+    /// is not copied.
     fn may_copy(&self, id: ValueId) -> bool {
-        let maker = self.maker[id.index()].map(|maker| &self.graph().nodes[maker]);
-        maker.is_none_or(|node| {
-            let name = node.op.schema.name.split('.').next().unwrap_or_default();
-            MAY_COPY.contains(&name)
-        })
+        let graph = self.graph();
+        let Some(maker) = self.maker[id.index()].map(|maker| &graph.nodes[maker]) else {
+            return true;
+        };
+        let sizes = |id: ValueId| match &graph.value(id).ty {
+            ValueType::Tensor(ty) => Some(&ty.sizes).filter(|all| !all.contains(&Size::Unknown)),
+            _ => None,
+        };
+        let keeps_sizes = || {
+            let of = maker.operands().next().and_then(sizes);
+            of.is_some() && of == sizes(id)
+        };
+        let name = maker.op.schema.name.split('.').next().unwrap_or_default();
+        MAY_COPY.contains(&name) || (RESHAPES.contains(&name) && !keeps_sizes())
     }
 
     /// Whether a value may be a view of one operand, made by an operator that writes nothing.

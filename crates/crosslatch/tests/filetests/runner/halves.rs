@@ -15,13 +15,11 @@ use std::collections::HashMap;
 use crosslatch::ir::verify::verify;
 use crosslatch::ir::{Program, SlotKind};
 use crosslatch::passes::halves::{is_half, only_widened, type_as_f32};
-use crosslatch::reference::ReferenceSession;
-use crosslatch::{Model, Options, Session};
 
 use super::Pass;
 use super::file::{Mode, TestFile};
-use super::runs::{interpret, run, same};
-use crate::models::{Named, SizedSlot, draw, slots};
+use super::runs::as_with_inputs_for_weights;
+use crate::models::slots;
 use crate::random::Random;
 
 /// The pass that removes conversions of weights.
@@ -33,7 +31,6 @@ pub const PASS: Pass = Pass {
     check,
 };
 
-const RUNS: usize = 2;
 /// Integers are below this, so that they are valid indices.
 const ROWS: u64 = 5;
 
@@ -56,38 +53,5 @@ fn check(test: &TestFile, program: Program, mode: Mode) -> Result<(), String> {
     }
     decisions.settle(mode)?;
 
-    let mut random = Random(3);
-    let of_kind = |kind| {
-        all.iter()
-            .filter(move |slot: &&SizedSlot| slot.kind == kind)
-    };
-    let weights = draw(of_kind(SlotKind::Weight), &mut random, ROWS);
-    let borrowed: Vec<_> = weights
-        .iter()
-        .map(|(n, t)| (n.as_str(), t.clone()))
-        .collect();
-    let model = Model::in_memory(program.clone(), &borrowed).map_err(|e| e.to_string())?;
-    let mut untouched = program;
-    for slot in &mut untouched.slots {
-        if slot.kind == SlotKind::Weight {
-            slot.kind = SlotKind::Input;
-        }
-    }
-    let untouched = Model::in_memory(untouched, &[]).map_err(|e| e.to_string())?;
-    let method = &model.methods()[0].program.name;
-    let of_model = |model| {
-        let session = ReferenceSession::with_options(model, Options::default());
-        session.map_err(|e| e.to_string())
-    };
-    let (mut oracle, mut reference) = (of_model(&untouched)?, of_model(&model)?);
-    let session = Session::new(&model, Options::default());
-    let mut session = session.map_err(|e| e.to_string())?;
-    for _ in 0..RUNS {
-        let inputs = draw(of_kind(SlotKind::Input), &mut random, ROWS);
-        let with_weights: Named = inputs.iter().chain(&weights).cloned().collect();
-        let wanted = interpret(&mut oracle, method, &with_weights)?;
-        same(&wanted, &interpret(&mut reference, method, &inputs)?)?;
-        same(&wanted, &run(&mut session, method, &inputs)?)?;
-    }
-    Ok(())
+    as_with_inputs_for_weights(program, &mut Random(3), ROWS)
 }

@@ -29,10 +29,10 @@
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`halves`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text of the file is
-//! written with these decisions as its expectations. If that is another text, the test fails; in blessing mode, the file is
-//! replaced. Then the program runs, and whatever was decided, it must compute what the reference
-//! interpreter says it means: a blessed file that computes something else still fails.
+//! [`halves`], [`linear`], [`fold`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text
+//! of the file is written with these decisions as its expectations. If that is another text, the test fails; in
+//! blessing mode, the file is replaced. Then the program runs, and whatever was decided, it must compute what the
+//! reference interpreter says it means: a blessed file that computes something else still fails.
 
 pub mod file;
 mod outline;
@@ -41,8 +41,10 @@ pub mod tests;
 
 mod alignment;
 mod caches;
+mod fold;
 mod halves;
 mod latch;
+mod linear;
 mod plan;
 mod quantize;
 mod segments;
@@ -70,10 +72,12 @@ pub struct Pass {
 }
 
 /// All passes.
-pub const PASSES: [&Pass; 7] = [
+pub const PASSES: [&Pass; 9] = [
     &plan::PASS,
     &latch::PASS,
     &halves::PASS,
+    &linear::PASS,
+    &fold::PASS,
     &quantize::PASS,
     &caches::PASS,
     &alignment::PASS,

@@ -1,9 +1,16 @@
 //! Planned and interpreted runs of a program, and their comparison.
 
+use std::collections::HashMap;
+
+use crosslatch::ir::{Program, SlotKind};
 use crosslatch::reference::ReferenceSession;
 use crosslatch::{DType, Input, KernelSet, Model, Options, Precision, Session, Tensor};
 
-use crate::models::Named;
+use crate::models::{Named, SizedSlot, draw, slots};
+use crate::random::Random;
+
+/// Runs of a session, one after the other.
+const RUNS: usize = 2;
 
 /// How much farther from `f32` a result in four bits may be: there are sixteen values for 256.
 const IN_FOUR_BITS: f32 = 8.0;
@@ -49,6 +56,49 @@ pub fn same(wanted: &Named, got: &Named) -> Result<(), String> {
                 values(wanted)
             ));
         }
+    }
+    Ok(())
+}
+
+/// Requires that planned and interpreted runs of a program without symbols return bit for bit what the
+/// interpreter returns where the weights are inputs, which no pass touches. Integers are below `rows`.
+pub fn as_with_inputs_for_weights(
+    program: Program,
+    random: &mut Random,
+    rows: u64,
+) -> Result<(), String> {
+    let all = slots(&program, &HashMap::new());
+    let of_kind = |kind| {
+        all.iter()
+            .filter(move |slot: &&SizedSlot| slot.kind == kind)
+    };
+    let weights = draw(of_kind(SlotKind::Weight), random, rows);
+    let borrowed: Vec<_> = weights
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
+    let model = Model::in_memory(program.clone(), &borrowed).map_err(|e| e.to_string())?;
+    let mut untouched = program;
+    for slot in &mut untouched.slots {
+        if slot.kind == SlotKind::Weight {
+            slot.kind = SlotKind::Input;
+        }
+    }
+    let untouched = Model::in_memory(untouched, &[]).map_err(|e| e.to_string())?;
+    let method = &model.methods()[0].program.name;
+    let of_model = |model| {
+        let session = ReferenceSession::with_options(model, Options::default());
+        session.map_err(|e| e.to_string())
+    };
+    let (mut oracle, mut reference) = (of_model(&untouched)?, of_model(&model)?);
+    let session = Session::new(&model, Options::default());
+    let mut session = session.map_err(|e| e.to_string())?;
+    for _ in 0..RUNS {
+        let inputs = draw(of_kind(SlotKind::Input), random, rows);
+        let with_weights: Named = inputs.iter().chain(&weights).cloned().collect();
+        let wanted = interpret(&mut oracle, method, &with_weights)?;
+        same(&wanted, &interpret(&mut reference, method, &inputs)?)?;
+        same(&wanted, &run(&mut session, method, &inputs)?)?;
     }
     Ok(())
 }

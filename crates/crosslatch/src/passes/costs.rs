@@ -26,6 +26,8 @@ pub struct Cost {
     pub kind: Kind,
     /// Cost of computing it: bytes moved, and operations converted to bytes.
     pub work: u64,
+    /// Bytes of its results.
+    pub made: u64,
     /// Cost of keeping its result, in the same unit; `None` if that is not a single tensor.
     pub keeping: Option<u64>,
     /// Whether the result is contiguous.
@@ -72,6 +74,7 @@ pub fn costs(program: &Program, fixed: &Fixed) -> Vec<Option<Cost>> {
         costs.push(Some(Cost {
             kind: inferred.kind,
             work,
+            made,
             keeping: single.map(|_| made.saturating_mul(COST_OF_KEPT_BYTE)),
             contiguous: single == Some(true),
         }));
