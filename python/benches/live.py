@@ -36,10 +36,16 @@ PIECE = 0.05
 
 
 def spoken(model, file, flags):
-    """The final text, and its words with their ends."""
-    command = [TARGET / "crosslatch", "transcribe", "-q", "-m", model, "--vad", "--word-timestamps", "-f", "json", file]
-    out = json.loads(subprocess.run([*command, *flags], capture_output=True, check=True).stdout)
-    return out["text"], [(w["word"], w["end"]) for segment in out["segments"] for w in segment["words"]]
+    """The final text, and its words with their ends.
+
+    With times of words a model writes timestamps, and may set another comma: they are a run of their own.
+    """
+    def transcribe(*more):
+        command = [TARGET / "crosslatch", "transcribe", "-q", "-m", model, "--vad", "-f", "json", file, *flags, *more]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    segments = transcribe("--word-timestamps")["segments"]
+    return transcribe()["text"], [(w["word"], w["end"]) for segment in segments for w in segment["words"]]
 
 
 def followed(model, file, flags):
