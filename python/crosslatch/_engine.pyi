@@ -205,6 +205,11 @@ class Session:
     def reset(self) -> None:
         """Puts all state back to the start, as in a fresh session."""
 
+    def seed(self, seed: int) -> None:
+        """Seeds the generators of random numbers, as `torch.manual_seed` does: a method then draws the numbers that
+        PyTorch draws when it runs the same program.
+        """
+
 @final
 class Output:
     """An output where it lies in its session."""

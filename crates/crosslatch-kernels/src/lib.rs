@@ -25,6 +25,7 @@
 //! | [`complex`] | arithmetic on complex numbers, Fourier transforms |
 //! | [`recurrent`] | LSTM, GRU and plain recurrence, over sequences |
 //! | [`pooling`], [`resampling`] | windows of images: the greatest element, the mean; images in another size |
+//! | [`random`] | random numbers, as PyTorch draws them |
 //! | [`probes`] | what the machine can do: memory bandwidth, peak arithmetic |
 
 pub mod attention;
@@ -36,6 +37,7 @@ pub mod matmul;
 pub mod movement;
 pub mod pooling;
 pub mod probes;
+pub mod random;
 pub mod recurrent;
 pub mod reduce;
 pub mod resampling;

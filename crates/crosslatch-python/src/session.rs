@@ -139,6 +139,13 @@ impl Session {
         Ok(())
     }
 
+    /// Seeds the generators of random numbers, as `torch.manual_seed` does: a method then draws the numbers that
+    /// PyTorch draws when it runs the same program.
+    fn seed(&self, seed: u64) -> PyResult<()> {
+        self.lock()?.get_mut()?.seed(seed);
+        Ok(())
+    }
+
     fn __repr__(&self) -> String {
         format!("<crosslatch.Session of {}>", self.path.display())
     }

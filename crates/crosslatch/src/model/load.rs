@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::folded::fold_weights;
+use super::generator;
 use super::halves;
 use super::method::check_bindings;
 use super::{Carry, Method, Model};
@@ -19,7 +20,7 @@ use crate::error::{ArchiveError, Error, MissingOperators};
 use crate::ir::verify::VerifyError;
 use crate::ops::Catalogue;
 use crate::passes::linear::as_linear;
-use crate::passes::{carry, segments};
+use crate::passes::{carry, random, segments};
 use crate::pt2::archive::Archive;
 use crate::pt2::components::components;
 use crate::pt2::convert::{ConvertError, convert};
@@ -206,6 +207,13 @@ impl Loading {
         });
         let mut bindings = bindings.collect::<Result<Vec<_>, _>>().map_err(fail)?;
         let mut program = converted.program;
+        if random::draw_from_state(&mut program) {
+            let generator = generator::initial().map_err(|e| e.to_string());
+            let generator = generator.and_then(|g| weights.add(&g).map_err(|e| e.to_string()));
+            bindings.push(Some(
+                generator.map_err(|e| fail(ArchiveError::entry(&entry, e)))?,
+            ));
+        }
         segments::expand(&mut program);
         segments::remove_unread_items(&mut program.graph);
         crate::ir::verify::verify(&program)

@@ -8,6 +8,7 @@
 mod assemble;
 mod contents;
 mod folded;
+mod generator;
 mod halves;
 mod load;
 mod method;
@@ -29,7 +30,7 @@ use crate::memory::MemoryLimit;
 use crate::passes::alignment::Heads;
 use crate::passes::caches::{CacheFormat, convert_caches};
 use crate::passes::linear::as_linear;
-use crate::passes::{latch, segments};
+use crate::passes::{latch, random, segments};
 use crate::precision::Precision;
 use crate::pt2::archive::Archive;
 use crate::pt2::weights::{Weight, Weights};
@@ -218,6 +219,7 @@ impl Model {
         contents: &[(&str, Tensor)],
     ) -> Result<Model, VerifyError> {
         crate::ir::verify::verify_depth(&program.graph)?;
+        random::draw_from_state(&mut program);
         segments::expand(&mut program);
         segments::remove_unread_items(&mut program.graph);
         crate::effects::mark_state(&mut program);
@@ -233,6 +235,7 @@ impl Model {
             let given = contents.iter().find(|(name, _)| *name == slot.name);
             let contents = match given {
                 Some((_, tensor)) => Some(tensor.clone()),
+                None if slot.name == random::GENERATOR => generator::initial().ok(),
                 None if slot.kind == SlotKind::State => {
                     constant_type(&program.graph.value(*input).ty)
                         .and_then(|(dtype, shape)| Tensor::zeros(dtype, &shape).ok())

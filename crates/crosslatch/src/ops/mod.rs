@@ -8,9 +8,10 @@
 //!
 //! The folders mirror those of the kernels: an operator is declared where its kernel lies. `views`
 //! and `control` have no counterpart, because they need no kernel, nor has `quantization`, whose operators
-//! are elementwise functions over blocks; `operands` declares nothing and helps all others. A folder imports only from those before it in this order, which a test checks:
-//! `operands`, `control`, `views`, `elements`, `movement`, `reduce`, `quantization`, `rows`, `matmul`,
-//! `attention`, `convolution`, `pooling`, `recurrent`, `fourier`, `resampling`.
+//! are elementwise functions over blocks; `operands` declares nothing and helps all others. A folder imports only
+//! from those before it in this order, which a test checks: `operands`, `control`, `views`, `elements`,
+//! `movement`, `reduce`, `quantization`, `rows`, `matmul`, `attention`, `convolution`, `pooling`, `random`,
+//! `recurrent`, `fourier`, `resampling`.
 
 mod attention;
 mod control;
@@ -22,6 +23,7 @@ mod movement;
 mod operands;
 mod pooling;
 mod quantization;
+mod random;
 mod recurrent;
 mod reduce;
 mod resampling;
@@ -48,6 +50,7 @@ const TABLES: &[&[Table]] = &[
         attention::OPERATORS,
         convolution::OPERATORS,
         pooling::OPERATORS,
+        random::OPERATORS,
         recurrent::OPERATORS,
     ],
     fourier::TABLES,
@@ -74,7 +77,7 @@ mod tests {
     }
 
     /// Folders and files of this module, each of which may import from those before it.
-    const ORDER: [&str; 15] = [
+    const ORDER: [&str; 16] = [
         "operands",
         "control",
         "views",
@@ -87,6 +90,7 @@ mod tests {
         "attention",
         "convolution",
         "pooling",
+        "random",
         "recurrent",
         "fourier",
         "resampling",

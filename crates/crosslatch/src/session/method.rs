@@ -161,6 +161,20 @@ impl MethodState {
         }
     }
 
+    /// Gives a slot of the state other contents; returns whether it lies here and has so many bytes.
+    pub fn overwrite(&mut self, slot: usize, contents: &[u8]) -> bool {
+        let range = self.slots.get(slot).and_then(Option::clone);
+        let Some(range) = range.filter(|r| r.end <= self.state.len() && r.len() == contents.len())
+        else {
+            return false;
+        };
+        self.loans.retain(|loan| loan.start != range.start);
+        self.state.bytes_mut()[range].copy_from_slice(contents);
+        self.written[slot] = Written::All;
+        self.is_touched = true;
+        true
+    }
+
     /// Copies the initial contents from the file into the state, which is all zeros. Slots that start
     /// as zeros are left alone, so that they take no memory until they are written.
     fn fill_from_file(&mut self, model: &Model, index: usize) {

@@ -22,6 +22,7 @@ mod written;
 
 use std::sync::Arc;
 
+use crosslatch_kernels::random::Generator;
 use crosslatch_kernels::{DType, Layout, Storage, TensorRef, Threads};
 
 use crate::error::Error;
@@ -30,6 +31,7 @@ use crate::ir::{KernelSet, Number};
 use crate::memory::MemoryLimit;
 use crate::model::{Model, QuantizedWeights};
 use crate::options::{Options, TurnLimit};
+use crate::passes::random::GENERATOR;
 use crate::plan::{self, Plan};
 use crate::precision::Precision;
 
@@ -97,6 +99,22 @@ impl Session {
         for (i, method) in self.methods.iter_mut().enumerate() {
             method.reset(&self.model, i);
         }
+    }
+
+    /// Seeds the generators of random numbers, as `torch.manual_seed` does: a method then draws the numbers that
+    /// PyTorch draws when it runs the same program. Without a seed, and after [`reset`](Session::reset), they
+    /// are those of a fresh process of PyTorch; a [`fork`](Session::fork) goes on with the numbers of its
+    /// session. Each method has a generator of its own. Returns whether any method has one.
+    pub fn seed(&mut self, seed: u64) -> bool {
+        let state = Generator::seeded(seed).state();
+        let mut is_seeded = false;
+        for (state_of, method) in self.methods.iter_mut().zip(self.model.methods()) {
+            let mut slots = method.program.slots.iter();
+            if let Some(slot) = slots.position(|slot| slot.name == GENERATOR) {
+                is_seeded |= state_of.overwrite(slot, bytemuck::cast_slice(&state));
+            }
+        }
+        is_seeded
     }
 
     /// An independent session that continues from the state of this one. What has been computed so

@@ -18,7 +18,7 @@ CORE = core_operators()
 
 #: Their results are sizes, or depend on contents: programs with dynamic sizes and with `item` test them.
 ABOUT_SIZES = re.compile(r"aten::(sym_|nonzero|_local_scalar_dense)")
-#: There is nothing to compare: what draws random numbers is refused.
+#: They draw random numbers: programs with a seed test them.
 RANDOM = {"aten::rand", "aten::randn", "aten::randperm"}
 
 

@@ -156,38 +156,6 @@ pub(super) const OPERATORS: Table = &[
     op_with_in_place("aten::zero(Tensor self) -> Tensor", |c| {
         lower_fill(c, Some(Scalar::Int(0)))
     }),
-    op(
-        "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::randn(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::randint(SymInt high, SymInt[] size, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::randperm(SymInt n, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
-        refuse_random,
-    ),
-    op(
-        "aten::multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor",
-        refuse_random,
-    ),
 ];
 
 /// Lowers an operator without operands.
@@ -441,13 +409,6 @@ fn one_hot(call: &Call<'_>) -> Result<Lowering, OpError> {
             result
         },
     ))
-}
-
-fn refuse_random(call: &Call<'_>) -> Result<Lowering, OpError> {
-    Err(OpError::unsupported(format!(
-        "`{}` draws random numbers, which is not supported: export the model in evaluation mode",
-        call.schema.name
-    )))
 }
 
 #[cfg(test)]

@@ -8,15 +8,11 @@
 //! | `x[…, m, …]` with a mask, and a write of one value for each element of a mask | the columns of `nonzero(m)` as indices |
 //! | `repeat_interleave` by a tensor | with `output_size=item(sum(repeats))` |
 
-use std::sync::Arc;
-
 use crosslatch_kernels::DType;
 
 use crate::ir::Size;
-use crate::ir::graph::{
-    Arg, Graph, Node, Program, Provenance, Symbol, TensorType, ValueId, ValueType,
-};
-use crate::ops::Catalogue;
+use crate::ir::graph::{Arg, Graph, Node, Program, Symbol, TensorType, ValueId, ValueType};
+use crate::passes::insertion::Insertion;
 
 /// Writes such operators with numbers, in the program and in its regions.
 pub fn expand(program: &mut Program) {
@@ -32,9 +28,11 @@ fn expand_graph(graph: &mut Graph, counts: &mut Vec<Symbol>) {
             expand_graph(region, counts);
         }
         let mut expander = Expander {
-            graph: &mut *graph,
+            at: Insertion {
+                graph: &mut *graph,
+                provenance: node.provenance.clone(),
+            },
             counts: &mut *counts,
-            provenance: node.provenance.clone(),
         };
         let node = match node.op.schema.name.as_str() {
             "aten::nonzero" => expander.nonzero(&node),
@@ -52,16 +50,15 @@ fn expand_graph(graph: &mut Graph, counts: &mut Vec<Symbol>) {
 
 /// Adds nodes to a graph in front of the one at hand, and gives what replaces that.
 struct Expander<'g> {
-    graph: &'g mut Graph,
+    at: Insertion<'g>,
     counts: &'g mut Vec<Symbol>,
-    provenance: Provenance,
 }
 
 impl Expander<'_> {
     fn nonzero(&mut self, node: &Node) -> Option<Node> {
         let (&of, &result) = (value(node.args.first()?)?, node.results.first()?);
         let count = self.count(of)?;
-        self.call(
+        self.at.call(
             "aten::nonzero_static",
             vec![Arg::Value(of), Arg::Value(count), Arg::Int(-1)],
             vec![result],
@@ -75,15 +72,16 @@ impl Expander<'_> {
         let places = self.places(of)?.0;
         let column = |d: usize| vec![Arg::Value(places), Arg::Int(1), Arg::Int(d as i64)];
         for (d, result) in others.iter().enumerate() {
-            let node = self.call("aten::select.int", column(d), vec![*result])?;
-            self.graph.nodes.push(node);
+            let node = self.at.call("aten::select.int", column(d), vec![*result])?;
+            self.at.graph.nodes.push(node);
         }
-        self.call("aten::select.int", column(others.len()), vec![*last])
+        self.at
+            .call("aten::select.int", column(others.len()), vec![*last])
     }
 
     fn masked_select(&mut self, node: &Node) -> Option<Node> {
         let (&of, &mask) = (value(node.args.first()?)?, value(node.args.get(1)?)?);
-        let (whole, masked) = (self.tensor(of)?.clone(), self.tensor(mask)?.clone());
+        let (whole, masked) = (self.at.tensor(of)?.clone(), self.at.tensor(mask)?.clone());
         let (of, mask) = match whole.sizes == masked.sizes {
             true => (of, mask),
             false => {
@@ -93,20 +91,22 @@ impl Expander<'_> {
                         sizes: sizes.clone(),
                         ..ty
                     };
-                    self.graph.add_value(
-                        format!("{what}_{}", self.graph.values.len()),
+                    self.at.graph.add_value(
+                        format!("{what}_{}", self.at.graph.values.len()),
                         ValueType::Tensor(ty),
                     )
                 };
                 let results = [broadcast(whole, "broadcast"), broadcast(masked, "mask")];
                 let args = vec![Arg::Values(vec![Some(of), Some(mask)])];
-                let node = self.call("aten::broadcast_tensors", args, results.to_vec())?;
-                self.graph.nodes.push(node);
+                let node = self
+                    .at
+                    .call("aten::broadcast_tensors", args, results.to_vec())?;
+                self.at.graph.nodes.push(node);
                 results.into()
             }
         };
         let indices = self.columns(mask)?.into_iter().map(Some).collect();
-        self.call(
+        self.at.call(
             "aten::index.Tensor",
             vec![Arg::Value(of), Arg::Values(indices)],
             node.results.clone(),
@@ -127,9 +127,9 @@ impl Expander<'_> {
         let (&of, &values) = (value(node.args.first()?)?, value(node.args.get(2)?)?);
         if let [mask] = indices.iter().flatten().collect::<Vec<_>>()[..] {
             let before = indices.iter().take_while(|i| i.is_none()).count();
-            let covered = before + self.tensor(*mask)?.sizes.len();
-            let behind = self.tensor(of)?.sizes.len().checked_sub(covered)?;
-            let sizes = &self.tensor(values)?.sizes;
+            let covered = before + self.at.tensor(*mask)?.sizes.len();
+            let behind = self.at.tensor(of)?.sizes.len().checked_sub(covered)?;
+            let sizes = &self.at.tensor(values)?.sizes;
             // The dimension of the values that goes along the elements of the mask.
             let along = sizes.len().checked_sub(behind + 1).map(|d| &sizes[d]);
             if along.is_none_or(|size| size.constant() == Some(1)) {
@@ -153,14 +153,16 @@ impl Expander<'_> {
         let (Arg::None, &repeats) = (&node.args[place], value(&node.args[repeats])?) else {
             return None;
         };
-        let ty = self.tensor(repeats)?;
+        let ty = self.at.tensor(repeats)?;
         let is_one = ty.sizes.iter().all(|size| size.constant() == Some(1));
         if is_one && node.op.schema.position("self").is_some() {
             return None;
         }
-        let sum = self.single("sum", ValueType::Tensor(of_rank_0()));
-        let node_of_sum = self.call("aten::sum", vec![Arg::Value(repeats), Arg::None], vec![sum]);
-        self.graph.nodes.push(node_of_sum?);
+        let sum = self.at.single("sum", ValueType::Tensor(of_rank_0()));
+        let node_of_sum =
+            self.at
+                .call("aten::sum", vec![Arg::Value(repeats), Arg::None], vec![sum]);
+        self.at.graph.nodes.push(node_of_sum?);
         let total = self.item(sum)?;
         let mut node = node.clone();
         node.args[place] = Arg::Value(total);
@@ -175,13 +177,17 @@ impl Expander<'_> {
             };
             matches!(ty.dtype, DType::Bool | DType::U8)
         };
-        if !indices.iter().flatten().any(|id| is_mask(self.graph, id)) {
+        if !indices
+            .iter()
+            .flatten()
+            .any(|id| is_mask(self.at.graph, id))
+        {
             return None;
         }
         let mut all = Vec::new();
         for index in indices {
             match index {
-                Some(mask) if is_mask(self.graph, mask) => {
+                Some(mask) if is_mask(self.at.graph, mask) => {
                     all.extend(self.columns(*mask)?.into_iter().map(Some));
                 }
                 other => all.push(*other),
@@ -193,13 +199,15 @@ impl Expander<'_> {
     /// For each dimension of a mask, the indices of its true elements.
     fn columns(&mut self, mask: ValueId) -> Option<Vec<ValueId>> {
         let (places, rows) = self.places(mask)?;
-        let rank = self.tensor(mask)?.sizes.len();
+        let rank = self.at.tensor(mask)?.sizes.len();
         let mut columns = Vec::new();
         for d in 0..rank {
-            let column = self.single("column", indices_of_sizes(vec![rows.clone()]));
+            let column = self
+                .at
+                .single("column", indices_of_sizes(vec![rows.clone()]));
             let args = vec![Arg::Value(places), Arg::Int(1), Arg::Int(d as i64)];
-            let node = self.call("aten::select.int", args, vec![column])?;
-            self.graph.nodes.push(node);
+            let node = self.at.call("aten::select.int", args, vec![column])?;
+            self.at.graph.nodes.push(node);
             columns.push(column);
         }
         Some(columns)
@@ -207,30 +215,32 @@ impl Expander<'_> {
 
     /// The indices of the elements of a tensor that are not zero, as rows, and how many rows they are.
     fn places(&mut self, of: ValueId) -> Option<(ValueId, Size)> {
-        let rank = self.tensor(of)?.sizes.len();
+        let rank = self.at.tensor(of)?.sizes.len();
         let count = self.count(of)?;
         let rows = Size::Symbol(self.symbol());
         let sizes = vec![rows.clone(), Size::Const(rank as i64)];
-        let places = self.single("places", indices_of_sizes(sizes));
+        let places = self.at.single("places", indices_of_sizes(sizes));
         let args = vec![Arg::Value(of), Arg::Value(count), Arg::Int(-1)];
-        let node = self.call("aten::nonzero_static", args, vec![places])?;
-        self.graph.nodes.push(node);
+        let node = self.at.call("aten::nonzero_static", args, vec![places])?;
+        self.at.graph.nodes.push(node);
         Some((places, rows))
     }
 
     /// How many elements of a tensor are not zero, as a number.
     fn count(&mut self, of: ValueId) -> Option<ValueId> {
-        let count = self.single("count", ValueType::Tensor(of_rank_0()));
+        let count = self.at.single("count", ValueType::Tensor(of_rank_0()));
         let args = vec![Arg::Value(of), Arg::None];
-        let node = self.call("aten::count_nonzero", args, vec![count])?;
-        self.graph.nodes.push(node);
+        let node = self.at.call("aten::count_nonzero", args, vec![count])?;
+        self.at.graph.nodes.push(node);
         self.item(count)
     }
 
     fn item(&mut self, of: ValueId) -> Option<ValueId> {
-        let number = self.single("number", ValueType::Int);
-        let node = self.call("aten::item", vec![Arg::Value(of)], vec![number])?;
-        self.graph.nodes.push(node);
+        let number = self.at.single("number", ValueType::Int);
+        let node = self
+            .at
+            .call("aten::item", vec![Arg::Value(of)], vec![number])?;
+        self.at.graph.nodes.push(node);
         Some(number)
     }
 
@@ -243,29 +253,6 @@ impl Expander<'_> {
             max: None,
         });
         name
-    }
-
-    /// A new value.
-    fn single(&mut self, what: &str, ty: ValueType) -> ValueId {
-        let name = format!("{what}_{}", self.graph.values.len());
-        self.graph.add_value(name, ty)
-    }
-
-    fn call(&self, name: &str, args: Vec<Arg>, results: Vec<ValueId>) -> Option<Node> {
-        Some(Node {
-            op: Arc::clone(Catalogue::builtin().get(name)?),
-            args,
-            regions: Vec::new(),
-            results,
-            provenance: self.provenance.clone(),
-        })
-    }
-
-    fn tensor(&self, id: ValueId) -> Option<&TensorType> {
-        match &self.graph.value(id).ty {
-            ValueType::Tensor(ty) => Some(ty),
-            _ => None,
-        }
     }
 }
 

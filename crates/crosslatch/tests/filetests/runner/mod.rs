@@ -29,8 +29,8 @@
 //! # A test
 //!
 //! The program is parsed, verified, printed and parsed again. The pass ([`plan`], [`latch`],
-//! [`halves`], [`linear`], [`fold`], [`quantize`], [`caches`], [`alignment`], [`segments`]) decides, and the text
-//! of the file is written with these decisions as its expectations. If that is another text, the test fails; in
+//! [`halves`], [`linear`], [`fold`], [`quantize`], [`caches`], [`alignment`], [`segments`], [`random`]) decides, and
+//! the text of the file is written with these decisions as its expectations. If that is another text, the test fails; in
 //! blessing mode, the file is replaced. Then the program runs, and whatever was decided, it must compute what the
 //! reference interpreter says it means: a blessed file that computes something else still fails.
 
@@ -47,6 +47,7 @@ mod latch;
 mod linear;
 mod plan;
 mod quantize;
+mod random;
 mod segments;
 
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ pub struct Pass {
 }
 
 /// All passes.
-pub const PASSES: [&Pass; 9] = [
+pub const PASSES: [&Pass; 10] = [
     &plan::PASS,
     &latch::PASS,
     &halves::PASS,
@@ -82,6 +83,7 @@ pub const PASSES: [&Pass; 9] = [
     &caches::PASS,
     &alignment::PASS,
     &segments::PASS,
+    &random::PASS,
 ];
 
 /// All programs below a folder, sorted by path.
