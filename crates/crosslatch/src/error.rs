@@ -175,11 +175,13 @@ pub struct MissingCall {
 
 impl fmt::Display for MissingOperators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} calls of operators that Crosslatch does not have:",
-            self.calls.len()
-        )?;
+        match self.calls.len() {
+            1 => f.write_str("a call of an operator that Crosslatch does not have:")?,
+            count => write!(
+                f,
+                "{count} calls of operators that Crosslatch does not have:"
+            )?,
+        }
         for call in &self.calls {
             let MissingCall {
                 method,
@@ -196,7 +198,15 @@ impl fmt::Display for MissingOperators {
                 write!(f, ": {reason}")?;
             }
         }
-        Ok(())
+        let of_others =
+            |call: &MissingCall| call.reason.is_none() && call.operator.starts_with("aten::");
+        match self.calls.iter().any(of_others) {
+            true => f.write_str(
+                "\nPyTorch makes many operators of others that Crosslatch has: if the program is saved as it was \
+                 traced, save `program.run_decompositions()` instead",
+            ),
+            false => Ok(()),
+        }
     }
 }
 

@@ -87,7 +87,7 @@ def said(reason):
     if isinstance(reason, (crosslatch.Error, Differs)):
         words = " ".join(str(reason).split())
         words = FOLDERS.sub("", words.partition(".pt2: ")[2] or words)
-        if "calls of operators that" in words:
+        if re.search("calls? of (an operator|operators) that", words):
             words = f"lacks {', '.join(sorted(set(OPERATOR.findall(words))))}"
     else:
         lines = [line.strip() for line in str(reason).splitlines() if line.strip()]

@@ -84,6 +84,7 @@ ENTRIES: list[Entry] = [
         scalar_tensor fill
         clone contiguous expand repeat repeat_interleave view reshape permute transpose t squeeze
         unsqueeze flatten unflatten tril triu roll flip movedim diagonal
+        nn.functional.pixel_shuffle nn.functional.pixel_unshuffle nn.functional.channel_shuffle
         nn.functional.pad/constant nn.functional.pad/reflect
         nn.functional.max_pool1d nn.functional.max_pool2d nn.functional.max_pool3d
         nn.functional.avg_pool1d nn.functional.avg_pool2d nn.functional.avg_pool3d

@@ -4,6 +4,7 @@ pub(super) mod dims;
 pub(super) mod expand;
 mod identity;
 pub(super) mod reshape;
+mod shuffles;
 pub(super) mod slice;
 
 use crate::ir::catalogue::Table;
@@ -14,5 +15,6 @@ pub(super) const TABLES: &[Table] = &[
     expand::OPERATORS,
     identity::OPERATORS,
     reshape::OPERATORS,
+    shuffles::OPERATORS,
     slice::OPERATORS,
 ];
