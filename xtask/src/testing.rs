@@ -163,7 +163,7 @@ mod tests {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            let is_test = |name: &str| name.starts_with("test_");
+            let is_test = |name: &str| name.starts_with("test_") && name.ends_with(".py");
             let mut inside = std::fs::read_dir(entry.path())
                 .into_iter()
                 .flatten()

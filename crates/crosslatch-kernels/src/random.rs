@@ -2,10 +2,11 @@
 //!
 //! The generator is the Mersenne Twister of 32 bits (Matsumoto and Nishimura, 1998), as in
 //! ATen/core/MT19937RNGEngine.h, and what becomes of its numbers is ATen/core/DistributionsHelper.h and
-//! ATen/native/cpu/DistributionTemplates.h: for one seed and the same operators in the same order, numbers are
-//! PyTorch's. There are exceptions. 16 and more normal numbers have its logarithm and its cosine to the last
-//! bits only, and in types of 16 bits they are not those that it makes of rounded ones; and on processors of Intel's, PyTorch lets MKL draw exponential numbers and those of a
-//! Bernoulli distribution with a fixed probability, where these are the ones that it draws on others.
+//! ATen/native/cpu/DistributionTemplates.h: for one seed and the same operators in the same order, the numbers
+//! are PyTorch's. There are exceptions. 16 and more normal numbers have its logarithm and its cosine to the last
+//! bits only, and in types of 16 bits they are not those that it makes of rounded ones. On processors of
+//! Intel's, PyTorch lets MKL draw exponential numbers and those of a Bernoulli distribution with a fixed
+//! probability; these here are the ones that it draws on others.
 //!
 //! The state lies in a tensor of integers ([`STATE`]), so that it can be state of a session. Whatever numbers
 //! are in it, they are a state.

@@ -85,7 +85,7 @@ pub const ATTACKS: &[Attack] = &[
                 json!("torch.ops.evil.run.default"),
             )
         },
-        "1 calls of operators that Crosslatch does not have:\n  evil::run, method `model`, node `y`",
+        "a call of an operator that Crosslatch does not have:\n  evil::run, method `model`, node `y`",
     ),
     Attack::new(
         "program_signature_of_another.pt2",

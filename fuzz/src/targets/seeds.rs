@@ -8,16 +8,11 @@ use crosslatch::ir::operator::Operator;
 use crosslatch::ir::parse::parse;
 use crosslatch::ir::schema::{ArgType, Param};
 use crosslatch::ops::Catalogue;
+use crosslatch_kernels::random::STATE;
 
 /// The texts of the programs.
 pub fn texts() -> Vec<String> {
-    let mut texts = Vec::new();
-    for folder in ["plans", "latch"] {
-        let folder = crate_folder("crosslatch").join("tests").join(folder);
-        for file in files(&folder, "ir") {
-            texts.extend(std::fs::read_to_string(file));
-        }
-    }
+    let mut texts = of_text_tests();
     let catalogue = Catalogue::builtin();
     for name in catalogue.names() {
         if let Some(op) = catalogue.get(name).filter(|_| name != COND) {
@@ -26,6 +21,16 @@ pub fn texts() -> Vec<String> {
     }
     texts.push(SYMBOLIC.to_owned());
     texts
+}
+
+/// The programs of the text tests of all passes.
+fn of_text_tests() -> Vec<String> {
+    let tests = crate_folder("crosslatch").join("tests/filetests");
+    let folders = std::fs::read_dir(tests).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+    folders.sort();
+    let files = folders.iter().flat_map(|folder| files(folder, "ir"));
+    files.flat_map(std::fs::read_to_string).collect()
 }
 
 /// The programs of the valid texts.
@@ -59,6 +64,7 @@ fn call(op: &Operator) -> String {
         let value = match param.ty {
             ArgType::Tensor if is_index => input("i64[2, 3]"),
             ArgType::Tensor if param.name == "condition" => input("bool[2, 3]"),
+            ArgType::Tensor if param.name == "generator" => input(&format!("i64[{STATE}]")),
             ArgType::Tensor => input("f32[2, 3]"),
             ArgType::Tensors => format!("{{{}}}", input("f32[2, 3]")),
             ArgType::Int | ArgType::Number => "1".to_owned(),
@@ -76,7 +82,12 @@ fn call(op: &Operator) -> String {
         true => 2,
         false => op.schema.returns.len(),
     };
-    let results: Vec<String> = (0..count).map(|i| format!("%y{i}: f32[2, 3]")).collect();
+    let returns = op.schema.returns.iter().cycle().take(count);
+    let results = returns.enumerate().map(|(i, result)| match result.tensor {
+        true => format!("%y{i}: f32[2, 3]"),
+        false => format!("%y{i}: int"),
+    });
+    let results: Vec<String> = results.collect();
     let equals = if count > 0 { " = " } else { "" };
     let returned: Vec<String> = (0..count).map(|i| format!("\"y{i}\"=%y{i}")).collect();
     program.push_str(&format!(
@@ -103,4 +114,14 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     files.retain(|file| file.extension().is_some_and(|e| e == extension));
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_of_the_text_tests_are_among_the_seeds() {
+        assert!(of_text_tests().len() > 100, "{}", of_text_tests().len());
+    }
 }

@@ -31,6 +31,7 @@ ALLOWED = 1e-4  # of the largest value of an output
 AS_FAR = 2
 VARIANTS = ("plain", "decomposed")
 ROUNDS = 9
+SEED = 7  # of random numbers, in both
 REASON = 220  # characters
 OPERATOR = re.compile(r"\b[a-z_]+::[\w.]*\w")
 FOLDERS = re.compile(r"/\S*/(?=[^/\s]+\.py:)")  # of source files, in a message
@@ -65,7 +66,7 @@ def measured(architecture, folder):
     except Exception as reason:  # the tracer raises whatever the module's code raises
         result.reason = dict.fromkeys(VARIANTS, f"torch.export: {said(reason)}")
         return result
-    expected = [eager(module, architecture.inputs(i, fixed=result.fixed)) for i in range(INPUTS)]
+    expected = [seeded(module, architecture.inputs(i, fixed=result.fixed)) for i in range(INPUTS)]
     for variant in VARIANTS:
         path = path_of(architecture, folder, variant)
         try:
@@ -134,6 +135,12 @@ def eager(module, inputs):
             if isinstance(leaf, torch.Tensor)]
 
 
+def seeded(module, inputs):
+    """What it returns with the random numbers of the seed."""
+    torch.manual_seed(SEED)
+    return eager(module, inputs)
+
+
 def tensors(inputs):
     return {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
 
@@ -163,12 +170,18 @@ def far(outputs, expected):
     return largest
 
 
+def run(session, inputs):
+    """What the engine returns with the random numbers of the seed."""
+    session.seed(SEED)
+    return session.run("model", tensors(inputs))
+
+
 def distance(architecture, module, path, expected, fixed):
     session = crosslatch.load(path, threads=1).session()
     largest = 0.0
     for i in range(INPUTS):
         inputs = architecture.inputs(i, fixed=fixed)
-        outputs = session.run("model", tensors(inputs))
+        outputs = run(session, inputs)
         difference = far(outputs, expected[i])
         if not difference <= ALLOWED:
             wanted = exact(module, inputs, expected[i])
@@ -183,7 +196,7 @@ def exact(module, inputs, like):
     """What the module returns if it computes in float64, in the types that it returns otherwise."""
     wide = {name: value.double() if isinstance(value, torch.Tensor) and value.is_floating_point()
             else value for name, value in inputs.items()}
-    results = eager(copy.deepcopy(module).double(), wide)
+    results = seeded(copy.deepcopy(module).double(), wide)
     return [result.to(tensor.dtype) for result, tensor in zip(results, like, strict=True)]
 
 
@@ -201,7 +214,7 @@ def kept(architecture, module, path, fixed):
         for held in range(INPUTS):
             for index in range(INPUTS):
                 inputs = changing(architecture, held, index, fixed)
-                largest = far(session.run("model", tensors(inputs)), eager(module, inputs))
+                largest = far(run(session, inputs), seeded(module, inputs))
                 if not largest <= ALLOWED:
                     return f"no: differs from eager by {largest:.1e} of the largest value"
     except (crosslatch.Error, Differs) as reason:

@@ -68,7 +68,7 @@ ENTRIES: list[Entry] = [
         nn.functional.gelu nn.functional.silu nn.functional.glu nn.functional.relu
         nn.functional.leaky_relu
         nn.functional.elu nn.functional.hardtanh clamp clamp_min clamp_max
-        matmul bmm mm addmm baddbmm einsum
+        matmul bmm mm addmm baddbmm einsum outer
         mean sum amax amin max min any all var
         rsqrt sqrt exp log log2 log10 log1p sin cos tanh sigmoid erf
         neg abs reciprocal square sign floor ceil round trunc

@@ -70,6 +70,8 @@ pub struct Return {
     pub alias: Option<AliasInfo>,
     /// Whether it is a list of tensors, of any length.
     pub list: bool,
+    /// Whether it is a tensor or a list of them, not a number.
+    pub tensor: bool,
 }
 
 /// A parsed schema.
@@ -113,9 +115,14 @@ impl Schema {
         let returns = split_list(returns)
             .into_iter()
             .map(|r| {
-                let (_, alias, list, _) =
+                let (ty, alias, list, _) =
                     parse_type(r).ok_or(error(&format!("cannot read the result `{r}`")))?;
-                Ok(Return { alias, list })
+                let tensor = matches!(ty, ArgType::Tensor | ArgType::Tensors);
+                Ok(Return {
+                    alias,
+                    list,
+                    tensor,
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(Schema {

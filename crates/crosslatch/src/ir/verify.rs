@@ -80,6 +80,9 @@ pub enum NodeRule {
     /// The node names more results than the operator has.
     #[error("there are too many results")]
     ResultCount,
+    /// What the operator returns as a number is declared as a tensor.
+    #[error("a number is declared as a tensor")]
+    NumberAsTensor,
     /// The operands of a control operator are not lists of values.
     #[error("the operands are not lists")]
     Operands,
@@ -256,15 +259,24 @@ fn verify_node(graph: &Graph, node: &Node) -> Result<(), VerifyError> {
     if !is_list && node.results.len() > schema.returns.len() {
         return fail(NodeRule::ResultCount);
     }
+    let mut results = node.results.iter().zip(&schema.returns);
+    if results.any(|(id, ret)| !ret.tensor && is_tensor(graph, *id)) {
+        return fail(NodeRule::NumberAsTensor);
+    }
     if let Some(control) = node.control() {
         verify_control(graph, node, control)?;
     }
     Ok(())
 }
 
+fn is_tensor(graph: &Graph, id: ValueId) -> bool {
+    let value = graph.values.get(id.index());
+    value.is_some_and(|value| matches!(value.ty, ValueType::Tensor(_)))
+}
+
 /// Whether an argument is of a type that a schema asks for.
 fn fits(graph: &Graph, arg: &Arg, ty: ArgType, optional: bool) -> bool {
-    let tensor = |id: &ValueId| matches!(graph.value(*id).ty, ValueType::Tensor(_));
+    let tensor = |id: &ValueId| is_tensor(graph, *id);
     match (arg, ty) {
         (Arg::None, ArgType::Ignored) => true,
         (Arg::None, _) => optional,
@@ -362,5 +374,28 @@ fn enters_as(inner: &ValueType, entry: Entry, graph: &Graph) -> bool {
             a.dtype == b.dtype && rank == b.sizes.len()
         }
         (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Catalogue;
+    use crate::ir::parse::parse;
+
+    #[test]
+    fn a_number_that_is_declared_as_a_tensor_is_refused() {
+        let with = |ty: &str| {
+            let text = format!(
+                "program p\ninput %x: f32[2, 3]\n%y: {ty} = aten::item(self=%x)\nreturn \"y\"=%y\n"
+            );
+            parse(&text, Catalogue::builtin()).map(|program| verify(&program))
+        };
+        let refused = with("f32[2, 3]").unwrap().unwrap_err().to_string();
+        assert!(
+            refused.ends_with("a number is declared as a tensor"),
+            "{refused}"
+        );
+        assert!(with("int").unwrap().is_ok());
     }
 }

@@ -9,7 +9,7 @@
 //! precision is asked for, in the formats that kernels read ([`quantize`](super::quantize)).
 //!
 //! Only what is made of weights of 8 bits is folded. What programs make of other weights is mostly a view, or
-//! small. A file cannot make its loading expensive: a value on the way takes at most [`GROWTH`] times the
+//! small. A file cannot make its loading expensive: a value on the way takes at most eight times the
 //! bytes of a weight that it is made of, and about as much work, and all that is kept takes at most so many
 //! times the bytes of all weights of 8 bits. Regions of control operators are left as they are.
 

@@ -22,7 +22,7 @@ pub const GENERATOR: &str = "crosslatch.generator";
 /// Lets a program draw from a slot of state, if it draws random numbers, and returns whether it does.
 pub fn draw_from_state(program: &mut Program) -> bool {
     let graph = &mut program.graph;
-    if !graph.nodes.iter().any(|node| draws(node)) {
+    if !graph.nodes.iter().any(draws) {
         return false;
     }
     let ty = TensorType {

@@ -25,6 +25,8 @@ pub(super) const OPERATORS: Table = &[
     op("aten::bmm(Tensor self, Tensor mat2) -> Tensor", mm),
     op("aten::mv(Tensor self, Tensor vec) -> Tensor", mv),
     op("aten::dot(Tensor self, Tensor tensor) -> Tensor", dot),
+    op("aten::outer(Tensor self, Tensor vec2) -> Tensor", outer),
+    op("aten::ger(Tensor self, Tensor vec2) -> Tensor", outer),
     op_with_in_place(
         "aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
         addmm,
@@ -226,6 +228,18 @@ fn mv(call: &Call<'_>) -> Result<Lowering, OpError> {
         shape,
     )
     .lower(call)
+}
+
+fn outer(call: &Call<'_>) -> Result<Lowering, OpError> {
+    let (a, b) = (call.tensor("self")?, call.tensor("vec2")?);
+    check_rank(a, 1, "`self`")?;
+    check_rank(b, 1, "`vec2`")?;
+    let shape = Dims::from_slice(&[a.shape()[0], b.shape()[0]]);
+    let (la, lb) = (
+        a.layout_from_start().unsqueeze(1),
+        b.layout_from_start().unsqueeze(0),
+    );
+    product(a, la, b, lb, shape).lower(call)
 }
 
 fn dot(call: &Call<'_>) -> Result<Lowering, OpError> {

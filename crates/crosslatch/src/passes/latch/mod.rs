@@ -9,8 +9,8 @@
 //! its results where they lie. There is no predicate and no buffer of a maximum length: a shorter
 //! input leaves nothing of a longer one behind, and a step pays nothing for the choice.
 //!
-//! [`dependence`] finds the *fixed* nodes, which depend on weights and latched inputs only and whose
-//! memory nobody changes. [`costs`] estimates what they cost for typical sizes. `frontier` selects the
+//! `dependence` finds the *fixed* nodes, which depend on weights and latched inputs only and whose
+//! memory nobody changes. `costs` estimates what they cost for typical sizes. `frontier` selects the
 //! values to keep, and `split` makes the two programs. The Python function `crosslatch.latch` does
 //! the same to a program before it is saved, with a `cond` and cache buffers, because a single
 //! program of PyTorch has no other way.
