@@ -14,12 +14,14 @@ use super::{Target, kind_of, running, seeds, tokenizer};
 use crate::mutation::zip;
 use crate::pt2::{Entry, archive, entries};
 
+const LONGEST: usize = 1 << 16;
+
 pub const TARGET: Target = Target {
     name: "archive",
     run,
     seeds: archives,
     mutate: |chance, input, other| zip::mutate(chance, input, other, zip::of_pt2),
-    longest: 1 << 16,
+    longest: LONGEST,
 };
 
 /// A path for a file or a folder of this thread, in memory if the system has a folder there.
@@ -89,5 +91,7 @@ fn archives() -> Vec<Vec<u8>> {
         both.push(Entry::new("m/extra/tokenizer.json", tokenizer));
         archives.push(archive(&both));
     }
+    // Some programs are there for their large weights.
+    archives.retain(|archive| archive.len() <= LONGEST);
     archives
 }
