@@ -6,7 +6,8 @@
 //! are PyTorch's. There are exceptions. 16 and more normal numbers have its logarithm and its cosine to the last
 //! bits only, and in types of 16 bits they are not those that it makes of rounded ones. On processors of
 //! Intel's, PyTorch lets MKL draw exponential numbers and those of a Bernoulli distribution with a fixed
-//! probability; these here are the ones that it draws on others.
+//! probability; these here are the ones that it draws on others. And a tensor is filled row by row, where
+//! PyTorch fills one like a transposed tensor in the order of its memory.
 //!
 //! The state lies in a tensor of integers ([`STATE`]), so that it can be state of a session. Whatever numbers
 //! are in it, they are a state.
