@@ -40,10 +40,12 @@ pub fn multiply_bytes(
     let first = out.layout().offset;
     let out = &mut out.data::<i32>()[first..][..m * n];
     out.fill(0);
-    if m * n * k == 0 {
+    if out.is_empty() || k == 0 {
         return;
     }
-    let tasks = (m * n * k / GRAIN).clamp(1, 4 * threads.count()).min(n);
+    // An operand that repeats its elements may be longer than any memory.
+    let products = out.len().saturating_mul(k);
+    let tasks = (products / GRAIN).clamp(1, 4 * threads.count()).min(n);
     let width = n.div_ceil(tasks);
     let product = Product {
         left: Bytes::of(left),

@@ -37,6 +37,14 @@ pub enum Arg {
 }
 
 impl Arg {
+    /// The value that this argument is, if it is one.
+    pub fn value(&self) -> Option<ValueId> {
+        match self {
+            Arg::Value(id) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The values that this argument refers to.
     pub fn values(&self) -> Box<dyn Iterator<Item = ValueId> + '_> {
         match self {

@@ -93,6 +93,14 @@ impl Graph {
         &self.values[id.index()]
     }
 
+    /// The type of a value, if it is a tensor.
+    pub fn tensor(&self, id: ValueId) -> Option<&TensorType> {
+        match &self.value(id).ty {
+            ValueType::Tensor(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
     /// Adds a value and returns its index.
     pub fn add_value(&mut self, name: impl Into<String>, ty: ValueType) -> ValueId {
         let id = ValueId(self.values.len() as u32);
@@ -170,6 +178,11 @@ pub struct Provenance {
 }
 
 impl Node {
+    /// The argument with this name, if the operator has one.
+    pub fn argument(&self, name: &str) -> Option<&Arg> {
+        self.args.get(self.op.schema.position(name)?)
+    }
+
     /// All values among the arguments, in order. Regions see no others.
     pub fn operands(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.args.iter().flat_map(Arg::values)

@@ -10,7 +10,7 @@ use crosslatch_kernels::random::{
     Distribution, Generator, STATE, fill_bernoulli, fill_permutation, fill_random,
     skip_permutation, skip_random,
 };
-use crosslatch_kernels::{DType, Dims, KernelError, Operands, TensorMut, TensorRef};
+use crosslatch_kernels::{DType, Dims, KernelError, Operands, TensorRef};
 
 use crate::ir::catalogue::{Table, op, op_with_in_place};
 use crate::ir::{Call, Lowering, OpError, TensorArg, check_shape};
@@ -21,7 +21,7 @@ pub(super) const OPERATORS: Table = &[
         |c| draw(c, uniform(c)?),
     ),
     op(
-        "crosslatch::skip_uniform(Tensor(a!) generator, SymInt[] size, float from, float to, ScalarType dtype) -> Tensor(a!)",
+        "crosslatch::skip_uniform(Tensor(a!) generator, Tensor drawn, float from, float to) -> Tensor(a!)",
         |c| skip(c, uniform(c)?),
     ),
     op(
@@ -29,7 +29,7 @@ pub(super) const OPERATORS: Table = &[
         |c| draw(c, normal(c)?),
     ),
     op(
-        "crosslatch::skip_normal(Tensor(a!) generator, SymInt[] size, float mean, float std, ScalarType dtype) -> Tensor(a!)",
+        "crosslatch::skip_normal(Tensor(a!) generator, Tensor drawn, float mean, float std) -> Tensor(a!)",
         |c| skip(c, normal(c)?),
     ),
     op(
@@ -37,7 +37,7 @@ pub(super) const OPERATORS: Table = &[
         |c| draw(c, exponential(c)?),
     ),
     op(
-        "crosslatch::skip_exponential(Tensor(a!) generator, SymInt[] size, float rate, ScalarType dtype) -> Tensor(a!)",
+        "crosslatch::skip_exponential(Tensor(a!) generator, Tensor drawn, float rate) -> Tensor(a!)",
         |c| skip(c, exponential(c)?),
     ),
     op(
@@ -45,7 +45,7 @@ pub(super) const OPERATORS: Table = &[
         |c| draw(c, bernoulli(c)?),
     ),
     op(
-        "crosslatch::skip_bernoulli(Tensor(a!) generator, SymInt[] size, float p, ScalarType dtype) -> Tensor(a!)",
+        "crosslatch::skip_bernoulli(Tensor(a!) generator, Tensor drawn, float p) -> Tensor(a!)",
         |c| skip(c, bernoulli(c)?),
     ),
     op(
@@ -53,7 +53,7 @@ pub(super) const OPERATORS: Table = &[
         |c| draw(c, integers(c)?),
     ),
     op(
-        "crosslatch::skip_integers(Tensor(a!) generator, SymInt[] size, SymInt low, SymInt high, ScalarType dtype) -> Tensor(a!)",
+        "crosslatch::skip_integers(Tensor(a!) generator, Tensor drawn, SymInt low, SymInt high) -> Tensor(a!)",
         |c| skip(c, integers(c)?),
     ),
     op(
@@ -65,8 +65,11 @@ pub(super) const OPERATORS: Table = &[
         permutation,
     ),
     op(
-        "crosslatch::skip_permutation(Tensor(a!) generator, SymInt n) -> Tensor(a!)",
-        permutation,
+        "crosslatch::skip_permutation(Tensor(a!) generator, Tensor drawn) -> Tensor(a!)",
+        |c| {
+            let count = drawn(c)?.1;
+            change(c, move |generator| skip_permutation(generator, count))
+        },
     ),
     op(
         "aten::rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
@@ -216,14 +219,19 @@ fn draw(call: &Call<'_>, distribution: Distribution) -> Result<Lowering, OpError
 }
 
 fn skip(call: &Call<'_>, distribution: Distribution) -> Result<Lowering, OpError> {
-    let (shape, dtype) = shape_and_dtype(call)?;
-    let count = shape.iter().product();
-    let kernel = move |o: &mut Operands<'_, '_>| {
-        change(&mut o.outputs[0], |generator| {
-            skip_random(generator, distribution, dtype, count);
-        })
-    };
-    Ok(Lowering::update(generator(call)?, kernel))
+    let (dtype, count) = drawn(call)?;
+    change(call, move |generator| {
+        skip_random(generator, distribution, dtype, count);
+    })
+}
+
+/// The type and the number of what was drawn. That it lies in memory bounds the work of drawing it again.
+fn drawn(call: &Call<'_>) -> Result<(DType, usize), OpError> {
+    let drawn = call.tensor("drawn")?;
+    match drawn.layout.is_contiguous() {
+        true => Ok((drawn.dtype, drawn.layout.numel())),
+        false => Err(OpError::new("`drawn` is a view")),
+    }
 }
 
 fn draw_for_each(call: &Call<'_>) -> Result<Lowering, OpError> {
@@ -240,20 +248,10 @@ fn draw_for_each(call: &Call<'_>) -> Result<Lowering, OpError> {
     Ok(Lowering::compute(dtype, &shape, kernel))
 }
 
-/// Draws a permutation, or changes the generator as if.
 fn permutation(call: &Call<'_>) -> Result<Lowering, OpError> {
-    let this = generator(call)?;
+    let generator = generator(call)?.index;
     let count = usize::try_from(call.int("n")?).map_err(|_| OpError::new("`n` is negative"))?;
-    check_shape(&Dims::from_slice(&[count]))?;
-    if call.is_in_place() {
-        let kernel = move |o: &mut Operands<'_, '_>| {
-            change(&mut o.outputs[0], |generator| {
-                skip_permutation(generator, count)
-            })
-        };
-        return Ok(Lowering::update(this, kernel));
-    }
-    let generator = this.index;
+    check_shape(&[count])?;
     let kernel = move |o: &mut Operands<'_, '_>| {
         let mut generator = read(&o.inputs[generator])?;
         fill_permutation(o.outputs[0].data::<i64>(), &mut generator);
@@ -270,11 +268,19 @@ fn read(state: &TensorRef<'_>) -> Result<Generator, KernelError> {
     state.ok_or_else(|| KernelError::Assertion("the state of a generator is too short".to_owned()))
 }
 
-fn change(state: &mut TensorMut<'_>, skip: impl FnOnce(&mut Generator)) -> Result<(), KernelError> {
-    let mut generator = read(&state.as_ref())?;
-    skip(&mut generator);
-    state.data::<i64>()[..STATE].copy_from_slice(&generator.state());
-    Ok(())
+/// Changes the generator.
+fn change(
+    call: &Call<'_>,
+    skip: impl Fn(&mut Generator) + Send + Sync + 'static,
+) -> Result<Lowering, OpError> {
+    let kernel = move |o: &mut Operands<'_, '_>| {
+        let state = &mut o.outputs[0];
+        let mut generator = read(&state.as_ref())?;
+        skip(&mut generator);
+        state.data::<i64>()[..STATE].copy_from_slice(&generator.state());
+        Ok(())
+    };
+    Ok(Lowering::update(generator(call)?, kernel))
 }
 
 fn refuse(call: &Call<'_>) -> Result<Lowering, OpError> {

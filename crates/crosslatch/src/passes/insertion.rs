@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ir::graph::{Arg, Graph, Node, Provenance, TensorType, ValueId, ValueType};
+use crate::ir::graph::{Arg, Graph, Node, Provenance, ValueId, ValueType};
 use crate::ops::Catalogue;
 
 /// A place in a graph whose nodes up to there have been written.
@@ -14,14 +14,6 @@ pub(super) struct Insertion<'g> {
 }
 
 impl Insertion<'_> {
-    /// The type of a value, if it is a tensor.
-    pub fn tensor(&self, id: ValueId) -> Option<&TensorType> {
-        match &self.graph.value(id).ty {
-            ValueType::Tensor(ty) => Some(ty),
-            _ => None,
-        }
-    }
-
     /// A new value.
     pub fn single(&mut self, what: &str, ty: ValueType) -> ValueId {
         let name = format!("{what}_{}", self.graph.values.len());

@@ -71,18 +71,18 @@ impl Product {
             _ => return None,
         };
         let bias = match bias {
-            Some(name) => Some(value(argument(node, name)?)?),
+            Some(name) => Some(node.argument(name)?.value()?),
             None => None,
         };
         let product = Product {
-            input: value(argument(node, input)?)?,
-            matrix: value(argument(node, matrix)?)?,
+            input: node.argument(input)?.value()?,
+            matrix: node.argument(matrix)?.value()?,
             bias,
         };
-        let columns = tensor(graph, product.matrix)?.sizes.get(1)?;
+        let columns = graph.tensor(product.matrix)?.sizes.get(1)?;
         let is_bias = |id| {
-            let is_one = |name| argument(node, name) == Some(&Arg::Int(1));
-            let sizes = tensor(graph, id).map(|ty| ty.sizes.as_slice());
+            let is_one = |name| node.argument(name) == Some(&Arg::Int(1));
+            let sizes = graph.tensor(id).map(|ty| ty.sizes.as_slice());
             sizes == Some(std::slice::from_ref(columns)) && is_one("alpha") && is_one("beta")
         };
         bias.is_none_or(is_bias).then_some(product)
@@ -135,7 +135,7 @@ impl Makers {
         };
         let node = &graph.nodes[made_by(transposed)?];
         let of = node.operands().next()?;
-        let is_matrix = tensor(graph, of)?.sizes.len() == 2;
+        let is_matrix = graph.tensor(of)?.sizes.len() == 2;
         (is_matrix && is_transposition(node)).then_some(Transpose {
             of,
             converted_by: conversion,
@@ -199,30 +199,12 @@ fn converted(graph: &mut Graph, conversion: usize, matrix: ValueId) -> Option<Va
     let result = *graph.nodes[conversion].results.first()?;
     let value = graph.value(result);
     let ty = TensorType {
-        dtype: tensor(graph, result)?.dtype,
-        sizes: tensor(graph, matrix)?.sizes.clone(),
+        dtype: graph.tensor(result)?.dtype,
+        sizes: graph.tensor(matrix)?.sizes.clone(),
     };
     let new = graph.add_value(format!("{}.t", value.name), ValueType::Tensor(ty));
     let node = &mut graph.nodes[conversion];
     *node.args.first_mut()? = Arg::Value(matrix);
     node.results = vec![new];
     Some(new)
-}
-
-fn argument<'n>(node: &'n Node, name: &str) -> Option<&'n Arg> {
-    node.args.get(node.op.schema.position(name)?)
-}
-
-fn value(arg: &Arg) -> Option<ValueId> {
-    match arg {
-        Arg::Value(id) => Some(*id),
-        _ => None,
-    }
-}
-
-fn tensor(graph: &Graph, id: ValueId) -> Option<&TensorType> {
-    match &graph.value(id).ty {
-        ValueType::Tensor(ty) => Some(ty),
-        _ => None,
-    }
 }

@@ -130,72 +130,81 @@ impl Drawing<'_> {
     }
 
     fn numbers(&mut self, node: &Node, distribution: &str, given: &[Given]) -> Option<()> {
-        let this = argument(node, "self").and_then(value);
+        let this = node.argument("self").and_then(Arg::value);
         let ty = self
             .at
+            .graph
             .tensor(this.or(node.results.first().copied())?)?
             .clone();
-        let dtype = match argument(node, "dtype") {
+        let dtype = match node.argument("dtype") {
             Some(Arg::DType(dtype)) => *dtype,
-            _ => self.at.tensor(*node.results.first()?)?.dtype,
+            _ => self.at.graph.tensor(*node.results.first()?)?.dtype,
         };
-        let size = match argument(node, "size") {
+        let size = match node.argument("size") {
             Some(size) => size.clone(),
             None => self.sizes(this?)?,
         };
-        let mut args = vec![size];
-        for given in given {
-            args.push(match given {
-                Given::As(name) => as_float(argument(node, name)?, distribution),
+        let parameters = given.iter().map(|given| {
+            Some(match given {
+                Given::As(name) => as_float(node.argument(name)?, distribution),
                 Given::Int(i) => Arg::Int(*i),
                 Given::Float(x) => Arg::Float(*x),
-            });
-        }
-        args.push(Arg::DType(dtype));
+            })
+        });
+        let parameters: Vec<Arg> = parameters.collect::<Option<_>>()?;
         let is_in_place = node.op.schema.written().next().is_some();
         if !is_in_place {
-            return self.draw(distribution, args, *node.results.first()?);
+            return self.draw(
+                distribution,
+                size,
+                parameters,
+                dtype,
+                *node.results.first()?,
+            );
         }
         let numbers = self
             .at
             .single("drawn", ValueType::Tensor(TensorType { dtype, ..ty }));
-        self.draw(distribution, args, numbers)?;
+        self.draw(distribution, size, parameters, dtype, numbers)?;
         let args = vec![Arg::Value(this?), Arg::Value(numbers), Arg::Bool(false)];
         self.push("aten::copy_", args, node.results.clone())
     }
 
     fn for_each(&mut self, node: &Node) -> Option<()> {
-        let p = value(argument(node, "self")?)?;
+        let (p, drawn) = (node.argument("self")?.value()?, *node.results.first()?);
         let args = vec![Arg::Value(self.generator), Arg::Value(p)];
-        let (size, dtype) = (self.sizes(p)?, self.at.tensor(p)?.dtype);
-        self.push("crosslatch::bernoulli.Tensor", args, node.results.clone())?;
-        let whole = [Arg::Float(0.0), Arg::Float(1.0), Arg::DType(dtype)];
-        self.skip("uniform", std::iter::once(size).chain(whole).collect())
+        self.push("crosslatch::bernoulli.Tensor", args, vec![drawn])?;
+        self.skip("uniform", drawn, vec![Arg::Float(0.0), Arg::Float(1.0)])
     }
 
     fn permutation(&mut self, node: &Node) -> Option<()> {
         // Of another type it is drawn in another way.
-        let dtype = self.at.tensor(*node.results.first()?)?.dtype;
+        let dtype = self.at.graph.tensor(*node.results.first()?)?.dtype;
         let n = (dtype == DType::I64)
-            .then(|| argument(node, "n"))
+            .then(|| node.argument("n"))
             .flatten()?;
-        self.draw("permutation", vec![n.clone()], *node.results.first()?)
+        let (args, drawn) = (
+            vec![Arg::Value(self.generator), n.clone()],
+            *node.results.first()?,
+        );
+        self.push("crosslatch::permutation", args, vec![drawn])?;
+        self.skip("permutation", drawn, Vec::new())
     }
 
     /// Each place wins with its probability if the greatest of the probabilities, each over a number of the
     /// exponential distribution, does.
     fn places(&mut self, node: &Node) -> Option<()> {
-        let p = value(argument(node, "self")?)?;
-        let Arg::Int(count) = *argument(node, "num_samples")? else {
+        let p = node.argument("self")?.value()?;
+        let Arg::Int(count) = *node.argument("num_samples")? else {
             return None;
         };
-        if count != 1 && *argument(node, "replacement")? != Arg::Bool(false) {
+        if count != 1 && *node.argument("replacement")? != Arg::Bool(false) {
             return None;
         }
-        let ty = self.at.tensor(p)?.clone();
-        let (size, dtype) = (self.sizes(p)?, Arg::DType(ty.dtype));
+        let ty = self.at.graph.tensor(p)?.clone();
+        let size = self.sizes(p)?;
         let times = self.at.single("times", ValueType::Tensor(ty.clone()));
-        self.draw("exponential", vec![size, Arg::Float(1.0), dtype], times)?;
+        self.draw("exponential", size, vec![Arg::Float(1.0)], ty.dtype, times)?;
         let ratios = self.at.push(
             "aten::div.Tensor",
             vec![Arg::Value(p), Arg::Value(times)],
@@ -220,7 +229,7 @@ impl Drawing<'_> {
 
     /// The sizes of a tensor, as arguments.
     fn sizes(&mut self, of: ValueId) -> Option<Arg> {
-        let sizes = self.at.tensor(of)?.sizes.clone();
+        let sizes = self.at.graph.tensor(of)?.sizes.clone();
         let sizes = sizes.iter().enumerate().map(|(dim, size)| match size {
             Size::Const(n) => Some(Arg::Int(*n)),
             _ => {
@@ -234,18 +243,27 @@ impl Drawing<'_> {
         sizes.collect::<Option<_>>().map(Arg::List)
     }
 
-    /// Draws a value, and changes the generator.
-    fn draw(&mut self, what: &str, args: Vec<Arg>, result: ValueId) -> Option<()> {
-        let generator = std::iter::once(Arg::Value(self.generator));
-        let with_generator = generator.chain(args.iter().cloned()).collect();
-        self.push(&format!("crosslatch::{what}"), with_generator, vec![result])?;
-        self.skip(what, args)
+    /// Draws numbers of a distribution, and changes the generator.
+    fn draw(
+        &mut self,
+        distribution: &str,
+        size: Arg,
+        parameters: Vec<Arg>,
+        dtype: DType,
+        drawn: ValueId,
+    ) -> Option<()> {
+        let mut args = vec![Arg::Value(self.generator), size];
+        args.extend(parameters.iter().cloned());
+        args.push(Arg::DType(dtype));
+        self.push(&format!("crosslatch::{distribution}"), args, vec![drawn])?;
+        self.skip(distribution, drawn, parameters)
     }
 
-    fn skip(&mut self, what: &str, args: Vec<Arg>) -> Option<()> {
-        let ty = ValueType::Tensor(self.at.tensor(self.generator)?.clone());
-        let generator = std::iter::once(Arg::Value(self.generator));
-        let args = generator.chain(args).collect();
+    /// Changes the generator as drawing this did.
+    fn skip(&mut self, what: &str, drawn: ValueId, parameters: Vec<Arg>) -> Option<()> {
+        let ty = ValueType::Tensor(self.at.graph.tensor(self.generator)?.clone());
+        let mut args = vec![Arg::Value(self.generator), Arg::Value(drawn)];
+        args.extend(parameters);
         let name = format!("crosslatch::skip_{what}");
         self.at.push(&name, args, "generator", ty)?;
         Some(())
@@ -255,17 +273,6 @@ impl Drawing<'_> {
         let node = self.at.call(name, args, results)?;
         self.at.graph.nodes.push(node);
         Some(())
-    }
-}
-
-fn argument<'n>(node: &'n Node, name: &str) -> Option<&'n Arg> {
-    node.args.get(node.op.schema.position(name)?)
-}
-
-fn value(arg: &Arg) -> Option<ValueId> {
-    match arg {
-        Arg::Value(id) => Some(*id),
-        _ => None,
     }
 }
 

@@ -28,14 +28,17 @@ pub(super) struct Interpreter<'a> {
     pub turns: RefCell<TurnsTaken>,
 }
 
-/// The number that a node makes of the one element of a tensor.
+/// The number that a node makes of the one element of a tensor. A number stands for a tensor with it.
 fn item(node: &Node, values: &[Option<Value>]) -> Result<Number, Failure> {
     let operand = node.operands().next();
-    let Some(Value::Tensor(tensor)) = operand.and_then(|id| values[id.index()].as_ref()) else {
-        return Err("a number is made of something that is not a tensor".into());
-    };
-    let storage = tensor.storage.borrow();
-    Ok(number_of(&read(tensor, &storage))?)
+    match operand.and_then(|id| values[id.index()].as_ref()) {
+        Some(Value::Tensor(tensor)) => {
+            let storage = tensor.storage.borrow();
+            Ok(number_of(&read(tensor, &storage))?)
+        }
+        Some(Value::Number(number)) => Ok(*number),
+        None => Err("a number is made of nothing".into()),
+    }
 }
 
 impl Interpreter<'_> {

@@ -24,9 +24,9 @@ pub(super) const OPERATORS: Table = &[
 fn pixel_shuffle(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (batch, [channels, h, w]) = image(call)?;
     let r = factor(call, "upscale_factor")?;
-    let c = divided(channels, r.saturating_mul(r), "channels")?;
-    let order = [0, 3, 1, 4, 2];
-    shuffled(call, &batch, &[c, r, r, h, w], &order, &[c, h * r, w * r])
+    let c = divided(channels, times(r, r)?, "channels")?;
+    let joined = [c, times(h, r)?, times(w, r)?];
+    shuffled(call, &batch, &[c, r, r, h, w], &[0, 3, 1, 4, 2], &joined)
 }
 
 /// `[…, c, h·r, w·r]` as `[…, c·r·r, h, w]`.
@@ -34,8 +34,8 @@ fn pixel_unshuffle(call: &Call<'_>) -> Result<Lowering, OpError> {
     let (batch, [c, height, width]) = image(call)?;
     let r = factor(call, "downscale_factor")?;
     let (h, w) = (divided(height, r, "rows")?, divided(width, r, "columns")?);
-    let order = [0, 2, 4, 1, 3];
-    shuffled(call, &batch, &[c, h, r, w, r], &order, &[c * r * r, h, w])
+    let joined = [times(c, times(r, r)?)?, h, w];
+    shuffled(call, &batch, &[c, h, r, w, r], &[0, 2, 4, 1, 3], &joined)
 }
 
 /// `[n, g·c, …]` with the channels of all groups in turns.
@@ -63,6 +63,11 @@ fn image(call: &Call<'_>) -> Result<(Dims, [usize; 3]), OpError> {
 fn factor(call: &Call<'_>, name: &str) -> Result<usize, OpError> {
     let factor = usize::try_from(call.int(name)?).ok().filter(|f| *f > 0);
     factor.ok_or_else(|| OpError::new(format!("`{name}` is not positive")))
+}
+
+fn times(a: usize, b: usize) -> Result<usize, OpError> {
+    a.checked_mul(b)
+        .ok_or_else(|| OpError::new(format!("{a} times {b} is too large")))
 }
 
 fn divided(whole: usize, by: usize, what: &str) -> Result<usize, OpError> {
@@ -98,4 +103,31 @@ fn shuffled(
         },
         shape: batch.iter().chain(joined).copied().collect(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ir::Catalogue;
+    use crate::ir::parse::parse;
+    use crate::{Model, Options, Session, Tensor};
+
+    #[test]
+    fn a_factor_that_no_size_can_hold_is_refused() {
+        let factor = 1u64 << 40;
+        for call in [
+            format!("aten::pixel_shuffle(self=%x, upscale_factor={factor})"),
+            format!("aten::pixel_unshuffle(self=%x, downscale_factor={factor})"),
+        ] {
+            let text = format!(
+                "program p\ninput %x: f32[0, 0, 0]\n%y: f32[0, 0, 0] = {call}\nreturn \"y\"=%y\n"
+            );
+            let program = parse(&text, Catalogue::builtin()).unwrap();
+            let model = Model::in_memory(program, &[]).unwrap();
+            let mut session = Session::new(&model, Options::default()).unwrap();
+            let x = Tensor::from_slice::<f32>(&[0, 0, 0], &[]).unwrap();
+            let refused = session.run("p", &[("x", x.view().into())]).map(|_| ());
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("is too large"), "{refused}");
+        }
+    }
 }

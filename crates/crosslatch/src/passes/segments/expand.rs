@@ -56,7 +56,7 @@ struct Expander<'g> {
 
 impl Expander<'_> {
     fn nonzero(&mut self, node: &Node) -> Option<Node> {
-        let (&of, &result) = (value(node.args.first()?)?, node.results.first()?);
+        let (of, &result) = (node.args.first()?.value()?, node.results.first()?);
         let count = self.count(of)?;
         self.at.call(
             "aten::nonzero_static",
@@ -67,7 +67,7 @@ impl Expander<'_> {
 
     /// The indices of what is not zero, a tensor for each dimension.
     fn indices(&mut self, node: &Node) -> Option<Node> {
-        let &of = value(node.args.first()?)?;
+        let of = node.args.first()?.value()?;
         let (last, others) = node.results.split_last()?;
         let places = self.places(of)?.0;
         let column = |d: usize| vec![Arg::Value(places), Arg::Int(1), Arg::Int(d as i64)];
@@ -80,8 +80,11 @@ impl Expander<'_> {
     }
 
     fn masked_select(&mut self, node: &Node) -> Option<Node> {
-        let (&of, &mask) = (value(node.args.first()?)?, value(node.args.get(1)?)?);
-        let (whole, masked) = (self.at.tensor(of)?.clone(), self.at.tensor(mask)?.clone());
+        let (of, mask) = (node.args.first()?.value()?, node.args.get(1)?.value()?);
+        let (whole, masked) = (
+            self.at.graph.tensor(of)?.clone(),
+            self.at.graph.tensor(mask)?.clone(),
+        );
         let (of, mask) = match whole.sizes == masked.sizes {
             true => (of, mask),
             false => {
@@ -124,12 +127,12 @@ impl Expander<'_> {
         let Arg::Values(indices) = node.args.get(1)? else {
             return None;
         };
-        let (&of, &values) = (value(node.args.first()?)?, value(node.args.get(2)?)?);
+        let (of, values) = (node.args.first()?.value()?, node.args.get(2)?.value()?);
         if let [mask] = indices.iter().flatten().collect::<Vec<_>>()[..] {
             let before = indices.iter().take_while(|i| i.is_none()).count();
-            let covered = before + self.at.tensor(*mask)?.sizes.len();
-            let behind = self.at.tensor(of)?.sizes.len().checked_sub(covered)?;
-            let sizes = &self.at.tensor(values)?.sizes;
+            let covered = before + self.at.graph.tensor(*mask)?.sizes.len();
+            let behind = self.at.graph.tensor(of)?.sizes.len().checked_sub(covered)?;
+            let sizes = &self.at.graph.tensor(values)?.sizes;
             // The dimension of the values that goes along the elements of the mask.
             let along = sizes.len().checked_sub(behind + 1).map(|d| &sizes[d]);
             if along.is_none_or(|size| size.constant() == Some(1)) {
@@ -150,10 +153,10 @@ impl Expander<'_> {
     fn repeat(&mut self, node: &Node) -> Option<Node> {
         let place = node.op.schema.position("output_size")?;
         let repeats = node.op.schema.position("repeats")?;
-        let (Arg::None, &repeats) = (&node.args[place], value(&node.args[repeats])?) else {
+        let (Arg::None, repeats) = (&node.args[place], node.args[repeats].value()?) else {
             return None;
         };
-        let ty = self.at.tensor(repeats)?;
+        let ty = self.at.graph.tensor(repeats)?;
         let is_one = ty.sizes.iter().all(|size| size.constant() == Some(1));
         if is_one && node.op.schema.position("self").is_some() {
             return None;
@@ -199,7 +202,7 @@ impl Expander<'_> {
     /// For each dimension of a mask, the indices of its true elements.
     fn columns(&mut self, mask: ValueId) -> Option<Vec<ValueId>> {
         let (places, rows) = self.places(mask)?;
-        let rank = self.at.tensor(mask)?.sizes.len();
+        let rank = self.at.graph.tensor(mask)?.sizes.len();
         let mut columns = Vec::new();
         for d in 0..rank {
             let column = self
@@ -215,7 +218,7 @@ impl Expander<'_> {
 
     /// The indices of the elements of a tensor that are not zero, as rows, and how many rows they are.
     fn places(&mut self, of: ValueId) -> Option<(ValueId, Size)> {
-        let rank = self.at.tensor(of)?.sizes.len();
+        let rank = self.at.graph.tensor(of)?.sizes.len();
         let count = self.count(of)?;
         let rows = Size::Symbol(self.symbol());
         let sizes = vec![rows.clone(), Size::Const(rank as i64)];
@@ -266,13 +269,6 @@ fn of_rank_0() -> TensorType {
 fn indices_of_sizes(sizes: Vec<Size>) -> ValueType {
     let dtype = DType::I64;
     ValueType::Tensor(TensorType { dtype, sizes })
-}
-
-fn value(arg: &Arg) -> Option<&ValueId> {
-    match arg {
-        Arg::Value(id) => Some(id),
-        _ => None,
-    }
 }
 
 /// The sizes of two tensors that are broadcast against each other.
